@@ -1,0 +1,5 @@
+"""Adversarial robustness of medical AI, for MONAI."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

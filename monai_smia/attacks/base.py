@@ -1,0 +1,158 @@
+"""What all attacks share: the checks, the frozen victim and the result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from monai.data import MetaTensor
+from monai.utils import convert_to_dst_type
+from torch import Tensor
+
+from monai_smia.threat import ThreatModel, seeded_generators
+from monai_smia.victims.base import Victim
+
+KEEP = ("best", "last")
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack found; every tensor is detached.
+
+    Args:
+        adversarial: adversarial batch ``(B, C, *spatial)``, of the image's type (a MetaTensor keeps its affine).
+        perturbation: adversarial minus image, same shape.
+        loss_history: deviation loss of every iterate ``(steps + 1, B)``; ``steps`` rows with ``keep="last"``. The
+            value of a sample that stopped early is carried on. With restarts: the run that the sample was taken from.
+        cosine: cosine between consecutive unprojected steps ``(steps - 1, B)``; NaN after an early stop.
+        linf: largest absolute perturbation of every iterate ``(steps + 1, B)``.
+        gradients: gradients taken per sample over all restarts ``(B,)``.
+        loss: deviation loss of the returned image ``(B,)``; NaN with ``keep="last"``, which does not score it.
+        damage: the victim's damage of the returned image ``(B,)``; NaN with ``keep="last"``.
+    """
+
+    adversarial: Tensor
+    perturbation: Tensor
+    loss_history: Tensor
+    cosine: Tensor
+    linf: Tensor
+    gradients: Tensor
+    loss: Tensor
+    damage: Tensor
+
+
+class Attack(ABC):
+    """An attack: calling it checks the input, freezes the victim, runs the algorithm and returns an `AttackResult`.
+
+    A new attack implements `run`, or subclasses `IterativeAttack` and says its objective.
+
+    Args:
+        eps: radius of the ball around the image, in the image's own unit (HU for a victim that holds its
+            preprocessing, network units otherwise).
+        norm: ``"linf"`` or ``"l2"``.
+        clip: valid range of the image, or None.
+        targeted: take the label as the target to reach instead of the truth to leave.
+        loss: deviation loss instead of the victim's own: a name that the victim knows or a callable
+            ``(prediction, label) -> (B,)``.
+        seed: seed of every random draw; an integer, which every sample of the batch starts from, or one per sample.
+        keep: ``"best"`` returns per sample the iterate of most damage, then of highest deviation loss, for one more
+            forward pass at the end; ``"last"`` the last iterate, as the papers and other libraries do.
+        progress: show a progress bar once a run has taken five seconds.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        eps: float,
+        norm: str = "linf",
+        clip: tuple[float, float] | None = (0.0, 1.0),
+        targeted: bool = False,
+        loss: str | Callable[[Any, Any], Tensor] | None = None,
+        seed: int | Sequence[int] = 0,
+        keep: str = "best",
+        progress: bool = True,
+    ) -> None:
+        threat = ThreatModel(eps, norm, clip)  # checks all three
+        if keep not in KEEP:
+            raise ValueError(f"keep must be one of {KEEP}, got {keep!r}.")
+        self.eps = eps
+        self.norm = norm
+        self.clip = threat.clip
+        self.targeted = targeted
+        self.loss = loss
+        self.seed = seed
+        self.keep = keep
+        self.progress = progress
+
+    @final
+    def __call__(
+        self,
+        victim: Victim,
+        image: Tensor,
+        label: Any,
+        *,
+        mask: Tensor | None = None,
+        eps: float | Tensor | None = None,
+        seed: int | Sequence[int] | None = None,
+    ) -> AttackResult:
+        """Attack one batch.
+
+        Args:
+            victim: what is attacked. Its network is in eval mode and frozen during the call and comes back untouched.
+            image: clean batch ``(B, C, *spatial)``, floating point, on the network's device; never written to.
+            label: truth (or target) as the victim takes it.
+            mask: voxels that may change, any shape that broadcasts to the image.
+            eps: radius for this call, a number or ``(B,)``.
+            seed: seed for this call, an integer or one per sample.
+
+        Raises:
+            ValueError: if an input is malformed: not floating point, NaN or infinite, outside of `clip`, a label that
+                does not fit, a loss that is not one value per sample, a prediction that does not depend on the image
+                or is not finite.
+        """
+        plain = _plain_image(image)
+        threat = ThreatModel(self.eps if eps is None else eps, self.norm, self.clip, mask).on(plain)
+        generators = seeded_generators(self.seed if seed is None else seed, len(plain), plain.device)
+        if self.loss is not None:
+            victim = victim.with_loss(self.loss)
+        with torch.inference_mode(False), torch.enable_grad(), victim.frozen():
+            bound, target = victim.bind(image, label)
+            result = self.run(bound, plain, target, threat, generators)
+        if isinstance(image, MetaTensor):
+            adversarial, perturbation = (
+                convert_to_dst_type(t, image)[0] for t in (result.adversarial, result.perturbation)
+            )
+            result = replace(result, adversarial=adversarial, perturbation=perturbation)
+        return result
+
+    @abstractmethod
+    def run(
+        self,
+        victim: Victim,
+        image: Tensor,
+        label: Any,
+        threat: ThreatModel,
+        generators: Sequence[torch.Generator],
+    ) -> AttackResult:
+        """The algorithm, on checked plain tensors and a frozen victim, with gradients enabled."""
+
+
+def _plain_image(image: Tensor) -> Tensor:
+    """The image as a checked plain tensor that autograd may use."""
+    if not isinstance(image, Tensor) or image.ndim < 3 or not image.numel():
+        shape = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        raise ValueError(f"image must be a non-empty tensor (B, C, *spatial), got {shape}.")
+    if not image.is_floating_point():
+        raise ValueError(f"image must be floating point, got {image.dtype}; convert it with image.float().")
+    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    if not bool(plain.isfinite().all()):
+        bad = int((~plain.isfinite()).sum())
+        raise ValueError(f"image must be finite, got {bad} NaN or infinite voxels of {plain.numel()}.")
+    plain = plain.detach()
+    return plain.clone() if plain.is_inference() else plain

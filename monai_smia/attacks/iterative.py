@@ -1,0 +1,275 @@
+"""Projected ascent, the iteration that the gradient attacks share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from tqdm.auto import tqdm
+
+from monai_smia.attacks.base import Attack, AttackResult
+from monai_smia.threat import ThreatModel, per_sample
+from monai_smia.victims.base import Victim
+
+
+@dataclass
+class Iterate:
+    """One point of an ascent, as `IterativeAttack.objective` sees it; batches hold the samples still attacked."""
+
+    step: int
+    image: Tensor  # clean
+    adversarial: Tensor  # requires grad
+    label: Any
+    prediction: Any  # of `adversarial`
+    loss: Tensor  # deviation loss (B,)
+    deviation: Tensor  # what is ascended: the deviation loss, negated for a targeted attack
+    memory: dict[
+        str, Tensor
+    ]  # tensors (B, ...) that live from step to step: the last unprojected "step", the "previous" iterate, ...
+
+
+class IterativeAttack(Attack):
+    """Projected ascent: ``x_t+1 = project(x_t + step_size * steepest(ascent(grad objective)))``.
+
+    A subclass says its `objective` and, where it differs, its `ascent` direction or its `start`.
+
+    Args:
+        steps: number of steps.
+        step_size: length of a step in the image's unit; None for ``2.5 * eps / steps``, which follows a radius given
+            for one call.
+        random_start: start from a point drawn uniformly from the ball.
+        restarts: runs from different starts; per sample the best one is returned.
+        stop_at: damage in (0, 1] at which a sample is solved and leaves the batch (targeted: 1 - damage); None never.
+        **options: as for `Attack`.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 10,
+        step_size: float | None = None,
+        random_start: bool = False,
+        restarts: int = 1,
+        stop_at: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        for name, count, least in (("steps", steps, 0), ("restarts", restarts, 1)):
+            if count < least or int(count) != count:
+                raise ValueError(f"{name} must be a whole number >= {least}, got {count}.")
+        if step_size is not None and not 0 < step_size < float("inf"):
+            raise ValueError(f"step_size must be a finite number > 0, or None, got {step_size}.")
+        if restarts > 1 and not (random_start and self.keep == "best"):
+            raise ValueError(f"restarts={restarts} needs random_start=True and keep='best'.")
+        if stop_at is not None and not 0 < stop_at <= 1:
+            raise ValueError(f"stop_at must lie in (0, 1], or be None, got {stop_at}.")
+        self.steps = int(steps)
+        self.step_size = step_size
+        self.random_start = random_start
+        self.restarts = int(restarts)
+        self.stop_at = stop_at
+
+    def objective(self, victim: Victim, iterate: Iterate) -> Tensor:
+        """What is ascended, one value per sample ``(B,)``: the deviation loss (Eq. 1)."""
+        return iterate.deviation
+
+    def ascent(self, gradient: Tensor, memory: dict[str, Tensor]) -> Tensor:
+        """The ascent direction before the norm shapes it: the gradient."""
+        return gradient
+
+    def start(self, image: Tensor, threat: ThreatModel, generators: Sequence[torch.Generator]) -> Tensor:
+        """The first iterate: the image, or a random point of the ball."""
+        return threat.random_start(image, generators) if self.random_start else image
+
+    def gradients_at(self, step: int) -> int:
+        """How many gradients through the network step `step` takes."""
+        return 1
+
+    def default_step_size(self, eps: float | Tensor) -> float | Tensor:
+        """The step size where none was given."""
+        return 2.5 * eps / max(self.steps, 1)
+
+    def run(
+        self,
+        victim: Victim,
+        image: Tensor,
+        label: Any,
+        threat: ThreatModel,
+        generators: Sequence[torch.Generator],
+    ) -> AttackResult:
+        """`restarts` ascents; per sample the best."""
+        forwards = self.restarts * (self.steps + (self.keep == "best"))
+        with tqdm(total=forwards, desc=type(self).__name__, disable=not self.progress, delay=5, leave=False) as bar:
+            best = _Ascent(self, victim, image, label, threat, generators).run(bar)
+            for _ in range(self.restarts - 1):
+                other = _Ascent(self, victim, image, label, threat, generators).run(bar)
+                best = _better_of(best, other, targeted=self.targeted)
+        return best
+
+
+class _Ascent:
+    """One run from one start: the samples still attacked, and what is known of all."""
+
+    def __init__(
+        self,
+        attack: IterativeAttack,
+        victim: Victim,
+        image: Tensor,
+        label: Any,
+        threat: ThreatModel,
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        self.attack = attack
+        self.clean = image
+        self.adversarial = attack.start(image, threat, generators)
+        self.returned = self.adversarial.clone()
+        count = len(image)
+        steps = attack.steps
+
+        def blank(*shape: int) -> Tensor:
+            return torch.full(shape, float("nan"), device=image.device, dtype=image.dtype)
+
+        self.loss_history = blank(steps + (attack.keep == "best"), count)
+        self.linf = blank(steps + 1, count)
+        self.cosine = blank(max(steps - 1, 0), count)
+        self.gradients = torch.zeros(count, dtype=torch.long, device=image.device)
+        self.loss, self.damage = blank(count), blank(count)
+
+        # the samples still attacked
+        self.index = torch.arange(count, device=image.device)
+        self.victim, self.image, self.label, self.threat = victim, image, label, threat
+        self.memory: dict[str, Tensor] = {}
+
+    def run(self, bar: Any) -> AttackResult:
+        self._record_linf(0)
+        for step in range(len(self.loss_history)):
+            final = step == self.attack.steps
+            iterate = self._evaluate(step, final)
+            going = self._score(iterate)
+            bar.update()
+            if final or not bool(going.any()):
+                break
+            self._advance(iterate)
+            if not bool(going.all()):
+                self._drop(going)
+        if self.attack.keep == "last":
+            self.returned[self.index] = self.adversarial
+        return self._result()
+
+    def _evaluate(self, step: int, final: bool) -> Iterate:
+        adversarial = self.adversarial.detach().requires_grad_(not final)
+        with torch.set_grad_enabled(not final):
+            prediction = self.victim.predict(adversarial)
+            loss = self.victim.checked_loss(prediction, self.label)
+        self.loss_history[step, self.index] = loss.detach().to(self.loss_history)
+        deviation = -loss if self.attack.targeted else loss
+        return Iterate(step, self.image, adversarial, self.label, prediction, loss, deviation, self.memory)
+
+    def _score(self, iterate: Iterate) -> Tensor:
+        """Keep what is better than before; True for the samples to go on with."""
+        attack, index = self.attack, self.index
+        if attack.keep == "last" and attack.stop_at is None:
+            return torch.ones_like(index, dtype=torch.bool)
+        loss = iterate.loss.detach().to(self.loss)
+        damage = self.victim.damage(iterate.prediction, self.label).to(self.damage)
+        solved = (1 - damage if attack.targeted else damage) >= (attack.stop_at or float("inf"))
+        if attack.keep == "best":
+            take = _is_better(damage, loss, self.damage[index], self.loss[index], targeted=attack.targeted)
+        else:
+            take = solved
+        taken = index[take]
+        self.returned[taken] = iterate.adversarial.detach()[take]
+        self.loss[taken], self.damage[taken] = loss[take], damage[take]
+        return ~solved
+
+    def _advance(self, iterate: Iterate) -> None:
+        attack, step, threat, memory = self.attack, iterate.step, self.threat, self.memory
+        objective = attack.objective(self.victim, iterate)
+        gradient = _gradient(objective, iterate.adversarial)
+        if step == 0:
+            _warn_if_zero(gradient)
+        size = attack.default_step_size(threat.eps) if attack.step_size is None else attack.step_size
+        move = per_sample(size, gradient) * threat.steepest(attack.ascent(gradient, memory))
+        if step > 0:
+            self.cosine[step - 1, self.index] = cosine_similarity(move.flatten(1), memory["step"].flatten(1))
+        memory["step"], memory["previous"] = move, self.adversarial
+        self.adversarial = threat.project(self.adversarial + move, self.image)
+        self.gradients[self.index] += attack.gradients_at(step)
+        self._record_linf(step + 1)
+
+    def _record_linf(self, row: int) -> None:
+        self.linf[row, self.index] = (self.adversarial - self.image).flatten(1).abs().amax(1)
+
+    def _drop(self, going: Tensor) -> None:
+        self.index = self.index[going]
+        self.victim, self.threat = self.victim.subset(going), self.threat.subset(going)
+        self.image, self.adversarial = self.image[going], self.adversarial[going]
+        self.label = self.victim.select_label(self.label, going)
+        self.memory = {name: tensor[going] for name, tensor in self.memory.items()}
+
+    def _result(self) -> AttackResult:
+        for history in (self.loss_history, self.linf):  # a stopped sample stands still
+            for row in range(1, len(history)):
+                history[row] = torch.where(history[row].isnan(), history[row - 1], history[row])
+        return AttackResult(
+            adversarial=self.returned,
+            perturbation=self.returned - self.clean,
+            loss_history=self.loss_history,
+            cosine=self.cosine,
+            linf=self.linf,
+            gradients=self.gradients,
+            loss=self.loss,
+            damage=self.damage,
+        )
+
+
+def _gradient(objective: Tensor, adversarial: Tensor) -> Tensor:
+    message = "the prediction does not depend on the image: its gradient is undefined (a constant network?)."
+    if not objective.requires_grad:
+        raise ValueError(message)
+    (gradient,) = torch.autograd.grad(objective.sum(), adversarial, allow_unused=True)
+    if gradient is None:
+        raise ValueError(message)
+    return gradient
+
+
+def _warn_if_zero(gradient: Tensor) -> None:
+    still = (gradient.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
+    if still:
+        warnings.warn(
+            f"the gradient of the deviation loss is exactly zero for samples {still} (saturated or constant network?): "
+            "the attack cannot move them, which says nothing about robustness.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _is_better(damage: Tensor, loss: Tensor, old_damage: Tensor, old_loss: Tensor, *, targeted: bool) -> Tensor:
+    """More damage, then higher deviation loss (targeted: less of both); anything is better than NaN."""
+    if targeted:
+        damage, loss, old_damage, old_loss = -damage, -loss, -old_damage, -old_loss
+    return old_damage.isnan() | (damage > old_damage) | ((damage == old_damage) & (loss > old_loss))
+
+
+def _better_of(first: AttackResult, second: AttackResult, *, targeted: bool) -> AttackResult:
+    """Per sample the better of two results; the gradients of both count."""
+    take = _is_better(second.damage, second.loss, first.damage, first.loss, targeted=targeted)
+    volumes = take.view(-1, *[1] * (first.adversarial.ndim - 1))
+    return AttackResult(
+        adversarial=torch.where(volumes, second.adversarial, first.adversarial),
+        perturbation=torch.where(volumes, second.perturbation, first.perturbation),
+        loss_history=torch.where(take, second.loss_history, first.loss_history),
+        cosine=torch.where(take, second.cosine, first.cosine),
+        linf=torch.where(take, second.linf, first.linf),
+        gradients=first.gradients + second.gradients,
+        loss=torch.where(take, second.loss, first.loss),
+        damage=torch.where(take, second.damage, first.damage),
+    )

@@ -1,0 +1,113 @@
+"""Turns an existing MONAI engine into an attacked one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
+from monai.utils import CommonKeys
+from torch import Tensor
+
+from monai_smia.attacks.base import Attack, AttackResult
+from monai_smia.victims.base import Victim, as_plain
+
+PERTURBATION = "perturbation"
+
+
+class AttackHandler:
+    """Attacks the batch of a MONAI evaluator or trainer before its network sees it.
+
+    At the start of an iteration the image in ``engine.state.batch`` is replaced by its adversarial version, so that
+    everything after it (network, postprocessing, metrics, other handlers) sees the attacked image. The engine's own
+    `prepare_batch` says what image and label are. The result stays in ``engine.state.attack_result``, and the
+    perturbation joins the iteration's output as ``"perturbation"``.
+
+    The image is attacked in the unit in which the engine's network receives it; where the dataset has already scaled it
+    to [0, 1], so is `eps`. Every iteration draws from its own seed, derived from the attack's.
+
+    Args:
+        attack: the attack.
+        victim: the network with its loss; usually the engine's own network and inferer.
+        image_key: key of the image in a dictionary batch.
+        mask_key: key of a mask of voxels that may change, or None.
+
+    Example:
+        >>> import torch
+        >>> from monai.engines import SupervisedEvaluator
+        >>> from monai_smia.attacks import PGD
+        >>> from monai_smia.victims import SegmentationVictim
+        >>> network = torch.nn.Conv2d(1, 2, 3, padding=1)
+        >>> batch = {"image": torch.rand(1, 1, 8, 8), "label": torch.randint(0, 2, (1, 1, 8, 8))}
+        >>> evaluator = SupervisedEvaluator(torch.device("cpu"), [batch], network)
+        >>> AttackHandler(PGD(eps=0.03), SegmentationVictim(network)).attach(evaluator)
+        >>> evaluator.run()
+        >>> bool(evaluator.state.attack_result.perturbation.abs().max() <= 0.03 + 1e-6)
+        True
+    """
+
+    def __init__(
+        self, attack: Attack, victim: Victim, *, image_key: str = CommonKeys.IMAGE, mask_key: str | None = None
+    ) -> None:
+        self.attack = attack
+        self.victim = victim
+        self.image_key = image_key
+        self.mask_key = mask_key
+
+    def attach(self, engine: Engine, event: Any = Events.ITERATION_STARTED) -> None:
+        """Attach to an engine; attaching twice changes nothing.
+
+        Args:
+            engine: a MONAI SupervisedEvaluator or SupervisedTrainer, or another engine with its `prepare_batch`.
+            event: when to attack, ``Events.ITERATION_STARTED(every=2)`` for every second batch.
+        """
+        if not engine.has_event_handler(self):
+            engine.add_event_handler(event, self)
+            engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._add_perturbation)
+
+    @staticmethod
+    def _add_perturbation(engine: Engine) -> None:
+        """Put the perturbation beside image, label and prediction."""
+        result: AttackResult | None = getattr(engine.state, "attack_result", None)
+        if result is not None and isinstance(engine.state.output, dict):
+            engine.state.output[PERTURBATION] = result.perturbation
+
+    def __call__(self, engine: Engine) -> None:
+        """Attack the current batch.
+
+        Raises:
+            ValueError: if the batch holds no label, or its image is not the tensor that the network receives.
+        """
+        batch = engine.state.batch
+        image, label = engine.prepare_batch(  # type: ignore[attr-defined]
+            batch,
+            engine.state.device,
+            engine.non_blocking,  # type: ignore[attr-defined]
+            **engine.to_kwargs,  # type: ignore[attr-defined]
+        )[:2]
+        if label is None:
+            raise ValueError("the batch must hold a label to attack; prepare_batch returned none.")
+        mask = None if self.mask_key is None else as_plain(batch[self.mask_key])
+        iteration = engine.state.iteration
+        seeds = np.random.SeedSequence([*np.atleast_1d(self.attack.seed), iteration]).generate_state(len(image))
+        result = self.attack(self.victim, image, label, mask=mask, seed=seeds.tolist())
+        engine.state.batch = self._with_image(batch, image, result.adversarial)
+        engine.state.attack_result = result  # type: ignore[attr-defined]
+
+    def _with_image(self, batch: Any, image: Tensor, adversarial: Tensor) -> Any:
+        if isinstance(batch, Mapping):
+            if self.image_key not in batch:
+                raise ValueError(f"image_key must be a key of the batch, {sorted(batch)}, got {self.image_key!r}.")
+            self._check(batch[self.image_key], image)
+            return {**batch, self.image_key: adversarial}
+        self._check(batch[0], image)
+        return type(batch)([adversarial, *batch[1:]])
+
+    def _check(self, ours: Tensor, received: Tensor) -> None:
+        if ours.shape != received.shape:
+            raise ValueError(
+                f"the image in the batch, {tuple(ours.shape)}, must be what prepare_batch hands to the network, "
+                f"{tuple(received.shape)}; give image_key, or do the conversion in the dataset."
+            )

@@ -1,0 +1,164 @@
+"""Which perturbations are allowed: the norm ball, the valid range and the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+NORMS = ("linf", "l2")
+TINY = 1e-30  # keeps 0 / 0 out of float32; far below any norm that matters
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """The set of allowed perturbations around an image.
+
+    Args:
+        eps: radius of the ball, in the image's own unit (HU, grey levels or network units); a number or one per
+            sample, shape ``(B,)``. Non-negative and finite.
+        norm: ``"linf"`` (largest change of a voxel) or ``"l2"`` (Euclidean norm over all voxels of a sample).
+        clip: valid range ``(low, high)`` of the adversarial image, or None for no limit.
+        mask: voxels that may change; bool or 0/1, any shape that broadcasts to the image, or None for all of them.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Example:
+        >>> threat = ThreatModel(eps=0.1, clip=(0.0, 1.0))
+        >>> image = torch.tensor([[[0.5, 0.95]]])
+        >>> threat.project(image + 0.3, image)
+        tensor([[[0.6000, 1.0000]]])
+    """
+
+    eps: float | Tensor
+    norm: str = "linf"
+    clip: tuple[float, float] | None = (0.0, 1.0)
+    mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        radii = torch.as_tensor(self.eps, dtype=torch.float64)
+        if radii.ndim > 1 or not bool(((radii >= 0) & radii.isfinite()).all()):
+            raise ValueError(f"eps must be a finite number >= 0, or one per sample, got {self.eps}.")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm must be one of {NORMS}, got {self.norm!r}.")
+        if self.clip is not None:
+            low, high = (float(bound) for bound in self.clip)
+            if not low < high:  # also false for NaN
+                raise ValueError(f"clip must be (low, high) with low < high, or None, got {self.clip}.")
+            object.__setattr__(self, "clip", (low, high))
+
+    def on(self, image: Tensor) -> ThreatModel:
+        """This threat model for one batch: radii and mask brought to the image's device and batch size, both checked.
+
+        Args:
+            image: clean batch ``(B, C, *spatial)``.
+
+        Raises:
+            ValueError: if the number of radii or the mask's shape does not fit the image, if the mask forbids every
+                voxel, or if the image leaves the valid range where it may change. Excess of a millionth of the range
+                is taken for rounding; the adversarial image is then clipped to the range.
+        """
+        eps, mask = self.eps, self.mask
+        if isinstance(eps, Tensor) and eps.ndim == 1:
+            if len(eps) != len(image):
+                raise ValueError(f"eps must hold one radius per sample: {len(image)} samples, got {len(eps)} radii.")
+            eps = eps.to(image)
+        else:
+            eps = float(eps)
+        if mask is not None:
+            mask = torch.as_tensor(mask, device=image.device) != 0
+            try:
+                mask = mask.broadcast_to(image.shape)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"mask must broadcast to the image's shape {tuple(image.shape)}, got {tuple(mask.shape)}."
+                ) from error
+            if not bool(mask.any()):
+                raise ValueError("mask must allow at least one voxel to change, got a mask without any.")
+        if self.clip is not None:
+            free = image if mask is None else image[mask]
+            low, high = self.clip
+            least, most = float(free.min()), float(free.max())
+            slack = 1e-6 * (high - low)
+            if least < low - slack or most > high + slack:
+                raise ValueError(
+                    f"image must lie in clip=[{low:g}, {high:g}] where it may change, got values from {least:g} to "
+                    f"{most:g}; set clip to the image's valid range, or mask the voxels outside of it."
+                )
+        return replace(self, eps=eps, mask=mask)
+
+    def subset(self, index: Tensor) -> ThreatModel:
+        """The threat model of some samples of the batch that `on` was called with."""
+        eps = self.eps[index] if isinstance(self.eps, Tensor) and self.eps.ndim == 1 else self.eps
+        return replace(self, eps=eps, mask=None if self.mask is None else self.mask[index])
+
+    def project(self, adversarial: Tensor, image: Tensor) -> Tensor:
+        """The nearest allowed image: perturbation into the ball, then values into the range, then nothing off the mask.
+
+        Args:
+            adversarial: candidate ``(B, C, *spatial)``.
+            image: clean image of the same shape.
+        """
+        perturbation = adversarial - image
+        radius = per_sample(self.eps, image)
+        if self.norm == "linf":
+            perturbation = perturbation.clamp(-radius, radius)  # type: ignore[arg-type]
+        else:
+            perturbation = perturbation * (radius / _norm(perturbation).clamp_min(TINY)).clamp(max=1.0)
+        projected = image + perturbation
+        if self.clip is not None:
+            projected = projected.clamp(*self.clip)
+        return projected if self.mask is None else torch.where(self.mask, projected, image)
+
+    def random_start(self, image: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """A point drawn uniformly from the ball and projected, each sample from its own generator.
+
+        Args:
+            image: clean image ``(B, C, *spatial)``.
+            generators: one per sample, on the image's device.
+        """
+        if self.norm == "linf":
+            noise = draw(torch.rand, image, generators) * 2 - 1
+        else:
+            noise = draw(torch.randn, image, generators)
+            radial = torch.stack([torch.rand((), generator=g, device=image.device) for g in generators])
+            noise = noise / _norm(noise) * per_sample(radial.to(image) ** (1 / image[0].numel()), image)
+        return self.project(image + per_sample(self.eps, image) * noise, image)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The direction of steepest ascent in this norm: sign(g), or g / ||g||; zero off the mask and for a zero g."""
+        if self.mask is not None:
+            gradient = gradient * self.mask
+        if self.norm == "linf":
+            return gradient.sign()
+        return gradient / _norm(gradient).clamp_min(TINY)
+
+
+def draw(sampler: object, image: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """One draw of `sampler` (torch.rand, torch.randn) per sample, shaped like the image."""
+    return torch.stack(
+        [sampler(image.shape[1:], generator=g, dtype=image.dtype, device=image.device) for g in generators]  # type: ignore[operator]
+    )
+
+
+def seeded_generators(seed: int | Sequence[int], count: int, device: torch.device) -> list[torch.Generator]:
+    """One generator per sample; a single seed serves every sample, so that a batch draws what its samples draw alone."""
+    seeds = [seed] * count if isinstance(seed, int) else [int(s) for s in seed]
+    if len(seeds) != count:
+        raise ValueError(f"seed must be an integer or one per sample: {count} samples, got {len(seeds)} seeds.")
+    return [torch.Generator(device).manual_seed(s) for s in seeds]
+
+
+def per_sample(value: float | Tensor, image: Tensor) -> float | Tensor:
+    """`value` ready to be multiplied with the image: numbers as they are, ``(B,)`` as ``(B, 1, ...)``."""
+    if isinstance(value, Tensor) and value.ndim == 1:
+        return value.view(-1, *[1] * (image.ndim - 1))
+    return value if isinstance(value, Tensor) else float(value)
+
+
+def _norm(batch: Tensor) -> Tensor:
+    """Euclidean norm of every sample, shaped ``(B, 1, ...)``."""
+    return torch.linalg.vector_norm(batch, dim=tuple(range(1, batch.ndim)), keepdim=True)

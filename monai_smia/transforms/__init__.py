@@ -1,0 +1,7 @@
+"""MONAI transforms."""
+
+from __future__ import annotations
+
+from monai_smia.transforms.attack import ApplyAttack, ApplyAttackd, ApplyAttackD, ApplyAttackDict
+
+__all__ = ["ApplyAttack", "ApplyAttackD", "ApplyAttackDict", "ApplyAttackd"]

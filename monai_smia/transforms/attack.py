@@ -1,0 +1,110 @@
+"""An attack as a MONAI transform."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_tensor
+from torch import Tensor
+
+from monai_smia.attacks.base import Attack
+from monai_smia.victims.base import Victim, as_plain
+
+
+class ApplyAttack(Transform):
+    """Replaces an image by its adversarial version.
+
+    Metadata and affine are kept, results are detached. It runs the network, so use it in the main process: prefer
+    `AttackHandler` where data is loaded by workers.
+
+    Args:
+        attack: the attack.
+        victim: what is attacked.
+
+    Example:
+        >>> from monai_smia.attacks import FGSM
+        >>> from monai_smia.victims import SegmentationVictim
+        >>> transform = ApplyAttack(FGSM(eps=0.03), SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1)))
+        >>> transform(torch.rand(1, 8, 8), torch.randint(0, 2, (1, 8, 8))).shape
+        torch.Size([1, 8, 8])
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(self, attack: Attack, victim: Victim) -> None:
+        self.attack = attack
+        self.victim = victim
+
+    def __call__(self, img: Any, label: Any, mask: Any = None) -> Tensor:
+        """Attack one sample.
+
+        Args:
+            img: image ``(C, *spatial)``.
+            label: its label, without a batch axis: ``(1, *spatial)`` classes, ``(K,)`` or a number.
+            mask: voxels that may change, any shape that broadcasts to the image.
+        """
+        image = convert_to_tensor(img, track_meta=True, dtype=None)
+        target = convert_to_tensor(label, track_meta=True, dtype=None) if not isinstance(label, dict) else [label]
+        if isinstance(target, Tensor):
+            target = as_plain(target).to(image.device).unsqueeze(0) if target.ndim else as_plain(target)[None]
+        result = self.attack(self.victim, image.unsqueeze(0), target, mask=mask)
+        return result.adversarial[0]
+
+
+class ApplyAttackd(MapTransform):
+    """Dictionary form of `ApplyAttack`.
+
+    Args:
+        keys: images to attack.
+        attack: the attack.
+        victim: what is attacked.
+        label_key: key of the label.
+        mask_key: key of a mask of voxels that may change, or None.
+        allow_missing_keys: skip keys that the data lacks.
+
+    Example:
+        >>> from monai_smia.attacks import FGSM
+        >>> from monai_smia.victims import SegmentationVictim
+        >>> victim = SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1))
+        >>> transform = ApplyAttackd(keys="image", attack=FGSM(eps=0.03), victim=victim, label_key="label")
+        >>> sorted(transform({"image": torch.rand(1, 8, 8), "label": torch.randint(0, 2, (1, 8, 8))}))
+        ['image', 'label']
+    """
+
+    backend = ApplyAttack.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        attack: Attack,
+        victim: Victim,
+        label_key: Hashable = "label",
+        mask_key: Hashable | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.apply_attack = ApplyAttack(attack, victim)
+        self.label_key = label_key
+        self.mask_key = mask_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Attack the images of one item.
+
+        Raises:
+            KeyError: if the label or the mask is missing.
+        """
+        item = dict(data)
+        for name, key in (("label_key", self.label_key), ("mask_key", self.mask_key)):
+            if key is not None and key not in item:
+                raise KeyError(f"{name} must be a key of the data, {sorted(map(str, item))}, got {key!r}.")
+        mask = None if self.mask_key is None else item[self.mask_key]
+        for key in self.key_iterator(item):
+            item[key] = self.apply_attack(item[key], item[self.label_key], mask)
+        return item
+
+
+ApplyAttackD = ApplyAttackDict = ApplyAttackd

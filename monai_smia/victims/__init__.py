@@ -1,0 +1,9 @@
+"""Victims: what is attacked, one class a task."""
+
+from __future__ import annotations
+
+from monai_smia.victims.base import Victim
+from monai_smia.victims.classification import ClassificationVictim
+from monai_smia.victims.segmentation import SegmentationVictim
+
+__all__ = ["ClassificationVictim", "SegmentationVictim", "Victim"]

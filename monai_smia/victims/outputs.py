@@ -1,0 +1,135 @@
+"""What the raw channels of a classifier or a segmenter mean: losses, divergences and decisions on logits.
+
+Everything here takes logits ``(B, K)`` or ``(B, K, *spatial)``, sums over voxels (a mean over 10^7 voxels underflows
+in half precision) and returns one value per sample.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Output(ABC):
+    """An output layer."""
+
+    @abstractmethod
+    def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+        """Negative log likelihood of the label ``(B,)``."""
+
+    @abstractmethod
+    def soft_cross_entropy(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """Cross entropy of the prediction with the reference's probabilities as target (Eq. 3), ``(B,)``."""
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Probability of every channel, of the logits' shape."""
+
+    @abstractmethod
+    def decide(self, logits: Tensor) -> Tensor:
+        """Decided classes ``(B, *spatial)``, or 0/1 per channel."""
+
+    @abstractmethod
+    def one_hot(self, label: Tensor, channels: int) -> Tensor:
+        """The label as 0/1 per channel, bool."""
+
+    @abstractmethod
+    def check(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> None:
+        """Raise a ValueError where the label does not fit."""
+
+    def kl(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """KL(prediction || reference), Eq. 5, ``(B,)``."""
+        return self.soft_cross_entropy(reference, logits) - self.soft_cross_entropy(logits, logits)
+
+    def reverse_kl(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """KL(reference || prediction) ``(B,)``."""
+        return self.kl(reference, logits)
+
+
+class Softmax(Output):
+    """K exclusive classes; the label holds class numbers ``(B, *spatial)``."""
+
+    def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+        ignored = -100 if ignore_index is None else ignore_index
+        return _sum(F.cross_entropy(logits, label.long(), reduction="none", ignore_index=ignored))
+
+    def soft_cross_entropy(self, logits: Tensor, reference: Tensor) -> Tensor:
+        return _sum(-(reference.softmax(1) * logits.log_softmax(1)))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.softmax(1)
+
+    def decide(self, logits: Tensor) -> Tensor:
+        return logits.argmax(1)
+
+    def one_hot(self, label: Tensor, channels: int) -> Tensor:
+        classes = torch.arange(channels, device=label.device).view(1, -1, *[1] * (label.ndim - 1))
+        return label.unsqueeze(1) == classes
+
+    def check(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> None:
+        if logits.shape[1] < 2:
+            raise ValueError("activation='softmax' needs two channels or more, got 1; use activation='sigmoid'.")
+        expected = (len(logits), *logits.shape[2:])
+        if label.shape != expected:
+            raise ValueError(
+                f"label must hold classes of shape {expected} (channel left out), got {tuple(label.shape)}."
+            )
+        valid = label if ignore_index is None else label[label != ignore_index]
+        if not valid.numel():
+            raise ValueError(f"label must hold a class that is not ignore_index={ignore_index}.")
+        low, high = float(valid.min()), float(valid.max())
+        if not (low >= 0 and high < logits.shape[1]) or (label.is_floating_point() and bool((valid % 1 != 0).any())):
+            raise ValueError(
+                f"label must hold whole numbers from 0 to {logits.shape[1] - 1}, got values from {low:g} to {high:g}."
+            )
+
+
+class Sigmoid(Output):
+    """Independent channels, or one for a binary task; the label holds 0/1 in the logits' shape."""
+
+    def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+        loss = F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), reduction="none")
+        return _sum(loss if ignore_index is None else loss.where(label != ignore_index, 0))
+
+    def soft_cross_entropy(self, logits: Tensor, reference: Tensor) -> Tensor:
+        return _sum(F.binary_cross_entropy_with_logits(logits, reference.sigmoid(), reduction="none"))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+    def decide(self, logits: Tensor) -> Tensor:
+        return (logits > 0).to(torch.uint8)
+
+    def one_hot(self, label: Tensor, channels: int) -> Tensor:
+        return label == 1
+
+    def check(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> None:
+        if label.shape != logits.shape:
+            raise ValueError(f"label must have the prediction's shape {tuple(logits.shape)}, got {tuple(label.shape)}.")
+        valid = label if ignore_index is None else label[label != ignore_index]
+        if not valid.numel():
+            raise ValueError(f"label must hold a value that is not ignore_index={ignore_index}.")
+        if not bool(((valid == 0) | (valid == 1)).all()):
+            low, high = float(valid.min()), float(valid.max())
+            raise ValueError(f"label must hold 0 and 1 for activation='sigmoid', got values from {low:g} to {high:g}.")
+
+
+OUTPUTS: dict[str, type[Output]] = {"softmax": Softmax, "sigmoid": Sigmoid}
+
+
+def output_of(activation: str) -> Output:
+    """The output layer of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if activation not in OUTPUTS:
+        raise ValueError(f"activation must be one of {sorted(OUTPUTS)}, got {activation!r}.")
+    return OUTPUTS[activation]()
+
+
+def _sum(values: Tensor) -> Tensor:
+    return values.flatten(1).sum(1) if values.ndim > 1 else values

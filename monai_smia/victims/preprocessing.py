@@ -1,0 +1,252 @@
+"""A MONAI preprocessing chain, frozen on the clean image and differentiated through."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import (
+    Compose,
+    CropForeground,
+    MapTransform,
+    NormalizeIntensity,
+    ScaleIntensity,
+    ScaleIntensityRange,
+    ScaleIntensityRangePercentiles,
+    SpatialResample,
+)
+from monai.transforms.traits import RandomizableTrait
+from monai.transforms.utils import allow_missing_keys_mode
+from monai.transforms.utils_pytorch_numpy_unification import percentile
+from torch import Tensor
+
+
+class BatchPreprocessing:
+    """`FrozenPreprocessing` of every sample of a batch.
+
+    Args:
+        compose: array or dictionary transforms, without loading; what they take is one image ``(C, *spatial)``.
+        image: clean batch ``(B, C, *spatial)``; a MetaTensor where a transform needs the affine.
+        image_key: key of the image in dictionary transforms.
+    """
+
+    def __init__(self, compose: Any, image: Tensor, image_key: str = "image") -> None:
+        self.samples = [FrozenPreprocessing(compose, sample, image_key) for sample in split_batch(image)]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """From ``(B, C, *spatial)`` on the cases' grids to the network's batch, differentiably."""
+        return _stack([frozen(sample) for frozen, sample in zip(self.samples, split_batch(image), strict=True)])
+
+    def label_to_network(self, label: Tensor) -> Tensor:
+        """Label maps ``(B, K, *spatial)`` on the network's grid, nearest neighbour."""
+        return _stack([frozen.label_to_network(sample) for frozen, sample in zip(self.samples, label, strict=True)])
+
+    def back(self, prediction: Tensor) -> Tensor:
+        """Predictions ``(B, K, *spatial)`` from the network's grid on the cases' grids, linear."""
+        return _stack([frozen.back(sample) for frozen, sample in zip(self.samples, prediction, strict=True)])
+
+    def subset(self, index: Tensor) -> BatchPreprocessing:
+        """Of the samples that `index` selects."""
+        part = object.__new__(BatchPreprocessing)
+        part.samples = [frozen for frozen, chosen in zip(self.samples, index.tolist(), strict=True) if chosen]
+        return part
+
+    @property
+    def intensity_scale(self) -> float:
+        """Network units per unit of the image; one number for the batch."""
+        return self.samples[0].intensity_scale
+
+
+class FrozenPreprocessing:
+    """A preprocessing chain whose decisions were taken once, on the clean image.
+
+    Crop windows, percentiles and statistics follow the clean image, so that an attack cannot move its own frame; all
+    else runs as configured. Frozen are CropForeground, NormalizeIntensity, ScaleIntensity and
+    ScaleIntensityRangePercentiles, and their dictionary forms.
+
+    Args:
+        compose: a Compose of array or dictionary transforms, without loading and without randomness.
+        image: clean image ``(C, *spatial)``; a MetaTensor where a transform needs the affine.
+        image_key: key of the image in dictionary transforms.
+
+    Raises:
+        ValueError: if a transform is random, or blocks the gradient; it is named.
+
+    Example:
+        >>> from monai.transforms import Compose, ScaleIntensityRange
+        >>> window = Compose([ScaleIntensityRange(-1000, 400, 0, 1, clip=True)])
+        >>> frozen = FrozenPreprocessing(window, torch.zeros(1, 4, 4, 4))
+        >>> round(float(frozen(torch.full((1, 4, 4, 4), -300.0)).mean()), 4), round(1 / frozen.intensity_scale)
+        (0.5, 1400)
+    """
+
+    def __init__(self, compose: Any, image: Tensor, image_key: str = "image") -> None:
+        compose = compose if isinstance(compose, Compose) else Compose(compose)
+        self.image_key = image_key
+        self.lazy = compose.lazy
+        self.clean = image if isinstance(image, MetaTensor) else MetaTensor(image)
+        transforms: Sequence[Callable] = compose.flatten().transforms  # type: ignore[assignment]
+        for transform in transforms:
+            if isinstance(transform, RandomizableTrait):
+                raise ValueError(f"preprocessing must be deterministic, got the random {type(transform).__name__}.")
+        self.dictionary = any(isinstance(transform, MapTransform) for transform in transforms)
+        self.transforms: list[Callable] = []
+        for transform in transforms:
+            self.transforms.append(self._freeze(transform))
+        output = self._run(self.transforms, self.clean.as_tensor())
+        self.affine, self.shape = output.affine, output.shape[1:]
+        self._check_gradient(transforms)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """From ``(C, *spatial)`` on the case's grid to the network's input, as a plain tensor."""
+        return self._run(self.transforms, image).as_tensor()
+
+    @functools.cached_property
+    def intensity_scale(self) -> float:
+        """Network units per unit of the image, inside the intensity window.
+
+        Raises:
+            ValueError: if the scale differs between channels.
+        """
+        return functools.reduce(float.__mul__, (_scale_of(_array(transform)) for transform in self.transforms), 1.0)
+
+    def label_to_network(self, label: Tensor) -> Tensor:
+        """A label map ``(K, *spatial)`` on the network's grid, nearest neighbour."""
+        return self._resample(label, self.clean.affine, self.affine, self.shape, "nearest").to(label.dtype)
+
+    def back(self, prediction: Tensor) -> Tensor:
+        """A prediction ``(K, *spatial)`` from the network's grid on the case's, linear; zero where there was none."""
+        return self._resample(prediction, self.affine, self.clean.affine, self.clean.shape[1:], "bilinear")
+
+    @staticmethod
+    def _resample(value: Tensor, source: Tensor, target: Tensor, shape: Sequence[int], mode: str) -> Tensor:
+        resample = SpatialResample(mode=mode, padding_mode="zeros", align_corners=False, dtype=torch.float32)
+        moved = resample(MetaTensor(value.float(), affine=source), dst_affine=target, spatial_size=shape)
+        return moved.as_tensor()
+
+    def _run(self, transforms: Sequence[Callable], image: Tensor) -> MetaTensor:
+        # a clone: a transform that works in place must neither touch the caller's voxels nor a leaf of the graph
+        value = MetaTensor(image.clone(), meta=self.clean.meta, applied_operations=[])
+        if not self.dictionary:
+            output = Compose(transforms, lazy=self.lazy)(value)
+        else:
+            compose = Compose(transforms, lazy=self.lazy)
+            with allow_missing_keys_mode(compose):
+                output = compose({self.image_key: value})[self.image_key]
+        return output if isinstance(output, MetaTensor) else MetaTensor(output)
+
+    def _freeze(self, transform: Callable) -> Callable:
+        """The transform with what it would decide from the image fixed to what it decides on the clean one."""
+        array = _array(transform)
+        if not isinstance(array, (CropForeground, NormalizeIntensity, ScaleIntensity, ScaleIntensityRangePercentiles)):
+            return transform
+        with torch.no_grad():
+            frozen = _freeze_on(array, self._run(self.transforms, self.clean.as_tensor()))
+        return _OnKey(self.image_key, frozen) if isinstance(transform, MapTransform) else frozen
+
+    def _check_gradient(self, transforms: Sequence[Callable]) -> None:
+        """Name the first transform that the gradient does not pass."""
+        with torch.enable_grad():
+            image = self.clean.as_tensor().detach().clone().requires_grad_(True)
+            if self._run(self.transforms, image).requires_grad:
+                return
+            for last, transform in enumerate(transforms):
+                if not self._run(self.transforms[: last + 1], image).requires_grad:
+                    raise ValueError(
+                        f"preprocessing must be differentiable: {type(transform).__name__} blocks the gradient (a spline "
+                        "mode leaves torch, for example); use a torch mode, or preprocess in the dataset and attack in "
+                        "network units."
+                    )
+
+
+class _OnKey(MapTransform):
+    """An array transform on one key."""
+
+    def __init__(self, key: str, transform: Callable) -> None:
+        super().__init__(key, allow_missing_keys=True)
+        self.transform = transform
+
+    def __call__(self, data: Any) -> dict:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            data[key] = self.transform(data[key])
+        return data
+
+
+def _array(transform: Callable) -> Callable:
+    """The array transform inside a dictionary transform, where it is one of those known here."""
+    if isinstance(transform, MapTransform):
+        for name in ("cropper", "normalizer", "scaler", "transform"):
+            if hasattr(transform, name):
+                return getattr(transform, name)
+    return transform
+
+
+def _freeze_on(array: Callable, image: MetaTensor) -> Callable:
+    if isinstance(array, CropForeground):
+        start, end = array.compute_bounding_box(image)
+        return functools.partial(array.crop_pad, box_start=start, box_end=end)
+    plain = image.as_tensor()
+    if isinstance(array, NormalizeIntensity):
+        return _freeze_normalize(array, plain)
+    if getattr(array, "channel_wise", False):
+        raise ValueError(f"preprocessing: {type(array).__name__} with channel_wise=True cannot be frozen.")
+    if isinstance(array, ScaleIntensity):
+        if array.minv is None or array.maxv is None:
+            return array  # multiplies by 1 + factor, whatever the image
+        low, high = float(plain.min()), float(plain.max())
+        return ScaleIntensityRange(low, high, array.minv, array.maxv, dtype=array.dtype)
+    assert isinstance(array, ScaleIntensityRangePercentiles)
+    low, high = float(percentile(plain, array.lower)), float(percentile(plain, array.upper))
+    b_min, b_max = array.b_min, array.b_max
+    if array.relative and b_min is not None and b_max is not None:
+        b_min, b_max = (b_min + (b_max - b_min) * q / 100.0 for q in (array.lower, array.upper))
+    return ScaleIntensityRange(low, high, b_min, b_max, clip=array.clip, dtype=array.dtype)
+
+
+def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> NormalizeIntensity:
+    channels = list(image) if array.channel_wise else [image]
+    voxels = [channel[channel != 0] if array.nonzero else channel for channel in channels]
+    means = [float(v.float().mean()) if v.numel() else 0.0 for v in voxels]
+    deviations = [float(v.float().std(unbiased=False)) if v.numel() else 1.0 for v in voxels]
+    subtrahend, divisor = (means, deviations) if array.channel_wise else (means[0], deviations[0])
+    return NormalizeIntensity(
+        subtrahend=subtrahend if array.subtrahend is None else array.subtrahend,
+        divisor=divisor if array.divisor is None else array.divisor,
+        nonzero=array.nonzero,
+        channel_wise=array.channel_wise,
+        dtype=array.dtype,
+    )
+
+
+def _scale_of(array: Callable) -> float:
+    if isinstance(array, ScaleIntensityRange):
+        if array.b_min is None or array.b_max is None:
+            return 1.0 / (array.a_max - array.a_min)
+        return (array.b_max - array.b_min) / (array.a_max - array.a_min)
+    if isinstance(array, NormalizeIntensity):
+        divisors = set(torch.as_tensor(array.divisor).flatten().tolist())
+        if len(divisors) > 1:
+            raise ValueError(f"preprocessing: NormalizeIntensity scales channels differently, by {sorted(divisors)}.")
+        return 1.0 / (divisors.pop() or 1.0)
+    if isinstance(array, ScaleIntensity):
+        return 1.0 + (array.factor or 0.0)
+    return 1.0
+
+
+def split_batch(image: Tensor) -> list[Tensor]:
+    """The samples ``(C, *spatial)`` of a batch, each MetaTensor with its own affine."""
+    if isinstance(image, MetaTensor) and not image.is_batch:
+        plain = image.as_tensor()
+        return [MetaTensor(sample, meta=image.meta) for sample in plain]
+    return [image[i] for i in range(len(image))]
+
+
+def _stack(samples: list[Tensor]) -> Tensor:
+    shapes = {tuple(sample.shape) for sample in samples}
+    if len(shapes) > 1:
+        raise ValueError(f"preprocessing must give one shape per batch, got {sorted(shapes)}; use batches of one case.")
+    return torch.stack(samples)

@@ -1,0 +1,123 @@
+"""Segmentation networks, 2-D and 3-D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_smia.victims.base import PerSample
+from monai_smia.victims.logits import LogitsVictim
+
+
+class SegmentationVictim(LogitsVictim):
+    """A segmentation network with its inferer and preprocessing.
+
+    Args:
+        network: maps ``(B, C, *spatial)`` to raw logits ``(B, K, *spatial)``.
+        inferer: a MONAI Inferer; the gradient goes through it. A plain SlidingWindowInferer is made memory-flat.
+        preprocessing: MONAI transforms between the case's image and the network, frozen on the clean image and
+            differentiated through; loss and damage are then taken on the network's grid.
+        activation: ``"softmax"`` for K exclusive classes, labels ``(B, 1, *spatial)`` of class numbers, class 0 the
+            background; ``"sigmoid"`` for independent channels or a single logit, labels ``(B, K, *spatial)`` of 0/1.
+        ignore_index: label value of voxels that count in neither loss nor damage (a mask is a label with this value
+            outside of it). The divergence has no label and covers all voxels.
+        allow_empty: take labels without any foreground; their damage is 1 where anything is segmented.
+        loss: ``"cross_entropy"`` (summed over voxels), ``"soft_jaccard"`` (much stronger in `PGD`), a loss module such
+            as MONAI's DiceCELoss or FocalLoss (taken sample by sample), or a callable ``(prediction, label) -> (B,)``.
+        divergence: ``"cross_entropy"`` (Eq. 3), ``"kl"`` (Eq. 5), ``"reverse_kl"``, or a callable
+            ``(prediction, reference) -> (B,)``.
+        image_key: key of the image in dictionary transforms.
+
+    Raises:
+        ValueError: if an argument is outside its range; in use, if a label does not fit or is empty.
+
+    Example:
+        >>> from monai.inferers import SlidingWindowInferer
+        >>> network = nn.Conv3d(1, 2, 3, padding=1)
+        >>> victim = SegmentationVictim(network, inferer=SlidingWindowInferer(8, overlap=0.5), loss="soft_jaccard")
+        >>> prediction = victim.predict(torch.rand(1, 1, 12, 12, 12))
+        >>> prediction.shape, victim.decide(prediction).shape
+        (torch.Size([1, 2, 12, 12, 12]), torch.Size([1, 1, 12, 12, 12]))
+    """
+
+    losses = {
+        "cross_entropy": lambda victim, p, y: victim.cross_entropy(p, y),
+        "soft_jaccard": lambda victim, p, y: victim.soft_jaccard(p, y),
+    }
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        allow_empty: bool = False,
+        loss: str | PerSample = "cross_entropy",
+        **options: Any,
+    ) -> None:
+        super().__init__(network, loss=loss, **options)
+        self.allow_empty = allow_empty
+
+    def target(self, label: Tensor) -> Tensor:
+        """Class numbers without their channel, or 0/1 per channel."""
+        return label[:, 0] if self.activation == "softmax" and label.ndim > 1 and label.shape[1] == 1 else label
+
+    def soft_jaccard(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """1 - soft Jaccard index of probabilities, mean over the foreground classes that the label holds ``(B,)``."""
+        probability = self.output.probabilities(prediction)
+        target = self.target(label)
+        truth = self.output.one_hot(target, prediction.shape[1])
+        if self.ignore_index is not None:
+            valid = (target != self.ignore_index).view(len(target), -1, *target.shape[-(prediction.ndim - 2) :])
+            probability, truth = probability * valid, truth & valid
+        intersection = (probability * truth).flatten(2).sum(2)
+        union = (probability + truth - probability * truth).flatten(2).sum(2)
+        score = intersection / union.clamp_min(1e-6)
+        held = self._foreground(truth.flatten(2).any(2))
+        return 1 - (self._foreground(score) * held).sum(1) / held.sum(1).clamp_min(1)
+
+    @torch.no_grad()
+    def decide(self, prediction: Tensor) -> Tensor:
+        """Class numbers ``(B, 1, *spatial)``, or 0/1 per channel ``(B, K, *spatial)``."""
+        decided = self.output.decide(prediction)
+        return decided.unsqueeze(1) if self.activation == "softmax" else decided
+
+    def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """1 - Jaccard index of the decision, mean over the foreground classes that decision or label hold ``(B,)``."""
+        both, decided, truth = (self._foreground(count).double() for count in self._counts(prediction, label))
+        union = decided + truth - both
+        held = union > 0
+        jaccard = (both / union.clamp_min(1)).sum(1) / held.sum(1).clamp_min(1)
+        return torch.where(held.any(1), 1 - jaccard, 0.0)
+
+    def check_label(self, prediction: Any, label: Any) -> None:
+        """Raise where the label does not fit the prediction, or holds no foreground."""
+        super().check_label(prediction, label)
+        if self.allow_empty:
+            return
+        truth = self._foreground(self.output.one_hot(self.target(label), prediction.shape[1]))
+        empty = (~truth.flatten(1).any(1)).nonzero().flatten().tolist()
+        if empty:
+            raise ValueError(
+                f"label must hold foreground, samples {empty} hold none; leave them out, or set allow_empty=True."
+            )
+
+    @torch.no_grad()
+    def segment(self, image: Tensor) -> Tensor:
+        """Logits on the image's own grid ``(B, K, *spatial)``, as deployed: preprocessed anew, nothing frozen.
+
+        Args:
+            image: ``(B, C, *spatial)`` in the image's unit.
+        """
+        with self.frozen():
+            if self.preprocessing is None:
+                return self.predict(image)
+            frozen = self._freeze(image)
+            return frozen.back(self._apply_network(frozen(image)))
+
+    def _label_to_network(self, label: Any) -> Any:
+        assert self._frozen is not None
+        return self._frozen.label_to_network(label)
+
+    def _foreground(self, per_channel: Tensor) -> Tensor:
+        return per_channel[:, 1:] if self.activation == "softmax" else per_channel

@@ -1,0 +1,35 @@
+"""Packaging; the settings of the tools are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="monai_smia",
+    version="0.1.0",
+    description="Adversarial robustness of medical AI, for MONAI: attacks through the deployed pipeline.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["monai_smia", "monai_smia.*"]),
+    package_data={"monai_smia": ["py.typed"]},
+    install_requires=[
+        "torch>=2.4",
+        "monai>=1.5",
+        "pytorch-ignite>=0.5",
+        "nibabel>=5.0",
+        "pydicom>=3.0",
+        "itk>=5.3",
+        "simpleitk>=2.3",
+        "matplotlib>=3.7",
+        "tqdm>=4.60",
+        "fire>=0.5",  # python -m monai.bundle
+        "pyyaml>=6.0",  # YAML configs
+        "scipy>=1.10",  # MONAI's surface distances, the phantoms
+    ],
+    extras_require={
+        "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "torchattacks", "foolbox"],
+        "dicom": ["python-gdcm>=3.0"],  # compressed transfer syntaxes
+    },
+)
