@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -134,6 +135,8 @@ class ThreatModel:
             gradient = gradient * self.mask
         if self.norm == "linf":
             return gradient.sign()
+        peak = gradient.abs().amax(tuple(range(1, gradient.ndim)), keepdim=True)
+        gradient = gradient / peak.where(peak > 0, 1)  # the squares of a small gradient vanish in float32
         return gradient / _norm(gradient).clamp_min(TINY)
 
 
@@ -145,8 +148,8 @@ def draw(sampler: object, image: Tensor, generators: Sequence[torch.Generator]) 
 
 
 def seeded_generators(seed: int | Sequence[int], count: int, device: torch.device) -> list[torch.Generator]:
-    """One generator per sample; a single seed serves every sample, so that a batch draws what its samples draw alone."""
-    seeds = [seed] * count if isinstance(seed, int) else [int(s) for s in seed]
+    """One generator per sample; a single seed serves all of them, so that a batch draws what its samples draw alone."""
+    seeds = [int(seed)] * count if isinstance(seed, Integral) else [int(s) for s in seed]  # type: ignore[union-attr]
     if len(seeds) != count:
         raise ValueError(f"seed must be an integer or one per sample: {count} samples, got {len(seeds)} seeds.")
     return [torch.Generator(device).manual_seed(s) for s in seeds]

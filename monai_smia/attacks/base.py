@@ -14,6 +14,7 @@ from torch import Tensor
 
 from monai_smia.threat import ThreatModel, seeded_generators
 from monai_smia.victims.base import Victim
+from monai_smia.victims.preprocessing import as_plain
 
 KEEP = ("best", "last")
 
@@ -116,12 +117,12 @@ class Attack(ABC):
                 does not fit, a loss that is not one value per sample, a prediction that does not depend on the image
                 or is not finite.
         """
-        plain = _plain_image(image)
-        threat = ThreatModel(self.eps if eps is None else eps, self.norm, self.clip, mask).on(plain)
-        generators = seeded_generators(self.seed if seed is None else seed, len(plain), plain.device)
         if self.loss is not None:
             victim = victim.with_loss(self.loss)
         with torch.inference_mode(False), torch.enable_grad(), victim.frozen():
+            plain = _plain_image(image)
+            threat = ThreatModel(self.eps if eps is None else eps, self.norm, self.clip, mask).on(plain)
+            generators = seeded_generators(self.seed if seed is None else seed, len(plain), plain.device)
             bound, target = victim.bind(image, label)
             result = self.run(bound, plain, target, threat, generators)
         if isinstance(image, MetaTensor):
@@ -130,6 +131,11 @@ class Attack(ABC):
             )
             result = replace(result, adversarial=adversarial, perturbation=perturbation)
         return result
+
+    @property
+    @abstractmethod
+    def planned_gradients(self) -> int:
+        """Gradients that a call takes per sample, unless it stops early."""
 
     @abstractmethod
     def run(
@@ -150,9 +156,8 @@ def _plain_image(image: Tensor) -> Tensor:
         raise ValueError(f"image must be a non-empty tensor (B, C, *spatial), got {shape}.")
     if not image.is_floating_point():
         raise ValueError(f"image must be floating point, got {image.dtype}; convert it with image.float().")
-    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    plain = as_plain(image).detach()
     if not bool(plain.isfinite().all()):
         bad = int((~plain.isfinite()).sum())
         raise ValueError(f"image must be finite, got {bad} NaN or infinite voxels of {plain.numel()}.")
-    plain = plain.detach()
-    return plain.clone() if plain.is_inference() else plain
+    return plain

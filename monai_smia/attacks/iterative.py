@@ -93,6 +93,11 @@ class IterativeAttack(Attack):
         """How many gradients through the network step `step` takes."""
         return 1
 
+    @property
+    def planned_gradients(self) -> int:
+        """Gradients of all steps and restarts."""
+        return self.restarts * sum(self.gradients_at(step) for step in range(self.steps))
+
     def default_step_size(self, eps: float | Tensor) -> float | Tensor:
         """The step size where none was given."""
         return 2.5 * eps / max(self.steps, 1)

@@ -9,7 +9,7 @@ import torch
 from monai.networks.layers import separable_filtering
 from torch import Tensor
 
-from monai_smia.attacks.iterative import IterativeAttack, Iterate
+from monai_smia.attacks.iterative import Iterate, IterativeAttack
 from monai_smia.victims.base import Victim
 
 TARGETS = ("soft", "detached", "hard")

@@ -8,6 +8,7 @@ from monai.engines import SupervisedEvaluator
 
 from monai_smia.attacks.base import Attack
 from monai_smia.handlers.attack import AttackHandler
+from monai_smia.inferers.victim import VictimInferer
 from monai_smia.victims.base import Victim
 
 
@@ -17,7 +18,8 @@ class AttackEvaluator(SupervisedEvaluator):
     Args:
         *args: as for `monai.engines.SupervisedEvaluator`.
         attack: the attack, or None to evaluate the clean images.
-        victim: what is attacked; required with an attack.
+        victim: what is attacked; required with an attack. Where it holds its preprocessing, it also predicts (the
+            engine sees raw images), unless an `inferer` is given.
         mask_key: key of a mask of voxels that may change, or None.
         **kwargs: as for `monai.engines.SupervisedEvaluator`.
 
@@ -46,6 +48,8 @@ class AttackEvaluator(SupervisedEvaluator):
         mask_key: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if victim is not None and victim.preprocessing is not None:
+            kwargs.setdefault("inferer", VictimInferer(victim))
         super().__init__(*args, **kwargs)
         self.attack = attack
         self.victim = victim

@@ -12,7 +12,8 @@ from monai.utils import CommonKeys
 from torch import Tensor
 
 from monai_smia.attacks.base import Attack, AttackResult
-from monai_smia.victims.base import Victim, as_plain
+from monai_smia.victims.base import Victim
+from monai_smia.victims.preprocessing import as_plain
 
 PERTURBATION = "perturbation"
 
@@ -74,18 +75,18 @@ class AttackHandler:
         if result is not None and isinstance(engine.state.output, dict):
             engine.state.output[PERTURBATION] = result.perturbation
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Any) -> None:
         """Attack the current batch.
 
         Raises:
             ValueError: if the batch holds no label, or its image is not the tensor that the network receives.
         """
         batch = engine.state.batch
-        image, label = engine.prepare_batch(  # type: ignore[attr-defined]
+        image, label = engine.prepare_batch(
             batch,
             engine.state.device,
-            engine.non_blocking,  # type: ignore[attr-defined]
-            **engine.to_kwargs,  # type: ignore[attr-defined]
+            engine.non_blocking,
+            **engine.to_kwargs,
         )[:2]
         if label is None:
             raise ValueError("the batch must hold a label to attack; prepare_batch returned none.")
@@ -94,7 +95,7 @@ class AttackHandler:
         seeds = np.random.SeedSequence([*np.atleast_1d(self.attack.seed), iteration]).generate_state(len(image))
         result = self.attack(self.victim, image, label, mask=mask, seed=seeds.tolist())
         engine.state.batch = self._with_image(batch, image, result.adversarial)
-        engine.state.attack_result = result  # type: ignore[attr-defined]
+        engine.state.attack_result = result
 
     def _with_image(self, batch: Any, image: Tensor, adversarial: Tensor) -> Any:
         if isinstance(batch, Mapping):

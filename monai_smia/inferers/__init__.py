@@ -1,7 +1,8 @@
-"""Inferers with gradients that fit in memory."""
+"""Inferers: gradients that fit in memory, and victims as inferers."""
 
 from __future__ import annotations
 
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
+from monai_smia.inferers.victim import VictimInferer
 
-__all__ = ["CheckpointedSlidingWindowInferer"]
+__all__ = ["CheckpointedSlidingWindowInferer", "VictimInferer"]

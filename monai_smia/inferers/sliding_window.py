@@ -134,8 +134,8 @@ class _Windows:
         device = torch.device(self.inferer.sw_device or image.device)
         importance = self._importance(image, device)
         count = torch.zeros(1, 1, *image.shape[2:], dtype=image.dtype, device=image.device)
-        for window in (w for batch in self.batches for w in batch if w[0].start == 0):
-            count[(slice(0, 1), *window[1:])] += importance.to(count.device)
+        for place in (w for batch in self.batches for w in batch if w[0].start == 0):
+            count[place] += importance.to(count.device)
         scaled = [None if c is None else c / count.to(c.device) for c in cotangents]
         gradient = torch.zeros_like(image)
         for number, batch in enumerate(self.batches):
@@ -156,7 +156,7 @@ class _Windows:
             parts = _flatten(self._apply(window, [list(w) for w in batch], *self.args, **self.kwargs))
         if check:
             self._check_repeats(parts)
-        used = [(p, v.to(p)) for p, v in zip(parts, vectors) if v is not None and p.requires_grad]
+        used = [(p, v.to(p)) for p, v in zip(parts, vectors, strict=True) if v is not None and p.requires_grad]
         if not used:
             return torch.zeros_like(window)
         (pulled,) = torch.autograd.grad([p for p, _ in used], window, [v for _, v in used], allow_unused=True)
@@ -166,8 +166,8 @@ class _Windows:
         for part, before in zip(parts, self.first, strict=True):
             if not torch.allclose(part.detach(), before, rtol=1e-2, atol=1e-3 * float(before.abs().amax())):
                 raise RuntimeError(
-                    "the network does not repeat its own output (randomness outside of nn.Dropout, or state that changes "
-                    "with every call), so that its sliding-window gradient would be wrong; make it deterministic."
+                    "the network does not repeat its own output (randomness outside of nn.Dropout, or state that "
+                    "changes with every call): its sliding-window gradient would be wrong; make it deterministic."
                 )
 
     def _importance(self, image: Tensor, device: torch.device) -> Tensor:
@@ -208,7 +208,7 @@ class _WindowGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         (image,) = ctx.saved_tensors
-        return ctx.windows.pull_back(image, cotangents), None, *(None for _ in cotangents)
+        return (ctx.windows.pull_back(image, cotangents), None, *(None for _ in cotangents))
 
 
 class _Checkpointed:

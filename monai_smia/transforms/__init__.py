@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from monai_smia.transforms.attack import ApplyAttack, ApplyAttackd, ApplyAttackD, ApplyAttackDict
+from monai_smia.transforms.attack import ApplyAttack, ApplyAttackD, ApplyAttackd, ApplyAttackDict
 
 __all__ = ["ApplyAttack", "ApplyAttackD", "ApplyAttackDict", "ApplyAttackd"]

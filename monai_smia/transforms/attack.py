@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_tensor
 from torch import Tensor
 
 from monai_smia.attacks.base import Attack
-from monai_smia.victims.base import Victim, as_plain
+from monai_smia.victims.base import Victim
+from monai_smia.victims.preprocessing import as_plain
 
 
 class ApplyAttack(Transform):
@@ -39,7 +39,7 @@ class ApplyAttack(Transform):
         self.attack = attack
         self.victim = victim
 
-    def __call__(self, img: Any, label: Any, mask: Any = None) -> Tensor:
+    def __call__(self, img: Any, label: Any, mask: Any = None) -> Tensor:  # type: ignore[override]
         """Attack one sample.
 
         Args:

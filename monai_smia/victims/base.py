@@ -16,7 +16,7 @@ from torch.nn.modules.loss import _Loss
 from torch.nn.parallel import DistributedDataParallel
 
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
-from monai_smia.victims.preprocessing import BatchPreprocessing
+from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
 
 PerSample = Callable[[Any, Any], Tensor]
 
@@ -74,7 +74,7 @@ class Victim(ABC):
         """
         if self.preprocessing is not None:
             image = (self._frozen or self._freeze(image))(image)
-        return self._apply_network(image)
+        return self.network(image) if self.inferer is None else self.inferer(image, self.network)
 
     def loss(self, prediction: Any, label: Any) -> Tensor:
         """Deviation loss of every sample ``(B,)``: how far the prediction is from the label."""
@@ -96,16 +96,28 @@ class Victim(ABC):
     def check_label(self, prediction: Any, label: Any) -> None:
         """Raise a ValueError that names what does not fit, where the label does not fit the prediction."""
 
+    @torch.no_grad()
+    def infer(self, image: Tensor) -> Any:
+        """The prediction as deployed: network in eval mode, preprocessing decided on this very image.
+
+        Args:
+            image: ``(B, C, *spatial)`` in the image's unit; a MetaTensor where preprocessing needs the affine.
+
+        Returns:
+            The raw prediction; that of a segmentation victim on the image's own grid.
+        """
+        with self.frozen():
+            bound = self._bound_to(image)
+            prediction = bound.predict(as_plain(image))
+            return bound._to_image_grid(prediction) if bound._frozen else prediction
+
     # ---- what the attack's machinery asks for
 
     def bind(self, image: Tensor, label: Any) -> tuple[Victim, Any]:
         """This victim with its preprocessing frozen on a clean batch, and the label on the network's grid."""
         _check_same_grid(image, label)
-        if self.preprocessing is None:
-            return self, as_plain(label)
-        bound = copy.copy(self)
-        bound._frozen = self._freeze(image)
-        return bound, bound._label_to_network(as_plain(label))
+        bound = self._bound_to(image)
+        return bound, bound._label_to_network(as_plain(label)) if bound._frozen else as_plain(label)
 
     def checked_loss(self, prediction: Any, label: Any) -> Tensor:
         """The loss, or a ValueError where label, prediction or loss are unusable."""
@@ -184,8 +196,15 @@ class Victim(ABC):
     def _label_to_network(self, label: Any) -> Any:
         return label
 
-    def _apply_network(self, image: Tensor) -> Any:
-        return self.network(image) if self.inferer is None else self.inferer(image, self.network)
+    def _to_image_grid(self, prediction: Any) -> Any:
+        return prediction
+
+    def _bound_to(self, image: Tensor) -> Victim:
+        if self.preprocessing is None:
+            return self
+        bound = copy.copy(self)
+        bound._frozen = self._freeze(image)
+        return bound
 
     def _freeze(self, image: Tensor) -> BatchPreprocessing:
         return BatchPreprocessing(self.preprocessing, image, self.image_key)
@@ -211,15 +230,10 @@ def sample_by_sample(loss: Callable[[Tensor, Tensor], Tensor], prediction: Tenso
     return torch.stack([value.reshape(()) for value in values])
 
 
-def as_plain(value: Any) -> Any:
-    """A tensor without metadata; anything else as it is."""
-    return value.as_tensor() if isinstance(value, MetaTensor) else value
-
-
 def _check_same_grid(image: Any, label: Any) -> None:
     if not (isinstance(image, MetaTensor) and isinstance(label, MetaTensor)) or label.ndim != image.ndim:
         return
-    ours, theirs = (t.affine.cpu().double().reshape(-1, *t.affine.shape[-2:])[0] for t in (image, label))
+    ours, theirs = (t.affine.cpu().double() for t in (image, label))  # one, or one per sample
     if not torch.allclose(ours, theirs, atol=1e-3):
         raise ValueError(
             f"label must lie on the image's grid: the affines differ, image {ours.tolist()}, label {theirs.tolist()}; "

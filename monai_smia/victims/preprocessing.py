@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import (
@@ -88,7 +89,7 @@ class FrozenPreprocessing:
         self.image_key = image_key
         self.lazy = compose.lazy
         self.clean = image if isinstance(image, MetaTensor) else MetaTensor(image)
-        transforms: Sequence[Callable] = compose.flatten().transforms  # type: ignore[assignment]
+        transforms: Sequence[Callable] = compose.flatten().transforms
         for transform in transforms:
             if isinstance(transform, RandomizableTrait):
                 raise ValueError(f"preprocessing must be deterministic, got the random {type(transform).__name__}.")
@@ -123,9 +124,8 @@ class FrozenPreprocessing:
 
     @staticmethod
     def _resample(value: Tensor, source: Tensor, target: Tensor, shape: Sequence[int], mode: str) -> Tensor:
-        resample = SpatialResample(mode=mode, padding_mode="zeros", align_corners=False, dtype=torch.float32)
-        moved = resample(MetaTensor(value.float(), affine=source), dst_affine=target, spatial_size=shape)
-        return moved.as_tensor()
+        resample = SpatialResample(mode=mode, padding_mode="zeros", align_corners=False, dtype=np.float32)
+        return as_plain(resample(MetaTensor(value.float(), affine=source), dst_affine=target, spatial_size=shape))
 
     def _run(self, transforms: Sequence[Callable], image: Tensor) -> MetaTensor:
         # a clone: a transform that works in place must neither touch the caller's voxels nor a leaf of the graph
@@ -156,9 +156,9 @@ class FrozenPreprocessing:
             for last, transform in enumerate(transforms):
                 if not self._run(self.transforms[: last + 1], image).requires_grad:
                     raise ValueError(
-                        f"preprocessing must be differentiable: {type(transform).__name__} blocks the gradient (a spline "
-                        "mode leaves torch, for example); use a torch mode, or preprocess in the dataset and attack in "
-                        "network units."
+                        f"preprocessing must be differentiable: {type(transform).__name__} blocks the gradient (a "
+                        "spline mode leaves torch, for example); use a torch mode, or preprocess in the dataset and "
+                        "attack in network units."
                     )
 
 
@@ -212,7 +212,8 @@ def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> NormalizeInte
     voxels = [channel[channel != 0] if array.nonzero else channel for channel in channels]
     means = [float(v.float().mean()) if v.numel() else 0.0 for v in voxels]
     deviations = [float(v.float().std(unbiased=False)) if v.numel() else 1.0 for v in voxels]
-    subtrahend, divisor = (means, deviations) if array.channel_wise else (means[0], deviations[0])
+    subtrahend: Any = means if array.channel_wise else means[0]
+    divisor: Any = deviations if array.channel_wise else deviations[0]
     return NormalizeIntensity(
         subtrahend=subtrahend if array.subtrahend is None else array.subtrahend,
         divisor=divisor if array.divisor is None else array.divisor,
@@ -235,6 +236,14 @@ def _scale_of(array: Callable) -> float:
     if isinstance(array, ScaleIntensity):
         return 1.0 + (array.factor or 0.0)
     return 1.0
+
+
+def as_plain(value: Any) -> Any:
+    """A tensor without metadata, one that autograd may save; anything else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    plain = value.as_tensor() if isinstance(value, MetaTensor) else value
+    return plain.clone() if plain.is_inference() and not torch.is_inference_mode_enabled() else plain
 
 
 def split_batch(image: Tensor) -> list[Tensor]:

@@ -102,22 +102,13 @@ class SegmentationVictim(LogitsVictim):
                 f"label must hold foreground, samples {empty} hold none; leave them out, or set allow_empty=True."
             )
 
-    @torch.no_grad()
-    def segment(self, image: Tensor) -> Tensor:
-        """Logits on the image's own grid ``(B, K, *spatial)``, as deployed: preprocessed anew, nothing frozen.
-
-        Args:
-            image: ``(B, C, *spatial)`` in the image's unit.
-        """
-        with self.frozen():
-            if self.preprocessing is None:
-                return self.predict(image)
-            frozen = self._freeze(image)
-            return frozen.back(self._apply_network(frozen(image)))
-
     def _label_to_network(self, label: Any) -> Any:
         assert self._frozen is not None
         return self._frozen.label_to_network(label)
+
+    def _to_image_grid(self, prediction: Tensor) -> Tensor:
+        assert self._frozen is not None
+        return self._frozen.back(prediction)
 
     def _foreground(self, per_channel: Tensor) -> Tensor:
         return per_channel[:, 1:] if self.activation == "softmax" else per_channel

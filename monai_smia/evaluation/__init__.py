@@ -1,0 +1,9 @@
+"""Evaluation: cases x attacks, records, summary and report."""
+
+from __future__ import annotations
+
+from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
+from monai_smia.evaluation.runner import AttackEvaluation
+from monai_smia.evaluation.storage import NiftiStorage
+
+__all__ = ["AttackEvaluation", "NiftiStorage", "PlannedAttack", "paper_comparison"]

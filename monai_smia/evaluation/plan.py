@@ -1,0 +1,98 @@
+"""Which attacks an evaluation runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA, Attack, Noise
+
+EQUAL_RADIUS = "equal radius"
+EQUAL_GRADIENTS = "equal gradients"
+PAPER = "paper"
+
+
+@dataclass(frozen=True)
+class PlannedAttack:
+    """One row of an evaluation.
+
+    Args:
+        attack: the attack, its `eps` in the unit of the images; None evaluates them clean.
+        eps: the radius in network units; None with no attack.
+        setting: what the row is compared by, such as ``"equal radius"``.
+    """
+
+    attack: Attack | None = None
+    eps: float | None = None
+    setting: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the row: the class of the attack, or Clean."""
+        return "Clean" if self.attack is None else type(self.attack).__name__
+
+    @property
+    def loss(self) -> str | None:
+        """Name of the attack's own deviation loss, None for the victim's."""
+        loss = getattr(self.attack, "loss", None)
+        return loss if loss is None or isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+
+    @property
+    def slug(self) -> str:
+        """A name for files, unique within a plan that has no row twice."""
+        parts = [self.name, self.loss, self.setting, None if self.eps is None else f"eps{self.eps:g}"]
+        return "_".join(part.lower().replace(" ", "-") for part in parts if part)
+
+
+def paper_comparison(
+    eps: float | Sequence[float],
+    *,
+    steps: int = 10,
+    alpha: float = 1.0,
+    unit_scale: float = 1.0,
+    stronger_loss: str | None = None,
+    **options: Any,
+) -> list[PlannedAttack]:
+    """The comparison of the SMIA paper, fair and in its own setting.
+
+    For each radius: noise, FGSM, BIM (the paper's DEV), MIFGSM, PGD and SMIA at equal radius and steps; SMIA once more
+    with the gradients that the others take; and BIM and SMIA in the paper's own setting, where epsilon is the step
+    and nothing projects, which is a ball of radius steps * eps (PGD without a random start is BIM there).
+
+    Args:
+        eps: radius in network units, or several.
+        steps: steps of the iterated attacks.
+        alpha: weight of SMIA's stabilization term.
+        unit_scale: network units per unit of the images (1/1400 for images in HU and a window of 1400 HU).
+        stronger_loss: name of a loss for one more PGD row, such as ``"soft_jaccard"``.
+        **options: further arguments of every attack, such as `clip` and `seed`.
+
+    Returns:
+        The plan, the clean row first.
+
+    Raises:
+        ValueError: if `unit_scale` is not positive, or an argument of an attack is outside its range.
+
+    Example:
+        >>> plan = paper_comparison(0.05, steps=10, unit_scale=1 / 1400, clip=(-1024, 3071))
+        >>> [(row.name, row.setting, row.attack.eps) for row in plan[6:8]]
+        [('SMIA', 'equal radius', 70.0), ('SMIA', 'equal gradients', 70.0)]
+    """
+    if not unit_scale > 0:
+        raise ValueError(f"unit_scale must be a number > 0, got {unit_scale}.")
+    plan = [PlannedAttack()]
+    for radius in [eps] if isinstance(eps, (int, float)) else eps:
+        # nine digits: 0.05 / (1 / 1400) is to be 70, of which integers are made when the image is stored
+        ball, paper_ball = (float(f"{r / unit_scale:.9g}") for r in (radius, steps * radius))
+        iterated = {"eps": ball, "steps": steps, **options}
+        paper = {"eps": paper_ball, "steps": steps, "step_size": ball, **options}
+        fair = [Noise(eps=ball, **options), FGSM(eps=ball, **options), BIM(**iterated), MIFGSM(**iterated)]
+        fair += [PGD(**iterated), SMIA(alpha=alpha, **iterated)]
+        same_gradients = SMIA(alpha=alpha, **{**iterated, "steps": max((steps + 1) // 2, 1)})
+        plan += [PlannedAttack(attack, radius, EQUAL_RADIUS) for attack in fair]
+        plan.append(PlannedAttack(same_gradients, radius, EQUAL_GRADIENTS))
+        if stronger_loss is not None:
+            plan.append(PlannedAttack(PGD(loss=stronger_loss, **iterated), radius, EQUAL_RADIUS))
+        plan += [PlannedAttack(a, steps * radius, PAPER) for a in (BIM(**paper), SMIA(alpha=alpha, **paper))]
+    return plan

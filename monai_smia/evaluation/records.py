@@ -1,0 +1,100 @@
+"""Records of an evaluation and the summary made of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "stage")
+NOT_METRICS = (*KEY, "case", "status", "reason", "where")
+
+
+class RecordWriter:
+    """Appends records to a JSON Lines file, each on disk before the next is computed.
+
+    Args:
+        path: the file; started anew.
+
+    Example:
+        >>> import tempfile
+        >>> with RecordWriter(Path(tempfile.mkdtemp()) / "records.jsonl") as records:
+        ...     records.add({"case": "a", "attack": "Clean", "status": "ok", "jaccard": 0.9})
+        >>> records.all[0]["jaccard"]
+        0.9
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.all: list[dict[str, Any]] = []
+        self._file = path.open("w", encoding="utf-8")
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Write one record."""
+        self.all.append(dict(record))
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per attack, setting, radius and stage: means over cases of every metric.
+
+    A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all.
+
+    Args:
+        records: of all cases.
+
+    Returns:
+        The rows in the order in which they first occur, each with the number of its cases as ``cases``.
+
+    Example:
+        >>> records = [{"attack": "BIM", "status": "ok", "jaccard": v} for v in (0.1, 0.3)]
+        >>> [round(row["jaccard"], 3) for row in summarize(records)]
+        [0.2]
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        if record["status"] == "ok":
+            groups.setdefault(tuple(record.get(name) for name in KEY), []).append(record)
+    rows = []
+    for key, members in groups.items():
+        names = dict.fromkeys(name for member in members for name in member if name not in NOT_METRICS)
+        row = {**dict(zip(KEY, key, strict=True)), "cases": len(members)}
+        for name in names:
+            values = [member[name] for member in members if member.get(name) is not None]
+            row[name] = math.fsum(values) / len(values) if values else None
+        rows.append(row)
+    return rows
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``summary.json`` and ``cases.csv``, each complete or not at all."""
+    _replace(folder / "summary.json", lambda file: json.dump(summary, file, indent=2, allow_nan=False))
+    columns = list(dict.fromkeys(name for record in records for name in record))
+
+    def table(file: Any) -> None:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(records)
+
+    _replace(folder / "cases.csv", table)
+
+
+def _replace(path: Path, write: Any) -> None:
+    partial = path.with_name(f".{path.name}")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        write(file)
+    os.replace(partial, path)

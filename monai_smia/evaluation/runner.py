@@ -1,0 +1,251 @@
+"""The evaluation: cases x attacks, one record each, and what is made of the records."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_smia.attacks import FGSM, AttackResult
+from monai_smia.engines import AttackEvaluator
+from monai_smia.evaluation.figures import case_figure
+from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.evaluation.records import RecordWriter, summarize, write_summary
+from monai_smia.evaluation.report import format_table, write_report
+from monai_smia.evaluation.storage import NiftiStorage
+from monai_smia.metrics import perturbation_metrics
+from monai_smia.victims.base import Victim
+
+
+class AttackEvaluation:
+    """Evaluates a victim clean and under every planned attack, case by case.
+
+    Every attack is reported twice: as computed, and after the adversarial volume was written, read back and predicted
+    again. A case that cannot be loaded or attacked becomes a failure with its reason, and the others go on. What is
+    done is on disk at once.
+
+    Written into `output_dir`: ``summary.json``, ``records.jsonl``, ``cases.csv``, ``report.html``, ``figures/*.png``,
+    ``volumes/*_{adversarial,perturbation}.nii.gz``.
+
+    Args:
+        cases: items with the files ``image`` and ``label`` and a unique name ``case``.
+        loading: transform from an item to its image ``(C, *spatial)`` and label, with whatever preprocessing is not in
+            the victim.
+        victim: what is attacked.
+        attacks: the plan, as from `paper_comparison`.
+        metrics: callable ``(decision, label, spacing) -> {name: (B,)}``, such as `SegmentationMetrics`.
+        output_dir: where to write.
+        device: where the victim's network is and the cases go.
+        unit: unit of the images, for tables (``"HU"``).
+        data_range: width of the images' range that PSNR and SSIM relate to.
+        like_source: whether images are attacked on the grid of their files; otherwise volumes are stored as float32.
+        write_volumes: keep adversarial volumes and perturbations; without them they are removed once read back.
+        progress: print the schedule and show progress.
+
+    Raises:
+        ValueError: if there are no cases.
+    """
+
+    def __init__(
+        self,
+        *,
+        cases: Sequence[Mapping[str, Any]],
+        loading: Callable[[Any], Any],
+        victim: Victim,
+        attacks: Sequence[PlannedAttack],
+        metrics: Callable[..., Mapping[str, Tensor]],
+        output_dir: str | Path,
+        device: torch.device | str = "cpu",
+        unit: str = "",
+        data_range: float = 1.0,
+        like_source: bool = True,
+        write_volumes: bool = True,
+        progress: bool = True,
+    ) -> None:
+        if not cases:
+            raise ValueError("cases must hold at least one case, got none.")
+        self.cases = cases
+        self.loading = loading
+        self.victim = victim
+        self.attacks = attacks
+        self.metrics = metrics
+        self.output_dir = Path(output_dir)
+        self.device = torch.device(device)
+        self.unit = unit
+        self.data_range = data_range
+        self.write_volumes = write_volumes
+        self.progress = progress
+        self.storage = NiftiStorage(self.output_dir / "volumes", like_source=like_source)
+
+    def run(self) -> dict[str, Any]:
+        """Evaluate everything.
+
+        Returns:
+            The summary, as in ``summary.json``.
+
+        Raises:
+            RuntimeError: after all the rest is written, if a case failed.
+        """
+        start = time.perf_counter()
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        with RecordWriter(self.output_dir / "records.jsonl") as records:
+            scheduled = False
+            for item in self.cases:
+                with self._failing_as_record(records, item):
+                    case = self._load(item)
+                    if self.progress and not scheduled:
+                        self._say(self.schedule(case))
+                        scheduled = True
+                    self._evaluate_case(case, records)
+        summary: dict[str, Any] = {
+            "rows": summarize(records.all),
+            "failures": [r for r in records.all if r["status"] == "failed"],
+            "cases": len(self.cases),
+            "unit": self.unit,
+            "seconds": time.perf_counter() - start,
+        }
+        write_summary(self.output_dir, summary, records.all)
+        report = write_report(self.output_dir, summary)
+        self._say(format_table(summary))
+        self._say(f"Report: {report.resolve()}")
+        if summary["failures"]:
+            reasons = "; ".join(f"{r['case']}: {r['reason']}" for r in summary["failures"])
+            raise RuntimeError(f"{len(summary['failures'])} of {len(self.cases)} cases failed: {reasons}")
+        return summary
+
+    def schedule(self, case: Mapping[str, Any]) -> str:
+        """What is going to be computed, and how long it takes, measured on one gradient of one case."""
+        image, label = case["image"], case["label"]
+        start = time.perf_counter()
+        FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, image, label)
+        one = time.perf_counter() - start
+        gradients = sum(row.attack.planned_gradients for row in self.attacks if row.attack is not None)
+        forwards = 2 * len(self.attacks)
+        minutes = len(self.cases) * one * (gradients + forwards / 2) / 60
+        return (
+            f"{len(self.cases)} cases x {len(self.attacks)} rows: {gradients} gradients a case at {one:.1f} s, "
+            f"about {minutes:.1f} minutes in all."
+        )
+
+    def _evaluate_case(self, case: Mapping[str, Any], records: RecordWriter) -> None:
+        panels = []
+        image = case["image"][0]
+        for row in self.attacks:
+            self._say(f"{case['case']}: {row.name} {row.setting}".rstrip(), end="\r")
+            start = time.perf_counter()
+            decision, adversarial, result = self._predict(case, row)
+            record = {
+                "case": case["case"],
+                "attack": row.name,
+                "setting": row.setting,
+                "loss": row.loss,
+                "eps": row.eps,
+                "eps_input": None if row.attack is None else row.attack.eps,
+                "unit": self.unit,
+                "norm": None if row.attack is None else row.attack.norm,
+                "steps": getattr(row.attack, "steps", None),
+                "gradients": None if result is None else int(result.gradients[0]),
+                "status": "ok",
+            }
+            scores = self.metrics(decision, case["label"], spacing=_spacing(image))
+            seconds = time.perf_counter() - start
+            if result is None or row.attack is None:
+                records.add({**record, "stage": "computed", **_numbers(scores), "seconds": seconds})
+            else:
+                sizes = self._sizes(adversarial, image, result.cosine, row.attack.eps)
+                records.add({**record, "stage": "computed", **_numbers(scores), **sizes, "seconds": seconds})
+                records.add({**record, "stage": "stored", **self._stored(case, row, adversarial, result)})
+            panels.append((row, adversarial[0].cpu(), decision[0].cpu()))
+        case_figure(
+            self.output_dir / "figures" / f"{case['case']}.png", image.cpu(), case["label"][0].cpu(), panels, self.unit
+        )
+
+    def _predict(self, case: Mapping[str, Any], row: PlannedAttack) -> tuple[Tensor, Tensor, AttackResult | None]:
+        """Decision on the case's own grid, the image it was made of, and the attack's result."""
+        evaluator = AttackEvaluator(
+            self.device,
+            [case],
+            self.victim.network,
+            attack=row.attack,
+            victim=self.victim,
+            mask_key="mask",
+            decollate=False,
+        )
+        evaluator.run()
+        output = evaluator.state.output
+        result = getattr(evaluator.state, "attack_result", None)
+        return self.victim.decide(output["pred"]), output["image"], result
+
+    def _stored(
+        self, case: Mapping[str, Any], row: PlannedAttack, adversarial: Tensor, result: AttackResult
+    ) -> dict[str, Any]:
+        """The metrics after the volume was written, read back and predicted again."""
+        assert row.attack is not None
+        image = case["image"][0]
+        path = self.storage.write(
+            image, adversarial[0], eps=row.attack.eps, source=case["source"], stem=f"{case['case']}_{row.slug}"
+        )
+        again = self.storage.read(path).to(self.device)
+        decision, _, _ = self._predict({**case, "image": again.unsqueeze(0)}, PlannedAttack())
+        scores = self.metrics(decision, case["label"], spacing=_spacing(image))
+        sizes = self._sizes(again.unsqueeze(0), image, result.cosine, row.attack.eps)
+        if not self.write_volumes:
+            for file in (path, path.with_name(path.name.replace("_adversarial", "_perturbation"))):
+                file.unlink()
+        return {**_numbers(scores), **sizes}
+
+    def _sizes(self, adversarial: Tensor, image: Tensor, cosine: Tensor, eps: float) -> dict[str, float | None]:
+        plain = adversarial.as_tensor() if isinstance(adversarial, MetaTensor) else adversarial
+        clean = image.as_tensor() if isinstance(image, MetaTensor) else image
+        return _numbers(perturbation_metrics(plain, clean[None], cosine, eps=eps, data_range=self.data_range))
+
+    def _load(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """One case as a batch of one, with a mask of the voxels that may change where not all may."""
+        loaded = self.loading({"image": item["image"], "label": item["label"]})
+        image, label = (loaded[key].to(self.device) for key in ("image", "label"))
+        if image.shape[1:] != label.shape[1:]:
+            raise ValueError(f"label {tuple(label.shape)} must have the image's shape {tuple(image.shape)}.")
+        case = {"case": item["case"], "source": item["image"], "image": image[None].float(), "label": label[None]}
+        case["mask"] = self._changeable(case["image"])
+        return case
+
+    def _changeable(self, image: Tensor) -> Tensor:
+        """Voxels inside the attacks' valid range: padding outside of it (-2048 in some CTs) is left alone."""
+        clips = {row.attack.clip for row in self.attacks if row.attack is not None and row.attack.clip is not None}
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        mask = torch.ones_like(plain, dtype=torch.bool)
+        for low, high in clips:
+            mask &= (plain >= low) & (plain <= high)
+        return mask | ~plain.isfinite()  # NaN is for the attack to refuse
+
+    @contextmanager
+    def _failing_as_record(self, records: RecordWriter, item: Mapping[str, Any]) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {error}"
+            records.add({"case": item["case"], "status": "failed", "reason": reason, "where": where.name})
+            self._say(f"{item['case']} failed: {reason}")
+
+    def _say(self, text: str, end: str = "\n") -> None:
+        if self.progress:
+            print(text, end=end, flush=True)
+
+
+def _spacing(image: Tensor) -> list[float]:
+    rank = image.ndim - 1
+    return [float(p) for p in image.pixdim][:rank] if isinstance(image, MetaTensor) else [1.0] * rank
+
+
+def _numbers(values: Mapping[str, Tensor]) -> dict[str, float | None]:
+    """The first sample's values; None for NaN, which JSON does not have."""
+    numbers = {name: float(value[0]) for name, value in values.items()}
+    return {name: None if number != number else number for name, number in numbers.items()}

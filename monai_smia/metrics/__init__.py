@@ -1,0 +1,25 @@
+"""Metrics: MONAI's for the task, ours for the perturbation."""
+
+from __future__ import annotations
+
+from monai_smia.metrics.perturbation import (
+    l2_norm,
+    linf_norm,
+    mean_cosine,
+    perturbation_metrics,
+    positive_cosine,
+    rms,
+    variance,
+)
+from monai_smia.metrics.segmentation import SegmentationMetrics
+
+__all__ = [
+    "SegmentationMetrics",
+    "l2_norm",
+    "linf_norm",
+    "mean_cosine",
+    "perturbation_metrics",
+    "positive_cosine",
+    "rms",
+    "variance",
+]
