@@ -23,13 +23,16 @@ setup(
         "itk>=5.3",
         "simpleitk>=2.3",
         "matplotlib>=3.7",
+        "jinja2>=3.0",
         "tqdm>=4.60",
         "fire>=0.5",  # python -m monai.bundle
         "pyyaml>=6.0",  # YAML configs
         "scipy>=1.10",  # MONAI's surface distances, the phantoms
+        "scikit-image>=0.22",  # SSIM
     ],
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "torchattacks", "foolbox"],
+        "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11"],
+        "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox and ART need to run
         "dicom": ["python-gdcm>=3.0"],  # compressed transfer syntaxes
     },
 )

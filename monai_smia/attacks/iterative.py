@@ -162,9 +162,10 @@ class _Ascent:
             bar.update()
             if final or not bool(going.any()):
                 break
-            self._advance(iterate)
+            self._advance(iterate, going)
             if not bool(going.all()):
                 self._drop(going)
+            self._record_linf(step + 1)
         if self.attack.keep == "last":
             self.returned[self.index] = self.adversarial
         return self._result()
@@ -195,7 +196,7 @@ class _Ascent:
         self.loss[taken], self.damage[taken] = loss[take], damage[take]
         return ~solved
 
-    def _advance(self, iterate: Iterate) -> None:
+    def _advance(self, iterate: Iterate, going: Tensor) -> None:
         attack, step, threat, memory = self.attack, iterate.step, self.threat, self.memory
         objective = attack.objective(self.victim, iterate)
         gradient = _gradient(objective, iterate.adversarial)
@@ -204,11 +205,11 @@ class _Ascent:
         size = attack.default_step_size(threat.eps) if attack.step_size is None else attack.step_size
         move = per_sample(size, gradient) * threat.steepest(attack.ascent(gradient, memory))
         if step > 0:
-            self.cosine[step - 1, self.index] = cosine_similarity(move.flatten(1), memory["step"].flatten(1))
+            cosine = cosine_similarity(move.flatten(1), memory["step"].flatten(1))
+            self.cosine[step - 1, self.index[going]] = cosine[going]
         memory["step"], memory["previous"] = move, self.adversarial
         self.adversarial = threat.project(self.adversarial + move, self.image)
-        self.gradients[self.index] += attack.gradients_at(step)
-        self._record_linf(step + 1)
+        self.gradients[self.index[going]] += attack.gradients_at(step)
 
     def _record_linf(self, row: int) -> None:
         self.linf[row, self.index] = (self.adversarial - self.image).flatten(1).abs().amax(1)

@@ -18,8 +18,8 @@ class AttackEvaluator(SupervisedEvaluator):
     Args:
         *args: as for `monai.engines.SupervisedEvaluator`.
         attack: the attack, or None to evaluate the clean images.
-        victim: what is attacked; required with an attack. Where it holds its preprocessing, it also predicts (the
-            engine sees raw images), unless an `inferer` is given.
+        victim: what is attacked; required with an attack. It also predicts, on the image's own grid, unless an
+            `inferer` is given.
         mask_key: key of a mask of voxels that may change, or None.
         **kwargs: as for `monai.engines.SupervisedEvaluator`.
 
@@ -48,7 +48,7 @@ class AttackEvaluator(SupervisedEvaluator):
         mask_key: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if victim is not None and victim.preprocessing is not None:
+        if victim is not None:
             kwargs.setdefault("inferer", VictimInferer(victim))
         super().__init__(*args, **kwargs)
         self.attack = attack

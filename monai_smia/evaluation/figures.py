@@ -5,70 +5,98 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from monai.data import MetaTensor
+from monai.transforms import Orientation
 from torch import Tensor
 
 from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.victims.preprocessing import as_plain
 
 WINDOWS = {"HU": (-1000.0, 400.0)}
-TRUE, DECIDED = "#00c8ff", "#ff5050"
+TRUTH, DECISION = "#00c8ff", "#ff5050"
+TITLES = ("clean, decision before", "perturbation", "adversarial", "decision after")
 
 
 def case_figure(
-    path: Path, image: Tensor, label: Tensor, panels: Sequence[tuple[PlannedAttack, Tensor, Tensor]], unit: str = ""
+    path: Path,
+    image: Tensor,
+    label: Tensor,
+    clean_decision: Tensor,
+    panels: Sequence[tuple[PlannedAttack, Tensor, Tensor]],
+    unit: str = "",
 ) -> None:
-    """One row per attack: clean image with the label, perturbation, adversarial image with label and decision.
+    """One line per attack: clean image with the decision before, perturbation, adversarial image, decision after.
 
-    A volume is shown in the axial slice with most label.
+    The label is blue, decisions are red. Of a volume the axial slice with most label is shown, as radiologists look at
+    it (the patient's right on the left, anterior up), if the image is a MetaTensor.
 
     Args:
         path: PNG to write.
         image: clean image ``(C, *spatial)``.
         label: label map ``(1, *spatial)``.
-        panels: row, adversarial image and decision ``(1, *spatial)`` of every attack.
+        clean_decision: decision on the clean image ``(1, *spatial)``.
+        panels: row, adversarial image ``(C, *spatial)`` and decision of every attack.
         unit: unit of the image.
     """
-    shown = [(row, a, d) for row, a, d in panels if row.attack is not None] or list(panels)
-    clean, truth = _slice(image, label), _slice(label, label)
-    low, high = WINDOWS.get(unit, (float(image.min()), float(image.max())))
-    figure = Figure(figsize=(9, 3 * len(shown)), layout="constrained")
+    show = _Plane(image, label)
+    clean, truth, before = show(image), show(label), show(clean_decision)
+    low, high = WINDOWS.get(unit, (float(as_plain(image).min()), float(as_plain(image).max())))
+    gray = {"cmap": "gray", "vmin": low, "vmax": high, "aspect": show.aspect}
+    height = 2.6 * show.aspect * clean.shape[0] / clean.shape[1] + 0.25
+    figure = Figure(figsize=(11, height * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(shown), 3, squeeze=False)
-    for (row, adversarial, decision), (left, middle, right) in zip(shown, axes, strict=True):
+    for (row, adversarial, decision), axes in zip(panels, figure.subplots(len(panels), 4, squeeze=False), strict=True):
         bound = float(row.attack.eps) if row.attack is not None else 1.0
-        attacked = _slice(adversarial, label)
-        left.imshow(clean, cmap="gray", vmin=low, vmax=high)
-        noise = middle.imshow(attacked - clean, cmap="RdBu_r", vmin=-bound, vmax=bound)
-        right.imshow(attacked, cmap="gray", vmin=low, vmax=high)
-        for axis in (left, right):
-            _outline(axis, truth, TRUE)
-        _outline(right, _slice(decision, label), DECIDED)
-        figure.colorbar(noise, ax=middle, shrink=0.8)
-        name = f"{row.name} {row.loss or ''}".strip()
-        left.set_title("clean, label", fontsize=9)
-        middle.set_title(f"{name}, eps {bound:g} {unit} ({row.setting})", fontsize=9)
-        right.set_title("adversarial: label blue, decision red", fontsize=9)
-        for axis in (left, middle, right):
+        attacked = show(adversarial)
+        axes[0].imshow(clean, **gray)
+        _outlines(axes[0], truth, before)
+        noise = axes[1].imshow(attacked - clean, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect=show.aspect)
+        figure.colorbar(noise, ax=axes[1], shrink=0.8)
+        axes[2].imshow(attacked, **gray)
+        axes[3].imshow(attacked, **gray)
+        _outlines(axes[3], truth, show(decision))
+        name = " ".join(part for part in (row.name, row.loss, f"{bound:g} {unit}", f"({row.setting})") if part)
+        for axis, title in zip(axes, (TITLES[0], name, *TITLES[2:]), strict=True):
+            axis.set_title(title, fontsize=8)
             axis.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=80, format="png")
+    figure.savefig(partial, dpi=90, format="png")
     os.replace(partial, path)
 
 
-def _outline(axis: object, mask: np.ndarray, color: str) -> None:
-    if mask.any():
-        axis.contour(mask > 0, levels=[0.5], colors=color, linewidths=0.8)  # type: ignore[attr-defined]
+class _Plane:
+    """Picks the plane to show and turns it as it is looked at."""
+
+    def __init__(self, image: Tensor, label: Tensor) -> None:
+        self.affine = image.affine if isinstance(image, MetaTensor) else None
+        self.index: int | None = None
+        self.aspect = 1.0
+        turned = self._turn(label)
+        if turned.ndim == 4:
+            self.index = int((turned[0] > 0).sum((0, 1)).argmax())
+            if isinstance(turned, MetaTensor):
+                self.aspect = float(turned.pixdim[1] / turned.pixdim[0])
+
+    def __call__(self, value: Tensor) -> np.ndarray:
+        plane = as_plain(self._turn(value))[0]
+        if self.index is not None:
+            plane = plane[..., self.index]
+        return np.asarray(plane.T.cpu().numpy())
+
+    def _turn(self, value: Tensor) -> Tensor:
+        if self.affine is None or value.ndim != 4:
+            return as_plain(value)
+        turned: Any = Orientation("LPS", labels=None)(MetaTensor(as_plain(value), affine=self.affine))
+        return turned
 
 
-def _slice(value: Tensor, label: Tensor) -> np.ndarray:
-    """First channel, for a volume the axial slice with most label, first axis to the right, second upwards."""
-    plane = torch.as_tensor(value)[0]
-    if plane.ndim == 3:
-        plane = plane[..., int((label[0] > 0).sum((0, 1)).argmax())]
-        plane = plane.T
-    return np.asarray(plane.numpy())
+def _outlines(axis: Any, truth: np.ndarray, decision: np.ndarray) -> None:
+    for mask, color in ((truth, TRUTH), (decision, DECISION)):
+        if mask.any() and not mask.all():
+            axis.contour(mask > 0, levels=[0.5], colors=color, linewidths=0.8)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "stage")
-NOT_METRICS = (*KEY, "case", "status", "reason", "where")
+NOT_METRICS = (*KEY, "case", "status", "reason")
 
 
 class RecordWriter:
@@ -52,7 +52,8 @@ class RecordWriter:
 def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row per attack, setting, radius and stage: means over cases of every metric.
 
-    A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all.
+    A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all. A case
+    that failed counts in no row, so that all rows are of the same cases.
 
     Args:
         records: of all cases.
@@ -66,8 +67,9 @@ def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         [0.2]
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    failed = {record.get("case") for record in records if record["status"] == "failed"}
     for record in records:
-        if record["status"] == "ok":
+        if record["status"] == "ok" and record.get("case") not in failed:
             groups.setdefault(tuple(record.get(name) for name in KEY), []).append(record)
     rows = []
     for key, members in groups.items():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from monai_smia.attacks import FGSM, AttackResult
 from monai_smia.engines import AttackEvaluator
@@ -21,7 +22,8 @@ from monai_smia.evaluation.records import RecordWriter, summarize, write_summary
 from monai_smia.evaluation.report import format_table, write_report
 from monai_smia.evaluation.storage import NiftiStorage
 from monai_smia.metrics import perturbation_metrics
-from monai_smia.victims.base import Victim
+from monai_smia.victims.base import Victim, check_same_grid
+from monai_smia.victims.preprocessing import as_plain
 
 
 class AttackEvaluation:
@@ -95,28 +97,35 @@ class AttackEvaluation:
         """
         start = time.perf_counter()
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        with RecordWriter(self.output_dir / "records.jsonl") as records:
-            scheduled = False
-            for item in self.cases:
-                with self._failing_as_record(records, item):
-                    case = self._load(item)
-                    if self.progress and not scheduled:
-                        self._say(self.schedule(case))
-                        scheduled = True
-                    self._evaluate_case(case, records)
+        total = len(self.cases) * len(self.attacks)
+        with (
+            RecordWriter(self.output_dir / "records.jsonl") as records,
+            tqdm(total=total, unit="row", disable=not self.progress) as bar,
+        ):
+            announced = not self.progress
+            for number, item in enumerate(self.cases):
+                try:
+                    case = self.load(item)
+                    if not announced:
+                        tqdm.write(self.schedule(case))
+                        announced = True
+                    self._evaluate_case(case, records, bar)
+                except Exception as error:
+                    records.add({"case": item["case"], "status": "failed", "reason": reason_of(error)})
+                bar.update(len(self.attacks) * (number + 1) - bar.n)
         summary: dict[str, Any] = {
             "rows": summarize(records.all),
-            "failures": [r for r in records.all if r["status"] == "failed"],
+            "failures": [record for record in records.all if record["status"] == "failed"],
             "cases": len(self.cases),
             "unit": self.unit,
             "seconds": time.perf_counter() - start,
         }
         write_summary(self.output_dir, summary, records.all)
         report = write_report(self.output_dir, summary)
-        self._say(format_table(summary))
-        self._say(f"Report: {report.resolve()}")
+        if self.progress:
+            print(format_table(summary), f"Report: {report.resolve()}", sep="\n")
         if summary["failures"]:
-            reasons = "; ".join(f"{r['case']}: {r['reason']}" for r in summary["failures"])
+            reasons = "; ".join(f"{record['case']}: {record['reason']}" for record in summary["failures"])
             raise RuntimeError(f"{len(summary['failures'])} of {len(self.cases)} cases failed: {reasons}")
         return summary
 
@@ -134,13 +143,14 @@ class AttackEvaluation:
             f"about {minutes:.1f} minutes in all."
         )
 
-    def _evaluate_case(self, case: Mapping[str, Any], records: RecordWriter) -> None:
-        panels = []
+    def _evaluate_case(self, case: Mapping[str, Any], records: RecordWriter, bar: Any) -> None:
         image = case["image"][0]
+        panels, clean_decision = [], None
         for row in self.attacks:
-            self._say(f"{case['case']}: {row.name} {row.setting}".rstrip(), end="\r")
+            bar.set_description(f"{case['case']}: {row.name} {row.setting}".rstrip())
             start = time.perf_counter()
             decision, adversarial, result = self._predict(case, row)
+            seconds = time.perf_counter() - start
             record = {
                 "case": case["case"],
                 "attack": row.name,
@@ -153,27 +163,34 @@ class AttackEvaluation:
                 "steps": getattr(row.attack, "steps", None),
                 "gradients": None if result is None else int(result.gradients[0]),
                 "status": "ok",
+                "stage": "computed",
+                **_numbers(self.metrics(decision, case["label"], spacing=_spacing(image))),
+                "seconds": seconds,
             }
-            scores = self.metrics(decision, case["label"], spacing=_spacing(image))
-            seconds = time.perf_counter() - start
             if result is None or row.attack is None:
-                records.add({**record, "stage": "computed", **_numbers(scores), "seconds": seconds})
+                records.add(record)
+                clean_decision = decision[0]
             else:
-                sizes = self._sizes(adversarial, image, result.cosine, row.attack.eps)
-                records.add({**record, "stage": "computed", **_numbers(scores), **sizes, "seconds": seconds})
-                records.add({**record, "stage": "stored", **self._stored(case, row, adversarial, result)})
-            panels.append((row, adversarial[0].cpu(), decision[0].cpu()))
-        case_figure(
-            self.output_dir / "figures" / f"{case['case']}.png", image.cpu(), case["label"][0].cpu(), panels, self.unit
-        )
+                records.add(record | self._sizes(adversarial[0], image, result.cosine, row.attack.eps))
+                records.add(
+                    record | {"stage": "stored", "seconds": None} | self._stored(case, row, adversarial, result)
+                )
+                panels.append((row, adversarial[0], decision[0]))
+            bar.update()
+        if clean_decision is not None and panels:
+            path = self.output_dir / "figures" / f"{case['case']}.png"
+            case_figure(path, image, case["label"][0], clean_decision, panels, self.unit)
 
     def _predict(self, case: Mapping[str, Any], row: PlannedAttack) -> tuple[Tensor, Tensor, AttackResult | None]:
         """Decision on the case's own grid, the image it was made of, and the attack's result."""
+        attack = copy.copy(row.attack)
+        if attack is not None:
+            attack.seed = case_seed(attack.seed, case["case"])
         evaluator = AttackEvaluator(
             self.device,
             [case],
             self.victim.network,
-            attack=row.attack,
+            attack=attack,
             victim=self.victim,
             mask_key="mask",
             decollate=False,
@@ -195,23 +212,25 @@ class AttackEvaluation:
         again = self.storage.read(path).to(self.device)
         decision, _, _ = self._predict({**case, "image": again.unsqueeze(0)}, PlannedAttack())
         scores = self.metrics(decision, case["label"], spacing=_spacing(image))
-        sizes = self._sizes(again.unsqueeze(0), image, result.cosine, row.attack.eps)
+        sizes = self._sizes(again, image, result.cosine, row.attack.eps)
         if not self.write_volumes:
             for file in (path, path.with_name(path.name.replace("_adversarial", "_perturbation"))):
                 file.unlink()
         return {**_numbers(scores), **sizes}
 
     def _sizes(self, adversarial: Tensor, image: Tensor, cosine: Tensor, eps: float) -> dict[str, float | None]:
-        plain = adversarial.as_tensor() if isinstance(adversarial, MetaTensor) else adversarial
-        clean = image.as_tensor() if isinstance(image, MetaTensor) else image
-        return _numbers(perturbation_metrics(plain, clean[None], cosine, eps=eps, data_range=self.data_range))
+        attacked, clean = (as_plain(t)[None] for t in (adversarial, image))
+        return _numbers(perturbation_metrics(attacked, clean, cosine, eps=eps, data_range=self.data_range))
 
-    def _load(self, item: Mapping[str, Any]) -> dict[str, Any]:
+    def load(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """One case as a batch of one, with a mask of the voxels that may change where not all may."""
         loaded = self.loading({"image": item["image"], "label": item["label"]})
         image, label = (loaded[key].to(self.device) for key in ("image", "label"))
         if image.shape[1:] != label.shape[1:]:
-            raise ValueError(f"label {tuple(label.shape)} must have the image's shape {tuple(image.shape)}.")
+            raise ValueError(f"label must have the image's shape {tuple(image.shape)}, got {tuple(label.shape)}.")
+        if not bool(as_plain(image).isfinite().all()):
+            raise ValueError("image must be finite, got NaN or infinite voxels.")
+        check_same_grid(image, label)
         case = {"case": item["case"], "source": item["image"], "image": image[None].float(), "label": label[None]}
         case["mask"] = self._changeable(case["image"])
         return case
@@ -219,25 +238,23 @@ class AttackEvaluation:
     def _changeable(self, image: Tensor) -> Tensor:
         """Voxels inside the attacks' valid range: padding outside of it (-2048 in some CTs) is left alone."""
         clips = {row.attack.clip for row in self.attacks if row.attack is not None and row.attack.clip is not None}
-        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        plain = as_plain(image)
         mask = torch.ones_like(plain, dtype=torch.bool)
         for low, high in clips:
             mask &= (plain >= low) & (plain <= high)
-        return mask | ~plain.isfinite()  # NaN is for the attack to refuse
+        return mask
 
-    @contextmanager
-    def _failing_as_record(self, records: RecordWriter, item: Mapping[str, Any]) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"{type(error).__name__}: {error}"
-            records.add({"case": item["case"], "status": "failed", "reason": reason, "where": where.name})
-            self._say(f"{item['case']} failed: {reason}")
 
-    def _say(self, text: str, end: str = "\n") -> None:
-        if self.progress:
-            print(text, end=end, flush=True)
+def case_seed(seed: int | Sequence[int], case: str) -> int:
+    """The seed of an attack on a case: of its name, not of when it is its turn."""
+    return int(np.random.SeedSequence([*np.atleast_1d(seed), *case.encode()]).generate_state(1)[0])
+
+
+def reason_of(error: BaseException) -> str:
+    """The error that others were raised from: MONAI's "applying transform ..." says nothing of the file."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 def _spacing(image: Tensor) -> list[float]:

@@ -23,8 +23,8 @@ class AttackHandler:
 
     At the start of an iteration the image in ``engine.state.batch`` is replaced by its adversarial version, so that
     everything after it (network, postprocessing, metrics, other handlers) sees the attacked image. The engine's own
-    `prepare_batch` says what image and label are. The result stays in ``engine.state.attack_result``, and the
-    perturbation joins the iteration's output as ``"perturbation"``.
+    `prepare_batch` says what image and label are. The result stays in ``engine.state.attack_result`` (None after an
+    iteration that was not attacked), and the perturbation joins the iteration's output as ``"perturbation"``.
 
     The image is attacked in the unit in which the engine's network receives it; where the dataset has already scaled it
     to [0, 1], so is `eps`. Every iteration draws from its own seed, derived from the attack's.
@@ -65,8 +65,14 @@ class AttackHandler:
             event: when to attack, ``Events.ITERATION_STARTED(every=2)`` for every second batch.
         """
         if not engine.has_event_handler(self):
+            engine.add_event_handler(Events.ITERATION_STARTED, self._forget)
             engine.add_event_handler(event, self)
             engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._add_perturbation)
+
+    @staticmethod
+    def _forget(engine: Engine) -> None:
+        """No result is left of the last iteration where this one is not attacked."""
+        engine.state.attack_result = None  # type: ignore[attr-defined]
 
     @staticmethod
     def _add_perturbation(engine: Engine) -> None:

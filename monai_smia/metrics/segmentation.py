@@ -60,7 +60,9 @@ class SegmentationMetrics:
         if not exclusive:
             recall = torch.stack([recall, counts[..., 2] / (counts[..., 2] + counts[..., 1])], 2).flatten(1)
         options: dict[str, Any] = {"include_background": not exclusive}
-        distance = compute_hausdorff_distance(decision, label, percentile=95, spacing=list(spacing), **options)
+        distance = compute_hausdorff_distance(
+            decision, label, percentile=95, spacing=[float(s) for s in spacing], **options
+        )
         return {
             "accuracy": recall.nanmean(1),
             "jaccard": compute_iou(decision, label, ignore_empty=True, **options).nanmean(1),

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_tensor
 from torch import Tensor
 
 from monai_smia.attacks.base import Attack
 from monai_smia.victims.base import Victim
-from monai_smia.victims.preprocessing import as_plain
 
 
 class ApplyAttack(Transform):
@@ -26,6 +27,7 @@ class ApplyAttack(Transform):
         victim: what is attacked.
 
     Example:
+        >>> import torch
         >>> from monai_smia.attacks import FGSM
         >>> from monai_smia.victims import SegmentationVictim
         >>> transform = ApplyAttack(FGSM(eps=0.03), SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1)))
@@ -48,9 +50,12 @@ class ApplyAttack(Transform):
             mask: voxels that may change, any shape that broadcasts to the image.
         """
         image = convert_to_tensor(img, track_meta=True, dtype=None)
-        target = convert_to_tensor(label, track_meta=True, dtype=None) if not isinstance(label, dict) else [label]
-        if isinstance(target, Tensor):
-            target = as_plain(target).to(image.device).unsqueeze(0) if target.ndim else as_plain(target)[None]
+        if isinstance(label, dict):  # a detector's
+            target: Any = [label]
+        else:
+            known = isinstance(img, MetaTensor) and isinstance(label, MetaTensor)  # both affines, to be compared
+            label = np.asarray(label) if isinstance(label, np.generic) else label
+            target = convert_to_tensor(label, track_meta=known, dtype=None).to(image.device)[None]
         result = self.attack(self.victim, image.unsqueeze(0), target, mask=mask)
         return result.adversarial[0]
 
@@ -67,6 +72,7 @@ class ApplyAttackd(MapTransform):
         allow_missing_keys: skip keys that the data lacks.
 
     Example:
+        >>> import torch
         >>> from monai_smia.attacks import FGSM
         >>> from monai_smia.victims import SegmentationVictim
         >>> victim = SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1))

@@ -115,7 +115,7 @@ class Victim(ABC):
 
     def bind(self, image: Tensor, label: Any) -> tuple[Victim, Any]:
         """This victim with its preprocessing frozen on a clean batch, and the label on the network's grid."""
-        _check_same_grid(image, label)
+        check_same_grid(image, label)
         bound = self._bound_to(image)
         return bound, bound._label_to_network(as_plain(label)) if bound._frozen else as_plain(label)
 
@@ -230,7 +230,8 @@ def sample_by_sample(loss: Callable[[Tensor, Tensor], Tensor], prediction: Tenso
     return torch.stack([value.reshape(()) for value in values])
 
 
-def _check_same_grid(image: Any, label: Any) -> None:
+def check_same_grid(image: Any, label: Any) -> None:
+    """Raise a ValueError where image and label are MetaTensors of different affines."""
     if not (isinstance(image, MetaTensor) and isinstance(label, MetaTensor)) or label.ndim != image.ndim:
         return
     ours, theirs = (t.affine.cpu().double() for t in (image, label))  # one, or one per sample

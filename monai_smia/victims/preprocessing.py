@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,10 @@ from monai.transforms import (
 from monai.transforms.traits import RandomizableTrait
 from monai.transforms.utils import allow_missing_keys_mode
 from monai.transforms.utils_pytorch_numpy_unification import percentile
+from monai.utils import get_equivalent_dtype
 from torch import Tensor
+
+FROZEN = (CropForeground, NormalizeIntensity, ScaleIntensity, ScaleIntensityRangePercentiles)
 
 
 class BatchPreprocessing:
@@ -74,7 +79,7 @@ class FrozenPreprocessing:
         image_key: key of the image in dictionary transforms.
 
     Raises:
-        ValueError: if a transform is random, or blocks the gradient; it is named.
+        ValueError: if a transform is random, crops by another image, or blocks the gradient; it is named.
 
     Example:
         >>> from monai.transforms import Compose, ScaleIntensityRange
@@ -112,7 +117,7 @@ class FrozenPreprocessing:
         Raises:
             ValueError: if the scale differs between channels.
         """
-        return functools.reduce(float.__mul__, (_scale_of(_array(transform)) for transform in self.transforms), 1.0)
+        return functools.reduce(float.__mul__, (_scale_of(t) for t in self.transforms), 1.0)
 
     def label_to_network(self, label: Tensor) -> Tensor:
         """A label map ``(K, *spatial)`` on the network's grid, nearest neighbour."""
@@ -130,26 +135,39 @@ class FrozenPreprocessing:
     def _run(self, transforms: Sequence[Callable], image: Tensor) -> MetaTensor:
         # a clone: a transform that works in place must neither touch the caller's voxels nor a leaf of the graph
         value = MetaTensor(image.clone(), meta=self.clean.meta, applied_operations=[])
+        if not transforms:
+            return value
+        compose = Compose(transforms, lazy=self.lazy)
         if not self.dictionary:
-            output = Compose(transforms, lazy=self.lazy)(value)
+            output = compose(value)
         else:
-            compose = Compose(transforms, lazy=self.lazy)
             with allow_missing_keys_mode(compose):
                 output = compose({self.image_key: value})[self.image_key]
         return output if isinstance(output, MetaTensor) else MetaTensor(output)
 
     def _freeze(self, transform: Callable) -> Callable:
-        """The transform with what it would decide from the image fixed to what it decides on the clean one."""
-        array = _array(transform)
-        if not isinstance(array, (CropForeground, NormalizeIntensity, ScaleIntensity, ScaleIntensityRangePercentiles)):
+        """A copy with what the transform would decide from the image fixed to what it decides on the clean one."""
+        attribute = _array_attribute(transform)
+        array = getattr(transform, attribute) if attribute else transform
+        if not isinstance(array, FROZEN):
             return transform
+        source = getattr(transform, "source_key", self.image_key)
+        if source != self.image_key:
+            raise ValueError(
+                f"preprocessing: {type(transform).__name__} must crop by the image, {self.image_key!r}, got "
+                f"source_key={source!r}, which is not there when the network is used."
+            )
         with torch.no_grad():
             frozen = _freeze_on(array, self._run(self.transforms, self.clean.as_tensor()))
-        return _OnKey(self.image_key, frozen) if isinstance(transform, MapTransform) else frozen
+        if not attribute:
+            return frozen
+        transform = copy.copy(transform)
+        setattr(transform, attribute, frozen)
+        return transform
 
     def _check_gradient(self, transforms: Sequence[Callable]) -> None:
         """Name the first transform that the gradient does not pass."""
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             image = self.clean.as_tensor().detach().clone().requires_grad_(True)
             if self._run(self.transforms, image).requires_grad:
                 return
@@ -162,33 +180,33 @@ class FrozenPreprocessing:
                     )
 
 
-class _OnKey(MapTransform):
-    """An array transform on one key."""
+@dataclass(frozen=True)
+class _Normalize:
+    """NormalizeIntensity with known statistics, out of place as autograd needs it."""
 
-    def __init__(self, key: str, transform: Callable) -> None:
-        super().__init__(key, allow_missing_keys=True)
-        self.transform = transform
+    subtrahend: Tensor
+    divisor: Tensor
+    nonzero: bool
+    dtype: torch.dtype | None
 
-    def __call__(self, data: Any) -> dict:
-        data = dict(data)
-        for key in self.key_iterator(data):
-            data[key] = self.transform(data[key])
-        return data
+    def __call__(self, image: Tensor) -> Tensor:
+        value = image.float()
+        scaled = (value - self.subtrahend) / self.divisor
+        return (torch.where(value != 0, scaled, value) if self.nonzero else scaled).to(self.dtype or image.dtype)
 
 
-def _array(transform: Callable) -> Callable:
-    """The array transform inside a dictionary transform, where it is one of those known here."""
-    if isinstance(transform, MapTransform):
-        for name in ("cropper", "normalizer", "scaler", "transform"):
-            if hasattr(transform, name):
-                return getattr(transform, name)
-    return transform
+def _array_attribute(transform: Callable) -> str | None:
+    """Where a dictionary transform holds its array transform, if that is one of those known here."""
+    names = ("cropper", "normalizer", "scaler") if isinstance(transform, MapTransform) else ()
+    return next((name for name in names if hasattr(transform, name)), None)
 
 
 def _freeze_on(array: Callable, image: MetaTensor) -> Callable:
     if isinstance(array, CropForeground):
-        start, end = array.compute_bounding_box(image)
-        return functools.partial(array.crop_pad, box_start=start, box_end=end)
+        box = array.compute_bounding_box(image)
+        frozen = copy.copy(array)  # still a lazy transform, where the chain is lazy
+        frozen.compute_bounding_box = lambda img: box  # type: ignore[method-assign]
+        return frozen
     plain = image.as_tensor()
     if isinstance(array, NormalizeIntensity):
         return _freeze_normalize(array, plain)
@@ -207,32 +225,37 @@ def _freeze_on(array: Callable, image: MetaTensor) -> Callable:
     return ScaleIntensityRange(low, high, b_min, b_max, clip=array.clip, dtype=array.dtype)
 
 
-def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> NormalizeIntensity:
+def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> _Normalize:
     channels = list(image) if array.channel_wise else [image]
     voxels = [channel[channel != 0] if array.nonzero else channel for channel in channels]
     means = [float(v.float().mean()) if v.numel() else 0.0 for v in voxels]
     deviations = [float(v.float().std(unbiased=False)) if v.numel() else 1.0 for v in voxels]
-    subtrahend: Any = means if array.channel_wise else means[0]
-    divisor: Any = deviations if array.channel_wise else deviations[0]
-    return NormalizeIntensity(
-        subtrahend=subtrahend if array.subtrahend is None else array.subtrahend,
-        divisor=divisor if array.divisor is None else array.divisor,
+
+    def shaped(given: Any, found: list[float]) -> Tensor:
+        value = torch.as_tensor(np.asarray(found if given is None else given), dtype=torch.float32, device=image.device)
+        return value.view(-1, *[1] * (image.ndim - 1)) if value.ndim == 1 else value
+
+    divisor = shaped(array.divisor, deviations)
+    return _Normalize(
+        subtrahend=shaped(array.subtrahend, means),
+        divisor=divisor.where(divisor != 0, 1.0),
         nonzero=array.nonzero,
-        channel_wise=array.channel_wise,
-        dtype=array.dtype,
+        dtype=get_equivalent_dtype(array.dtype, torch.Tensor) if array.dtype else None,
     )
 
 
-def _scale_of(array: Callable) -> float:
+def _scale_of(transform: Callable) -> float:
+    attribute = _array_attribute(transform)
+    array = getattr(transform, attribute) if attribute else transform
     if isinstance(array, ScaleIntensityRange):
         if array.b_min is None or array.b_max is None:
             return 1.0 / (array.a_max - array.a_min)
         return (array.b_max - array.b_min) / (array.a_max - array.a_min)
-    if isinstance(array, NormalizeIntensity):
-        divisors = set(torch.as_tensor(array.divisor).flatten().tolist())
+    if isinstance(array, _Normalize):
+        divisors = array.divisor.unique().tolist()
         if len(divisors) > 1:
-            raise ValueError(f"preprocessing: NormalizeIntensity scales channels differently, by {sorted(divisors)}.")
-        return 1.0 / (divisors.pop() or 1.0)
+            raise ValueError(f"preprocessing: NormalizeIntensity scales channels differently, by {divisors}.")
+        return 1.0 / divisors[0]
     if isinstance(array, ScaleIntensity):
         return 1.0 + (array.factor or 0.0)
     return 1.0

@@ -1,0 +1,35 @@
+# Every target sets up .venv by itself; PYTHON chooses the interpreter, ARGS adds arguments.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BUNDLE := bundles/ct_lung_segmentation
+# torchattacks declares torchvision, which it does without: hence --no-deps, their real needs are in the extra "peers"
+PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox
+
+.PHONY: attack_eval test lint bench clean
+
+attack_eval: .venv/installed
+	$(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/installed-test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: .venv/installed-test
+	$(BIN)/python benchmarks/attack_overhead.py
+	$(BIN)/python benchmarks/sliding_window_gradient.py
+
+.venv/installed: setup.py constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(PIP) --editable '.[test,peers]'
+	$(PIP) --no-deps $(PEERS)
+	touch $@
+
+clean:
+	rm -rf .venv

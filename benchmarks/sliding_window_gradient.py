@@ -1,0 +1,115 @@
+"""Time and peak memory of the gradient through sliding-window inference.
+
+Plain MONAI autograd, torch checkpointing and ours, beside the limit: the bare sum of two forwards and one backward per
+window, without any stitching. Every method runs in a process of its own for its peak memory; times of ours and the limit
+are taken in turn in one process.
+
+    python benchmarks/sliding_window_gradient.py                    # 256x256x192, roi 96, overlap 0.5
+    python benchmarks/sliding_window_gradient.py --size 128 128 96 --roi 64 --pairs 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from monai.data.utils import dense_patch_slices
+from monai.inferers import SlidingWindowInferer
+from monai.networks.nets import UNet
+from timing import interleaved_ratio
+from torch.utils.checkpoint import checkpoint
+
+from monai_smia.inferers import CheckpointedSlidingWindowInferer
+
+METHODS = ("idle", "forward", "plain", "checkpoint", "ours")
+
+
+def setting(args: argparse.Namespace) -> tuple[torch.nn.Module, torch.Tensor, dict[str, object]]:
+    torch.manual_seed(0)
+    network = UNet(3, 1, 2, (16, 32, 64, 128), (2, 2, 2), num_res_units=args.res_units).eval().requires_grad_(False)
+    return network, torch.rand(1, 1, *args.size), {"roi_size": [args.roi] * 3, "overlap": 0.5, "mode": "gaussian"}
+
+
+def gradient(inferer: SlidingWindowInferer, network: Callable[..., torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+    image = image.clone().requires_grad_(True)
+    return torch.autograd.grad(inferer(image, network).log_softmax(1)[:, 1].sum(), image)[0]
+
+
+def windows(args: argparse.Namespace) -> list[tuple[slice, ...]]:
+    return dense_patch_slices(args.size, [args.roi] * 3, [args.roi // 2] * 3)
+
+
+def limit(args: argparse.Namespace, network: torch.nn.Module, image: torch.Tensor) -> None:
+    """Two forwards and one backward per window."""
+    cotangent = torch.ones(1, 2, *[args.roi] * 3)
+    for place in windows(args):
+        window = image[(slice(None), slice(None), *place)].clone()
+        with torch.no_grad():
+            network(window)
+        window.requires_grad_(True)
+        torch.autograd.grad(network(window), window, cotangent)
+
+
+def run_one(args: argparse.Namespace) -> None:
+    network, image, options = setting(args)
+    start = time.perf_counter()
+    if args.method == "forward":
+        with torch.no_grad():
+            SlidingWindowInferer(**options)(image, network)
+    elif args.method == "plain":
+        gradient(SlidingWindowInferer(**options), network, image)
+    elif args.method == "checkpoint":
+        gradient(SlidingWindowInferer(**options), lambda w: checkpoint(network, w, use_reentrant=False), image)
+    elif args.method == "ours":
+        gradient(CheckpointedSlidingWindowInferer(**options), network, image)
+    seconds = time.perf_counter() - start
+    print(f"{seconds:.2f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=3, default=[256, 256, 192])
+    parser.add_argument("--roi", type=int, default=96)
+    parser.add_argument("--res-units", type=int, default=0)
+    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--method", choices=METHODS, help="run one method and print its seconds and peak MB")
+    parser.add_argument("--skip-plain", action="store_true", help="leave out plain autograd (10 GB and more)")
+    args = parser.parse_args()
+    if args.method:
+        return run_one(args)
+
+    volume = torch.Size(args.size).numel() * 4 / 2**20
+    print(f"{args.size}, roi {args.roi}, overlap 0.5: {len(windows(args))} windows; a volume is {volume:.0f} MB")
+    print(f"{'method':12}{'seconds':>10}{'peak MB above idle':>20}")
+    idle = 0.0
+    for method in METHODS:
+        if method == "plain" and args.skip_plain:
+            continue
+        done = subprocess.run(
+            [sys.executable, __file__, *sys.argv[1:], "--method", method], capture_output=True, text=True
+        )
+        if done.returncode:
+            print(f"{method:12}{'failed, out of memory?':>30}")
+            continue
+        seconds, peak = map(float, done.stdout.split()[-2:])
+        idle = idle or peak
+        print(f"{method:12}{seconds:10.1f}{peak - idle:20.0f}", flush=True)
+
+    network, image, options = setting(args)
+    inferer = CheckpointedSlidingWindowInferer(**options)
+    result = interleaved_ratio(
+        lambda: gradient(inferer, network, image), lambda: limit(args, network, image), pairs=args.pairs
+    )
+    print(
+        f"ours / limit: {result['ratio']:.3f} (95 % interval {result['low']:.3f} to {result['high']:.3f}, "
+        f"{args.pairs} pairs; {result['ours_s']:.1f} s and {result['theirs_s']:.1f} s)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Makes docs/overview.png, the picture of the README: a synthetic CT under PGD and SMIA, at the bundle's eps.
+
+    python docs/overview.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from monai.bundle import ConfigParser
+
+from monai_smia.attacks import PGD, SMIA
+from monai_smia.evaluation.figures import case_figure
+from monai_smia.evaluation.plan import EQUAL_RADIUS, PlannedAttack
+
+
+def main() -> None:
+    """Attack one phantom twice and draw it."""
+    docs = Path(__file__).parent
+    bundle = docs.parent / "bundles" / "ct_lung_segmentation"
+    parser = ConfigParser()
+    parser.read_config(bundle / "configs" / "attack_eval.yaml")
+    with TemporaryDirectory() as folder:
+        parser.update({"bundle_root": str(bundle), "output_dir": folder})
+        network = parser.get_parsed_content("network")
+        network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+        victim = parser.get_parsed_content("victim")
+        case = parser.get_parsed_content("evaluation").load(parser.get_parsed_content("datalist")[0])
+    image, label = case["image"], case["label"]
+    panels = []
+    for loss, attack_class in (("soft_jaccard", PGD), (None, SMIA)):
+        attack = attack_class(eps=70.0, steps=10, clip=(-1024.0, 3071.0), loss=loss)
+        adversarial = attack(victim, image, label).adversarial
+        decision = victim.decide(victim.infer(adversarial))
+        panels.append((PlannedAttack(attack, 0.05, EQUAL_RADIUS), adversarial[0], decision[0]))
+    case_figure(docs / "overview.png", image[0], label[0], victim.decide(victim.infer(image))[0], panels, "HU")
+
+
+if __name__ == "__main__":
+    main()

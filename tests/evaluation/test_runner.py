@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, ScaleIntensityRanged, Spacingd
+
+from monai_smia.evaluation import AttackEvaluation, NiftiStorage, paper_comparison
+from monai_smia.evaluation.runner import case_seed
+from monai_smia.evaluation.storage import stored_difference
+from monai_smia.metrics import SegmentationMetrics
+from monai_smia.victims import SegmentationVictim
+
+LOAD = Compose([LoadImaged(["image", "label"], image_only=True), EnsureChannelFirstd(["image", "label"])])
+PREPROCESS = Compose(
+    [
+        Orientationd("image", "RAS", labels=None),
+        Spacingd("image", (2.0, 2.0, 2.0), mode="bilinear"),
+        ScaleIntensityRanged("image", -1000, 400, 0, 1, clip=True),
+    ]
+)
+
+
+class Threshold(torch.nn.Module):
+    """Air is lung: right on clean cases, and broken by a few HU at the threshold."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        score = 40 * (0.3 - torch.nn.functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False))
+        return torch.cat([-score, score], 1)
+
+
+def write_case(
+    folder: Path, name: str, change: Callable[[np.ndarray, np.ndarray], None] | None = None
+) -> dict[str, str]:
+    image, label = np.full((14, 14, 8), -520, np.float32), np.zeros((14, 14, 8), np.uint8)
+    image[3:11, 3:11, 2:7], label[3:11, 3:11, 2:7] = -640, 1
+    image += np.random.default_rng(0).integers(-5, 6, image.shape)
+    if change is not None:
+        change(image, label)
+    item = {"case": name}
+    affine = np.diag([-2.0, -2.0, 2.0, 1.0])
+    for key, values in (("image", image), ("label", label)):
+        item[key] = str(folder / f"{name}_{key}.nii.gz")
+        values = values if np.isnan(values).any() or key == "label" else values.astype(np.int16)
+        nib.save(nib.Nifti1Image(values, affine), item[key])
+    return item
+
+
+def evaluation(cases: list[dict[str, str]], folder: Path, **options: object) -> AttackEvaluation:
+    victim = SegmentationVictim(Threshold(), preprocessing=PREPROCESS)
+    attacks = paper_comparison(
+        0.05, steps=2, unit_scale=victim.intensity_scale(), clip=(-1024.0, 3071.0), stronger_loss="soft_jaccard"
+    )
+    settings: dict[str, object] = {
+        "cases": cases,
+        "loading": LOAD,
+        "victim": victim,
+        "attacks": attacks,
+        "metrics": SegmentationMetrics(2),
+        "output_dir": folder,
+        "unit": "HU",
+        "data_range": 1400.0,
+        "progress": False,
+    }
+    return AttackEvaluation(**{**settings, **options})  # type: ignore[arg-type]
+
+
+def test_files_rows_and_units(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    before = Path(case["image"]).read_bytes()
+    summary = evaluation([case], tmp_path / "out").run()
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+    rows = {(r["attack"], r["setting"], r["loss"], r["stage"]): r for r in summary["rows"]}
+    assert rows["Clean", "", None, "computed"]["jaccard"] > 0.9
+    assert rows["BIM", "equal radius", None, "computed"]["jaccard"] < 0.5
+    assert rows["Noise", "equal radius", None, "computed"]["jaccard"] > 0.9
+    for stage in ("computed", "stored"):
+        row = rows["SMIA", "equal radius", None, stage]
+        assert (row["eps"], row["eps_input"], row["unit"], row["gradients"]) == (0.05, 70.0, "HU", 3)
+        assert row["linf"] <= 70.0 + 1e-3
+    for volume in sorted((tmp_path / "out" / "volumes").glob("a_*_adversarial.nii.gz")):
+        paper = "_paper_" in volume.name
+        assert 0 < stored_difference(volume, case["image"]) <= (140 if paper else 70)
+        assert nib.load(volume).get_data_dtype() == np.int16
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "data:image/png;base64" in page
+    assert 'src="http' not in page
+    assert (tmp_path / "out" / "figures" / "a.png").stat().st_size > 10_000
+    assert Path(case["image"]).read_bytes() == before
+
+
+def test_stored_rows_are_predicted_from_the_file(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    summary = evaluation([case], tmp_path / "out").run()
+    stored = next(
+        r for r in summary["rows"] if (r["attack"], r["setting"], r["stage"]) == ("BIM", "equal radius", "stored")
+    )
+    path = tmp_path / "out" / "volumes" / "a_bim_equal-radius_eps0.05_adversarial.nii.gz"
+    victim = SegmentationVictim(Threshold(), preprocessing=PREPROCESS)
+    again = NiftiStorage(tmp_path).read(path)[None]
+    label = LOAD({"image": case["image"], "label": case["label"]})["label"][None]
+    scores = SegmentationMetrics(2)(victim.decide(victim.infer(again)), label, spacing=(2.0, 2.0, 2.0))
+    assert scores["jaccard"].item() == pytest.approx(stored["jaccard"])
+
+
+def test_the_paper_space(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    victim = SegmentationVictim(Threshold())
+    both = Compose(
+        [
+            *LOAD.transforms,
+            Spacingd(["image", "label"], (2.5, 2.5, 2.5), mode=["bilinear", "nearest"]),
+            ScaleIntensityRanged("image", -1000, 400, 0, 1, clip=True),
+        ]
+    )
+    attacks = paper_comparison(0.05, steps=2)
+    run = evaluation(
+        [case],
+        tmp_path / "out",
+        victim=victim,
+        loading=both,
+        attacks=attacks,
+        like_source=False,
+        unit="",
+        data_range=1.0,
+    )
+    rows = {(r["attack"], r["setting"], r["stage"]): r for r in run.run()["rows"]}
+    computed, stored = (rows["BIM", "equal radius", stage] for stage in ("computed", "stored"))
+    assert computed["jaccard"] == pytest.approx(stored["jaccard"])  # float32 files lose nothing
+    assert computed["linf"] == pytest.approx(0.05, rel=1e-5)
+
+
+def test_bad_cases_are_named_and_the_others_go_on(tmp_path: Path) -> None:
+    def nan(image: np.ndarray, label: np.ndarray) -> None:
+        image[0, 0, 0] = np.nan
+
+    def empty(image: np.ndarray, label: np.ndarray) -> None:
+        label[:] = 0
+
+    cases = [write_case(tmp_path, "good"), write_case(tmp_path, "nan", nan), write_case(tmp_path, "empty", empty)]
+    corrupt = write_case(tmp_path, "corrupt")
+    Path(corrupt["image"]).write_bytes(Path(corrupt["image"]).read_bytes()[:200])
+    shape = write_case(tmp_path, "shape")
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), shape["label"])
+    moved = write_case(tmp_path, "moved")
+    nib.save(
+        nib.Nifti1Image(np.asarray(nib.load(moved["label"]).dataobj), np.diag([-3.0, -2.0, 2.0, 1.0])), moved["label"]
+    )
+    cases += [corrupt, shape, moved, {"case": "gone", "image": "gone.nii.gz", "label": "gone.nii.gz"}]
+    with pytest.raises(RuntimeError, match="6 of 7 cases failed"):
+        evaluation(cases, tmp_path / "out").run()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    reasons = {failure["case"]: failure["reason"] for failure in summary["failures"]}
+    for name, word in (("nan", "NaN"), ("empty", "foreground"), ("shape", "shape"), ("moved", "affine")):
+        assert word in reasons[name], reasons[name]
+    assert "corrupt" in reasons
+    assert "gone.nii.gz" in reasons["gone"]
+    assert {row["cases"] for row in summary["rows"]} == {1}
+    assert "6 of" not in (tmp_path / "out" / "report.html").read_text()
+    assert "1 of 7 cases evaluated" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_padding_outside_the_valid_range_is_left_alone(tmp_path: Path) -> None:
+    def pad(image: np.ndarray, label: np.ndarray) -> None:
+        image[:2] = -2048
+
+    case = write_case(tmp_path, "padded", pad)
+    evaluation([case], tmp_path / "out").run()
+    for volume in (tmp_path / "out" / "volumes").glob("*_adversarial.nii.gz"):
+        assert (np.asarray(nib.load(volume).dataobj)[:2] == -2048).all()
+
+
+def test_seeds_follow_the_case_and_not_the_order(tmp_path: Path) -> None:
+    a, b = write_case(tmp_path, "a"), write_case(tmp_path, "b")
+    together = evaluation([a, b], tmp_path / "both").run()
+    alone = evaluation([b], tmp_path / "one").run()
+    assert together["cases"] == 2
+    of_b = [json.loads(line) for line in (tmp_path / "both" / "records.jsonl").read_text().splitlines()]
+    of_b = [{**r, "seconds": None} for r in of_b if r["case"] == "b"]
+    only = [json.loads(line) for line in (tmp_path / "one" / "records.jsonl").read_text().splitlines()]
+    assert of_b == [{**r, "seconds": None} for r in only]
+    assert alone["cases"] == 1
+    assert case_seed(0, "a") != case_seed(0, "b") != case_seed(1, "b")
+
+
+def test_no_cases() -> None:
+    with pytest.raises(ValueError, match="cases"):
+        evaluation([], Path())
