@@ -1,8 +1,8 @@
 """Time and peak memory of the gradient through sliding-window inference.
 
 Plain MONAI autograd, torch checkpointing and ours, beside the limit: the bare sum of two forwards and one backward per
-window, without any stitching. Every method runs in a process of its own for its peak memory; times of ours and the limit
-are taken in turn in one process.
+window, without any stitching. Every method runs in a process of its own for its peak memory; ours and the limit are
+timed in turn in one process.
 
     python benchmarks/sliding_window_gradient.py                    # 256x256x192, roi 96, overlap 0.5
     python benchmarks/sliding_window_gradient.py --size 128 128 96 --roi 64 --pairs 5

@@ -174,6 +174,8 @@ class _Ascent:
         adversarial = self.adversarial.detach().requires_grad_(not final)
         with torch.set_grad_enabled(not final):
             prediction = self.victim.predict(adversarial)
+            if step == 0:
+                self.victim.check_label(prediction, self.label)
             loss = self.victim.checked_loss(prediction, self.label)
         self.loss_history[step, self.index] = loss.detach().to(self.loss_history)
         deviation = -loss if self.attack.targeted else loss

@@ -120,8 +120,7 @@ class Victim(ABC):
         return bound, bound._label_to_network(as_plain(label)) if bound._frozen else as_plain(label)
 
     def checked_loss(self, prediction: Any, label: Any) -> Tensor:
-        """The loss, or a ValueError where label, prediction or loss are unusable."""
-        self.check_label(prediction, label)
+        """The loss, or a ValueError where it is not one finite value per sample."""
         loss = self.loss(prediction, label)
         count = self.batch_size(prediction)
         if not isinstance(loss, Tensor) or loss.shape != (count,):

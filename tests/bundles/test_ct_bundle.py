@@ -1,0 +1,153 @@
+"""The CT lung segmentation bundle: complete, loadable, and accurate enough on clean images to be worth attacking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
+from torch import Tensor
+
+from monai_smia.data import ct_datalist, write_ct_phantoms
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
+CONFIGS = ("train", "inference", "evaluate")
+MANDATORY = {
+    "version",
+    "monai_version",
+    "pytorch_version",
+    "numpy_version",
+    "required_packages_version",
+    "task",
+    "description",
+    "authors",
+    "copyright",
+    "network_data_format",
+}
+
+
+def config(name: str) -> str:
+    return str(BUNDLE / "configs" / f"{name}.yaml")
+
+
+def workflow(name: str, output_dir: Path, workflow_type: str = "infer", **override: Any) -> ConfigWorkflow:
+    return ConfigWorkflow(
+        config(name), workflow_type=workflow_type, bundle_root=str(BUNDLE), output_dir=str(output_dir), **override
+    )
+
+
+def evaluate(output_dir: Path, dataset_dir: Path, **override: Any) -> ConfigWorkflow:
+    flow = workflow("evaluate", output_dir, dataset_dir=str(dataset_dir), **override)
+    flow.initialize()
+    flow.run()
+    return flow
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small thorax of a seed that was not trained on."""
+    return write_ct_phantoms(tmp_path_factory.mktemp("ct"), 1, size=(96, 96, 72), spacing=(3.6, 3.6, 4.0), seed=77)
+
+
+def test_required_files_exist() -> None:
+    files = ["LICENSE", "configs/metadata.json", "models/model.pt", "docs/README.md", "docs/data_license.txt"]
+    files += [f"configs/{name}.yaml" for name in CONFIGS]
+    assert [file for file in files if not (BUNDLE / file).is_file()] == []
+
+
+def test_metadata_is_complete() -> None:
+    meta = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
+    assert MANDATORY - meta.keys() == set()
+    assert meta["version"] in meta["changelog"]
+    for tensor in (meta["network_data_format"]["inputs"]["image"], meta["network_data_format"]["outputs"]["pred"]):
+        assert len(tensor["channel_def"]) == tensor["num_channels"]
+
+
+def test_network_answers_as_the_metadata_say() -> None:
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(BUNDLE / "configs" / "metadata.json"),
+        config_file=config("inference"),
+        device="cpu",
+    )
+
+
+def test_all_configs_describe_the_same_victim() -> None:
+    """An overlay cannot share these blocks, because each config also stands alone; this keeps the copies equal."""
+    configs = {}
+    for name in CONFIGS:
+        configs[name] = ConfigParser()
+        configs[name].read_config(config(name))
+    inference = configs["inference"]
+    assert all(configs[name]["network_def"] == inference["network_def"] for name in CONFIGS)
+    assert configs["evaluate"]["inferer"] == inference["inferer"]
+
+    def steps(transforms: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        shared = ("Orientationd", "Spacingd", "ScaleIntensityRanged")
+        return {
+            t["_target_"]: {k: v for k, v in t.items() if k != "keys"} for t in transforms if t["_target_"] in shared
+        }
+
+    victim = steps(inference["preprocessing::transforms"])
+    assert len(victim) == 3
+    assert steps(configs["evaluate"]["preprocessing::transforms"]) == victim
+    training = steps(configs["train"]["train::deterministic_transforms"])
+    training["Spacingd"]["pixdim"] = configs["train"]["pixdim"]
+    assert training == victim
+
+
+def test_weights_load_strictly_and_are_small() -> None:
+    path = BUNDLE / "models" / "model.pt"
+    assert path.stat().st_size < 5e6
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    assert all(isinstance(tensor, Tensor) and tensor.isfinite().all() for tensor in weights.values())
+    parser = ConfigParser()
+    parser.read_config(config("inference"))
+    parser.get_parsed_content("network_def").load_state_dict(weights, strict=True)
+
+
+@pytest.mark.parametrize("name", ["inference", "evaluate"])
+def test_inference_properties(name: str, tmp_path: Path, phantoms: Path) -> None:
+    override = {"split": None} if name == "evaluate" else {}
+    flow = workflow(name, tmp_path, dataset_dir=str(phantoms), **override)
+    flow.initialize()
+    assert flow.check_properties() == []
+
+
+def test_training_properties(tmp_path: Path, phantoms: Path) -> None:
+    items = ct_datalist(phantoms)
+    flow = workflow("train", tmp_path, "train", patients=items, phantoms=items * 2, ckpt_dir=str(tmp_path))
+    flow.initialize()
+    assert flow.check_properties() == []
+
+
+def test_evaluate_segments_an_unseen_phantom(tmp_path: Path, phantoms: Path) -> None:
+    metrics = evaluate(tmp_path, phantoms, split=None).evaluator.state.metrics
+    jaccard, dice = metrics["val_mean_jaccard"], metrics["val_mean_dice"]
+    assert jaccard >= 0.85
+    assert dice == pytest.approx(2 * jaccard / (1 + jaccard), abs=1e-5)  # of one case, the two are one figure
+    assert (tmp_path / "val_mean_jaccard_raw.csv").is_file()
+
+
+def test_inference_writes_the_mask_on_the_grid_of_the_ct(tmp_path: Path, phantoms: Path) -> None:
+    flow = workflow("inference", tmp_path, dataset_dir=str(phantoms))
+    flow.initialize()
+    flow.run()
+    assert [path.name for path in tmp_path.glob("*.nii.gz")] == ["phantom_000_lung.nii.gz"]
+    predicted = nib.load(tmp_path / "phantom_000_lung.nii.gz")
+    truth = nib.load(phantoms / "phantom_000_lung.nii.gz")
+    assert predicted.affine == pytest.approx(truth.affine, abs=1e-4)
+    a, b = predicted.get_fdata() > 0, truth.get_fdata() > 0
+    assert (a & b).sum() / (a | b).sum() >= 0.85
+
+
+def test_held_out_patient(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    ct = shared_data("ct")
+    assert [case["case"] for case in ct_datalist(ct, split="test")] == ["covidctmd_normal002"]
+    flow = evaluate(tmp_path, ct)
+    assert flow.evaluator.state.metrics["val_mean_jaccard"] >= 0.93

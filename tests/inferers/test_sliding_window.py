@@ -1,0 +1,377 @@
+"""The gradient through the sliding window: exact, flat in memory, and loud where it cannot be."""
+
+from __future__ import annotations
+
+import random
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.inferers import SlidingWindowInferer
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+from monai_smia.inferers import CheckpointedSlidingWindowInferer
+
+
+class Net(nn.Module):
+    """Smooth and nonlinear; takes what MONAI may hand on; answers with a tensor, a tuple or a dictionary."""
+
+    def __init__(self, dims: int, answer: str = "tensor") -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.first, self.second = (Conv["conv", dims](c, 3, 3, padding=1) for c in (2, 3))
+        self.answer = answer
+        self.double().requires_grad_(False)
+
+    def forward(self, window: Tensor, *extra: Any, gain: float = 1.0) -> Any:
+        for value in extra:
+            if isinstance(value, float):
+                gain *= value
+            else:  # coordinates of every window
+                starts = [sum(s.start for s in slices[2:]) for slices in value]
+                gain = gain * (1 + torch.tensor(starts).to(window).view(-1, *[1] * (window.ndim - 1)) / 50)
+        logits = self.second(torch.tanh(self.first(window))) * gain
+        other = torch.sin(3 * self.first(window))[:, :2]
+        if self.answer == "tensor":
+            return logits
+        return (logits, other) if self.answer == "tuple" else {"b": logits, "a": other}
+
+
+def draw_setting(seed: int) -> dict[str, Any]:
+    """One of many settings: of the inferer, the image, the network and the loss."""
+    pick = random.Random(seed)
+    dims = pick.choice([2, 2, 3])
+    shape = [pick.randint(7, 13) for _ in range(dims)]
+    roi: Any = pick.choice(
+        [6, [pick.choice([4, 5, 8, 14]) for _ in range(dims)], [-1, *[5] * (dims - 1)], [None, *[6] * (dims - 1)]]
+    )
+    cached = isinstance(roi, list) and min(r or 0 for r in roi) > 0 and pick.random() < 0.4
+    inferer = {
+        "roi_size": roi,
+        "sw_batch_size": pick.choice([1, 2, 3, 7]),
+        "overlap": pick.choice([0.0, 0.25, 0.5, 0.8, [pick.choice([0.1, 0.6]) for _ in range(dims)]]),
+        "mode": pick.choice(["constant", "gaussian"]),
+        "sigma_scale": pick.choice([0.125, 0.3]),
+        "padding_mode": pick.choice(["constant", "replicate", "reflect", "circular"]),
+        "cache_roi_weight_map": cached,
+        "with_coord": pick.random() < 0.25,
+    }
+    inferer["cval"] = 0.7 if inferer["padding_mode"] == "constant" else 0.0
+    answer = pick.choice(["tensor", "tensor", "tuple", "dict"])
+    if answer == "tensor" and not inferer["with_coord"] and pick.random() < 0.4:
+        inferer |= {"buffer_steps": pick.choice([1, 2]), "buffer_dim": pick.choice([-1, 0])}
+    return {
+        "dims": dims,
+        "shape": (pick.choice([1, 2, 3]), 2, *shape),
+        "inferer": inferer,
+        "answer": answer,
+        "unused": pick.random() < 0.5,
+        "args": (1.5,) if pick.random() < 0.3 else (),
+        "kwargs": {"gain": 0.7} if pick.random() < 0.3 else {},
+    }
+
+
+def tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    return [output[key] for key in sorted(output)] if isinstance(output, dict) else list(output)
+
+
+def loss_of(output: Any, unused: bool = False) -> Tensor:
+    parts = tensors(output)[: 1 if unused else None]
+    generator = torch.Generator().manual_seed(5)
+    return sum((p.square() * torch.rand(p.shape, generator=generator, dtype=torch.float64).to(p)).sum() for p in parts)  # type: ignore[return-value]
+
+
+def by_autograd(inferer: SlidingWindowInferer, image: Tensor, network: Callable[..., Any]) -> Any:
+    """MONAI's own inferer under autograd; copies keep its in-place weighing off the graph."""
+
+    def copied(*args: Any, **kwargs: Any) -> Any:
+        output = network(*args, **kwargs)
+        if isinstance(output, Tensor):
+            return output * 1
+        return {k: v * 1 for k, v in output.items()} if isinstance(output, dict) else tuple(o * 1 for o in output)
+
+    return inferer(image, copied)
+
+
+def gradient(
+    inferer: SlidingWindowInferer, image: Tensor, network: Any, *args: Any, unused: bool = False, **kwargs: Any
+) -> Tensor:
+    x = image.clone().requires_grad_(True)
+    return torch.autograd.grad(loss_of(inferer(x, network, *args, **kwargs), unused), x)[0]
+
+
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    return float((got - expected).abs().max() / expected.abs().max())
+
+
+def rand(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+@pytest.mark.parametrize("seed", range(72))
+def test_gradient_and_output_are_those_of_monai(seed: int) -> None:
+    setting = draw_setting(seed)
+    image, net = rand(*setting["shape"]), Net(setting["dims"], setting["answer"])
+    monai, ours = (c(**setting["inferer"]) for c in (SlidingWindowInferer, CheckpointedSlidingWindowInferer))
+    args, kwargs = setting["args"], setting["kwargs"]
+    x, y = image.clone().requires_grad_(True), image.clone().requires_grad_(True)
+    before = image.clone()
+    output = ours(x, net, *args, **kwargs)
+    expected = by_autograd(monai, y, lambda w, *a: net(w, *a, *args, **kwargs))
+    with torch.no_grad():
+        plain = monai(image, net, *args, **kwargs)
+    assert type(output) is type(plain)
+    assert not isinstance(plain, dict) or list(output) == list(plain)
+    for a, b, c in zip(tensors(output), tensors(plain), tensors(expected), strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
+    (got,) = torch.autograd.grad(loss_of(output, setting["unused"]), x)
+    (wanted,) = torch.autograd.grad(loss_of(expected, setting["unused"]), y)
+    assert relative_error(got, wanted) < 1e-12
+    assert torch.equal(image, before)
+    assert torch.equal(x.detach(), before)
+
+
+def test_the_settings_reach_every_branch() -> None:
+    """Guards the test above: what is promised there is drawn."""
+    settings = [draw_setting(seed) for seed in range(72)]
+    inferers = [s["inferer"] for s in settings]
+    for key, least in (("with_coord", 5), ("cache_roi_weight_map", 5), ("buffer_steps", 5)):
+        assert sum(bool(i.get(key)) for i in inferers) >= least
+    assert sum(isinstance(i["roi_size"], list) and None in i["roi_size"] for i in inferers) >= 5
+    assert sum(isinstance(i["roi_size"], list) and -1 in i["roi_size"] for i in inferers) >= 5
+    larger = [
+        i
+        for i, s in zip(inferers, settings, strict=True)
+        if isinstance(i["roi_size"], list)
+        and any((r or 0) > n for r, n in zip(i["roi_size"], s["shape"][2:], strict=True))
+    ]
+    assert {i["padding_mode"] for i in larger} == {"constant", "replicate", "reflect", "circular"}
+    assert {s["answer"] for s in settings} == {"tensor", "tuple", "dict"}
+    assert sum(s["unused"] and s["answer"] != "tensor" for s in settings) >= 5
+
+
+@pytest.mark.parametrize("mode", ["constant", "gaussian"])
+def test_signs_in_single_precision(mode: str) -> None:
+    """What an L-inf attack takes from it."""
+    image, net = rand(1, 2, 24, 24, 24, dtype=torch.float32), Net(3).float()
+    monai, ours = (c(8, 4, overlap=0.5, mode=mode) for c in (SlidingWindowInferer, CheckpointedSlidingWindowInferer))
+    x = image.clone().requires_grad_(True)
+    (expected,) = torch.autograd.grad(loss_of(by_autograd(monai, x, net)), x)
+    assert float((gradient(ours, image, net).sign() == expected.sign()).float().mean()) > 0.999
+
+
+def test_one_window_is_the_plain_gradient() -> None:
+    image, net = rand(2, 2, 8, 8), Net(2)
+    x = image.clone().requires_grad_(True)
+    (expected,) = torch.autograd.grad(loss_of(net(x)), x)
+    assert relative_error(gradient(CheckpointedSlidingWindowInferer(8), image, net), expected) < 1e-12
+
+
+def test_takes_the_settings_of_another() -> None:
+    inferer = SlidingWindowInferer((5, 6), 3, 0.4, "gaussian", cache_roi_weight_map=True)
+    ours = CheckpointedSlidingWindowInferer.of(inferer)
+    assert type(ours) is CheckpointedSlidingWindowInferer
+    assert vars(ours) == vars(inferer)
+
+
+def test_metadata() -> None:
+    """MONAI types the output of a MetaTensor as float32; the gradient is that of the plain tensor to that rounding."""
+    image, net = rand(1, 2, 10, 9), Net(2)
+    ours = CheckpointedSlidingWindowInferer(6, overlap=0.5)
+    affine = torch.diag(torch.tensor([2.0, 3.0, 1.0, 1.0], dtype=torch.float64))
+    meta = MetaTensor(image.clone(), affine=affine).requires_grad_(True)
+    output = ours(meta, net)
+    with torch.no_grad():
+        expected = SlidingWindowInferer(6, overlap=0.5)(MetaTensor(image, affine=affine), net)
+    assert isinstance(output, MetaTensor)
+    assert (output.dtype, torch.equal(output.affine, affine)) == (expected.dtype, True)
+    assert torch.equal(output.as_tensor(), expected.as_tensor())
+    (got,) = torch.autograd.grad(loss_of(output.as_tensor()), meta)
+    assert relative_error(got.as_tensor(), gradient(ours, image, net)) < 1e-5
+
+
+class Halves(nn.Module):
+    """Answers at half the resolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net(2)
+
+    def forward(self, window: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(self.net(window), 2)
+
+
+def test_output_at_another_resolution() -> None:
+    image, net = rand(2, 2, 16, 12), Halves()
+    monai, ours = (
+        c(8, 3, overlap=0.5, mode="gaussian") for c in (SlidingWindowInferer, CheckpointedSlidingWindowInferer)
+    )
+    x = image.clone().requires_grad_(True)
+    expected = by_autograd(monai, x, net)
+    assert torch.equal(ours(x, net), expected)
+    (wanted,) = torch.autograd.grad(loss_of(expected), x)
+    assert relative_error(gradient(ours, image, net), wanted) < 1e-12
+
+
+@pytest.mark.parametrize("image_too", [False, True])
+@pytest.mark.parametrize("wrap", ["module", "lambda", "method", "list"])
+def test_parameters_get_their_gradients(wrap: str, image_too: bool) -> None:
+    """Also where the network shows no parameters: the first window tells."""
+    image, net = rand(2, 2, 10, 9).requires_grad_(image_too), Net(2).requires_grad_(True)
+    hidden = [net]
+    network: Any = {
+        "module": net,
+        "lambda": lambda w: net(w),
+        "method": net.forward,
+        "list": lambda w: hidden[0](w),
+    }[wrap]
+    inputs = [*net.parameters(), *([image] if image_too else [])]
+    monai, ours = (c(6, 2, overlap=0.5) for c in (SlidingWindowInferer, CheckpointedSlidingWindowInferer))
+    got = torch.autograd.grad(loss_of(ours(image, network)), inputs)
+    wanted = torch.autograd.grad(loss_of(by_autograd(monai, image, net)), inputs)
+    for a, b in zip(got, wanted, strict=True):
+        assert relative_error(a, b) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Dropout(0.5), nn.BatchNorm2d(2), nn.RReLU(), nn.InstanceNorm2d(2, track_running_stats=True)]
+)
+def test_refuses_a_network_in_train_mode(layer: nn.Module) -> None:
+    image, ours = rand(1, 2, 10, 10).requires_grad_(True), CheckpointedSlidingWindowInferer(6)
+    net = nn.Sequential(layer, Net(2)).double().train().requires_grad_(False)
+    with pytest.raises(ValueError, match=rf"eval mode .* its {type(layer).__name__} is in train mode"):
+        ours(image, net)
+    with torch.no_grad():
+        assert ours(image, net).shape == (1, 3, 10, 10)  # inference has no second pass
+    assert ours(image, net.eval()).requires_grad
+
+
+def test_takes_what_repeats_in_train_mode() -> None:
+    net = nn.Sequential(nn.Dropout(0.0), nn.InstanceNorm2d(2), Net(2)).double().train().requires_grad_(False)
+    image = rand(1, 2, 10, 10)
+    assert torch.equal(
+        gradient(CheckpointedSlidingWindowInferer(6), image, net),
+        gradient(CheckpointedSlidingWindowInferer(6), image, net.eval()),
+    )
+
+
+def test_notices_randomness_that_no_module_shows() -> None:
+    def network(window: Tensor) -> Tensor:
+        return torch.nn.functional.dropout(window, 0.5, training=True)
+
+    with pytest.raises(RuntimeError, match="does not repeat its own output"):
+        gradient(CheckpointedSlidingWindowInferer(6), rand(1, 2, 10, 10), network)
+
+
+@pytest.mark.parametrize("sw_batch_size", [1, 3])
+def test_a_network_that_returns_its_input_leaves_the_image(sw_batch_size: int) -> None:
+    image = rand(1, 2, 10, 10)
+    x = image.clone().requires_grad_(True)
+    output = CheckpointedSlidingWindowInferer(6, sw_batch_size, overlap=0.5, mode="gaussian")(x, nn.Identity())
+    assert torch.equal(x.detach(), image)
+    torch.testing.assert_close(output, x)
+    (got,) = torch.autograd.grad(output.sum(), x)
+    torch.testing.assert_close(got, torch.ones_like(image))
+
+
+def test_windows_without_a_gradient_are_skipped() -> None:
+    calls: list[int] = []
+    net = Net(2)
+    net.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    x = rand(1, 2, 32, 8).requires_grad_(True)
+    output = CheckpointedSlidingWindowInferer(8, overlap=0)(x, net)
+    assert len(calls) == 4
+    output[..., :8, :].sum().backward()
+    assert len(calls) == 5
+    assert not x.grad[..., 8:, :].any()
+    assert x.grad[..., :8, :].any()
+
+
+def test_gradient_only_where_one_is_asked_for() -> None:
+    output = CheckpointedSlidingWindowInferer(6)(rand(1, 2, 10, 10), Net(2))
+    assert not output.requires_grad
+
+
+class Counting(nn.Module):
+    """Knows how many of its activations are alive, and how many were at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.alive, self.peak = Net(3), 0, 0
+
+    def forward(self, window: Tensor) -> Tensor:
+        activation = torch.tanh(self.net.first(window))  # tanh saves its output
+        self.alive += activation.numel()
+        self.peak = max(self.peak, self.alive)
+        weakref.finalize(activation, self.freed, activation.numel())
+        return self.net.second(activation)
+
+    def freed(self, numel: int) -> None:
+        self.alive -= numel
+
+
+def peaks(inferer: SlidingWindowInferer, length: int, run: Callable[..., Any]) -> tuple[int, int]:
+    """Most activations alive at once, and bytes that autograd holds between forward and backward."""
+    net, saved = Counting(), 0
+
+    def pack(tensor: Tensor) -> Tensor:
+        nonlocal saved
+        saved += tensor.numel() * tensor.element_size()
+        return tensor
+
+    x = rand(1, 2, length, 8, 8).requires_grad_(True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        output = run(inferer, x, net)
+        held = saved
+        output.sum().backward()
+    return net.peak, held
+
+
+def test_memory_does_not_grow_with_the_windows() -> None:
+    ours = CheckpointedSlidingWindowInferer(8, overlap=0.5)
+    (few, few_held), (many, many_held) = (peaks(ours, n, lambda i, x, net: i(x, net)) for n in (16, 128))
+    assert many == few  # one batch of windows
+    volume = 2 * 8 * 8 * 8  # bytes of one slice of the input
+    assert many_held <= few_held + (128 - 16) * volume
+    (naive_few, _), (naive_many, _) = (peaks(SlidingWindowInferer(8, overlap=0.5), n, by_autograd) for n in (16, 128))
+    assert naive_many > 8 * naive_few > 8 * few  # the measure does see what it should
+
+
+def test_autocast_of_the_forward_pass_holds_in_the_backward_pass() -> None:
+    seen: list[torch.dtype] = []
+    net = Net(2).float()
+    net.second.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    x = rand(1, 2, 10, 10, dtype=torch.float32).requires_grad_(True)
+    ours = CheckpointedSlidingWindowInferer(6, overlap=0.5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = ours(x, net)
+    forward = len(seen)
+    (got,) = torch.autograd.grad(loss_of(output.float()), x)
+    assert len(seen) > forward
+    assert set(seen) == {torch.bfloat16}
+    y = x.detach().clone().requires_grad_(True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = by_autograd(SlidingWindowInferer(6, overlap=0.5), y, net)
+    assert torch.equal(output, expected)
+    (wanted,) = torch.autograd.grad(loss_of(expected.float()), y)
+    assert got.dtype == torch.float32
+    assert relative_error(got, wanted) < 0.02
+
+
+def test_backward_under_autocast_does_not_change_a_plain_forward() -> None:
+    seen: list[torch.dtype] = []
+    net = Net(2).float()
+    net.second.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    x = rand(1, 2, 10, 10, dtype=torch.float32).requires_grad_(True)
+    loss = loss_of(CheckpointedSlidingWindowInferer(6)(x, net))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss.backward()
+    assert set(seen) == {torch.float32}

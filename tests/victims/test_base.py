@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from helpers import assert_untouched, case, network, snapshot, unsettled
+from torch import nn
+
+from monai_smia.victims import ClassificationVictim, SegmentationVictim
+
+
+class TestFrozen:
+    def test_eval_mode_and_no_parameter_gradients_inside(self) -> None:
+        net = unsettled(network("segmentation", 2))
+        before = snapshot(net)
+        with SegmentationVictim(net).frozen():
+            assert not any(m.training for m in net.modules())
+            assert not any(p.requires_grad for p in net.parameters())
+        assert_untouched(net, before)
+        assert {m.training for m in net.modules()} == {True, False}
+
+    def test_restored_after_an_exception(self) -> None:
+        net = unsettled(network("segmentation", 2))
+        before = snapshot(net)
+        with pytest.raises(KeyError), SegmentationVictim(net).frozen():
+            raise KeyError
+        assert_untouched(net, before)
+
+    def test_nests(self) -> None:
+        net = unsettled(network("segmentation", 2))
+        before, victim = snapshot(net), SegmentationVictim(net)
+        with victim.frozen():
+            with victim.frozen():
+                pass
+            assert not net.training
+        assert_untouched(net, before)
+
+    def test_a_shared_module(self) -> None:
+        shared = nn.Dropout()
+        net = nn.Sequential(shared, nn.Conv2d(1, 2, 1), shared).train()
+        shared.eval()
+        with SegmentationVictim(net).frozen():
+            pass
+        assert (net.training, shared.training) == (True, False)
+
+
+def test_looks_through_distributed_data_parallel() -> None:
+    net = network("classification", 2)
+    wrapped = nn.parallel.DistributedDataParallel.__new__(nn.parallel.DistributedDataParallel)
+    nn.Module.__init__(wrapped)
+    wrapped.module = net
+    assert ClassificationVictim(wrapped).network is net
+
+
+def test_copies_with_another_loss_share_the_network() -> None:
+    c = case("classification", 2)
+    other = c.victim.with_loss("margin").with_divergence("kl")
+    prediction = c.victim.predict(c.image).detach()
+    assert other.network is c.victim.network
+    assert not torch.equal(other.loss(prediction, c.label), c.victim.loss(prediction, c.label))
+    assert not torch.equal(other.divergence(prediction, prediction), c.victim.divergence(prediction, prediction))
+    again = copy.copy(c.victim)
+    assert torch.equal(again.loss(prediction, c.label), c.victim.loss(prediction, c.label))
+
+
+@pytest.mark.parametrize("victim", [ClassificationVictim, SegmentationVictim])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "hinge"}, r"loss must be one of \['cross_entropy', .* got 'hinge'"),
+        ({"loss": 3}, "loss must be one of .* or a callable, got 3"),
+        ({"divergence": "js"}, r"divergence must be one of \['cross_entropy', 'kl', 'reverse_kl'\].* got 'js'"),
+        ({"activation": "relu"}, "activation must be one of .* got 'relu'"),
+    ],
+)
+def test_bad_arguments(victim: type, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        victim(nn.Identity(), **options)
+
+
+def test_infer_is_the_network_in_eval_mode() -> None:
+    c = case("segmentation", 2)
+    expected = c.victim.network(c.image).detach()
+    net = unsettled(c.victim.network)
+    before = snapshot(net)
+    got = c.victim.infer(c.image)
+    assert torch.equal(got, expected)
+    assert not got.requires_grad
+    assert_untouched(net, before)
+
+
+def test_intensity_scale_without_preprocessing() -> None:
+    assert case("segmentation", 2).victim.intensity_scale() == 1.0

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import case, network
+from monai.losses import FocalLoss
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from monai_smia.attacks import BIM, PGD
+from monai_smia.victims import ClassificationVictim
+
+
+def victim(**options: object) -> ClassificationVictim:
+    return ClassificationVictim(nn.Identity(), **options)  # type: ignore[arg-type]
+
+
+def test_margin_by_hand() -> None:
+    prediction = torch.tensor([[2.0, 0.0, 1.0], [2.0, 0.0, 1.0], [-5.0, -4.0, -7.0]])
+    assert victim(loss="margin").loss(prediction, torch.tensor([0, 1, 2])).tolist() == [-1, 2, 3]
+
+
+def test_margin_of_several_labels_by_hand() -> None:
+    prediction = torch.tensor([[2.0, -3.0], [2.0, -3.0], [-1.0, -4.0]])
+    label = torch.tensor([[1, 0], [0, 1], [0, 0]])
+    assert victim(loss="margin", activation="sigmoid").loss(prediction, label).tolist() == [-2, 3, -1]
+
+
+def test_margin_is_positive_where_the_decision_is_wrong() -> None:
+    c = case("classification", 2, batch=8)
+    prediction = c.victim.predict(c.image).detach()
+    label = torch.randint(0, 3, (8,), generator=torch.Generator().manual_seed(0))
+    margin = c.victim.with_loss("margin").loss(prediction, label)
+    assert torch.equal(margin > 0, c.victim.damage(prediction, label) == 1)
+
+
+def test_damage_by_hand() -> None:
+    prediction = torch.tensor([[2.0, 0.0, 1.0], [2.0, 0.0, 3.0]])
+    assert victim().damage(prediction, torch.tensor([0, 0])).tolist() == [0, 1]
+    several = victim(activation="sigmoid")
+    assert several.decide(torch.tensor([[2.0, -1.0, 0.0]])).tolist() == [[1, 0, 0]]
+    label = torch.tensor([[1, 1, 0, 0]])
+    assert several.damage(torch.tensor([[2.0, -1.0, 3.0, -1.0]]), label).tolist() == [0.5]
+    ignoring = victim(activation="sigmoid", ignore_index=-1)
+    label = torch.tensor([[1, 1, -1, -1]])
+    assert ignoring.damage(torch.tensor([[2.0, -1.0, 3.0, -1.0]]), label).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_a_single_logit(shape: tuple[int, ...]) -> None:
+    net = network("classification", 2, classes=1).eval()
+    single = ClassificationVictim(net, activation="sigmoid")
+    image = torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    label = torch.tensor([1, 0, 1]).view(shape)
+    logits = net(image)
+    expected = F.binary_cross_entropy_with_logits(logits[:, 0], torch.tensor([1.0, 0, 1]), reduction="none")
+    torch.testing.assert_close(single.loss(logits, label), expected)
+    result = PGD(eps=0.1)(single, image, label)
+    assert bool((result.loss > expected).all())
+    assert bool(((result.damage == 0) | (result.damage == 1)).all())
+
+
+def test_several_labels_under_attack() -> None:
+    c = case("classification", 3, activation="sigmoid")
+    assert c.label.shape == (3, 3)
+    result = PGD(eps=0.3)(c.victim, c.image, c.label)
+    assert set((result.damage * 3).round(decimals=4).tolist()) <= {0, 1, 2, 3}
+    assert bool((result.loss > result.loss_history[0]).all())
+
+
+def test_ignored_labels_give_no_gradient() -> None:
+    c = case("classification", 2, activation="sigmoid", ignore_index=-1)
+    c.label[:, 1] = -1
+    prediction = c.victim.predict(c.image)
+    (gradient,) = torch.autograd.grad(c.victim.loss(prediction, c.label).sum(), prediction)
+    assert not gradient[:, 1].any()
+    assert gradient[:, [0, 2]].all()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_loss_module_is_taken_sample_by_sample(reduction: str) -> None:
+    c = case("classification", 2, loss=nn.CrossEntropyLoss(label_smoothing=0.1, reduction=reduction))
+    prediction = c.victim.predict(c.image).detach()
+    expected = F.cross_entropy(prediction, c.label, label_smoothing=0.1, reduction="none")
+    torch.testing.assert_close(c.victim.loss(prediction, c.label), expected)
+
+
+def test_focal_loss_of_monai() -> None:
+    net = network("classification", 2).eval()
+    focal = ClassificationVictim(net, activation="sigmoid", loss=FocalLoss(gamma=2.0))
+    prediction, label = (
+        torch.randn(2, 3, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([[1, 0, 0], [0, 1, 1]]),
+    )
+    p = torch.where(label == 1, prediction.sigmoid(), 1 - prediction.sigmoid())
+    torch.testing.assert_close(focal.loss(prediction, label), (-((1 - p) ** 2) * p.log()).mean(1))
+
+
+def test_a_loss_without_reduction_is_refused() -> None:
+    c = case("segmentation", 2, loss=nn.CrossEntropyLoss(reduction="none"))
+    with pytest.raises(ValueError, match="loss must reduce to one value"):
+        c.victim.loss(c.victim.predict(c.image), c.label[:, 0])
+
+
+def test_own_loss() -> None:
+    c = case("classification", 2)
+
+    def logit(prediction: Tensor, label: Tensor) -> Tensor:
+        return -prediction.gather(1, label[:, None])[:, 0]
+
+    own = ClassificationVictim(c.victim.network, loss=logit)
+    result = BIM(eps=0.05)(own, c.image, c.label)
+    torch.testing.assert_close(result.loss, logit(own.predict(result.adversarial), c.label).detach())
