@@ -28,7 +28,7 @@ __all__ = ["ThoraxPhantom", "thorax_phantom", "write_ct_phantoms"]
 Field = NDArray[np.floating[Any]]  # float32 wherever it has the size of a volume
 Point = tuple[float, float, float]
 
-_VERSION = 1  # raise it whenever the same seed gives other voxels: write_ct_phantoms then renews its folders
+_VERSION = 2  # raise it whenever the same seed gives other voxels: write_ct_phantoms then renews its folders
 RIGHT, LEFT = 1.0, -1.0
 
 
@@ -96,7 +96,8 @@ def thorax_phantom(
     right, left = patient.lung(x, y, z, RIGHT), patient.lung(x, y, z, LEFT)
     lungs = np.minimum(right, left)
     airway = patient.airway(x, y, z)
-    lung_mask = (lungs < 0) & (airway > 1.5)  # the 1.5 mm are the bronchial wall
+    # As masks thresholded at about -320 HU, this one reaches 0.3 mm into the wall; 1.5 mm are the bronchi's.
+    lung_mask = (lungs < 0.3) & (airway > 1.5)
 
     image = np.full(shape, -1000, np.float32)
     patient.paint_body(image, x, y, z, edge)
@@ -213,6 +214,10 @@ class _Patient:
         self.heart_radii = (draw(50, 62), draw(42, 50), draw(50, 60))
         self.mediastinum = draw(-4, 5)
         self.rib_phase, self.gas = draw(0, 25), draw(5, 40)
+        self.bowel = [
+            ((draw(-95, 70), draw(15, 75), draw(-150, -60)), (draw(6, 20), draw(6, 14), draw(6, 16)))
+            for _ in range(int(draw(3, 9)))
+        ]
         self.shift = (draw(-8, 8), draw(-8, 8), draw(-6, 6))
         self.roll = math.radians(draw(-5, 5))
 
@@ -299,6 +304,8 @@ class _Patient:
         _paint(image, np.maximum(stomach, below), soft - 15, edge)
         gas = np.maximum(np.maximum(stomach + 4, below + 6), 33 - self.gas - y)  # it rises to the front
         _paint(image, gas, -985.0, edge)
+        for centre, radii in self.bowel:
+            _paint(image, np.maximum(_ellipsoid(x, y, z, centre, radii), below + 6), -970.0, edge)
         spleen = _ellipsoid(x, y, z, (-92, -50, -100), (28, 38, 45))
         _paint(image, np.maximum(spleen, below), soft + 8, edge)
         self._paint_bones(image, x, y, z, cavity, edge)

@@ -16,7 +16,7 @@ from torch.nn.modules.loss import _Loss
 from torch.nn.parallel import DistributedDataParallel
 
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
-from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
+from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain, fixed_intensity_scale
 
 PerSample = Callable[[Any, Any], Tensor]
 
@@ -114,10 +114,17 @@ class Victim(ABC):
     # ---- what the attack's machinery asks for
 
     def bind(self, image: Tensor, label: Any) -> tuple[Victim, Any]:
-        """This victim with its preprocessing frozen on a clean batch, and the label on the network's grid."""
+        """This victim with its preprocessing frozen on a clean batch, and the label on the network's grid.
+
+        Raises:
+            ValueError: if the label lies on another grid, or a transform blocks the gradient; it is named.
+        """
         check_same_grid(image, label)
         bound = self._bound_to(image)
-        return bound, bound._label_to_network(as_plain(label)) if bound._frozen else as_plain(label)
+        if bound._frozen is None:
+            return bound, as_plain(label)
+        bound._frozen.check_differentiable()
+        return bound, bound._label_to_network(as_plain(label))
 
     def checked_loss(self, prediction: Any, label: Any) -> Tensor:
         """The loss, or a ValueError where it is not one finite value per sample."""
@@ -171,11 +178,14 @@ class Victim(ABC):
 
         Args:
             image: a case ``(B, C, *spatial)``, needed where the preprocessing takes its scale from the image.
+
+        Raises:
+            ValueError: if the image is needed and not given, or channels are scaled differently.
         """
         if self.preprocessing is None:
             return 1.0
         if image is None:
-            image = torch.zeros(1, 1, 8, 8, 8)
+            return fixed_intensity_scale(self.preprocessing)
         return self._freeze(image).intensity_scale
 
     # ---- shared by batches of tensors; a victim of another prediction type overrides these

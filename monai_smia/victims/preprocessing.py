@@ -60,6 +60,10 @@ class BatchPreprocessing:
         part.samples = [frozen for frozen, chosen in zip(self.samples, index.tolist(), strict=True) if chosen]
         return part
 
+    def check_differentiable(self) -> None:
+        """Raise a ValueError that names the first transform that the gradient does not pass."""
+        self.samples[0].check_differentiable()
+
     @property
     def intensity_scale(self) -> float:
         """Network units per unit of the image; one number for the batch."""
@@ -79,7 +83,7 @@ class FrozenPreprocessing:
         image_key: key of the image in dictionary transforms.
 
     Raises:
-        ValueError: if a transform is random, crops by another image, or blocks the gradient; it is named.
+        ValueError: if a transform is random or crops by another image; it is named.
 
     Example:
         >>> from monai.transforms import Compose, ScaleIntensityRange
@@ -102,9 +106,9 @@ class FrozenPreprocessing:
         self.transforms: list[Callable] = []
         for transform in transforms:
             self.transforms.append(self._freeze(transform))
-        output = self._run(self.transforms, self.clean.as_tensor())
+        with torch.no_grad():
+            output = self._run(self.transforms, self.clean.as_tensor())
         self.affine, self.shape = output.affine, output.shape[1:]
-        self._check_gradient(transforms)
 
     def __call__(self, image: Tensor) -> Tensor:
         """From ``(C, *spatial)`` on the case's grid to the network's input, as a plain tensor."""
@@ -118,6 +122,20 @@ class FrozenPreprocessing:
             ValueError: if the scale differs between channels.
         """
         return functools.reduce(float.__mul__, (_scale_of(t) for t in self.transforms), 1.0)
+
+    def check_differentiable(self) -> None:
+        """Raise a ValueError that names the first transform that the gradient does not pass."""
+        with torch.inference_mode(False), torch.enable_grad():
+            image = self.clean.as_tensor().detach().clone().requires_grad_(True)
+            if self._run(self.transforms, image).requires_grad:
+                return
+            for last, transform in enumerate(self.transforms):
+                if not self._run(self.transforms[: last + 1], image).requires_grad:
+                    raise ValueError(
+                        f"preprocessing must be differentiable: {type(transform).__name__} blocks the gradient (a "
+                        "spline mode leaves torch, for example); use a torch mode, or preprocess in the dataset and "
+                        "attack in network units."
+                    )
 
     def label_to_network(self, label: Tensor) -> Tensor:
         """A label map ``(K, *spatial)`` on the network's grid, nearest neighbour."""
@@ -164,20 +182,6 @@ class FrozenPreprocessing:
         transform = copy.copy(transform)
         setattr(transform, attribute, frozen)
         return transform
-
-    def _check_gradient(self, transforms: Sequence[Callable]) -> None:
-        """Name the first transform that the gradient does not pass."""
-        with torch.inference_mode(False), torch.enable_grad():
-            image = self.clean.as_tensor().detach().clone().requires_grad_(True)
-            if self._run(self.transforms, image).requires_grad:
-                return
-            for last, transform in enumerate(transforms):
-                if not self._run(self.transforms[: last + 1], image).requires_grad:
-                    raise ValueError(
-                        f"preprocessing must be differentiable: {type(transform).__name__} blocks the gradient (a "
-                        "spline mode leaves torch, for example); use a torch mode, or preprocess in the dataset and "
-                        "attack in network units."
-                    )
 
 
 @dataclass(frozen=True)
@@ -259,6 +263,21 @@ def _scale_of(transform: Callable) -> float:
     if isinstance(array, ScaleIntensity):
         return 1.0 + (array.factor or 0.0)
     return 1.0
+
+
+def fixed_intensity_scale(compose: Any) -> float:
+    """Network units per unit of the image, for a chain that does not take its scale from the image.
+
+    Raises:
+        ValueError: if it does.
+    """
+    transforms = (compose if isinstance(compose, Compose) else Compose(compose)).flatten().transforms
+    for transform in transforms:
+        attribute = _array_attribute(transform)
+        array = getattr(transform, attribute) if attribute else transform
+        if isinstance(array, FROZEN) and not isinstance(array, CropForeground):
+            raise ValueError(f"image must be given: {type(transform).__name__} takes its scale from the image.")
+    return functools.reduce(float.__mul__, (_scale_of(t) for t in transforms), 1.0)
 
 
 def as_plain(value: Any) -> Any:

@@ -63,7 +63,7 @@ def test_opacities_do_not_change_the_patient() -> None:
     assert ill.infection_mask.any()
     assert not well.infection_mask.any()
     np.testing.assert_array_equal(ill.lung_mask, well.lung_mask)
-    far = ndimage.distance_transform_edt(ill.infection_mask == 0) > 3
+    far = ndimage.distance_transform_edt(ill.infection_mask == 0) > 4  # voxels: beyond the soft edge
     np.testing.assert_array_equal(ill.image[far], well.image[far])
 
 

@@ -332,8 +332,25 @@ def test_random_transforms_are_refused_by_name(transform: Callable) -> None:
 def test_a_transform_that_blocks_the_gradient_is_named(position: int) -> None:
     chain: list[Callable] = [ScaleIntensityRange(-1000, 400, 0, 1)]
     chain.insert(position, Spacing(PIXDIM, mode=3, padding_mode="nearest"))
+    frozen = FrozenPreprocessing(Compose(chain), body())
+    assert frozen(body()).isfinite().all()  # to predict it will do
     with pytest.raises(ValueError, match="must be differentiable: Spacing blocks the gradient"):
-        FrozenPreprocessing(Compose(chain), body())
+        frozen.check_differentiable()
+
+
+def test_an_attack_through_a_transform_that_blocks_the_gradient_is_refused() -> None:
+    victim = SegmentationVictim(torch.nn.Conv3d(1, 2, 1), preprocessing=Compose([Spacing(PIXDIM, mode=3)]))
+    image = body().unsqueeze(0)
+    with pytest.raises(ValueError, match="Spacing blocks the gradient"):
+        BIM(eps=10.0, clip=None)(victim, image, torch.ones(image.shape))
+
+
+@pytest.mark.parametrize("transform", [ScaleIntensity(), NormalizeIntensity(), ScaleIntensityRangePercentiles(1, 99, 0, 1)])
+def test_a_scale_taken_from_the_image_asks_for_the_image(transform: Callable) -> None:
+    victim = SegmentationVictim(torch.nn.Conv2d(1, 2, 1), preprocessing=Compose([transform]))
+    with pytest.raises(ValueError, match="image must be given"):
+        victim.intensity_scale()
+    assert victim.intensity_scale(torch.rand(1, 1, 8, 8)) > 0
 
 
 def test_a_crop_that_follows_another_image_is_refused() -> None:
