@@ -1,6 +1,6 @@
 """Makes docs/overview.png, the picture of the README: a synthetic CT under PGD and SMIA, at the bundle's eps.
 
-    python docs/overview.py
+python docs/overview.py
 """
 
 from __future__ import annotations

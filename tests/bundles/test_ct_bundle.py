@@ -80,12 +80,12 @@ def test_network_answers_as_the_metadata_say() -> None:
 def test_all_configs_describe_the_same_victim() -> None:
     """An overlay cannot share these blocks, because each config also stands alone; this keeps the copies equal."""
     configs = {}
-    for name in CONFIGS:
+    for name in (*CONFIGS, "attack_eval"):
         configs[name] = ConfigParser()
         configs[name].read_config(config(name))
     inference = configs["inference"]
-    assert all(configs[name]["network_def"] == inference["network_def"] for name in CONFIGS)
-    assert configs["evaluate"]["inferer"] == inference["inferer"]
+    assert all(parser["network_def"] == inference["network_def"] for parser in configs.values())
+    assert configs["evaluate"]["inferer"] == inference["inferer"] == configs["attack_eval"]["inferer"]
 
     def steps(transforms: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         shared = ("Orientationd", "Spacingd", "ScaleIntensityRanged")
@@ -96,6 +96,10 @@ def test_all_configs_describe_the_same_victim() -> None:
     victim = steps(inference["preprocessing::transforms"])
     assert len(victim) == 3
     assert steps(configs["evaluate"]["preprocessing::transforms"]) == victim
+    attacked = steps(configs["attack_eval"]["preprocess"])
+    attacked["Orientationd"].pop("allow_missing_keys")  # there the label goes the same way, in the paper's space
+    assert attacked.pop("Spacingd")["pixdim"] == victim["Spacingd"]["pixdim"]
+    assert attacked.items() <= victim.items()
     training = steps(configs["train"]["train::deterministic_transforms"])
     training["Spacingd"]["pixdim"] = configs["train"]["pixdim"]
     assert training == victim
@@ -109,6 +113,18 @@ def test_weights_load_strictly_and_are_small() -> None:
     parser = ConfigParser()
     parser.read_config(config("inference"))
     parser.get_parsed_content("network_def").load_state_dict(weights, strict=True)
+
+
+@pytest.mark.parametrize(("space", "radius", "unit"), [("scanner", 70.0, "HU"), ("network", 0.05, "")])
+def test_attack_eval_attacks_in_the_unit_of_its_space(space: str, radius: float, unit: str, phantoms: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(config("attack_eval"))
+    parser.update({"bundle_root": str(BUNDLE), "dataset_dir": str(phantoms), "split": None, "space": space})
+    evaluation = parser.get_parsed_content("evaluation")
+    attack = evaluation.attacks[-1].attack
+    assert (attack.eps, evaluation.unit) == (pytest.approx(10 * radius), unit)  # the paper's own ball, of ten steps
+    assert evaluation.attacks[1].attack.eps == pytest.approx(radius)
+    assert evaluation.data_range == pytest.approx(radius / 0.05)
 
 
 @pytest.mark.parametrize("name", ["inference", "evaluate"])

@@ -39,7 +39,7 @@ from monai.transforms import (
 )
 from torch import Tensor
 
-from monai_smia.attacks import PGD
+from monai_smia.attacks import BIM, PGD
 from monai_smia.victims import SegmentationVictim
 from monai_smia.victims.preprocessing import BatchPreprocessing, FrozenPreprocessing
 
@@ -345,7 +345,9 @@ def test_an_attack_through_a_transform_that_blocks_the_gradient_is_refused() -> 
         BIM(eps=10.0, clip=None)(victim, image, torch.ones(image.shape))
 
 
-@pytest.mark.parametrize("transform", [ScaleIntensity(), NormalizeIntensity(), ScaleIntensityRangePercentiles(1, 99, 0, 1)])
+@pytest.mark.parametrize(
+    "transform", [ScaleIntensity(), NormalizeIntensity(), ScaleIntensityRangePercentiles(1, 99, 0, 1)]
+)
 def test_a_scale_taken_from_the_image_asks_for_the_image(transform: Callable) -> None:
     victim = SegmentationVictim(torch.nn.Conv2d(1, 2, 1), preprocessing=Compose([transform]))
     with pytest.raises(ValueError, match="image must be given"):
