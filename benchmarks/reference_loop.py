@@ -115,7 +115,7 @@ def main() -> None:
             with torch.no_grad():
                 data = {"image": prepared(x), "pred": predict(x)[0]}
             back = Invertd("pred", preprocess, orig_keys="image", nearest_interp=False, to_tensor=True)(data)["pred"]
-            return jaccard(back.as_tensor().argmax(0, keepdim=True).bool(), truth)
+            return jaccard(back.argmax(0, keepdim=True).bool(), truth)
 
         for record in records:
             name, stage = record.get("attack"), record.get("stage")
