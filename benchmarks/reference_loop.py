@@ -1,8 +1,8 @@
 """An independent check of the CT bundle's table: plain loops over plain MONAI, on the same weights and cases.
 
 Nothing of the package's attacks, victims or inferers is used: MONAI's transforms and SlidingWindowInferer, PyTorch's
-autograd, `Invertd` for the way back. Every BIM, PGD and SMIA row has to agree in its Jaccard index to 0.005, and the
-radius is computed again from the written files.
+autograd, `ResampleToMatch` for the way back. Every BIM, PGD and SMIA row has to agree in its Jaccard index to 0.005,
+and the radius is computed again from the written files.
 
     python -m monai.bundle run attack_eval --config_file bundles/ct_lung_segmentation/configs/attack_eval.yaml \\
         --bundle_root bundles/ct_lung_segmentation --output_dir DIR [--dataset_dir CT]
@@ -22,7 +22,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
-from monai.transforms import Compose, Invertd
+from monai.transforms import Compose, ResampleToMatch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -111,11 +111,11 @@ def main() -> None:
         def predict(x: Tensor) -> Tensor:
             return inferer(prepared(x).as_tensor()[None], network)
 
-        def evaluate(x: Tensor, truth: Tensor = truth) -> float:
+        def evaluate(x: Tensor, truth: Tensor = truth, original: MetaTensor = case["image"]) -> float:
             with torch.no_grad():
-                data = {"image": prepared(x), "pred": predict(x)[0]}
-            back = Invertd("pred", preprocess, orig_keys="image", nearest_interp=False, to_tensor=True)(data)["pred"]
-            return jaccard(back.argmax(0, keepdim=True).bool(), truth)
+                logits = MetaTensor(predict(x)[0], affine=prepared(x).affine)
+            back = ResampleToMatch(mode="bilinear", padding_mode="zeros")(logits, original)
+            return jaccard(back.as_tensor().argmax(0, keepdim=True).bool(), truth)
 
         for record in records:
             name, stage = record.get("attack"), record.get("stage")
