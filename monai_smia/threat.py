@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -149,10 +149,20 @@ def draw(sampler: object, image: Tensor, generators: Sequence[torch.Generator]) 
 
 def seeded_generators(seed: int | Sequence[int], count: int, device: torch.device) -> list[torch.Generator]:
     """One generator per sample; a single seed serves all of them, so that a batch draws what its samples draw alone."""
-    seeds = [int(seed)] * count if isinstance(seed, Integral) else [int(s) for s in seed]  # type: ignore[union-attr]
+    seeds = checked_seeds(seed)
+    if np.ndim(seed) == 0:
+        seeds *= count
     if len(seeds) != count:
         raise ValueError(f"seed must be an integer or one per sample: {count} samples, got {len(seeds)} seeds.")
     return [torch.Generator(device).manual_seed(s) for s in seeds]
+
+
+def checked_seeds(seed: int | Sequence[int]) -> list[int]:
+    """The seeds as a list, or a ValueError where one is not a whole number from 0 on."""
+    seeds = np.atleast_1d(np.asarray(seed))
+    if seeds.dtype.kind not in "iu" or bool((seeds < 0).any()):
+        raise ValueError(f"seed must be a whole number >= 0, or one per sample, got {seed!r}.")
+    return list(seeds.tolist())
 
 
 def per_sample(value: float | Tensor, image: Tensor) -> float | Tensor:

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from monai_smia.threat import ThreatModel, seeded_generators
+from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
@@ -82,6 +82,7 @@ class Attack(ABC):
         threat = ThreatModel(eps, norm, clip)  # checks all three
         if keep not in KEEP:
             raise ValueError(f"keep must be one of {KEEP}, got {keep!r}.")
+        checked_seeds(seed)
         self.eps = eps
         self.norm = norm
         self.clip = threat.clip

@@ -26,6 +26,8 @@ NAN = float("nan")
         (BIM, {"norm": "l1"}, "norm must be one of .* got 'l1'"),
         (BIM, {"clip": (1.0, 1.0)}, "clip must be"),
         (BIM, {"keep": "first"}, "keep must be one of .* got 'first'"),
+        (PGD, {"seed": -1}, "seed must be a whole number >= 0.* got -1"),
+        (PGD, {"seed": 0.5}, "seed must be a whole number >= 0.* got 0.5"),
         (BIM, {"steps": -1}, "steps must be .* got -1"),
         (BIM, {"steps": 2.5}, "steps must be .* got 2.5"),
         (BIM, {"step_size": 0.0}, "step_size must be .* got 0.0"),
@@ -104,6 +106,7 @@ def test_values_off_the_mask_may_leave_the_range() -> None:
         ({"eps": torch.tensor([0.1, 0.2])}, "3 samples, got 2 radii"),
         ({"mask": torch.ones(5, 5)}, "mask must broadcast"),
         ({"mask": torch.zeros(8, 8)}, "mask must allow at least one voxel"),
+        ({"seed": [1, 2, -3]}, "seed must be a whole number >= 0"),
         ({"seed": [1, 2]}, "3 samples, got 2 seeds"),
     ],
 )
