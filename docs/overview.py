@@ -12,7 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_smia.attacks import PGD, SMIA
-from monai_smia.evaluation.figures import case_figure
+from monai_smia.evaluation import segmentation_figure
 from monai_smia.evaluation.plan import EQUAL_RADIUS, PlannedAttack
 
 
@@ -35,7 +35,7 @@ def main() -> None:
         adversarial = attack(victim, image, label).adversarial
         decision = victim.decide(victim.infer(adversarial))
         panels.append((PlannedAttack(attack, 0.05, EQUAL_RADIUS), adversarial[0], decision[0]))
-    case_figure(docs / "overview.png", image[0], label[0], victim.decide(victim.infer(image))[0], panels, "HU")
+    segmentation_figure(docs / "overview.png", image[0], label[0], victim.decide(victim.infer(image))[0], panels, "HU")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from monai.engines import SupervisedEvaluator
+from monai.engines import SupervisedEvaluator, default_prepare_batch
+from monai.utils import CommonKeys
 
 from monai_smia.attacks.base import Attack
 from monai_smia.handlers.attack import AttackHandler
 from monai_smia.inferers.victim import VictimInferer
 from monai_smia.victims.base import Victim
+
+
+def prepare_batch(batch: Any, device: Any = None, non_blocking: bool = False, **kwargs: Any) -> tuple[Any, Any]:
+    """MONAI's, which leaves out a label that is no tensor: here a detector's list of boxes comes through as it is."""
+    image, label = default_prepare_batch(batch, device, non_blocking, **kwargs)
+    if label is None and isinstance(batch, Mapping):
+        label = batch.get(CommonKeys.LABEL)
+    return image, label
 
 
 class AttackEvaluator(SupervisedEvaluator):
@@ -50,6 +60,7 @@ class AttackEvaluator(SupervisedEvaluator):
     ) -> None:
         if victim is not None:
             kwargs.setdefault("inferer", VictimInferer(victim))
+        kwargs.setdefault("prepare_batch", prepare_batch)
         super().__init__(*args, **kwargs)
         self.attack = attack
         self.victim = victim

@@ -22,7 +22,7 @@ TRUTH, DECISION = "#00c8ff", "#ff5050"
 TITLES = ("clean, decision before", "perturbation", "adversarial", "decision after")
 
 
-def case_figure(
+def segmentation_figure(
     path: Path,
     image: Tensor,
     label: Tensor,
@@ -30,7 +30,9 @@ def case_figure(
     panels: Sequence[tuple[PlannedAttack, Tensor, Tensor]],
     unit: str = "",
 ) -> None:
-    """One line per attack: clean image with the decision before, perturbation, adversarial image, decision after.
+    """A segmentation under attack: one line per attack.
+
+    Clean image with the decision before, perturbation, adversarial image, and that with the decision after.
 
     The label is blue, decisions are red. Of a volume the axial slice with most label is shown, as radiologists look at
     it (the patient's right on the left, anterior up), if the image is a MetaTensor.

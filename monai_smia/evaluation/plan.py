@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ def paper_comparison(
     alpha: float = 1.0,
     unit_scale: float = 1.0,
     stronger_loss: str | None = None,
+    extra: Sequence[Callable[..., Attack]] = (),
     **options: Any,
 ) -> list[PlannedAttack]:
     """The comparison of the SMIA paper, fair and in its own setting.
@@ -66,6 +67,8 @@ def paper_comparison(
         alpha: weight of SMIA's stabilization term.
         unit_scale: network units per unit of the images (1/1400 for images in HU and a window of 1400 HU).
         stronger_loss: name of a loss for one more PGD row, such as ``"soft_jaccard"``.
+        extra: further attacks at equal radius, each a class or a function of ``(eps=, steps=, **options)``, such as
+            ``[DeepFool]`` or ``[functools.partial(PGD, norm="l2")]``.
         **options: further arguments of every attack, such as `clip` and `seed`.
 
     Returns:
@@ -87,8 +90,9 @@ def paper_comparison(
         ball, paper_ball = (float(f"{r / unit_scale:.9g}") for r in (radius, steps * radius))
         iterated = {"eps": ball, "steps": steps, **options}
         paper = {"eps": paper_ball, "steps": steps, "step_size": ball, **options}
-        fair = [Noise(eps=ball, **options), FGSM(eps=ball, **options), BIM(**iterated), MIFGSM(**iterated)]
-        fair += [PGD(**iterated), SMIA(alpha=alpha, **iterated)]
+        fair: list[Attack] = [Noise(eps=ball, **options), FGSM(eps=ball, **options)]
+        fair += [attack(**iterated) for attack in (BIM, MIFGSM, PGD, *extra)]
+        fair.append(SMIA(alpha=alpha, **iterated))
         same_gradients = SMIA(alpha=alpha, **{**iterated, "steps": max((steps + 1) // 2, 1)})
         plan += [PlannedAttack(attack, radius, EQUAL_RADIUS) for attack in fair]
         plan.append(PlannedAttack(same_gradients, radius, EQUAL_GRADIENTS))

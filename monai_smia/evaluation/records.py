@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from monai_smia.metrics import means
 
 KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "stage")
 NOT_METRICS = (*KEY, "case", "status", "reason")
@@ -49,14 +50,18 @@ class RecordWriter:
         self._file.close()
 
 
-def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per attack, setting, radius and stage: means over cases of every metric.
+def summarize(
+    records: Sequence[Mapping[str, Any]], summary: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] = means
+) -> list[dict[str, Any]]:
+    """One row per attack, setting, radius and stage: means over cases, and what the task's metrics say of them.
 
     A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all. A case
     that failed counts in no row, so that all rows are of the same cases.
 
     Args:
         records: of all cases.
+        summary: of the records of one row, as `monai_smia.metrics.CaseMetrics.summary`; what it says replaces
+            the plain mean of the same name.
 
     Returns:
         The rows in the order in which they first occur, each with the number of its cases as ``cases``.
@@ -73,24 +78,23 @@ def summarize(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             groups.setdefault(tuple(record.get(name) for name in KEY), []).append(record)
     rows = []
     for key, members in groups.items():
-        names = dict.fromkeys(name for member in members for name in member if name not in NOT_METRICS)
+        measured = [{n: v for n, v in member.items() if n not in NOT_METRICS} for member in members]
         row = {**dict(zip(KEY, key, strict=True)), "cases": len(members)}
-        for name in names:
-            values = [member[name] for member in members if member.get(name) is not None]
-            row[name] = math.fsum(values) / len(values) if values else None
-        rows.append(row)
+        plain = means(measured) | means(measured, ("gradients",))
+        rows.append({**row, **plain, **summary(measured)})
     return rows
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
     """Write ``summary.json`` and ``cases.csv``, each complete or not at all."""
     _replace(folder / "summary.json", lambda file: json.dump(summary, file, indent=2, allow_nan=False))
-    columns = list(dict.fromkeys(name for record in records for name in record))
+    flat = [{n: v for n, v in record.items() if not isinstance(v, (list, dict))} for record in records]
+    columns = list(dict.fromkeys(name for record in flat for name in record))
 
     def table(file: Any) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows(records)
+        writer.writerows(flat)
 
     _replace(folder / "cases.csv", table)
 

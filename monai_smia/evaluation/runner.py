@@ -1,54 +1,78 @@
-"""The evaluation: cases x attacks, one record each, and what is made of the records."""
+"""The evaluation: cases x attacks, one record each, and what is made of the records.
+
+It knows nothing of the task. What a task brings along:
+
+- cases: items of a datalist with ``case`` (a unique name), ``image`` (a file), ``label`` (a file, a grade, boxes), and
+  ``patient`` where a patient has several cases
+- loading: a transform from an item to ``image`` ``(C, *spatial)`` and ``label``: a label map of the image's rank, a
+  number or vector ``(K,)`` of classes, or a dictionary of ``boxes`` ``(N, 4 or 6)`` and ``labels`` ``(N,)``. The victim
+  gets a batch of one: ``(1, ...)``, ``(1,)``, or a list of one dictionary
+- victim: any `monai_smia.victims.Victim`; what it predicts is a tensor or a dictionary of head maps
+- metrics: a `monai_smia.metrics.CaseMetrics`: values of a case that JSON can hold, and the summary of many
+- storage: ``write(image, adversarial, *, eps, source, stem) -> path`` and ``read(path) -> (C, *spatial)``; the name of
+  every file that is written begins with the stem
+- figure: ``(path, image, label, clean_decision, panels, unit)`` draws one case, see `segmentation_figure`
+"""
 
 from __future__ import annotations
 
 import copy
+import glob
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from monai_smia.attacks import FGSM, AttackResult
 from monai_smia.engines import AttackEvaluator
-from monai_smia.evaluation.figures import case_figure
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.records import RecordWriter, summarize, write_summary
 from monai_smia.evaluation.report import format_table, write_report
-from monai_smia.evaluation.storage import NiftiStorage
-from monai_smia.metrics import perturbation_metrics
+from monai_smia.metrics import CaseMetrics, perturbation_metrics
+from monai_smia.metrics.base import numbers
 from monai_smia.victims.base import Victim, check_same_grid
 from monai_smia.victims.preprocessing import as_plain
+
+
+class Storage(Protocol):
+    """Adversarial images as files."""
+
+    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, stem: str) -> Path:
+        """Write an adversarial image ``(C, *spatial)`` within eps of its source; every file begins with the stem."""
+
+    def read(self, path: str | Path) -> Tensor:
+        """The image ``(C, *spatial)`` as the pipeline reads it."""
 
 
 class AttackEvaluation:
     """Evaluates a victim clean and under every planned attack, case by case.
 
-    Every attack is reported twice: as computed, and after the adversarial volume was written, read back and predicted
+    Every attack is reported twice: as computed, and after the adversarial image was written, read back and predicted
     again. A case that cannot be loaded or attacked becomes a failure with its reason, and the others go on. What is
     done is on disk at once.
 
-    Written into `output_dir`: ``summary.json``, ``records.jsonl``, ``cases.csv``, ``report.html``, ``figures/*.png``,
-    ``volumes/*_{adversarial,perturbation}.nii.gz``.
+    Written into `output_dir`: ``summary.json``, ``records.jsonl``, ``cases.csv``, ``report.html``, ``figures/*.png``.
 
     Args:
-        cases: items with the files ``image`` and ``label`` and a unique name ``case``.
+        cases: items with ``image`` (a file), ``label`` and a unique name ``case``.
         loading: transform from an item to its image ``(C, *spatial)`` and label, with whatever preprocessing is not in
             the victim.
         victim: what is attacked.
         attacks: the plan, as from `paper_comparison`.
-        metrics: callable ``(decision, label, spacing) -> {name: (B,)}``, such as `SegmentationMetrics`.
+        metrics: of the task, such as `monai_smia.metrics.SegmentationMetrics`.
         output_dir: where to write.
+        storage: writes and reads adversarial images, such as `NiftiStorage`; None leaves the stored rows out.
+        figure: draws a case under attack, such as `segmentation_figure`; None draws nothing.
         device: where the victim's network is and the cases go.
         unit: unit of the images, for tables (``"HU"``).
         data_range: width of the images' range that PSNR and SSIM relate to.
-        like_source: whether images are attacked on the grid of their files; otherwise volumes are stored as float32.
-        write_volumes: keep adversarial volumes and perturbations; without them they are removed once read back.
+        write_volumes: keep adversarial images and perturbations; without them they are removed once read back.
         progress: print the schedule and show progress.
 
     Raises:
@@ -62,12 +86,13 @@ class AttackEvaluation:
         loading: Callable[[Any], Any],
         victim: Victim,
         attacks: Sequence[PlannedAttack],
-        metrics: Callable[..., Mapping[str, Tensor]],
+        metrics: CaseMetrics,
         output_dir: str | Path,
+        storage: Storage | None = None,
+        figure: Callable[..., None] | None = None,
         device: torch.device | str = "cpu",
         unit: str = "",
         data_range: float = 1.0,
-        like_source: bool = True,
         write_volumes: bool = True,
         progress: bool = True,
     ) -> None:
@@ -79,12 +104,13 @@ class AttackEvaluation:
         self.attacks = attacks
         self.metrics = metrics
         self.output_dir = Path(output_dir)
+        self.storage = storage
+        self.figure = figure
         self.device = torch.device(device)
         self.unit = unit
         self.data_range = data_range
         self.write_volumes = write_volumes
         self.progress = progress
-        self.storage = NiftiStorage(self.output_dir / "volumes", like_source=like_source)
 
     def run(self) -> dict[str, Any]:
         """Evaluate everything.
@@ -114,7 +140,7 @@ class AttackEvaluation:
                     records.add({"case": item["case"], "status": "failed", "reason": reason_of(error)})
                 bar.update(len(self.attacks) * (number + 1) - bar.n)
         summary: dict[str, Any] = {
-            "rows": summarize(records.all),
+            "rows": summarize(records.all, self.metrics.summary),
             "failures": [record for record in records.all if record["status"] == "failed"],
             "cases": len(self.cases),
             "unit": self.unit,
@@ -149,7 +175,7 @@ class AttackEvaluation:
         for row in self.attacks:
             bar.set_description(f"{case['case']}: {row.name} {row.setting}".rstrip())
             start = time.perf_counter()
-            decision, adversarial, result = self._predict(case, row)
+            prediction, adversarial, result = self._predict(case, row)
             seconds = time.perf_counter() - start
             record = {
                 "case": case["case"],
@@ -164,25 +190,25 @@ class AttackEvaluation:
                 "gradients": None if result is None else int(result.gradients[0]),
                 "status": "ok",
                 "stage": "computed",
-                **_numbers(self.metrics(decision, case["label"], spacing=_spacing(image))),
+                **self.metrics.case(self.victim, prediction, case["label"], case["image"]),
                 "seconds": seconds,
             }
             if result is None or row.attack is None:
                 records.add(record)
-                clean_decision = decision[0]
+                clean_decision = self.victim.decide(prediction)[0]
             else:
                 records.add(record | self._sizes(adversarial[0], image, result.cosine, row.attack.eps))
-                records.add(
-                    record | {"stage": "stored", "seconds": None} | self._stored(case, row, adversarial, result)
-                )
-                panels.append((row, adversarial[0], decision[0]))
+                if self.storage is not None:
+                    stored = self._stored(self.storage, case, row, adversarial, result)
+                    records.add(record | {"stage": "stored", "seconds": None} | stored)
+                panels.append((row, adversarial[0], self.victim.decide(prediction)[0]))
             bar.update()
-        if clean_decision is not None and panels:
+        if self.figure is not None and clean_decision is not None and panels:
             path = self.output_dir / "figures" / f"{case['case']}.png"
-            case_figure(path, image, case["label"][0], clean_decision, panels, self.unit)
+            self.figure(path, image, case["label"][0], clean_decision, panels, self.unit)
 
-    def _predict(self, case: Mapping[str, Any], row: PlannedAttack) -> tuple[Tensor, Tensor, AttackResult | None]:
-        """Decision on the case's own grid, the image it was made of, and the attack's result."""
+    def _predict(self, case: Mapping[str, Any], row: PlannedAttack) -> tuple[Any, Tensor, AttackResult | None]:
+        """Prediction on the case's own grid, the image it was made of, and the attack's result."""
         attack = copy.copy(row.attack)
         if attack is not None:
             attack.seed = case_seed(attack.seed, case["case"])
@@ -198,40 +224,36 @@ class AttackEvaluation:
         evaluator.run()
         output = evaluator.state.output
         result = getattr(evaluator.state, "attack_result", None)
-        return self.victim.decide(output["pred"]), output["image"], result
+        return output["pred"], output["image"], result
 
     def _stored(
-        self, case: Mapping[str, Any], row: PlannedAttack, adversarial: Tensor, result: AttackResult
+        self, storage: Storage, case: Mapping[str, Any], row: PlannedAttack, adversarial: Tensor, result: AttackResult
     ) -> dict[str, Any]:
-        """The metrics after the volume was written, read back and predicted again."""
+        """The metrics after the image was written, read back and predicted again."""
         assert row.attack is not None
-        image = case["image"][0]
-        path = self.storage.write(
-            image, adversarial[0], eps=row.attack.eps, source=case["source"], stem=f"{case['case']}_{row.slug}"
-        )
-        again = self.storage.read(path).to(self.device)
-        decision, _, _ = self._predict({**case, "image": again.unsqueeze(0)}, PlannedAttack())
-        scores = self.metrics(decision, case["label"], spacing=_spacing(image))
+        image, stem = case["image"][0], f"{case['case']}_{row.slug}"
+        path = storage.write(image, adversarial[0], eps=row.attack.eps, source=case["source"], stem=stem)
+        again = storage.read(path).to(self.device)
+        prediction, _, _ = self._predict({**case, "image": again.unsqueeze(0)}, PlannedAttack())
+        scores = self.metrics.case(self.victim, prediction, case["label"], case["image"])
         sizes = self._sizes(again, image, result.cosine, row.attack.eps)
         if not self.write_volumes:
-            for file in (path, path.with_name(path.name.replace("_adversarial", "_perturbation"))):
-                file.unlink()
-        return {**_numbers(scores), **sizes}
+            for file in path.parent.glob(f"{glob.escape(stem)}*"):
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+        return {**scores, **sizes}
 
     def _sizes(self, adversarial: Tensor, image: Tensor, cosine: Tensor, eps: float) -> dict[str, float | None]:
         attacked, clean = (as_plain(t)[None] for t in (adversarial, image))
-        return _numbers(perturbation_metrics(attacked, clean, cosine, eps=eps, data_range=self.data_range))
+        return numbers(perturbation_metrics(attacked, clean, cosine, eps=eps, data_range=self.data_range))
 
     def load(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """One case as a batch of one, with a mask of the voxels that may change where not all may."""
-        loaded = self.loading({"image": item["image"], "label": item["label"]})
-        image, label = (loaded[key].to(self.device) for key in ("image", "label"))
-        if image.shape[1:] != label.shape[1:]:
-            raise ValueError(f"label must have the image's shape {tuple(image.shape)}, got {tuple(label.shape)}.")
+        loaded = self.loading(dict(item))
+        image = loaded["image"].to(self.device)
         if not bool(as_plain(image).isfinite().all()):
             raise ValueError("image must be finite, got NaN or infinite voxels.")
-        check_same_grid(image, label)
-        case = {"case": item["case"], "source": item["image"], "image": image[None].float(), "label": label[None]}
+        case = {"case": item["case"], "source": item["image"], "image": image[None].float()}
+        case["label"] = batch_of_one(loaded["label"], image)
         case["mask"] = self._changeable(case["image"])
         return case
 
@@ -257,12 +279,25 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _spacing(image: Tensor) -> list[float]:
-    rank = image.ndim - 1
-    return [float(p) for p in image.pixdim][:rank] if isinstance(image, MetaTensor) else [1.0] * rank
+def batch_of_one(label: Any, image: Tensor) -> Any:
+    """A case's label as the victim takes it, on the image's device.
 
+    Args:
+        label: label map of the image's rank, class number(s), or a dictionary of tensors (boxes).
+        image: the case's image ``(C, *spatial)``.
 
-def _numbers(values: Mapping[str, Tensor]) -> dict[str, float | None]:
-    """The first sample's values; None for NaN, which JSON does not have."""
-    numbers = {name: float(value[0]) for name, value in values.items()}
-    return {name: None if number != number else number for name, number in numbers.items()}
+    Raises:
+        ValueError: if a label map is not on the image's grid.
+
+    Example:
+        >>> batch_of_one(3, torch.zeros(3, 8, 8)), batch_of_one({"labels": [1]}, torch.zeros(3, 8, 8))
+        (tensor([3]), [{'labels': tensor([1])}])
+    """
+    if isinstance(label, Mapping):
+        return [{name: torch.as_tensor(value, device=image.device) for name, value in label.items()}]
+    label = torch.as_tensor(label, device=image.device)
+    if label.ndim == image.ndim:
+        if image.shape[1:] != label.shape[1:]:
+            raise ValueError(f"label must have the image's shape {tuple(image.shape)}, got {tuple(label.shape)}.")
+        check_same_grid(image, label)
+    return label[None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_smia.metrics.base import CaseMetrics, means
 from monai_smia.metrics.perturbation import (
     l2_norm,
     linf_norm,
@@ -14,10 +15,12 @@ from monai_smia.metrics.perturbation import (
 from monai_smia.metrics.segmentation import SegmentationMetrics
 
 __all__ = [
+    "CaseMetrics",
     "SegmentationMetrics",
     "l2_norm",
     "linf_norm",
     "mean_cosine",
+    "means",
     "perturbation_metrics",
     "positive_cosine",
     "rms",

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou, get_confusion_matrix
 from monai.networks.utils import one_hot
 from torch import Tensor
 
+from monai_smia.metrics.base import CaseMetrics, numbers
 
-class SegmentationMetrics:
+
+class SegmentationMetrics(CaseMetrics):
     """Mean accuracy, Jaccard, Dice and HD95 of every case of a batch.
 
     `accuracy` is the mean over classes, background included, of the share of a class's voxels that are found (the
@@ -37,6 +40,10 @@ class SegmentationMetrics:
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, or None for 0/1 channels, got {num_classes}.")
         self.num_classes = num_classes
+
+    def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:
+        """`accuracy, jaccard, dice, hd95` of the victim's decision; None where undefined."""
+        return numbers(self(victim.decide(prediction), label, _spacing(image)))
 
     @torch.no_grad()
     def __call__(self, decision: Tensor, label: Tensor, spacing: Sequence[float]) -> dict[str, Tensor]:
@@ -69,3 +76,12 @@ class SegmentationMetrics:
             "dice": compute_dice(decision, label, ignore_empty=True, **options).nanmean(1),
             "hd95": distance.where(distance.isfinite(), torch.nan).nanmean(1),
         }
+
+
+def _spacing(image: Tensor) -> list[float]:
+    """Size of a voxel of a batch along each axis; 1 where it is not known."""
+    rank = image.ndim - 2
+    if not isinstance(image, MetaTensor):
+        return [1.0] * rank
+    pixdim = image.pixdim[0] if image.is_batch else image.pixdim
+    return [float(p) for p in pixdim][:rank]

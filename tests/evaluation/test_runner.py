@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, ScaleIntensityRanged, Spacingd
 
-from monai_smia.evaluation import AttackEvaluation, NiftiStorage, paper_comparison
+from monai_smia.evaluation import AttackEvaluation, NiftiStorage, paper_comparison, segmentation_figure
 from monai_smia.evaluation.runner import case_seed
 from monai_smia.evaluation.storage import stored_difference
 from monai_smia.metrics import SegmentationMetrics
@@ -62,6 +62,8 @@ def evaluation(cases: list[dict[str, str]], folder: Path, **options: object) -> 
         "attacks": attacks,
         "metrics": SegmentationMetrics(2),
         "output_dir": folder,
+        "storage": NiftiStorage(folder / "volumes"),
+        "figure": segmentation_figure,
         "unit": "HU",
         "data_range": 1400.0,
         "progress": False,
@@ -125,7 +127,7 @@ def test_the_paper_space(tmp_path: Path) -> None:
         victim=victim,
         loading=both,
         attacks=attacks,
-        like_source=False,
+        storage=NiftiStorage(tmp_path / "out" / "volumes", like_source=False),
         unit="",
         data_range=1.0,
     )

@@ -1,0 +1,65 @@
+"""What a task's metrics are: values of one case, and the summary of many."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+class CaseMetrics(ABC):
+    """Metrics of a task, in two steps: what is kept of every case, and what is said of all of them.
+
+    A record keeps what `case` returned, and a summary is made of records alone. Floating-point values are metrics of
+    the case and are averaged; integers, strings, lists and dictionaries are facts that a `summary` of its own may need
+    (the grade, class probabilities, boxes). None stands for undefined.
+    """
+
+    @abstractmethod
+    def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:
+        """Values of one case that JSON can hold.
+
+        Args:
+            victim: the `monai_smia.victims.Victim` that predicted; its `decide` turns the prediction into a decision.
+            prediction: raw prediction for a batch of one, on the image's own grid.
+            label: the case's label as a batch of one.
+            image: the clean image ``(1, C, *spatial)``, a MetaTensor where it has an affine.
+        """
+
+    def summary(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        """Metrics over the cases of one row of a table; here the mean of every metric.
+
+        Args:
+            records: one per case.
+        """
+        return means(records)
+
+
+def means(records: Sequence[Mapping[str, Any]], names: Iterable[str] | None = None) -> dict[str, float | None]:
+    """Mean of every floating-point value over the records that define it, None where none does.
+
+    Args:
+        records: with values that JSON can hold.
+        names: which values; all that are floating-point in some record where None.
+
+    Example:
+        >>> means([{"jaccard": 0.1, "grade": 3}, {"jaccard": 0.3, "grade": 1}, {"jaccard": None}])
+        {'jaccard': 0.2}
+    """
+    if names is None:
+        names = dict.fromkeys(name for r in records for name, v in r.items() if isinstance(v, float) or v is None)
+    result: dict[str, float | None] = {}
+    for name in names:
+        values = [record[name] for record in records if record.get(name) is not None]
+        if all(isinstance(value, (int, float)) for value in values):
+            result[name] = math.fsum(values) / len(values) if values else None
+    return result
+
+
+def numbers(values: Mapping[str, Tensor]) -> dict[str, float | None]:
+    """The first sample's value of every metric ``(B,)``; None for NaN, which JSON does not have."""
+    first = {name: float(value[0]) for name, value in values.items()}
+    return {name: None if number != number else number for name, number in first.items()}
