@@ -29,6 +29,7 @@ setup(
         "pyyaml>=6.0",  # YAML configs
         "scipy>=1.10",  # MONAI's surface distances, the phantoms
         "scikit-image>=0.22",  # SSIM
+        "pillow>=10",  # JPEG and JPEG 2000 as handling
     ],
     extras_require={
         "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11"],
