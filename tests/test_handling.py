@@ -86,9 +86,9 @@ def test_compression_works_in_the_images_unit() -> None:
     hu = (600 * (grid[:, None] * grid).sin() - 300)[None, None, :, :, None].repeat(1, 1, 1, 1, 3)
     errors = [float((Compress("jpeg2000", q, low=-1024, high=3071, levels=4095)(hu) - hu).abs().max()) for q in (2, 40)]
     assert errors[0] <= 2 < errors[1] < 400
-    photo = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    errors = [float((Compress("jpeg", q)(photo) - photo).abs().mean()) for q in (95, 10)]
-    assert errors[0] < 0.5 * errors[1]
+    photo = Smooth(2.0)(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+    errors = [float((Compress("jpeg", q)(photo) - photo).abs().mean()) for q in (95, 5)]
+    assert errors[0] < 0.02 < errors[1]
     assert float(Compress("jpeg", 95)(photo + 1).max()) <= 1 + 1e-6
 
 
