@@ -1,0 +1,7 @@
+"""Networks that MONAI does not have."""
+
+from __future__ import annotations
+
+from monai_smia.networks.resnet_gcn import GraphConvolution, ResNetGCN, normalized_adjacency
+
+__all__ = ["GraphConvolution", "ResNetGCN", "normalized_adjacency"]
