@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 
 from monai_smia.victims.logits import LogitsVictim
+from monai_smia.victims.outputs import Ordinal
 
 
 class ClassificationVictim(LogitsVictim):
     """A classification network, 2-D or 3-D.
 
     Args:
-        network: maps ``(B, C, *spatial)`` to raw logits ``(B, K)``.
+        network: maps ``(B, C, *spatial)`` to raw logits ``(B, K)``; ``(B, K - 1)`` of an ordinal grader.
         activation: ``"softmax"`` for K exclusive classes, labels ``(B,)``; ``"sigmoid"`` for several labels or a single
-            logit, labels ``(B, K)`` of 0/1 (``(B,)`` for a single logit).
+            logit, labels ``(B, K)`` of 0/1 (``(B,)`` for a single logit); ``"ordinal"`` for K ordered grades, whose
+            k-th logit says "more than grade k", labels ``(B,)`` of 0 to K - 1.
         ignore_index: label value that does not count (``"sigmoid"``).
         loss: ``"cross_entropy"``, ``"margin"`` (highest wrong logit minus the true one), a loss module, or a callable
             ``(prediction, label) -> (B,)``.
@@ -42,9 +44,30 @@ class ClassificationVictim(LogitsVictim):
         """Class numbers ``(B,)``, or 0/1 ``(B, K)``."""
         return label.unsqueeze(1) if self.activation == "sigmoid" and label.ndim == 1 else label
 
+    def scores(self, prediction: Tensor) -> Tensor:
+        """One score a class ``(B, K)``, differentiable; the decision is the class with the highest.
+
+        Raises:
+            ValueError: with several labels, where the decision is no single class.
+        """
+        if isinstance(self.output, Ordinal):  # the k-th minus the one before is the logit of the threshold between them
+            passed = self.output.ordered(prediction).cumsum(1)
+            return torch.cat([torch.zeros_like(passed[:, :1]), passed], 1)
+        if self.activation == "softmax":
+            return prediction
+        if prediction.shape[1] > 1:
+            raise ValueError(f"one class must be decided for: activation='sigmoid' has {prediction.shape[1]} labels.")
+        return torch.cat([torch.zeros_like(prediction), prediction], 1)
+
     def margin(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Highest wrong logit minus the true one ``(B,)``; with ``"sigmoid"`` the largest logit on the wrong side."""
+        """Highest wrong logit minus the true one ``(B,)``; ``"sigmoid"``, ``"ordinal"``: largest one on the wrong side.
+
+        It is positive where the decision is wrong.
+        """
         target = self.target(label)
+        if isinstance(self.output, Ordinal):
+            ordered = self.output.ordered(prediction)
+            return torch.where(self.output.one_hot(target, ordered.shape[1]), -ordered, ordered).amax(1)
         if self.activation == "sigmoid":
             return torch.where(target == 1, -prediction, prediction).amax(1)
         truth = self.output.one_hot(target, prediction.shape[1])
@@ -52,7 +75,7 @@ class ClassificationVictim(LogitsVictim):
 
     @torch.no_grad()
     def decide(self, prediction: Tensor) -> Tensor:
-        """Class numbers ``(B,)``, or 0/1 ``(B, K)``."""
+        """Class numbers or grades ``(B,)``, or 0/1 ``(B, K)``."""
         return self.output.decide(prediction)
 
     @torch.no_grad()
@@ -60,7 +83,7 @@ class ClassificationVictim(LogitsVictim):
         """1 where the decision is wrong; with several labels the share of wrong ones ``(B,)``."""
         target = self.target(label)
         wrong = self.output.decide(prediction) != target
-        if self.activation == "softmax":
+        if wrong.ndim == 1:
             return wrong.to(prediction.dtype)
         counted = torch.ones_like(wrong) if self.ignore_index is None else target != self.ignore_index
         return (wrong & counted).sum(1) / counted.sum(1).clamp_min(1)

@@ -26,7 +26,7 @@ class Output(ABC):
 
     @abstractmethod
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Probability of every channel, of the logits' shape."""
+        """Probability of every channel, of the logits' shape; ordinal: of every grade ``(B, K)``."""
 
     @abstractmethod
     def decide(self, logits: Tensor) -> Tensor:
@@ -117,7 +117,46 @@ class Sigmoid(Output):
             raise ValueError(f"label must hold 0 and 1 for activation='sigmoid', got values from {low:g} to {high:g}.")
 
 
-OUTPUTS: dict[str, type[Output]] = {"softmax": Softmax, "sigmoid": Sigmoid}
+class Ordinal(Sigmoid):
+    """K ordered grades by K - 1 logits, the k-th for "more than grade k"; the label holds grades ``(B,)``.
+
+    Each logit is one binary task (Li & Lin, 2007). The decision is the number of positive logits. Logits that
+    contradict each other (more than 2, but not more than 1) are sorted where an order is needed, which keeps it.
+    """
+
+    def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+        return super().cross_entropy(logits, self.one_hot(label, logits.shape[1]))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        more = self.ordered(logits).sigmoid()
+        ones, zeros = torch.ones_like(more[:, :1]), torch.zeros_like(more[:, :1])
+        return torch.cat([ones, more], 1) - torch.cat([more, zeros], 1)
+
+    def decide(self, logits: Tensor) -> Tensor:
+        return (logits > 0).sum(1)
+
+    def one_hot(self, label: Tensor, channels: int) -> Tensor:
+        return label.unsqueeze(1) > torch.arange(channels, device=label.device)
+
+    def check(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> None:
+        if logits.ndim != 2 or label.shape != logits.shape[:1]:
+            raise ValueError(
+                "activation='ordinal' needs logits (B, K - 1) and grades (B,), got shapes "
+                f"{tuple(logits.shape)} and {tuple(label.shape)}."
+            )
+        low, high = float(label.min()), float(label.max())
+        if not (low >= 0 and high <= logits.shape[1]) or (label.is_floating_point() and bool((label % 1 != 0).any())):
+            raise ValueError(
+                f"label must hold whole grades from 0 to {logits.shape[1]}, got values from {low:g} to {high:g}."
+            )
+
+    @staticmethod
+    def ordered(logits: Tensor) -> Tensor:
+        """The logits from the most to the least certain threshold."""
+        return logits.sort(1, descending=True).values
+
+
+OUTPUTS: dict[str, type[Output]] = {"softmax": Softmax, "sigmoid": Sigmoid, "ordinal": Ordinal}
 
 
 def output_of(activation: str) -> Output:

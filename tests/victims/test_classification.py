@@ -111,3 +111,56 @@ def test_own_loss() -> None:
     own = ClassificationVictim(c.victim.network, loss=logit)
     result = BIM(eps=0.05)(own, c.image, c.label)
     torch.testing.assert_close(result.loss, logit(own.predict(result.adversarial), c.label).detach())
+
+
+GRADES = torch.tensor([[-3.0, -4.0, -5.0, -6.0], [2.0, 1.0, -1.0, -2.0], [2.0, -1.0, 1.0, -2.0], [4.0, 3.0, 2.0, 1.0]])
+
+
+def test_ordinal_by_hand() -> None:
+    ordinal = victim(activation="ordinal")
+    assert ordinal.decide(GRADES).tolist() == [0, 2, 2, 4]
+    assert ordinal.damage(GRADES, torch.tensor([0, 2, 1, 3])).tolist() == [0, 0, 1, 1]
+    label = torch.tensor([0, 2, 1, 4])
+    more = torch.tensor([[0.0, 0, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]])
+    expected = F.binary_cross_entropy_with_logits(GRADES, more, reduction="none").sum(1)
+    torch.testing.assert_close(ordinal.loss(GRADES, label), expected)
+    margins = victim(activation="ordinal", loss="margin").loss(GRADES, label)
+    assert margins.tolist() == [-3, -1, 1, -1]  # the third passes two thresholds instead of one
+
+
+def test_ordinal_probabilities_scores_and_margin_agree_with_the_decision() -> None:
+    ordinal = victim(activation="ordinal", loss="margin")
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 4, generator=generator)  # most of them contradict each other
+    label = torch.randint(0, 5, (200,), generator=generator)
+    decided = ordinal.decide(logits)
+    probabilities = ordinal.output.probabilities(logits)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(200))
+    assert bool((probabilities >= 0).all())
+    assert torch.equal((probabilities.cumsum(1) < 0.5).sum(1), decided)  # the median grade
+    assert torch.equal(ordinal.scores(logits).argmax(1), decided)
+    assert torch.equal(ordinal.loss(logits, label) > 0, decided != label)
+    assert decided.unique().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_ordinal_under_attack() -> None:
+    c = case("classification", 2, activation="ordinal")
+    result = PGD(eps=0.3)(c.victim, c.image, c.label)
+    assert bool((result.loss > result.loss_history[0]).all())
+    assert bool((result.damage == 1).any())
+    assert float(c.victim.divergence(GRADES, GRADES).min()) > 0
+
+
+@pytest.mark.parametrize(
+    ("logits", "label", "message"),
+    [
+        (GRADES, torch.tensor([0, 1, 2, 5]), "whole grades from 0 to 4, got values from 0 to 5"),
+        (GRADES, torch.tensor([-1, 1, 2, 3]), "whole grades from 0 to 4, got values from -1 to 3"),
+        (GRADES, torch.tensor([0.5, 1, 2, 3]), "whole grades from 0 to 4"),
+        (GRADES, torch.zeros(4, 1), r"needs logits \(B, K - 1\) and grades \(B,\), got shapes \(4, 4\) and \(4, 1\)"),
+        (GRADES[..., None], torch.zeros(4), "needs logits"),
+    ],
+)
+def test_ordinal_labels_that_do_not_fit(logits: Tensor, label: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        victim(activation="ordinal").check_label(logits, label)
