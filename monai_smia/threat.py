@@ -19,7 +19,8 @@ class ThreatModel:
 
     Args:
         eps: radius of the ball, in the image's own unit (HU, grey levels or network units); a number or one per
-            sample, shape ``(B,)``. Non-negative and finite.
+            sample, shape ``(B,)``. Non-negative and finite; None for no ball (an attack that looks for the smallest
+            perturbation).
         norm: ``"linf"`` (largest change of a voxel) or ``"l2"`` (Euclidean norm over all voxels of a sample).
         clip: valid range ``(low, high)`` of the adversarial image, or None for no limit.
         mask: voxels that may change; bool or 0/1, any shape that broadcasts to the image, or None for all of them.
@@ -34,13 +35,13 @@ class ThreatModel:
         tensor([[[0.6000, 1.0000]]])
     """
 
-    eps: float | Tensor
+    eps: float | Tensor | None
     norm: str = "linf"
     clip: tuple[float, float] | None = (0.0, 1.0)
     mask: Tensor | None = None
 
     def __post_init__(self) -> None:
-        radii = torch.as_tensor(self.eps, dtype=torch.float64)
+        radii = torch.as_tensor(0.0 if self.eps is None else self.eps, dtype=torch.float64)
         if radii.ndim > 1 or not bool(((radii >= 0) & radii.isfinite()).all()):
             raise ValueError(f"eps must be a finite number >= 0, or one per sample, got {self.eps}.")
         if self.norm not in NORMS:
@@ -67,7 +68,7 @@ class ThreatModel:
             if len(eps) != len(image):
                 raise ValueError(f"eps must hold one radius per sample: {len(image)} samples, got {len(eps)} radii.")
             eps = eps.to(image)
-        else:
+        elif eps is not None:
             eps = float(eps)
         if mask is not None:
             mask = torch.as_tensor(mask, device=image.device) != 0
@@ -104,11 +105,12 @@ class ThreatModel:
             image: clean image of the same shape.
         """
         perturbation = adversarial - image
-        radius = per_sample(self.eps, image)
-        if self.norm == "linf":
-            perturbation = perturbation.clamp(-radius, radius)  # type: ignore[arg-type]
-        else:
-            perturbation = perturbation * (radius / _norm(perturbation).clamp_min(TINY)).clamp(max=1.0)
+        if self.eps is not None:
+            radius = per_sample(self.eps, image)
+            if self.norm == "linf":
+                perturbation = perturbation.clamp(-radius, radius)  # type: ignore[arg-type]
+            else:
+                perturbation = perturbation * (radius / _norm(perturbation).clamp_min(TINY)).clamp(max=1.0)
         projected = image + perturbation
         if self.clip is not None:
             projected = projected.clamp(*self.clip)
@@ -120,7 +122,12 @@ class ThreatModel:
         Args:
             image: clean image ``(B, C, *spatial)``.
             generators: one per sample, on the image's device.
+
+        Raises:
+            ValueError: if there is no ball.
         """
+        if self.eps is None:
+            raise ValueError("eps must be a number for a random start, got None.")
         if self.norm == "linf":
             noise = draw(torch.rand, image, generators) * 2 - 1
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from monai.data import MetaTensor
@@ -52,7 +52,7 @@ class Attack(ABC):
 
     Args:
         eps: radius of the ball around the image, in the image's own unit (HU for a victim that holds its
-            preprocessing, network units otherwise).
+            preprocessing, network units otherwise). None, no ball, for an attack that minimizes the perturbation.
         norm: ``"linf"`` or ``"l2"``.
         clip: valid range of the image, or None.
         targeted: take the label as the target to reach instead of the truth to leave.
@@ -67,10 +67,12 @@ class Attack(ABC):
         ValueError: if an argument is outside its range.
     """
 
+    minimizes: ClassVar[bool] = False  # whether it looks for the smallest perturbation when there is no ball
+
     def __init__(
         self,
         *,
-        eps: float,
+        eps: float | None,
         norm: str = "linf",
         clip: tuple[float, float] | None = (0.0, 1.0),
         targeted: bool = False,
@@ -80,6 +82,8 @@ class Attack(ABC):
         progress: bool = True,
     ) -> None:
         threat = ThreatModel(eps, norm, clip)  # checks all three
+        if eps is None and not self.minimizes:
+            raise ValueError(f"eps must be a finite number >= 0 for {type(self).__name__}, got None.")
         if keep not in KEEP:
             raise ValueError(f"keep must be one of {KEEP}, got {keep!r}.")
         checked_seeds(seed)

@@ -36,7 +36,7 @@ class Iterate:
 class IterativeAttack(Attack):
     """Projected ascent: ``x_t+1 = project(x_t + step_size * steepest(ascent(grad objective)))``.
 
-    A subclass says its `objective` and, where it differs, its `ascent` direction or its `start`.
+    A subclass says its `objective` and, where it differs, its `ascent` direction, its whole `move` or its `start`.
 
     Args:
         steps: number of steps.
@@ -84,6 +84,15 @@ class IterativeAttack(Attack):
     def ascent(self, gradient: Tensor, memory: dict[str, Tensor]) -> Tensor:
         """The ascent direction before the norm shapes it: the gradient."""
         return gradient
+
+    def move(self, victim: Victim, iterate: Iterate, threat: ThreatModel) -> tuple[Tensor, int]:
+        """The step before it is projected, and how many gradients per sample it took."""
+        gradient = gradient_of(self.objective(victim, iterate).sum(), iterate.adversarial)
+        if iterate.step == 0:
+            _warn_if_zero(gradient)
+        size = self.default_step_size(threat.eps) if self.step_size is None else self.step_size  # type: ignore[arg-type]
+        step = per_sample(size, gradient) * threat.steepest(self.ascent(gradient, iterate.memory))
+        return step, self.gradients_at(iterate.step)
 
     def start(self, image: Tensor, threat: ThreatModel, generators: Sequence[torch.Generator]) -> Tensor:
         """The first iterate: the image, or a random point of the ball."""
@@ -199,19 +208,14 @@ class _Ascent:
         return ~solved
 
     def _advance(self, iterate: Iterate, going: Tensor) -> None:
-        attack, step, threat, memory = self.attack, iterate.step, self.threat, self.memory
-        objective = attack.objective(self.victim, iterate)
-        gradient = _gradient(objective, iterate.adversarial)
-        if step == 0:
-            _warn_if_zero(gradient)
-        size = attack.default_step_size(threat.eps) if attack.step_size is None else attack.step_size
-        move = per_sample(size, gradient) * threat.steepest(attack.ascent(gradient, memory))
+        step, memory = iterate.step, self.memory
+        move, gradients = self.attack.move(self.victim, iterate, self.threat)
         if step > 0:
             cosine = cosine_similarity(move.flatten(1), memory["step"].flatten(1))
             self.cosine[step - 1, self.index[going]] = cosine[going]
         memory["step"], memory["previous"] = move, self.adversarial
-        self.adversarial = threat.project(self.adversarial + move, self.image)
-        self.gradients[self.index[going]] += attack.gradients_at(step)
+        self.adversarial = self.threat.project(self.adversarial + move, self.image)
+        self.gradients[self.index[going]] += gradients
 
     def _record_linf(self, row: int) -> None:
         self.linf[row, self.index] = (self.adversarial - self.image).flatten(1).abs().amax(1)
@@ -239,11 +243,21 @@ class _Ascent:
         )
 
 
-def _gradient(objective: Tensor, adversarial: Tensor) -> Tensor:
+def gradient_of(objective: Tensor, adversarial: Tensor, *, again: bool = False) -> Tensor:
+    """The gradient of a scalar with respect to the image.
+
+    Args:
+        objective: the scalar.
+        adversarial: what it is differentiated by.
+        again: keep the graph for another gradient.
+
+    Raises:
+        ValueError: if it does not depend on the image.
+    """
     message = "the prediction does not depend on the image: its gradient is undefined (a constant network?)."
     if not objective.requires_grad:
         raise ValueError(message)
-    (gradient,) = torch.autograd.grad(objective.sum(), adversarial, allow_unused=True)
+    (gradient,) = torch.autograd.grad(objective, adversarial, allow_unused=True, retain_graph=again)
     if gradient is None:
         raise ValueError(message)
     return gradient

@@ -37,5 +37,6 @@ class Noise(IterativeAttack):
 
     def start(self, image: Tensor, threat: ThreatModel, generators: Sequence[torch.Generator]) -> Tensor:
         """The image plus noise."""
+        assert threat.eps is not None
         noise = draw(torch.randn, image, generators)
         return threat.project(image + per_sample(threat.eps, image) * threat.steepest(noise), image)
