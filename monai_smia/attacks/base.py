@@ -87,7 +87,7 @@ class Attack(ABC):
         if keep not in KEEP:
             raise ValueError(f"keep must be one of {KEEP}, got {keep!r}.")
         checked_seeds(seed)
-        self.eps = eps
+        self.eps: float = eps  # type: ignore[assignment]  # None: only of an attack that minimizes
         self.norm = norm
         self.clip = threat.clip
         self.targeted = targeted

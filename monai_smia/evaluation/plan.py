@@ -21,11 +21,18 @@ class PlannedAttack:
         attack: the attack, its `eps` in the unit of the images; None evaluates them clean.
         eps: the radius in network units; None with no attack.
         setting: what the row is compared by, such as ``"equal radius"``.
+
+    Raises:
+        ValueError: if the attack has no radius.
     """
 
     attack: Attack | None = None
     eps: float | None = None
     setting: str = ""
+
+    def __post_init__(self) -> None:
+        if self.attack is not None and self.attack.eps is None:
+            raise ValueError(f"attack must have a radius to be compared, got {self.name} with eps=None.")
 
     @property
     def name(self) -> str:
@@ -91,7 +98,7 @@ def paper_comparison(
         iterated = {"eps": ball, "steps": steps, **options}
         paper = {"eps": paper_ball, "steps": steps, "step_size": ball, **options}
         fair: list[Attack] = [Noise(eps=ball, **options), FGSM(eps=ball, **options)]
-        fair += [attack(**iterated) for attack in (BIM, MIFGSM, PGD, *extra)]
+        fair += [BIM(**iterated), MIFGSM(**iterated), PGD(**iterated), *(attack(**iterated) for attack in extra)]
         fair.append(SMIA(alpha=alpha, **iterated))
         same_gradients = SMIA(alpha=alpha, **{**iterated, "steps": max((steps + 1) // 2, 1)})
         plan += [PlannedAttack(attack, radius, EQUAL_RADIUS) for attack in fair]

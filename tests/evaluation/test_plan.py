@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 
-from monai_smia.evaluation import paper_comparison
+from monai_smia.attacks import DeepFool
+from monai_smia.evaluation import PlannedAttack, paper_comparison
 
 
 def test_rows_and_budgets() -> None:
@@ -38,3 +41,17 @@ def test_a_list_of_radii() -> None:
 def test_bad_arguments(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         paper_comparison(0.1, **options)
+
+
+def test_an_attack_without_a_radius_is_refused() -> None:
+    with pytest.raises(ValueError, match="attack must have a radius to be compared, got DeepFool with eps=None"):
+        PlannedAttack(DeepFool())
+
+
+def test_deepfool_stands_in_the_comparison() -> None:
+    rows = paper_comparison([0.1, 0.2], steps=7, extra=[functools.partial(DeepFool, norm="linf", candidates=5)])
+    deepfool = [row.attack for row in rows if row.name == "DeepFool"]
+    assert [(a.eps, a.norm, a.steps, a.planned_gradients) for a in deepfool] == [
+        (0.1, "linf", 7, 28),
+        (0.2, "linf", 7, 28),
+    ]

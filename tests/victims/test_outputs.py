@@ -105,7 +105,7 @@ def test_decisions_and_one_hot() -> None:
 
 
 def test_unknown_activation() -> None:
-    with pytest.raises(ValueError, match=r"activation must be one of \['sigmoid', 'softmax'\], got 'relu'"):
+    with pytest.raises(ValueError, match=r"activation must be one of \['ordinal', 'sigmoid', 'softmax'\], got 'relu'"):
         output_of("relu")
 
 
