@@ -33,6 +33,8 @@ class AttackResult:
         gradients: gradients taken per sample over all restarts ``(B,)``.
         loss: deviation loss of the returned image ``(B,)``; NaN with ``keep="last"``, which does not score it.
         damage: the victim's damage of the returned image ``(B,)``; NaN with ``keep="last"``.
+        variance: population variance of every iterate's perturbation ``(steps + 1, B)``; None where not recorded.
+        still_steps: steps per sample that moved nothing, as with a zero gradient ``(B,)``; None if not recorded.
     """
 
     adversarial: Tensor
@@ -43,6 +45,8 @@ class AttackResult:
     gradients: Tensor
     loss: Tensor
     damage: Tensor
+    variance: Tensor | None = None
+    still_steps: Tensor | None = None
 
 
 class Attack(ABC):

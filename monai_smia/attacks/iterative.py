@@ -152,9 +152,10 @@ class _Ascent:
             return torch.full(shape, float("nan"), device=image.device, dtype=image.dtype)
 
         self.loss_history = blank(steps + (attack.keep == "best"), count)
-        self.linf = blank(steps + 1, count)
+        self.linf, self.variance = blank(steps + 1, count), blank(steps + 1, count)
         self.cosine = blank(max(steps - 1, 0), count)
         self.gradients = torch.zeros(count, dtype=torch.long, device=image.device)
+        self.still_steps = torch.zeros_like(self.gradients)
         self.loss, self.damage = blank(count), blank(count)
 
         # the samples still attacked
@@ -163,7 +164,7 @@ class _Ascent:
         self.memory: dict[str, Tensor] = {}
 
     def run(self, bar: Any) -> AttackResult:
-        self._record_linf(0)
+        self._record_size(0)
         for step in range(len(self.loss_history)):
             final = step == self.attack.steps
             iterate = self._evaluate(step, final)
@@ -174,7 +175,7 @@ class _Ascent:
             self._advance(iterate, going)
             if not bool(going.all()):
                 self._drop(going)
-            self._record_linf(step + 1)
+            self._record_size(step + 1)
         if self.attack.keep == "last":
             self.returned[self.index] = self.adversarial
         return self._result()
@@ -216,9 +217,12 @@ class _Ascent:
         memory["step"], memory["previous"] = move, self.adversarial
         self.adversarial = self.threat.project(self.adversarial + move, self.image)
         self.gradients[self.index[going]] += gradients
+        self.still_steps[self.index[going]] += (move.flatten(1) == 0).all(1)[going]
 
-    def _record_linf(self, row: int) -> None:
-        self.linf[row, self.index] = (self.adversarial - self.image).flatten(1).abs().amax(1)
+    def _record_size(self, row: int) -> None:
+        perturbation = (self.adversarial - self.image).flatten(1)
+        self.linf[row, self.index] = perturbation.abs().amax(1)
+        self.variance[row, self.index] = perturbation.var(1, correction=0)
 
     def _drop(self, going: Tensor) -> None:
         self.index = self.index[going]
@@ -228,7 +232,7 @@ class _Ascent:
         self.memory = {name: tensor[going] for name, tensor in self.memory.items()}
 
     def _result(self) -> AttackResult:
-        for history in (self.loss_history, self.linf):  # a stopped sample stands still
+        for history in (self.loss_history, self.linf, self.variance):  # a stopped sample stands still
             for row in range(1, len(history)):
                 history[row] = torch.where(history[row].isnan(), history[row - 1], history[row])
         return AttackResult(
@@ -240,6 +244,8 @@ class _Ascent:
             gradients=self.gradients,
             loss=self.loss,
             damage=self.damage,
+            variance=self.variance,
+            still_steps=self.still_steps,
         )
 
 
@@ -294,4 +300,6 @@ def _better_of(first: AttackResult, second: AttackResult, *, targeted: bool) -> 
         gradients=first.gradients + second.gradients,
         loss=torch.where(take, second.loss, first.loss),
         damage=torch.where(take, second.damage, first.damage),
+        variance=torch.where(take, second.variance, first.variance),  # type: ignore[arg-type]
+        still_steps=first.still_steps + second.still_steps,  # type: ignore[operator]
     )

@@ -48,23 +48,32 @@ def segmentation_figure(
     show = _Plane(image, label)
     clean, truth, before = show(image), show(label), show(clean_decision)
     low, high = WINDOWS.get(unit, (float(as_plain(image).min()), float(as_plain(image).max())))
-    gray = {"cmap": "gray", "vmin": low, "vmax": high, "aspect": show.aspect}
+    gray: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "aspect": show.aspect}
     height = 2.6 * show.aspect * clean.shape[0] / clean.shape[1] + 0.25
-    figure = Figure(figsize=(11, height * len(panels)), layout="constrained")
+    figure = Figure(figsize=(11, height * len(panels)))
     FigureCanvasAgg(figure)
-    for (row, adversarial, decision), axes in zip(panels, figure.subplots(len(panels), 4, squeeze=False), strict=True):
+    for number, (row, adversarial, decision) in enumerate(panels):
         bound = float(row.attack.eps) if row.attack is not None else 1.0
         attacked = show(adversarial)
+        # placed by hand: matplotlib's layout engines take most of the time that a figure needs
+        axes = [
+            figure.add_axes(
+                (0.245 * i + (0.03 if i > 1 else 0), 1 - (number + 0.98) / len(panels), 0.235, 0.86 / len(panels))
+            )
+            for i in range(4)
+        ]
         axes[0].imshow(clean, **gray)
         _outlines(axes[0], truth, before)
         noise = axes[1].imshow(attacked - clean, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect=show.aspect)
-        figure.colorbar(noise, ax=axes[1], shrink=0.8)
+        box = axes[1].get_position()
+        bar = figure.add_axes((box.x1 + 0.004, box.y0 + 0.1 * box.height, 0.006, 0.8 * box.height))
+        figure.colorbar(noise, cax=bar, ticks=[-bound, 0, bound]).ax.tick_params(labelsize=6, pad=1)
         axes[2].imshow(attacked, **gray)
         axes[3].imshow(attacked, **gray)
         _outlines(axes[3], truth, show(decision))
         name = " ".join(part for part in (row.name, row.loss, f"{bound:g} {unit}", f"({row.setting})") if part)
         for axis, title in zip(axes, (TITLES[0], name, *TITLES[2:]), strict=True):
-            axis.set_title(title, fontsize=8)
+            axis.set_title(title, fontsize=8, pad=3)
             axis.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")

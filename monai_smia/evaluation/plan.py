@@ -98,7 +98,8 @@ def paper_comparison(
         iterated = {"eps": ball, "steps": steps, **options}
         paper = {"eps": paper_ball, "steps": steps, "step_size": ball, **options}
         fair: list[Attack] = [Noise(eps=ball, **options), FGSM(eps=ball, **options)]
-        fair += [BIM(**iterated), MIFGSM(**iterated), PGD(**iterated), *(attack(**iterated) for attack in extra)]
+        others: list[Callable[..., Attack]] = [BIM, MIFGSM, PGD, *extra]
+        fair += [attack(**iterated) for attack in others]
         fair.append(SMIA(alpha=alpha, **iterated))
         same_gradients = SMIA(alpha=alpha, **{**iterated, "steps": max((steps + 1) // 2, 1)})
         plan += [PlannedAttack(attack, radius, EQUAL_RADIUS) for attack in fair]

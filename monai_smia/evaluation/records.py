@@ -1,47 +1,54 @@
-"""Records of an evaluation and the summary made of them."""
+"""Records on disk: append-only JSON Lines, one file per process, merged by key.
+
+JSON Lines and not SQLite: every process appends to a file of its own, so that nothing is ever locked on a shared file
+system; a line is on disk (fsync) before the next case begins; a kill can tear the last line and nothing else, and a
+torn line does not count. One line holds all records of a (case, attack): it is there, or it is to be done again.
+"""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from monai_smia.metrics import means
-
-KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "stage")
-NOT_METRICS = (*KEY, "case", "status", "reason")
+Line = dict[str, Any]
 
 
-class RecordWriter:
-    """Appends records to a JSON Lines file, each on disk before the next is computed.
+class Journal:
+    """The file that one process appends to.
 
     Args:
-        path: the file; started anew.
+        path: the file; made with its folder if it does not exist.
 
     Example:
         >>> import tempfile
-        >>> with RecordWriter(Path(tempfile.mkdtemp()) / "records.jsonl") as records:
-        ...     records.add({"case": "a", "attack": "Clean", "status": "ok", "jaccard": 0.9})
-        >>> records.all[0]["jaccard"]
-        0.9
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with Journal(folder / "rank0.jsonl") as journal:
+        ...     journal.add({"case": "a", "key": "a|BIM", "time": 0.0, "records": [{"jaccard": 0.9}]})
+        >>> read_journals(folder)[0]["records"]
+        [{'jaccard': 0.9}]
     """
 
     def __init__(self, path: Path) -> None:
-        self.all: list[dict[str, Any]] = []
-        self._file = path.open("w", encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
+        self._file = path.open("ab", buffering=0)
+        if torn:  # close the torn line, so that the next one is whole
+            self._write(b"\n")
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Write one record."""
-        self.all.append(dict(record))
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Append one line; it is on disk when this returns."""
+        self._write(json.dumps(line, allow_nan=False).encode() + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        while data:  # a raw file may take less than it is given
+            data = data[self._file.write(data) :]
         os.fsync(self._file.fileno())
 
-    def __enter__(self) -> RecordWriter:
+    def __enter__(self) -> Journal:
         return self
 
     def __exit__(
@@ -50,57 +57,51 @@ class RecordWriter:
         self._file.close()
 
 
-def summarize(
-    records: Sequence[Mapping[str, Any]], summary: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] = means
-) -> list[dict[str, Any]]:
-    """One row per attack, setting, radius and stage: means over cases, and what the task's metrics say of them.
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
-    A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all. A case
-    that failed counts in no row, so that all rows are of the same cases.
 
-    Args:
-        records: of all cases.
-        summary: of the records of one row, as `monai_smia.metrics.CaseMetrics.summary`; what it says replaces
-            the plain mean of the same name.
+def read_journals(folder: Path) -> list[Line]:
+    """Every whole line of every process's file, oldest first."""
+    lines = []
+    for path in sorted(folder.glob("*.jsonl")):
+        for text in path.read_bytes().split(b"\n"):
+            try:
+                line = json.loads(text)
+            except ValueError:  # torn by a kill; what it held is done again
+                continue
+            if isinstance(line, dict):
+                lines.append(line)
+    return sorted(lines, key=lambda line: line["time"])
 
-    Returns:
-        The rows in the order in which they first occur, each with the number of its cases as ``cases``.
+
+def current(lines: Sequence[Line]) -> dict[str, dict[str, Line]]:
+    """The lines that count, by case and key: those of a case's newest input, and of them the newest of every key.
 
     Example:
-        >>> records = [{"attack": "BIM", "status": "ok", "jaccard": v} for v in (0.1, 0.3)]
-        >>> [round(row["jaccard"], 3) for row in summarize(records)]
-        [0.2]
+        >>> old, new = ({"case": "a", "key": "a|BIM", "input": i, "time": float(t)} for t, i in enumerate("xy"))
+        >>> current([old, new])["a"]["a|BIM"]["input"]
+        'y'
     """
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    failed = {record.get("case") for record in records if record["status"] == "failed"}
-    for record in records:
-        if record["status"] == "ok" and record.get("case") not in failed:
-            groups.setdefault(tuple(record.get(name) for name in KEY), []).append(record)
-    rows = []
-    for key, members in groups.items():
-        measured = [{n: v for n, v in member.items() if n not in NOT_METRICS} for member in members]
-        row = {**dict(zip(KEY, key, strict=True)), "cases": len(members)}
-        plain = means(measured) | means(measured, ("gradients",))
-        rows.append({**row, **plain, **summary(measured)})
-    return rows
+    cases: dict[str, dict[str, Line]] = {}
+    newest: dict[str, str] = {}
+    for line in lines:
+        case, source = line["case"], line["input"]
+        if newest.get(case) != source:
+            newest[case] = source
+            cases[case] = {}
+        cases[case].pop(line["key"], None)  # so that the newest is the last
+        cases[case][line["key"]] = line
+    return cases
 
 
-def write_summary(folder: Path, summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``summary.json`` and ``cases.csv``, each complete or not at all."""
-    _replace(folder / "summary.json", lambda file: json.dump(summary, file, indent=2, allow_nan=False))
-    flat = [{n: v for n, v in record.items() if not isinstance(v, (list, dict))} for record in records]
-    columns = list(dict.fromkeys(name for record in flat for name in record))
-
-    def table(file: Any) -> None:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(flat)
-
-    _replace(folder / "cases.csv", table)
-
-
-def _replace(path: Path, write: Any) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write a file that is complete or not there."""
     partial = path.with_name(f".{path.name}")
     with partial.open("w", encoding="utf-8", newline="") as file:
-        write(file)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, path)

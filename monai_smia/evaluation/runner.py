@@ -16,48 +16,43 @@ It knows nothing of the task. What a task brings along:
 
 from __future__ import annotations
 
-import copy
-import glob
-import shutil
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
+import ignite.distributed as idist
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
-from monai_smia.attacks import FGSM, AttackResult
-from monai_smia.engines import AttackEvaluator
+from monai_smia.attacks import FGSM
+from monai_smia.evaluation.cases import load_case, read_ahead
+from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, LostWorkerError, kind_of, reason_of
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.evaluation.records import RecordWriter, summarize, write_summary
-from monai_smia.evaluation.report import format_table, write_report
-from monai_smia.metrics import CaseMetrics, perturbation_metrics
-from monai_smia.metrics.base import numbers
-from monai_smia.victims.base import Victim, check_same_grid
-from monai_smia.victims.preprocessing import as_plain
-
-
-class Storage(Protocol):
-    """Adversarial images as files."""
-
-    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, stem: str) -> Path:
-        """Write an adversarial image ``(C, *spatial)`` within eps of its source; every file begins with the stem."""
-
-    def read(self, path: str | Path) -> Tensor:
-        """The image ``(C, *spatial)`` as the pipeline reads it."""
+from monai_smia.evaluation.progress import Progress
+from monai_smia.evaluation.records import Journal
+from monai_smia.evaluation.report import write_report
+from monai_smia.evaluation.row import RowEvaluator, Storage
+from monai_smia.evaluation.summary import failed_cases, summarize, write_summary
+from monai_smia.evaluation.table import format_table
+from monai_smia.metrics import CaseMetrics
+from monai_smia.victims.base import Victim
 
 
 class AttackEvaluation:
     """Evaluates a victim clean and under every planned attack, case by case.
 
     Every attack is reported twice: as computed, and after the adversarial image was written, read back and predicted
-    again. A case that cannot be loaded or attacked becomes a failure with its reason, and the others go on. What is
-    done is on disk at once.
+    again. A case that cannot be loaded or attacked becomes a failure with its reason, and the others go on.
 
-    Written into `output_dir`: ``summary.json``, ``records.jsonl``, ``cases.csv``, ``report.html``, ``figures/*.png``.
+    What is done is on disk at once: killed at any moment and started again, the evaluation goes on where it was. Only
+    what is missing is computed, or what depends on a file or an attack that has changed; records of another victim,
+    other weights or metrics are never mixed in. Started in several processes (torchrun), each takes its share of the
+    cases, and the first makes the report.
+
+    Written into `output_dir`: ``summary.json``, ``records.jsonl``, ``cases.csv``, ``report.html``, ``report.json``,
+    ``figures/*.png``, and the processes' own records in ``journal``.
 
     Args:
         cases: items with ``image`` (a file), ``label`` and a unique name ``case``.
@@ -69,14 +64,18 @@ class AttackEvaluation:
         output_dir: where to write.
         storage: writes and reads adversarial images, such as `NiftiStorage`; None leaves the stored rows out.
         figure: draws a case under attack, such as `segmentation_figure`; None draws nothing.
+        figures: how many cases are drawn, the first ones.
         device: where the victim's network is and the cases go.
         unit: unit of the images, for tables (``"HU"``).
         data_range: width of the images' range that PSNR and SSIM relate to.
         write_volumes: keep adversarial images and perturbations; without them they are removed once read back.
+        resume: go on from the records in `output_dir`; False starts anew.
+        verify: hash every input file again, though its size and time of change are as they were.
+        about: what the report says of model, intended use and acceptance, see `monai_smia.evaluation.report`.
         progress: print the schedule and show progress.
 
     Raises:
-        ValueError: if there are no cases.
+        ValueError: if there are no cases, or two cases or two rows of the plan have the same name.
     """
 
     def __init__(
@@ -90,14 +89,20 @@ class AttackEvaluation:
         output_dir: str | Path,
         storage: Storage | None = None,
         figure: Callable[..., None] | None = None,
+        figures: int = 12,
         device: torch.device | str = "cpu",
         unit: str = "",
         data_range: float = 1.0,
         write_volumes: bool = True,
+        resume: bool = True,
+        verify: bool = False,
+        about: Mapping[str, Any] | None = None,
         progress: bool = True,
     ) -> None:
         if not cases:
             raise ValueError("cases must hold at least one case, got none.")
+        _check_unique("cases", [item["case"] for item in cases])
+        _check_unique("attacks", [row.slug for row in attacks])
         self.cases = cases
         self.loading = loading
         self.victim = victim
@@ -106,198 +111,127 @@ class AttackEvaluation:
         self.output_dir = Path(output_dir)
         self.storage = storage
         self.figure = figure
+        self.figures = figures
         self.device = torch.device(device)
         self.unit = unit
         self.data_range = data_range
         self.write_volumes = write_volumes
+        self.resume = resume
+        self.verify = verify
+        self.about = about or {}
         self.progress = progress
 
     def run(self) -> dict[str, Any]:
-        """Evaluate everything.
+        """Evaluate everything that is not done yet.
 
         Returns:
-            The summary, as in ``summary.json``.
+            The summary, as in ``summary.json``; nothing in processes other than the first.
 
         Raises:
-            RuntimeError: after all the rest is written, if a case failed.
+            FailedCasesError: after all the rest is written, if a case failed.
+            ConfigurationError: if `output_dir` holds records of another configuration.
+            DiskFullError: if the disk is full.
+            LostWorkerError: if another process is gone.
         """
-        start = time.perf_counter()
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        total = len(self.cases) * len(self.attacks)
-        with (
-            RecordWriter(self.output_dir / "records.jsonl") as records,
-            tqdm(total=total, unit="row", disable=not self.progress) as bar,
-        ):
-            announced = not self.progress
-            for number, item in enumerate(self.cases):
-                try:
-                    case = self.load(item)
-                    if not announced:
-                        tqdm.write(self.schedule(case))
-                        announced = True
-                    self._evaluate_case(case, records, bar)
-                except Exception as error:
-                    records.add({"case": item["case"], "status": "failed", "reason": reason_of(error)})
-                bar.update(len(self.attacks) * (number + 1) - bar.n)
-        summary: dict[str, Any] = {
-            "rows": summarize(records.all, self.metrics.summary),
-            "failures": [record for record in records.all if record["status"] == "failed"],
-            "cases": len(self.cases),
-            "unit": self.unit,
-            "seconds": time.perf_counter() - start,
-        }
-        write_summary(self.output_dir, summary, records.all)
-        report = write_report(self.output_dir, summary)
-        if self.progress:
-            print(format_table(summary), f"Report: {report.resolve()}", sep="\n")
-        if summary["failures"]:
-            reasons = "; ".join(f"{record['case']}: {record['reason']}" for record in summary["failures"])
-            raise RuntimeError(f"{len(summary['failures'])} of {len(self.cases)} cases failed: {reasons}")
-        return summary
+        progress = Progress(self)
+        progress.open()
+        _wait_for_all()  # everyone has seen the same records before anyone adds to them
+        rank, processes = idist.get_rank(), idist.get_world_size()
+        pending = [item for item in self.cases if progress.missing(item)]
+        # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
+        with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
+            self._evaluate(pending[rank::processes], progress, journal)
+        _wait_for_all()
+        return self._finish(progress) if rank == 0 else {}
 
-    def schedule(self, case: Mapping[str, Any]) -> str:
+    def load(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """One case as a batch of one, see `monai_smia.evaluation.cases.load_case`."""
+        clips = {row.attack.clip for row in self.attacks if row.attack is not None and row.attack.clip is not None}
+        return load_case(item, self.loading, self.device, clips)
+
+    def schedule(self, case: Mapping[str, Any], cases: int) -> str:
         """What is going to be computed, and how long it takes, measured on one gradient of one case."""
-        image, label = case["image"], case["label"]
         start = time.perf_counter()
-        FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, image, label)
+        FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, case["image"], case["label"])
         one = time.perf_counter() - start
         gradients = sum(row.attack.planned_gradients for row in self.attacks if row.attack is not None)
-        forwards = 2 * len(self.attacks)
-        minutes = len(self.cases) * one * (gradients + forwards / 2) / 60
+        forwards = (1 if self.storage is None else 2) * len(self.attacks)
+        minutes = cases * one * (gradients + forwards / 2) / 60
         return (
-            f"{len(self.cases)} cases x {len(self.attacks)} rows: {gradients} gradients a case at {one:.1f} s, "
+            f"{cases} cases x {len(self.attacks)} rows: {gradients} gradients a case at {one:.1f} s, "
             f"about {minutes:.1f} minutes in all."
         )
 
-    def _evaluate_case(self, case: Mapping[str, Any], records: RecordWriter, bar: Any) -> None:
-        image = case["image"][0]
-        panels, clean_decision = [], None
-        for row in self.attacks:
-            bar.set_description(f"{case['case']}: {row.name} {row.setting}".rstrip())
-            start = time.perf_counter()
-            prediction, adversarial, result = self._predict(case, row)
-            seconds = time.perf_counter() - start
-            record = {
-                "case": case["case"],
-                "attack": row.name,
-                "setting": row.setting,
-                "loss": row.loss,
-                "eps": row.eps,
-                "eps_input": None if row.attack is None else row.attack.eps,
-                "unit": self.unit,
-                "norm": None if row.attack is None else row.attack.norm,
-                "steps": getattr(row.attack, "steps", None),
-                "gradients": None if result is None else int(result.gradients[0]),
-                "status": "ok",
-                "stage": "computed",
-                **self.metrics.case(self.victim, prediction, case["label"], case["image"]),
-                "seconds": seconds,
-            }
-            if result is None or row.attack is None:
-                records.add(record)
-                clean_decision = self.victim.decide(prediction)[0]
-            else:
-                records.add(record | self._sizes(adversarial[0], image, result.cosine, row.attack.eps))
-                if self.storage is not None:
-                    stored = self._stored(self.storage, case, row, adversarial, result)
-                    records.add(record | {"stage": "stored", "seconds": None} | stored)
-                panels.append((row, adversarial[0], self.victim.decide(prediction)[0]))
-            bar.update()
-        if self.figure is not None and clean_decision is not None and panels:
-            path = self.output_dir / "figures" / f"{case['case']}.png"
-            self.figure(path, image, case["label"][0], clean_decision, panels, self.unit)
-
-    def _predict(self, case: Mapping[str, Any], row: PlannedAttack) -> tuple[Any, Tensor, AttackResult | None]:
-        """Prediction on the case's own grid, the image it was made of, and the attack's result."""
-        attack = copy.copy(row.attack)
-        if attack is not None:
-            attack.seed = case_seed(attack.seed, case["case"])
-        evaluator = AttackEvaluator(
+    def _evaluate(self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal) -> None:
+        evaluate_row = RowEvaluator(
+            self.victim,
+            self.metrics,
+            self.storage,
+            self.figure,
+            self.output_dir,
             self.device,
-            [case],
-            self.victim.network,
-            attack=attack,
-            victim=self.victim,
-            mask_key="mask",
-            decollate=False,
+            self.unit,
+            self.data_range,
+            self.write_volumes,
         )
-        evaluator.run()
-        output = evaluator.state.output
-        result = getattr(evaluator.state, "attack_result", None)
-        return output["pred"], output["image"], result
+        drawn = {item["case"] for item in self.cases[: self.figures]}
+        shown = self.progress and idist.get_rank() == 0
+        total = sum(len(progress.missing(item)) for item in items)
+        with tqdm(total=total, unit="row", disable=not shown) as bar:
+            for number, (item, case) in enumerate(read_ahead(items, self.load)):
+                row = None
+                try:
+                    if isinstance(case, Exception):
+                        raise case
+                    if number == 0 and shown:
+                        tqdm.write(self.schedule(case, len(items)))
+                    for row in progress.missing(item):
+                        bar.set_description(f"{item['case']}: {row.name} {row.setting}".rstrip())
+                        journal.add(progress.line(item, row, evaluate_row(case, row, draw=item["case"] in drawn)))
+                        bar.update()
+                except Exception as error:
+                    if kind_of(error) == DISK_FULL:
+                        raise DiskFullError(
+                            f"the disk is full ({reason_of(error)}); make room and run the same command again: what is "
+                            "done is kept."
+                        ) from error
+                    failure = {"case": item["case"], "status": "failed", "kind": kind_of(error)}
+                    journal.add(progress.line(item, row, [failure | {"reason": reason_of(error)}], failed=True))
+                    del error
+                    gc.collect()  # after running out of memory, let go of what the case held
 
-    def _stored(
-        self, storage: Storage, case: Mapping[str, Any], row: PlannedAttack, adversarial: Tensor, result: AttackResult
-    ) -> dict[str, Any]:
-        """The metrics after the image was written, read back and predicted again."""
-        assert row.attack is not None
-        image, stem = case["image"][0], f"{case['case']}_{row.slug}"
-        path = storage.write(image, adversarial[0], eps=row.attack.eps, source=case["source"], stem=stem)
-        again = storage.read(path).to(self.device)
-        prediction, _, _ = self._predict({**case, "image": again.unsqueeze(0)}, PlannedAttack())
-        scores = self.metrics.case(self.victim, prediction, case["label"], case["image"])
-        sizes = self._sizes(again, image, result.cosine, row.attack.eps)
-        if not self.write_volumes:
-            for file in path.parent.glob(f"{glob.escape(stem)}*"):
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-        return {**scores, **sizes}
-
-    def _sizes(self, adversarial: Tensor, image: Tensor, cosine: Tensor, eps: float) -> dict[str, float | None]:
-        attacked, clean = (as_plain(t)[None] for t in (adversarial, image))
-        return numbers(perturbation_metrics(attacked, clean, cosine, eps=eps, data_range=self.data_range))
-
-    def load(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """One case as a batch of one, with a mask of the voxels that may change where not all may."""
-        loaded = self.loading(dict(item))
-        image = loaded["image"].to(self.device)
-        if not bool(as_plain(image).isfinite().all()):
-            raise ValueError("image must be finite, got NaN or infinite voxels.")
-        case = {"case": item["case"], "source": item["image"], "image": image[None].float()}
-        case["label"] = batch_of_one(loaded["label"], image)
-        case["mask"] = self._changeable(case["image"])
-        return case
-
-    def _changeable(self, image: Tensor) -> Tensor:
-        """Voxels inside the attacks' valid range: padding outside of it (-2048 in some CTs) is left alone."""
-        clips = {row.attack.clip for row in self.attacks if row.attack is not None and row.attack.clip is not None}
-        plain = as_plain(image)
-        mask = torch.ones_like(plain, dtype=torch.bool)
-        for low, high in clips:
-            mask &= (plain >= low) & (plain <= high)
-        return mask
-
-
-def case_seed(seed: int | Sequence[int], case: str) -> int:
-    """The seed of an attack on a case: of its name, not of when it is its turn."""
-    return int(np.random.SeedSequence([*np.atleast_1d(seed), *case.encode()]).generate_state(1)[0])
+    def _finish(self, progress: Progress) -> dict[str, Any]:
+        """Merge the records of all processes, and write what is made of them."""
+        records = progress.merge()
+        failures = [record for record in records if record["status"] == "failed"]
+        summary: dict[str, Any] = {
+            "rows": summarize(records, self.metrics.summary),
+            "failures": failures,
+            "cases": len(self.cases),
+            "evaluated": len(self.cases) - len(failed_cases(records)),
+            "unit": self.unit,
+            "seconds": sum(record.get("seconds") or 0.0 for record in records),
+        }
+        write_summary(self.output_dir, summary, records)
+        report = write_report(self.output_dir, summary)
+        if self.progress:
+            print(format_table(summary), f"Report: {report.resolve()}", sep="\n")
+        if failures:
+            reasons = "; ".join(f"{record['case']}: {record['reason']}" for record in failures)
+            raise FailedCasesError(f"{len(failures)} of {len(self.cases)} cases failed: {reasons}")
+        return summary
 
 
-def reason_of(error: BaseException) -> str:
-    """The error that others were raised from: MONAI's "applying transform ..." says nothing of the file."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}"
+def _wait_for_all() -> None:
+    try:
+        idist.barrier()
+    except RuntimeError as error:
+        raise LostWorkerError(
+            f"another process of this evaluation is gone ({error}); run the same command again: what is done is kept."
+        ) from error
 
 
-def batch_of_one(label: Any, image: Tensor) -> Any:
-    """A case's label as the victim takes it, on the image's device.
-
-    Args:
-        label: label map of the image's rank, class number(s), or a dictionary of tensors (boxes).
-        image: the case's image ``(C, *spatial)``.
-
-    Raises:
-        ValueError: if a label map is not on the image's grid.
-
-    Example:
-        >>> batch_of_one(3, torch.zeros(3, 8, 8)), batch_of_one({"labels": [1]}, torch.zeros(3, 8, 8))
-        (tensor([3]), [{'labels': tensor([1])}])
-    """
-    if isinstance(label, Mapping):
-        return [{name: torch.as_tensor(value, device=image.device) for name, value in label.items()}]
-    label = torch.as_tensor(label, device=image.device)
-    if label.ndim == image.ndim:
-        if image.shape[1:] != label.shape[1:]:
-            raise ValueError(f"label must have the image's shape {tuple(image.shape)}, got {tuple(label.shape)}.")
-        check_same_grid(image, label)
-    return label[None]
+def _check_unique(name: str, values: Sequence[str]) -> None:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{name} must have unique names, got more than once: {twice}.")

@@ -83,7 +83,7 @@ def test_a_batch_gives_what_its_samples_give(name: str, seed: Any, task: str, di
         one = slice(i, i + 1)
         alone = attack(c.victim, c.image[one], c.label[one], seed=seed if isinstance(seed, int) else seed[i : i + 1])
         for field, value in vars(alone).items():
-            samples_last = field in ("loss_history", "cosine", "linf")
+            samples_last = field in ("loss_history", "cosine", "linf", "variance")
             got = vars(batch)[field][:, one] if samples_last else vars(batch)[field][one]
             torch.testing.assert_close(got, value, rtol=1e-9, atol=1e-11, equal_nan=True, msg=f"{field} of sample {i}")
 

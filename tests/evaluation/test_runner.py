@@ -11,7 +11,7 @@ import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, ScaleIntensityRanged, Spacingd
 
 from monai_smia.evaluation import AttackEvaluation, NiftiStorage, paper_comparison, segmentation_figure
-from monai_smia.evaluation.runner import case_seed
+from monai_smia.evaluation.cases import case_seed
 from monai_smia.evaluation.storage import stored_difference
 from monai_smia.metrics import SegmentationMetrics
 from monai_smia.victims import SegmentationVictim
@@ -63,7 +63,6 @@ def evaluation(cases: list[dict[str, str]], folder: Path, **options: object) -> 
         "metrics": SegmentationMetrics(2),
         "output_dir": folder,
         "storage": NiftiStorage(folder / "volumes"),
-        "figure": segmentation_figure,
         "unit": "HU",
         "data_range": 1400.0,
         "progress": False,
@@ -74,7 +73,7 @@ def evaluation(cases: list[dict[str, str]], folder: Path, **options: object) -> 
 def test_files_rows_and_units(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     before = Path(case["image"]).read_bytes()
-    summary = evaluation([case], tmp_path / "out").run()
+    summary = evaluation([case], tmp_path / "out", figure=segmentation_figure).run()
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
     rows = {(r["attack"], r["setting"], r["loss"], r["stage"]): r for r in summary["rows"]}
     clean = rows["Clean", "", None, "computed"]["jaccard"]
@@ -92,7 +91,7 @@ def test_files_rows_and_units(tmp_path: Path) -> None:
     page = (tmp_path / "out" / "report.html").read_text()
     assert "data:image/png;base64" in page
     assert 'src="http' not in page
-    assert (tmp_path / "out" / "figures" / "a.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "figures" / "a_bim_equal-radius_eps0.05.png").stat().st_size > 10_000
     assert Path(case["image"]).read_bytes() == before
 
 

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison
-from monai_smia.evaluation.runner import batch_of_one
+from monai_smia.evaluation.cases import batch_of_one
 from monai_smia.metrics import CaseMetrics
 from monai_smia.victims import ClassificationVictim, Victim
 

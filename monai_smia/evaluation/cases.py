@@ -1,0 +1,91 @@
+"""Cases: loaded one at a time, checked, as the victim takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import ThreadBuffer
+from torch import Tensor
+
+from monai_smia.victims.base import check_same_grid
+from monai_smia.victims.preprocessing import as_plain
+
+
+def load_case(
+    item: Mapping[str, Any],
+    loading: Callable[[Any], Any],
+    device: torch.device,
+    clips: Iterable[tuple[float, float]] = (),
+) -> dict[str, Any]:
+    """One case as a batch of one.
+
+    Args:
+        item: with ``case``, ``image`` and ``label``.
+        loading: transform from the item to ``image`` ``(C, *spatial)`` and ``label``.
+        device: where image and label go.
+        clips: valid ranges of the attacks; voxels outside of them (padding of -2048 in some CTs) are left alone.
+
+    Returns:
+        ``case``, ``source`` (the image's file), ``image``, ``label``, and ``mask`` of the voxels that may change.
+
+    Raises:
+        ValueError: if the image is not finite, or a label map is not on its grid.
+    """
+    loaded = loading(dict(item))
+    image = loaded["image"].to(device)
+    if not bool(as_plain(image).isfinite().all()):
+        raise ValueError("image must be finite, got NaN or infinite voxels.")
+    batch = image[None].float()
+    plain = as_plain(batch)
+    mask = torch.ones_like(plain, dtype=torch.bool)
+    for low, high in clips:
+        mask &= (plain >= low) & (plain <= high)
+    label = batch_of_one(loaded["label"], image)
+    return {"case": item["case"], "source": item["image"], "image": batch, "label": label, "mask": mask}
+
+
+def batch_of_one(label: Any, image: Tensor) -> Any:
+    """A case's label as the victim takes it, on the image's device.
+
+    Args:
+        label: label map of the image's rank, class number(s), or a dictionary of tensors (boxes).
+        image: the case's image ``(C, *spatial)``.
+
+    Raises:
+        ValueError: if a label map is not on the image's grid.
+
+    Example:
+        >>> batch_of_one(3, torch.zeros(3, 8, 8)), batch_of_one({"labels": [1]}, torch.zeros(3, 8, 8))
+        (tensor([3]), [{'labels': tensor([1])}])
+    """
+    if isinstance(label, Mapping):
+        return [{name: torch.as_tensor(value, device=image.device) for name, value in label.items()}]
+    label = torch.as_tensor(label, device=image.device)
+    if label.ndim == image.ndim:
+        if image.shape[1:] != label.shape[1:]:
+            raise ValueError(f"label must have the image's shape {tuple(image.shape)}, got {tuple(label.shape)}.")
+        check_same_grid(image, label)
+    return label[None]
+
+
+def read_ahead(
+    items: Sequence[Mapping[str, Any]], load: Callable[[Mapping[str, Any]], Any]
+) -> Iterator[tuple[Mapping[str, Any], Any]]:
+    """Every item with what `load` made of it, or the exception that it raised; the next one loads in the background."""
+
+    def all_of_them() -> Iterator[tuple[Mapping[str, Any], Any]]:
+        for item in items:
+            try:
+                yield item, load(item)
+            except Exception as error:
+                yield item, error
+
+    return iter(ThreadBuffer(all_of_them(), buffer_size=1))
+
+
+def case_seed(seed: int | Sequence[int], case: str) -> int:
+    """The seed of an attack on a case: of its name, not of when it is its turn."""
+    return int(np.random.SeedSequence([*np.atleast_1d(seed), *case.encode()]).generate_state(1)[0])

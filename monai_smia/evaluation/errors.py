@@ -1,0 +1,61 @@
+"""Named errors of an evaluation."""
+
+from __future__ import annotations
+
+import errno
+
+import torch
+
+
+class DiskFullError(RuntimeError):
+    """The disk is full; the evaluation stops, and goes on where it was once there is room."""
+
+
+class LostWorkerError(RuntimeError):
+    """Another process of the evaluation is gone, or records that it should have left are missing."""
+
+
+class FailedCasesError(RuntimeError):
+    """Some cases could not be evaluated; everything else is done and written."""
+
+
+class ConfigurationError(ValueError):
+    """The output folder holds records of another configuration."""
+
+
+DISK_FULL = "disk full"
+OUT_OF_MEMORY = "out of memory"
+UNREADABLE = "unreadable file"
+INVALID = "invalid case"
+OTHER = "error"
+TRY_AGAIN = (OUT_OF_MEMORY,)  # of the machine, not of the case: tried again when the evaluation is resumed
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The error that others were raised from: MONAI's "applying transform ..." says nothing of the file."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def kind_of(error: BaseException) -> str:
+    """One of the names above.
+
+    Example:
+        >>> kind_of(OSError(errno.ENOSPC, "No space left on device")), kind_of(ValueError("label ..."))
+        ('disk full', 'invalid case')
+    """
+    error = cause_of(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DISK_FULL
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, (OSError, EOFError)) or "ImageFileError" in type(error).__name__:
+        return UNREADABLE
+    return INVALID if isinstance(error, ValueError) else OTHER
+
+
+def reason_of(error: BaseException) -> str:
+    """What happened, in one line."""
+    error = cause_of(error)
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,81 @@
+"""The summary of an evaluation: one row per attack, setting, radius and stage, made of records alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_smia.evaluation.records import replace_file
+from monai_smia.metrics import means
+
+Record = Mapping[str, Any]
+Summary = Callable[[Sequence[Record]], Mapping[str, Any]]
+
+KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "alpha", "stage")
+BOOKKEEPING = ("case", "patient", "status", "reason", "kind", "key", "seed", "versions", "history")
+NOT_METRICS = (*KEY, *BOOKKEEPING)
+
+
+def failed_cases(records: Sequence[Record]) -> set[str]:
+    """Cases that could not be evaluated."""
+    return {record["case"] for record in records if record["status"] == "failed"}
+
+
+def groups_of(records: Sequence[Record]) -> dict[tuple[Any, ...], list[Record]]:
+    """Records of complete cases by row, in the order in which rows first occur.
+
+    A case that failed counts in no row, so that all rows are of the same cases.
+    """
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    failed = failed_cases(records)
+    for record in records:
+        if record["status"] == "ok" and record["case"] not in failed:
+            groups.setdefault(tuple(record.get(name) for name in KEY), []).append(record)
+    return groups
+
+
+def measured(record: Record) -> dict[str, Any]:
+    """What was measured of a case: the record without its identity."""
+    return {name: value for name, value in record.items() if name not in NOT_METRICS}
+
+
+def summarize(records: Sequence[Record], summary: Summary = means) -> list[dict[str, Any]]:
+    """One row per attack, setting, radius and stage: means over cases, and what the task's metrics say of them.
+
+    A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all.
+
+    Args:
+        records: of all cases.
+        summary: of the records of one row, as `monai_smia.metrics.CaseMetrics.summary`; what it says replaces the plain
+            mean of the same name.
+
+    Returns:
+        The rows in the order in which they first occur, each with the number of its cases as ``cases``.
+
+    Example:
+        >>> records = [{"case": c, "attack": "BIM", "status": "ok", "jaccard": v} for c, v in (("a", 0.1), ("b", 0.3))]
+        >>> [round(row["jaccard"], 3) for row in summarize(records)]
+        [0.2]
+    """
+    rows = []
+    for key, members in groups_of(records).items():
+        values = [measured(member) for member in members]
+        plain = means(values) | means([v for v in values if "gradients" in v], ("gradients",))
+        rows.append({**dict(zip(KEY, key, strict=True)), "cases": len(members), **plain, **summary(values)})
+    return rows
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any], records: Sequence[Record]) -> None:
+    """Write ``summary.json``, ``records.jsonl`` and ``cases.csv``, each complete or not at all."""
+    replace_file(folder / "records.jsonl", "".join(json.dumps(r, allow_nan=False) + "\n" for r in records))
+    flat = [{n: v for n, v in record.items() if not isinstance(v, (list, dict))} for record in records]
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(dict.fromkeys(name for record in flat for name in record)))
+    writer.writeheader()
+    writer.writerows(flat)
+    replace_file(folder / "cases.csv", table.getvalue())
+    replace_file(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False))

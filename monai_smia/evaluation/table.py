@@ -1,0 +1,40 @@
+"""The rows of a summary as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+COLUMNS = ("attack", "loss", "setting", "eps", "eps_input", "stage", "gradients")
+HIDDEN = ("unit", "norm", "steps", "alpha", "cases", "l2", "cos_mean", "damage")
+
+
+def table_of(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Column names and formatted cells of a summary's rows; columns without any value are left out."""
+    rows = summary["rows"]
+    names = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
+    columns = [n for n in names if n not in HIDDEN and any(row.get(n) not in (None, "") for row in rows)]
+    return columns, [[cell(row.get(name)) for name in columns] for row in rows]
+
+
+def format_table(summary: Mapping[str, Any]) -> str:
+    """The rows as plain text."""
+    columns, table = table_of(summary)
+    widths = [max(len(line[i]) for line in (columns, *table)) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in (columns, *table)
+    )
+
+
+def cell(value: Any) -> str:
+    """A value with three or four digits."""
+    if value is None:
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    if value.is_integer():
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"

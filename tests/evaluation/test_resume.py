@@ -1,0 +1,242 @@
+"""Killed, resumed, changed, refused."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from evaluation.test_runner import LOAD, Threshold, evaluation, write_case
+
+from monai_smia.attacks import BIM, SMIA, Noise
+from monai_smia.evaluation import AttackEvaluation, NiftiStorage, PlannedAttack, segmentation_figure
+from monai_smia.evaluation.errors import ConfigurationError, DiskFullError, FailedCasesError
+from monai_smia.evaluation.row import RowEvaluator
+from monai_smia.metrics import SegmentationMetrics
+from monai_smia.victims import SegmentationVictim
+
+CLIP = (-1024.0, 3071.0)
+
+
+class Scaled(torch.nn.Module):
+    """HU straight into the threshold, so that a case takes milliseconds."""
+
+    def __init__(self, bias: float = 0.0) -> None:
+        super().__init__()
+        self.body = Threshold()
+        self.register_buffer("bias", torch.tensor(bias))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.body((image + 1000) / 1400 + self.bias)
+
+
+def plan() -> list[PlannedAttack]:
+    options: dict[str, Any] = {"eps": 70.0, "clip": CLIP, "progress": False}
+    attacks = [Noise(**options), BIM(steps=2, **options), SMIA(steps=2, **options)]
+    return [PlannedAttack(), *(PlannedAttack(attack, 0.05, "equal radius") for attack in attacks)]
+
+
+def quick(cases: list[dict[str, str]], folder: Path, **options: Any) -> AttackEvaluation:
+    settings: dict[str, Any] = {
+        "victim": SegmentationVictim(Scaled()),
+        "attacks": plan(),
+        "storage": NiftiStorage(folder / "volumes"),
+    }
+    return evaluation(cases, folder, **settings | options)
+
+
+def lasting(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, bytes]]:
+    """What must not depend on the interruptions: records, summary rows and figures."""
+    timeless = lambda values: [{n: v for n, v in value.items() if n != "seconds"} for value in values]  # noqa: E731
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    rows = json.loads((folder / "summary.json").read_text())["rows"]
+    figures = {path.name: path.read_bytes() for path in (folder / "figures").glob("*")}
+    return timeless(records), timeless(rows), figures
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
+def test_killed_and_resumed_gives_what_an_uninterrupted_run_gives(tmp_path: Path, kills: int) -> None:
+    cases = [write_case(tmp_path, f"case{i:02d}") for i in range(12 if kills > 3 else 4)]
+    context = multiprocessing.get_context("fork")
+
+    def run(folder: Path) -> None:
+        options = {"figure": segmentation_figure, "figures": 2}
+        quick(cases, folder, **options).run()
+
+    run(tmp_path / "whole")
+    start = time.perf_counter()
+    shutil.rmtree(tmp_path / "whole")
+    run(tmp_path / "whole")
+    duration = time.perf_counter() - start
+    draw, died, seen = random.Random(0), 0, set()
+    while died < kills:
+        process = context.Process(target=run, args=(tmp_path / "killed",))
+        process.start()
+        time.sleep(draw.uniform(0, 3 * duration / kills))
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        died += 1
+        journals = list((tmp_path / "killed" / "journal").glob("*.jsonl"))
+        seen.add(sum(path.stat().st_size for path in journals))
+        if (tmp_path / "killed" / "summary.json").exists():  # it came to its end: once more from the start
+            shutil.rmtree(tmp_path / "killed")
+    assert len(seen) > min(kills, 8) // 2  # the kills fell at different points of the work
+    quick(cases, tmp_path / "killed", figure=segmentation_figure, figures=2).run()
+    records, rows, figures = lasting(tmp_path / "killed")
+    assert (records, rows, figures) == lasting(tmp_path / "whole")
+    keys = [(record["key"], record["stage"]) for record in records]
+    assert len(keys) == len(set(keys)) == len(cases) * (1 + 2 * 3)
+
+
+class Counted:
+    """Counts the rows that are evaluated."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rows: list[tuple[str, str]] = []
+        original = RowEvaluator.__call__
+
+        def counting(evaluator: RowEvaluator, case: Any, row: Any, **options: Any) -> Any:
+            self.rows.append((case["case"], row.name))
+            return original(evaluator, case, row, **options)
+
+        monkeypatch.setattr(RowEvaluator, "__call__", counting)
+
+    def since(self) -> list[tuple[str, str]]:
+        done, self.rows = self.rows, []
+        return done
+
+
+def test_only_what_is_missing_or_changed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [write_case(tmp_path, name) for name in "ab"]
+    counted, out = Counted(monkeypatch), tmp_path / "out"
+    names = [row.name for row in plan()]
+    first = quick(cases, out).run()
+    assert len(counted.since()) == 8
+    assert quick(cases, out).run() == first
+    assert counted.since() == []
+    os.utime(cases[0]["image"])  # touched, not changed
+    quick(cases, out).run()
+    assert counted.since() == []
+    nib.save(
+        nib.Nifti1Image(np.asarray(nib.load(cases[0]["image"]).dataobj) + 1, np.diag([-2, -2, 2, 1])), cases[0]["image"]
+    )
+    quick(cases, out).run()
+    assert counted.since() == [("a", name) for name in names]
+    more = [*plan()[:-1], PlannedAttack(SMIA(eps=70.0, steps=2, clip=CLIP, alpha=0.5), 0.05, "equal radius")]
+    quick([*cases, write_case(tmp_path, "c")], out, attacks=more).run()
+    assert counted.since() == [("a", "SMIA"), ("b", "SMIA"), *(("c", name) for name in names)]
+    assert len((out / "records.jsonl").read_text().splitlines()) == 3 * 7
+    quick(cases, out, resume=False).run()
+    assert len(counted.since()) == 8
+
+
+def test_records_of_another_configuration_are_not_mixed(tmp_path: Path) -> None:
+    case, out = write_case(tmp_path, "a"), tmp_path / "out"
+    quick([case], out).run()
+    before = (out / "summary.json").read_text()
+    others: list[tuple[str, dict[str, Any]]] = [
+        ("weights", {"victim": SegmentationVictim(Scaled(0.01))}),
+        ("victim", {"victim": SegmentationVictim(Scaled(), loss="soft_jaccard")}),
+        ("metrics", {"metrics": SegmentationMetrics(3)}),
+        ("data_range", {"data_range": 1.0}),
+        ("storage", {"storage": None}),
+    ]
+    for name, options in others:
+        with pytest.raises(ConfigurationError, match=rf"{name} .*resume=False"):
+            quick([case], out, **options).run()
+    assert (out / "summary.json").read_text() == before
+    quick([case], out, figure=segmentation_figure, write_volumes=False).run()  # these change no record
+
+
+def test_a_failed_case_is_not_tried_again_until_its_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = write_case(tmp_path, "good"), write_case(tmp_path, "bad")
+    whole = Path(bad["image"]).read_bytes()
+    Path(bad["image"]).write_bytes(whole[:200])
+    counted = Counted(monkeypatch)
+    for _ in range(2):
+        with pytest.raises(FailedCasesError, match="1 of 2 cases failed: bad"):
+            quick([good, bad], tmp_path / "out").run()
+    assert {case for case, _ in counted.since()} == {"good"}
+    Path(bad["image"]).write_bytes(whole)
+    assert quick([good, bad], tmp_path / "out").run()["failures"] == []
+
+
+def test_out_of_memory_is_named_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = write_case(tmp_path, "a")
+    original = SegmentationVictim.predict
+
+    def exhausted(victim: Any, image: Any) -> Any:
+        torch.empty(1 << 60)  # a real allocation that fails
+        return original(victim, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationVictim, "predict", exhausted)
+        with pytest.raises(FailedCasesError):
+            quick([case], tmp_path / "out").run()
+    (failure,) = json.loads((tmp_path / "out" / "summary.json").read_text())["failures"]
+    assert failure["kind"] == "out of memory"
+    assert quick([case], tmp_path / "out").run()["failures"] == []
+
+
+class FullDisk(NiftiStorage):
+    def write(self, *args: Any, **options: Any) -> Path:
+        if not Path("/dev/full").exists():
+            pytest.skip("needs /dev/full")
+        with open("/dev/full", "wb", buffering=0) as device:
+            device.write(b"volume")
+        raise AssertionError
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    with pytest.raises(DiskFullError, match="make room and run the same command again"):
+        quick([case], tmp_path / "out", storage=FullDisk(tmp_path / "volumes")).run()
+    (line,) = (tmp_path / "out" / "journal" / "rank0.jsonl").read_text().splitlines()
+    assert json.loads(line)["key"] == "clean"
+
+
+def test_nine_of_twelve(tmp_path: Path) -> None:
+    """One corrupt file, one NaN volume, one wrong-shaped label: nine results, three named failures."""
+    cases = [write_case(tmp_path, f"c{i:02d}") for i in range(12)]
+    Path(cases[3]["image"]).write_bytes(Path(cases[3]["image"]).read_bytes()[:150])
+    nib.save(nib.Nifti1Image(np.full((14, 14, 8), np.nan, np.float32), np.diag([-2.0, -2, 2, 1])), cases[6]["image"])
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), cases[9]["label"])
+    with pytest.raises(FailedCasesError, match="3 of 12"):
+        quick(cases, tmp_path / "out").run()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert {failure["case"]: failure["kind"] for failure in summary["failures"]} == {
+        "c03": "unreadable file",
+        "c06": "invalid case",
+        "c09": "invalid case",
+    }
+    assert {row["cases"] for row in summary["rows"]} == {9}
+    assert summary["evaluated"] == 9
+    assert "9 of 12 cases" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_names_must_be_unique(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    with pytest.raises(ValueError, match=r"cases must have unique names.*'a'"):
+        quick([case, case], tmp_path)
+    with pytest.raises(ValueError, match=r"attacks must have unique names.*clean"):
+        quick([case], tmp_path, attacks=[PlannedAttack(), PlannedAttack()])
+
+
+def test_loading_takes_the_whole_item(tmp_path: Path) -> None:
+    case = {**write_case(tmp_path, "a"), "patient": "p1"}
+    quick([case], tmp_path / "out", loading=LOAD).run()
+    record = json.loads((tmp_path / "out" / "records.jsonl").read_text().splitlines()[0])
+    assert record["patient"] == "p1"

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from monai_smia.evaluation.summary import summarize, write_summary
+
+
+def record(case: str, jaccard: float | None, attack: str = "BIM") -> dict[str, object]:
+    return {"case": case, "attack": attack, "status": "ok", "stage": "computed", "jaccard": jaccard}
+
+
+def test_means_leave_out_what_is_undefined_and_who_failed() -> None:
+    records = [record("a", 0.2), record("b", None), record("c", 0.4), record("d", 0.9)]
+    records.append({"case": "d", "status": "failed", "reason": "x"})
+    (row,) = summarize(records)
+    assert abs(row["jaccard"] - 0.3) < 1e-12
+    assert row["cases"] == 3
+
+
+def test_undefined_for_all_is_null(tmp_path: Path) -> None:
+    records = [record("a", None)]
+    write_summary(tmp_path, {"rows": summarize(records)}, records)
+    assert json.loads((tmp_path / "summary.json").read_text())["rows"][0]["jaccard"] is None
+    assert (tmp_path / "cases.csv").read_text().splitlines()[0].startswith("case,attack")
+    assert [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()] == records
+
+
+def test_rows_keep_their_order() -> None:
+    rows = summarize([record("a", 1.0, "Clean"), record("a", 0.1, "BIM"), record("b", 1.0, "Clean")])
+    assert [row["attack"] for row in rows] == ["Clean", "BIM"]
