@@ -11,7 +11,23 @@ import torch
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
-from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA, Attack, Noise
+from monai_smia.attacks import (
+    APGD,
+    BIM,
+    FGSM,
+    FMN,
+    MIFGSM,
+    PGD,
+    SEA_SCHEDULE,
+    SMIA,
+    Attack,
+    CosPGD,
+    Ensemble,
+    Noise,
+    SegPGD,
+    Square,
+    SurvivalSMIA,
+)
 from monai_smia.victims import ClassificationVictim, SegmentationVictim, Victim
 
 KINDS = [("classification", 2), ("classification", 3), ("segmentation", 2), ("segmentation", 3)]
@@ -27,7 +43,21 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "smia-l2": lambda **o: SMIA(eps=0.5, norm="l2", steps=4, **o),
     "noise": lambda **o: Noise(eps=0.05, **o),
     "noise-l2": lambda **o: Noise(eps=0.5, norm="l2", **o),
+    "segpgd": lambda **o: SegPGD(eps=0.05, steps=4, **o),
+    "cospgd": lambda **o: CosPGD(eps=0.05, steps=4, **o),
+    "apgd": lambda **o: APGD(eps=0.05, steps=6, **o),
+    "apgd-sea": lambda **o: APGD(eps=0.05, steps=8, schedule=SEA_SCHEDULE, **o),
+    "apgd-l2": lambda **o: APGD(eps=0.5, norm="l2", steps=6, restarts=2 if o.get("keep") != "last" else 1, **o),
+    "survival": lambda **o: SurvivalSMIA(eps=0.05, steps=6, **{"keep": "best", **o}),
+    "fmn": lambda **o: FMN(eps=0.2, steps=6, success=0.2, **o),
+    "square": lambda **o: Square(eps=0.05, queries=20, **o),
+    "ensemble": lambda **o: Ensemble(attacks=[PGD(eps=0.05, steps=3, **o), Square(eps=0.05, queries=3, **o)], **o),
 }
+SEGMENTATION_ONLY = ("segpgd", "cospgd")
+RANDOM = [name for name in ATTACKS if "pgd" in name or "noise" in name or name in ("square", "ensemble")]
+SUITABLE = [
+    (n, task, dims) for n in ATTACKS for task, dims in KINDS if task == "segmentation" or n not in SEGMENTATION_ONLY
+]
 
 
 def network(task: str, dims: int, *, channels: int = 2, classes: int = 3, size: int = 8, seed: int = 0) -> nn.Module:

@@ -17,6 +17,7 @@ from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
 KEEP = ("best", "last")
+AUTOCAST = (None, "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,18 @@ class Attack(ABC):
         keep: ``"best"`` returns per sample the iterate of most damage, then of highest deviation loss, for one more
             forward pass at the end; ``"last"`` the last iterate, as the papers and other libraries do.
         progress: show a progress bar once a run has taken five seconds.
+        autocast: ``"bfloat16"`` or ``"float16"`` runs the network in that precision, for attacks in half the time;
+            losses keep full precision. float16 underflows where the loss's gradient at a voxel is tiny, as soft
+            Jaccard's on a volume is.
 
     Raises:
         ValueError: if an argument is outside its range.
     """
 
     minimizes: ClassVar[bool] = False  # whether it looks for the smallest perturbation when there is no ball
+    needs_gradient: ClassVar[bool] = (
+        True  # a black-box attack says False, and preprocessing may then block the gradient
+    )
 
     def __init__(
         self,
@@ -84,6 +91,7 @@ class Attack(ABC):
         seed: int | Sequence[int] = 0,
         keep: str = "best",
         progress: bool = True,
+        autocast: str | None = None,
     ) -> None:
         threat = ThreatModel(eps, norm, clip)  # checks all three
         if eps is None and not self.minimizes:
@@ -91,6 +99,8 @@ class Attack(ABC):
         if keep not in KEEP:
             raise ValueError(f"keep must be one of {KEEP}, got {keep!r}.")
         checked_seeds(seed)
+        if autocast not in AUTOCAST:
+            raise ValueError(f"autocast must be one of {AUTOCAST}, got {autocast!r}.")
         self.eps: float = eps  # type: ignore[assignment]  # None: only of an attack that minimizes
         self.norm = norm
         self.clip = threat.clip
@@ -99,6 +109,7 @@ class Attack(ABC):
         self.seed = seed
         self.keep = keep
         self.progress = progress
+        self.autocast = autocast
 
     @final
     def __call__(
@@ -126,13 +137,12 @@ class Attack(ABC):
                 does not fit, a loss that is not one value per sample, a prediction that does not depend on the image
                 or is not finite.
         """
-        if self.loss is not None:
-            victim = victim.with_loss(self.loss)
+        victim = self.victim_for(victim)
         with torch.inference_mode(False), torch.enable_grad(), victim.frozen():
             plain = _plain_image(image)
             threat = ThreatModel(self.eps if eps is None else eps, self.norm, self.clip, mask).on(plain)
             generators = seeded_generators(self.seed if seed is None else seed, len(plain), plain.device)
-            bound, target = victim.bind(image, label)
+            bound, target = self.bind(victim, image, label)
             result = self.run(bound, plain, target, threat, generators)
         if isinstance(image, MetaTensor):
             adversarial, perturbation = (
@@ -140,6 +150,16 @@ class Attack(ABC):
             )
             result = replace(result, adversarial=adversarial, perturbation=perturbation)
         return result
+
+    def victim_for(self, victim: Victim) -> Victim:
+        """The victim with this attack's loss and precision."""
+        if self.loss is not None:
+            victim = victim.with_loss(self.loss)
+        return victim if self.autocast is None else victim.with_autocast(getattr(torch, self.autocast))
+
+    def bind(self, victim: Victim, image: Tensor, label: Any) -> tuple[Victim, Any]:
+        """What `run` is given: the victim bound to the clean batch, and the label on the network's grid."""
+        return victim.bind(image, label, differentiable=self.needs_gradient)
 
     @property
     @abstractmethod

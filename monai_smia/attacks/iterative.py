@@ -13,6 +13,7 @@ from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
 from monai_smia.attacks.base import Attack, AttackResult
+from monai_smia.attacks.best import better_of, is_better
 from monai_smia.threat import ThreatModel, per_sample
 from monai_smia.victims.base import Victim
 
@@ -36,7 +37,8 @@ class Iterate:
 class IterativeAttack(Attack):
     """Projected ascent: ``x_t+1 = project(x_t + step_size * steepest(ascent(grad objective)))``.
 
-    A subclass says its `objective` and, where it differs, its `ascent` direction, its whole `move` or its `start`.
+    A subclass says its `objective` and, where it differs, its `ascent` direction, its `start`, its `step_length` or its
+    whole `move`, what it `predict`s at a step, and how an iterate is `score`d.
 
     Args:
         steps: number of steps.
@@ -90,13 +92,25 @@ class IterativeAttack(Attack):
         gradient = gradient_of(self.objective(victim, iterate).sum(), iterate.adversarial)
         if iterate.step == 0:
             _warn_if_zero(gradient)
-        size = self.default_step_size(threat.eps) if self.step_size is None else self.step_size  # type: ignore[arg-type]
+        size = self.step_length(iterate.step, threat.eps)  # type: ignore[arg-type]
         step = per_sample(size, gradient) * threat.steepest(self.ascent(gradient, iterate.memory))
         return step, self.gradients_at(iterate.step)
 
     def start(self, image: Tensor, threat: ThreatModel, generators: Sequence[torch.Generator]) -> Tensor:
         """The first iterate: the image, or a random point of the ball."""
         return threat.random_start(image, generators) if self.random_start else image
+
+    def predict(self, victim: Victim, adversarial: Tensor, step: int) -> Any:
+        """The prediction that step `step` (`steps` at the end) differentiates: of the iterate itself."""
+        return victim.predict(adversarial)
+
+    def score(self, victim: Victim, iterate: Iterate) -> tuple[Tensor, Tensor]:
+        """Damage and deviation loss ``(B,)`` by which iterates are compared."""
+        return victim.damage(iterate.prediction, iterate.label), iterate.loss.detach()
+
+    def step_length(self, step: int, eps: float | Tensor) -> float | Tensor:
+        """Length of step `step`: always `step_size`, or the default for this radius."""
+        return self.default_step_size(eps) if self.step_size is None else self.step_size
 
     def gradients_at(self, step: int) -> int:
         """How many gradients through the network step `step` takes."""
@@ -122,11 +136,23 @@ class IterativeAttack(Attack):
         """`restarts` ascents; per sample the best."""
         forwards = self.restarts * (self.steps + (self.keep == "best"))
         with tqdm(total=forwards, desc=type(self).__name__, disable=not self.progress, delay=5, leave=False) as bar:
-            best = _Ascent(self, victim, image, label, threat, generators).run(bar)
+            best = self.ascend(victim, image, label, threat, generators, bar)
             for _ in range(self.restarts - 1):
-                other = _Ascent(self, victim, image, label, threat, generators).run(bar)
-                best = _better_of(best, other, targeted=self.targeted)
+                other = self.ascend(victim, image, label, threat, generators, bar)
+                best = better_of(best, other, targeted=self.targeted)
         return best
+
+    def ascend(
+        self,
+        victim: Victim,
+        image: Tensor,
+        label: Any,
+        threat: ThreatModel,
+        generators: Sequence[torch.Generator],
+        bar: Any,
+    ) -> AttackResult:
+        """One run from one start; `bar` is told of every iterate."""
+        return _Ascent(self, victim, image, label, threat, generators).run(bar)
 
 
 class _Ascent:
@@ -183,7 +209,7 @@ class _Ascent:
     def _evaluate(self, step: int, final: bool) -> Iterate:
         adversarial = self.adversarial.detach().requires_grad_(not final)
         with torch.set_grad_enabled(not final):
-            prediction = self.victim.predict(adversarial)
+            prediction = self.attack.predict(self.victim, adversarial, step)
             if step == 0:
                 self.victim.check_label(prediction, self.label)
             loss = self.victim.checked_loss(prediction, self.label)
@@ -196,11 +222,10 @@ class _Ascent:
         attack, index = self.attack, self.index
         if attack.keep == "last" and attack.stop_at is None:
             return torch.ones_like(index, dtype=torch.bool)
-        loss = iterate.loss.detach().to(self.loss)
-        damage = self.victim.damage(iterate.prediction, self.label).to(self.damage)
+        damage, loss = (value.to(self.damage) for value in attack.score(self.victim, iterate))
         solved = (1 - damage if attack.targeted else damage) >= (attack.stop_at or float("inf"))
         if attack.keep == "best":
-            take = _is_better(damage, loss, self.damage[index], self.loss[index], targeted=attack.targeted)
+            take = is_better(damage, loss, self.damage[index], self.loss[index], targeted=attack.targeted)
         else:
             take = solved
         taken = index[take]
@@ -278,28 +303,3 @@ def _warn_if_zero(gradient: Tensor) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
-
-
-def _is_better(damage: Tensor, loss: Tensor, old_damage: Tensor, old_loss: Tensor, *, targeted: bool) -> Tensor:
-    """More damage, then higher deviation loss (targeted: less of both); anything is better than NaN."""
-    if targeted:
-        damage, loss, old_damage, old_loss = -damage, -loss, -old_damage, -old_loss
-    return old_damage.isnan() | (damage > old_damage) | ((damage == old_damage) & (loss > old_loss))
-
-
-def _better_of(first: AttackResult, second: AttackResult, *, targeted: bool) -> AttackResult:
-    """Per sample the better of two results; the gradients of both count."""
-    take = _is_better(second.damage, second.loss, first.damage, first.loss, targeted=targeted)
-    volumes = take.view(-1, *[1] * (first.adversarial.ndim - 1))
-    return AttackResult(
-        adversarial=torch.where(volumes, second.adversarial, first.adversarial),
-        perturbation=torch.where(volumes, second.perturbation, first.perturbation),
-        loss_history=torch.where(take, second.loss_history, first.loss_history),
-        cosine=torch.where(take, second.cosine, first.cosine),
-        linf=torch.where(take, second.linf, first.linf),
-        gradients=first.gradients + second.gradients,
-        loss=torch.where(take, second.loss, first.loss),
-        damage=torch.where(take, second.damage, first.damage),
-        variance=torch.where(take, second.variance, first.variance),  # type: ignore[arg-type]
-        still_steps=first.still_steps + second.still_steps,  # type: ignore[operator]
-    )

@@ -16,6 +16,7 @@ from torch.nn.modules.loss import _Loss
 from torch.nn.parallel import DistributedDataParallel
 
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
+from monai_smia.victims.autocast import AutocastNetwork
 from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain, fixed_intensity_scale
 
 PerSample = Callable[[Any, Any], Tensor]
@@ -113,8 +114,13 @@ class Victim(ABC):
 
     # ---- what the attack's machinery asks for
 
-    def bind(self, image: Tensor, label: Any) -> tuple[Victim, Any]:
+    def bind(self, image: Tensor, label: Any, *, differentiable: bool = True) -> tuple[Victim, Any]:
         """This victim with its preprocessing frozen on a clean batch, and the label on the network's grid.
+
+        Args:
+            image: clean batch.
+            label: its label.
+            differentiable: whether the gradient has to pass the preprocessing.
 
         Raises:
             ValueError: if the label lies on another grid, or a transform blocks the gradient; it is named.
@@ -123,7 +129,8 @@ class Victim(ABC):
         bound = self._bound_to(image)
         if bound._frozen is None:
             return bound, as_plain(label)
-        bound._frozen.check_differentiable()
+        if differentiable:
+            bound._frozen.check_differentiable()
         return bound, bound._label_to_network(as_plain(label))
 
     def checked_loss(self, prediction: Any, label: Any) -> Tensor:
@@ -171,6 +178,12 @@ class Victim(ABC):
         """A copy with another divergence; network and preprocessing are shared."""
         other = copy.copy(self)
         other._divergence = self._choice("divergence", divergence, self.divergences)
+        return other
+
+    def with_autocast(self, dtype: torch.dtype) -> Victim:
+        """A copy whose network computes in lower precision; preprocessing, stitching and losses stay as they are."""
+        other = copy.copy(self)
+        other.network = AutocastNetwork(self.network, dtype)
         return other
 
     def intensity_scale(self, image: Tensor | None = None) -> float:

@@ -17,8 +17,16 @@ class Output(ABC):
     """An output layer."""
 
     @abstractmethod
+    def voxel_cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+        """Negative log likelihood of the label, voxel by voxel, in the label's shape; 0 where ignored."""
+
     def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
         """Negative log likelihood of the label ``(B,)``."""
+        return _sum(self.voxel_cross_entropy(logits, label, ignore_index))
+
+    @abstractmethod
+    def voxel_margin(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Highest wrong logit minus the true one, voxel by voxel, in the label's shape."""
 
     @abstractmethod
     def soft_cross_entropy(self, logits: Tensor, reference: Tensor) -> Tensor:
@@ -52,9 +60,13 @@ class Output(ABC):
 class Softmax(Output):
     """K exclusive classes; the label holds class numbers ``(B, *spatial)``."""
 
-    def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+    def voxel_cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
         ignored = -100 if ignore_index is None else ignore_index
-        return _sum(F.cross_entropy(logits, label.long(), reduction="none", ignore_index=ignored))
+        return F.cross_entropy(logits, label.long(), reduction="none", ignore_index=ignored)
+
+    def voxel_margin(self, logits: Tensor, label: Tensor) -> Tensor:
+        truth = self.one_hot(label, logits.shape[1])
+        return logits.masked_fill(truth, -torch.inf).amax(1) - (logits * truth).sum(1)
 
     def soft_cross_entropy(self, logits: Tensor, reference: Tensor) -> Tensor:
         return _sum(-(reference.softmax(1) * logits.log_softmax(1)))
@@ -90,9 +102,12 @@ class Softmax(Output):
 class Sigmoid(Output):
     """Independent channels, or one for a binary task; the label holds 0/1 in the logits' shape."""
 
-    def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+    def voxel_cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
         loss = F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), reduction="none")
-        return _sum(loss if ignore_index is None else loss.where(label != ignore_index, 0))
+        return loss if ignore_index is None else loss.where(label != ignore_index, 0)
+
+    def voxel_margin(self, logits: Tensor, label: Tensor) -> Tensor:
+        return torch.where(label == 1, -logits, logits)
 
     def soft_cross_entropy(self, logits: Tensor, reference: Tensor) -> Tensor:
         return _sum(F.binary_cross_entropy_with_logits(logits, reference.sigmoid(), reduction="none"))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_smia.victims import voxel_losses
 from monai_smia.victims.base import PerSample
 from monai_smia.victims.logits import LogitsVictim
 
@@ -24,8 +25,10 @@ class SegmentationVictim(LogitsVictim):
         ignore_index: label value of voxels that count in neither loss nor damage (a mask is a label with this value
             outside of it). The divergence has no label and covers all voxels.
         allow_empty: take labels without any foreground; their damage is 1 where anything is segmented.
-        loss: ``"cross_entropy"`` (summed over voxels), ``"soft_jaccard"`` (much stronger in `PGD`), a loss module such
-            as MONAI's DiceCELoss or FocalLoss (taken sample by sample), or a callable ``(prediction, label) -> (B,)``.
+        loss: ``"cross_entropy"`` (summed over voxels), ``"soft_jaccard"`` (much stronger in `PGD`),
+            ``"masked_cross_entropy"``, ``"balanced_cross_entropy"``, ``"jensen_shannon"`` (the Segmentation Ensemble
+            Attack's), ``"margin"``, a loss module such as MONAI's DiceCELoss or FocalLoss (taken sample by sample), or
+            a callable ``(prediction, label) -> (B,)``.
         divergence: ``"cross_entropy"`` (Eq. 3), ``"kl"`` (Eq. 5), ``"reverse_kl"``, or a callable
             ``(prediction, reference) -> (B,)``.
         image_key: key of the image in dictionary transforms.
@@ -45,6 +48,10 @@ class SegmentationVictim(LogitsVictim):
     losses = {
         "cross_entropy": lambda victim, p, y: victim.cross_entropy(p, y),
         "soft_jaccard": lambda victim, p, y: victim.soft_jaccard(p, y),
+        "masked_cross_entropy": voxel_losses.masked_cross_entropy,
+        "balanced_cross_entropy": voxel_losses.balanced_cross_entropy,
+        "jensen_shannon": voxel_losses.jensen_shannon,
+        "margin": voxel_losses.margin,
     }
 
     def __init__(

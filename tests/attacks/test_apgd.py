@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import case, linear_victim
+
+from monai_smia.attacks import APGD, PGD, SEA_SCHEDULE
+
+
+@pytest.mark.parametrize(("norm", "dual"), [("linf", 1), ("l2", 2)])
+def test_reaches_the_optimum_of_a_linear_model(norm: str, dual: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 6, 6, generator=generator, dtype=torch.float64)
+    image = torch.rand(2, 3, 6, 6, generator=generator, dtype=torch.float64)
+    for schedule in (((1.0, 1.0),), SEA_SCHEDULE):
+        attack = APGD(eps=0.5, norm=norm, clip=None, steps=60, schedule=schedule)
+        result = attack(linear_victim(weight), image, torch.tensor([0, 0]))
+        gain = result.loss - (weight * image).flatten(1).sum(1)
+        torch.testing.assert_close(gain, (0.5 * torch.linalg.vector_norm(weight, dual)).expand(2), rtol=1e-5, atol=0)
+
+
+def test_checkpoints_are_the_papers() -> None:
+    """p = 0, 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99 of 100 steps."""
+    assert list(APGD(eps=1.0, steps=100)._checkpoints()) == [22, 41, 57, 70, 80, 87, 93, 99]
+
+
+def test_the_step_is_halved_where_it_leaps_over_a_ridge() -> None:
+    """A peak at 0.02 that steps of 2 eps leap over: PGD with such steps never gets near it."""
+    weight, image = torch.tensor([[[1.0]]], dtype=torch.float64), torch.tensor([[[[0.5]]]], dtype=torch.float64)
+    victim = linear_victim(weight).with_loss(lambda p, y: -((p[:, 1] - 0.52).abs()))
+    options = {"eps": 0.1, "random_start": False}
+    gaps = {
+        name: abs(float(attack(victim, image, torch.tensor([0])).adversarial) - 0.52)
+        for name, attack in {
+            "pgd": PGD(steps=40, step_size=0.2, **options),
+            "apgd": APGD(steps=60, **options),
+        }.items()
+    }
+    assert gaps["apgd"] < 0.005 < gaps["pgd"]
+
+
+def test_the_schedule_keeps_to_the_radius_and_counts_its_gradients() -> None:
+    c = case("segmentation", 2, dtype=torch.float64)
+    radii = torch.tensor([0.02, 0.05, 0.1], dtype=torch.float64)
+    attack = APGD(eps=0.05, steps=10, schedule=SEA_SCHEDULE, clip=None)
+    result = attack(c.victim, c.image, c.label, eps=radii)
+    assert result.gradients.tolist() == [10, 10, 10]
+    assert (result.loss_history.shape, result.linf.shape, result.cosine.shape) == ((11, 3), (11, 3), (9, 3))
+    assert bool((result.perturbation.abs().amax((1, 2, 3)) <= radii + 1e-12).all())
+    assert bool((result.linf[:3].amax(0) > 1.4 * radii).all())  # the first phase did leave the ball
+    assert bool((result.linf[6:] <= radii + 1e-12).all())
+    scored = c.victim.damage(c.victim.predict(result.adversarial), c.label)
+    torch.testing.assert_close(scored, result.damage)
+
+
+def test_early_stop_waits_for_the_allowed_ball() -> None:
+    c = case("classification", 2, dtype=torch.float64)
+    result = APGD(eps=0.2, steps=20, schedule=SEA_SCHEDULE, stop_at=1.0)(c.victim, c.image, c.label)
+    assert result.damage.tolist() == [1, 1, 1]
+    assert bool((result.perturbation.abs() <= 0.2 + 1e-12).all())
+    assert bool((result.gradients < 20).all())
+
+
+@pytest.mark.parametrize("schedule", [((2.0, 1.0),), ((2.0, 0.5), (1.0, 0.6)), ((0.5, 0.5), (1.0, 0.5))])
+def test_bad_schedules(schedule: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(ValueError, match="schedule must have radii >= 1 that end at 1"):
+        APGD(eps=0.1, schedule=schedule)

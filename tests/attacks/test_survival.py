@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import KINDS, case, linear_victim
+from torch import nn
+
+from monai_smia.attacks import MIFGSM, SurvivalSMIA
+from monai_smia.handling import Resample, Smooth, Untouched
+from monai_smia.victims import SegmentationVictim, Victim
+
+
+@pytest.mark.parametrize(("task", "dims"), KINDS)
+def test_without_handling_it_is_momentum_and_a_decaying_step(task: str, dims: int) -> None:
+    """With one step there is nothing to decay, and it is MIFGSM."""
+    c = case(task, dims)
+    options = {"eps": 0.05, "steps": 1, "step_size": 0.03, "keep": "last"}
+    ours = SurvivalSMIA(cycle=[Untouched()], decay=0.7, **options)(c.victim, c.image, c.label)
+    assert torch.equal(ours.adversarial, MIFGSM(decay=0.7, **options)(c.victim, c.image, c.label).adversarial)
+
+
+def test_steps_decay_along_half_a_cosine() -> None:
+    victim, image = linear_victim(torch.tensor([[[1.0, -1.0]]])), torch.full((1, 1, 1, 2), 0.5)
+    attack = SurvivalSMIA(eps=1.0, steps=4, clip=None, cycle=[Untouched()], step_size=0.1)
+    linf = attack(victim, image, torch.tensor([0])).linf[:, 0]
+    torch.testing.assert_close(linf.diff(), 0.1 * torch.tensor([1.0, 0.8535534, 0.5, 0.1464466]))
+
+
+def recorded(attack: SurvivalSMIA) -> list[torch.Tensor]:
+    """Every iterate of the calls to come."""
+    iterates: list[torch.Tensor] = []
+    predict = attack.predict
+
+    def recording(victim: Victim, adversarial: torch.Tensor, step: int) -> torch.Tensor:
+        iterates.append(adversarial.detach())
+        return predict(victim, adversarial, step)
+
+    attack.predict = recording  # type: ignore[method-assign]
+    return iterates
+
+
+def test_every_step_is_predicted_through_its_handling() -> None:
+    c = case("segmentation", 2)
+    seen: list[torch.Tensor] = []
+    c.victim.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    cycle = [Untouched(), Smooth(1.0), Resample(2.0)]
+    SurvivalSMIA(eps=0.05, steps=4, cycle=cycle)(c.victim, c.image, c.label)
+    assert len(seen) == 4  # one gradient a step, and no forward pass at the end
+    assert torch.equal(seen[0], c.image)
+    attack = SurvivalSMIA(eps=0.05, steps=4, cycle=cycle)
+    iterates = recorded(attack)
+    attack(c.victim, c.image, c.label)
+    assert torch.equal(seen[1], Smooth(1.0)(iterates[1]))
+    assert torch.equal(seen[2], Resample(2.0)(iterates[2]))
+    assert torch.equal(seen[3], iterates[3])
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_best_is_by_the_mean_damage_over_the_cycle(task: str) -> None:
+    c = case(task, 2, dtype=torch.float64)
+    cycle = (Untouched(), Untouched(), Smooth(1.0))
+    attack = SurvivalSMIA(eps=0.1, steps=6, cycle=cycle, keep="best")
+    iterates = recorded(attack)
+    result = attack(c.victim, c.image, c.label)
+    assert len(iterates) == 7
+
+    def mean_damage(image: torch.Tensor) -> torch.Tensor:
+        return torch.stack([c.victim.damage(c.victim.predict(h(image)), c.label) for h in cycle]).double().mean(0)
+
+    damages = torch.stack([mean_damage(image) for image in iterates])
+    torch.testing.assert_close(mean_damage(result.adversarial), damages.amax(0))
+    torch.testing.assert_close(result.damage, damages.amax(0))
+
+
+def test_it_survives_smoothing_where_momentum_alone_does_not() -> None:
+    """A network that looks at fine detail and at coarse: without the cycle the attack takes the fine detail."""
+
+    class FineAndCoarse(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            coarse = Smooth(2.0)(image) - 0.5
+            fine = image - Smooth(1.0)(image)
+            score = 20 * coarse + 20 * fine
+            return torch.cat([-score, score], 1)
+
+    label = torch.zeros(1, 1, 24, 24, dtype=torch.long)
+    label[..., 6:18, 6:18] = 1
+    image = 0.45 + 0.1 * label.double()
+    victim = SegmentationVictim(FineAndCoarse())
+    options = {"eps": 0.04, "steps": 20, "loss": "soft_jaccard"}
+    left = {}
+    for name, cycle in {"alone": [Untouched()], "cycle": [Untouched(), Smooth(1.0)]}.items():
+        adversarial = SurvivalSMIA(cycle=cycle, **options)(victim, image, label).adversarial
+        left[name] = float(victim.damage(victim.predict(Smooth(1.0)(adversarial)), label))
+    assert left["cycle"] > left["alone"] + 0.05
+
+
+@pytest.mark.parametrize("cycle", [[], [3]])
+def test_bad_cycle(cycle: list) -> None:
+    with pytest.raises(ValueError, match="cycle must hold one handling or more, each callable"):
+        SurvivalSMIA(eps=0.1, cycle=cycle)

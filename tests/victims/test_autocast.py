@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import assert_untouched, case, snapshot, unsettled
+from monai.inferers import SlidingWindowInferer
+from torch import nn
+
+from monai_smia.attacks import BIM, PGD, SMIA, Ensemble, SurvivalSMIA
+from monai_smia.victims import SegmentationVictim
+from monai_smia.victims.autocast import AutocastNetwork
+
+
+@pytest.mark.parametrize("inferer", [None, SlidingWindowInferer(6, overlap=0.5, mode="gaussian")])
+@pytest.mark.parametrize("attack", [BIM, PGD, SMIA, SurvivalSMIA])
+def test_the_network_alone_computes_in_bfloat16(attack: type, inferer: SlidingWindowInferer | None) -> None:
+    c = case("segmentation", 2, inferer=inferer)
+    seen: list[torch.dtype] = []
+    c.victim.network[-1].register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    before = snapshot(unsettled(c.victim.network))
+    result = attack(eps=0.05, steps=3, autocast="bfloat16", keep="best")(c.victim, c.image, c.label)
+    assert set(seen) == {torch.bfloat16}
+    assert_untouched(c.victim.network, before)
+    assert (result.adversarial.dtype, result.loss.dtype) == (torch.float32, torch.float32)
+    exact = attack(eps=0.05, steps=3, keep="best")(c.victim, c.image, c.label)
+    torch.testing.assert_close(result.damage, exact.damage, atol=0.1, rtol=0)
+
+
+def test_in_an_ensemble_every_member_has_its_own_precision() -> None:
+    c = case("segmentation", 2)
+    seen: list[torch.dtype] = []
+    c.victim.network[-1].register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    members = [BIM(eps=0.05, steps=2, autocast="bfloat16"), BIM(eps=0.05, steps=2)]
+    Ensemble(attacks=members)(c.victim, c.image, c.label)
+    assert seen == [torch.bfloat16] * 3 + [torch.float32] + [torch.float32] * 3 + [torch.float32]  # each scored exactly
+
+
+def test_structures_come_back_as_they_were() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.name = "two"
+
+        def forward(self, x: torch.Tensor) -> dict:
+            return {"a": self.layer(x), "b": (self.layer(x), torch.arange(3)), "c": [x]}
+
+    network = AutocastNetwork(Two(), torch.bfloat16)
+    output = network(torch.rand(2, 4))
+    assert output["a"].dtype == output["b"][0].dtype == output["c"][0].dtype == torch.float32
+    assert output["b"][1].dtype == torch.int64
+    assert isinstance(output["b"], tuple)
+    assert network.name == "two"
+    with pytest.raises(AttributeError):
+        _ = network.nothing
+
+
+def test_bad_precision() -> None:
+    with pytest.raises(ValueError, match=r"autocast must be one of .* got 'int8'"):
+        PGD(eps=0.1, autocast="int8")
+
+
+def test_a_victim_in_lower_precision_leaves_the_other_alone() -> None:
+    victim = SegmentationVictim(nn.Conv2d(1, 2, 1))
+    lower = victim.with_autocast(torch.bfloat16)
+    image = torch.rand(1, 1, 4, 4)
+    assert victim.predict(image).dtype == lower.predict(image).dtype == torch.float32
+    assert not torch.equal(victim.predict(image), lower.predict(image))
+    assert lower.network.network is victim.network
