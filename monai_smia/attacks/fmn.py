@@ -35,7 +35,8 @@ class FMN(Attack):
         success: damage in (0, 1] to reach; 1 for a wrong class, 0.5 for a Jaccard index of one half.
         steps: gradients.
         gamma: relative change of the radius at the first step, in (0, 1); it decays along half a cosine, as the step.
-        loss: as for `Attack`; the radius follows the damage, not the loss.
+        loss: as for `Attack`; the radius follows the damage, not the loss. Soft Jaccard leads to the damage of a
+            segmentation better than cross entropy does.
         **options: as for `Attack`.
 
     Raises:
