@@ -20,6 +20,7 @@ setup(
         "pytorch-ignite>=0.5",
         "nibabel>=5.0",
         "pydicom>=3.0",
+        "python-gdcm>=3.0",  # compressed DICOM
         "itk>=5.3",
         "simpleitk>=2.3",
         "matplotlib>=3.7",
@@ -34,6 +35,5 @@ setup(
     extras_require={
         "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11"],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox and ART need to run
-        "dicom": ["python-gdcm>=3.0"],  # compressed transfer syntaxes
     },
 )

@@ -161,8 +161,8 @@ def _ordered(slices: Sequence[DicomSlice]) -> DicomSeries:
         worst = int((drift - slack).argmax())
         tilt = np.degrees(np.arctan2(drift[worst], distance[worst]))
         raise DicomSeriesError(
-            f"{ordered[worst].name} lies {drift[worst]:.2f} mm beside the axis of the first plane, {ordered[0].name} (a "
-            f"gantry tilt of {tilt:.1f} degrees?); resample the series to an upright grid first."
+            f"{ordered[worst].name} lies {drift[worst]:.2f} mm beside the axis of the first plane, {ordered[0].name} "
+            f"(a gantry tilt of {tilt:.1f} degrees?); resample the series to an upright grid first."
         )
     affine = np.eye(4)
     affine[:3, 0] = row * ordered[0].spacing[1]

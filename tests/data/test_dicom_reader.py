@@ -351,9 +351,7 @@ def test_in_a_pipeline(tmp_path: Path) -> None:
 def test_a_real_series(shared_data: Callable[[str], Path]) -> None:
     """JPEG Lossless, 512x512x64, names shuffled: value for value and affine as ITK's."""
     folder = shared_data("dicom") / "covidctmd_cap001"
-    ours, itk = (
-        LoadImage(reader=reader, image_only=True)(folder) for reader in (DicomSeriesReader(), "ITKReader")
-    )
+    ours, itk = (LoadImage(reader=reader, image_only=True)(folder) for reader in (DicomSeriesReader(), "ITKReader"))
     assert np.array_equal(ours.numpy(), itk.numpy())
     assert np.allclose(ours.affine, itk.affine, atol=1e-6)
     assert len(set(ours.meta["source_uids"])) == 64
