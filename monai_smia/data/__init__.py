@@ -7,8 +7,11 @@ from monai_smia.data.ct_phantom import ThoraxPhantom, thorax_phantom, write_ct_p
 from monai_smia.data.dicom_files import DicomSeriesError
 from monai_smia.data.dicom_reader import DicomSeriesReader
 from monai_smia.data.dicom_series import DicomSeries, find_dicom_series, read_dicom_series
+from monai_smia.data.dicom_writer import write_dicom_series
+from monai_smia.data.marks import MARK
 
 __all__ = [
+    "MARK",
     "DicomSeries",
     "DicomSeriesError",
     "DicomSeriesReader",
@@ -18,4 +21,5 @@ __all__ = [
     "read_dicom_series",
     "thorax_phantom",
     "write_ct_phantoms",
+    "write_dicom_series",
 ]

@@ -21,8 +21,8 @@ class DicomSeriesReader(ImageReader):
 
     Values are in HU for a CT, axes ``(column, row, plane)`` and the affine in RAS: what ITKReader gives for a series
     without faults. A series with faults is refused and the fault named (`read_dicom_series`), where MONAI's readers
-    leave planes out, mix series or take a wrong spacing. The metadata hold ``series_uid`` and ``source_uids``, the
-    SOPInstanceUID of every plane.
+    leave planes out, mix series or take a wrong spacing. The metadata hold ``series_uid``, ``source_uids`` (the
+    SOPInstanceUID of every plane) and ``padding`` (lowest and highest padding value of every plane, where there is one).
 
     Args:
         series_uid: SeriesInstanceUID, needed where a folder holds several.
@@ -68,4 +68,6 @@ class DicomSeriesReader(ImageReader):
             "series_uid": series.uid,
             "source_uids": [str(plane.header.SOPInstanceUID) for plane in series.slices],
         }
+        if series.padding is not None:
+            meta["padding"] = [series.to_values(np.full(len(series.slices), bound)) for bound in series.padding]
         return series.values(), {str(key): value for key, value in meta.items()}

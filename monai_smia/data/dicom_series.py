@@ -14,7 +14,10 @@ from monai_smia.data.dicom_files import DicomSeriesError, DicomSlice, decode, im
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-SAME = ("StudyInstanceUID", "FrameOfReferenceUID", "Modality", "SOPClassUID", "Rows", "Columns", "PixelRepresentation")
+SAME = (
+    *("StudyInstanceUID", "FrameOfReferenceUID", "Modality", "SOPClassUID", "Rows", "Columns"),
+    *("BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -41,6 +44,21 @@ class DicomSeries:
         header = self.slices[0].header
         return int(header.Columns), int(header.Rows), len(self.slices)
 
+    @property
+    def padding(self) -> tuple[int, int] | None:
+        """Lowest and highest stored value that stands for "nothing was scanned here", if there is one."""
+        header = self.slices[0].header
+        value = header.get("PixelPaddingValue")
+        if value is None:
+            return None
+        low, high = sorted((int(value), int(header.get("PixelPaddingRangeLimit", value))))
+        return low, high
+
+    def to_values(self, stored: np.ndarray) -> np.ndarray:
+        """Stored integers ``(..., planes)`` in the series' unit, HU for a CT: stored * slope + intercept, float32."""
+        slope, intercept = (np.asarray([getattr(s, name) for s in self.slices]) for name in ("slope", "intercept"))
+        return (stored * slope + intercept).astype(np.float32)
+
     def stored(self) -> np.ndarray:
         """Stored integers ``(columns, rows, planes)``.
 
@@ -59,9 +77,8 @@ class DicomSeries:
         return volume
 
     def values(self) -> np.ndarray:
-        """Values in the series' unit, HU for a CT: stored * slope + intercept, float32 ``(columns, rows, planes)``."""
-        slope, intercept = (np.asarray([getattr(s, name) for s in self.slices]) for name in ("slope", "intercept"))
-        return (self.stored() * slope + intercept).astype(np.float32)
+        """Values in the series' unit, float32 ``(columns, rows, planes)``."""
+        return self.to_values(self.stored())
 
 
 def find_dicom_series(paths: Paths) -> dict[str, list[Path]]:

@@ -13,9 +13,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage
 from torch import Tensor
 
+from monai_smia.data import MARK
 from monai_smia.victims.preprocessing import as_plain
-
-MARK = "ADVERSARIAL TEST - NOT FOR CLINICAL USE"
 
 
 class NiftiStorage:
@@ -100,6 +99,30 @@ def whole_units(eps: float, unit: float) -> int:
     return count
 
 
+def add_whole_units(
+    stored: np.ndarray, delta: np.ndarray, *, eps: float, unit: float, limits: tuple[int, int]
+) -> np.ndarray:
+    """Stored integers plus a perturbation, in integers: ``stored + clip(rint(delta / unit), -k, k)``, k units in eps.
+
+    Args:
+        stored: integers.
+        delta: perturbation of the same shape in the image's unit.
+        eps: radius in the image's unit.
+        unit: the image's unit per stored unit.
+        limits: lowest and highest integer that can be stored; what would leave them stops there.
+
+    Raises:
+        ValueError: if eps is less than one stored unit.
+
+    Example:
+        >>> add_whole_units(np.array([10, 10, 255]), np.array([1.3, 0.2, 9.0]), eps=1.3, unit=0.5, limits=(0, 255))
+        array([ 12,  10, 255])
+    """
+    bound = whole_units(eps, unit)
+    change = np.clip(np.rint(delta.astype(np.float64) / unit), -bound, bound).astype(np.int64)
+    return np.clip(stored.astype(np.int64) + change, *limits)
+
+
 def _in_source_units(
     source: nib.Nifti1Image, delta: np.ndarray, eps: float, name: str
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
@@ -116,11 +139,9 @@ def _in_source_units(
         stored = np.asarray(source.dataobj, dtype=np.float64) + delta
         volume = nib.Nifti1Image(stored.astype(dtype), source.affine, _header(source))
         return volume, nib.Nifti1Image(delta.astype(np.float32), source.affine)
-    bound = whole_units(eps, slope)
-    limits = np.iinfo(dtype)
-    change = np.clip(np.rint(delta.astype(np.float64) / slope), -bound, bound).astype(np.int64)
     raw = proxy.get_unscaled().astype(np.int64)
-    stored = np.clip(raw + change, limits.min, limits.max)
+    limits = np.iinfo(dtype)
+    stored = add_whole_units(raw, delta, eps=eps, unit=slope, limits=(limits.min, limits.max))
     volume = nib.Nifti1Image(stored.astype(dtype), source.affine, _header(source))
     volume.header.set_slope_inter(slope, inter)
     difference = nib.Nifti1Image((stored - raw).astype(np.int32), source.affine)

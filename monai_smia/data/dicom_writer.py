@@ -1,0 +1,185 @@
+"""A derived CT series: changed pixels under new UIDs, marked as not for clinical use, complete or not there."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from monai_smia.data.dicom_files import UNFINISHED, DicomSeriesError, DicomSlice, stored_range
+from monai_smia.data.dicom_series import DicomSeries, read_dicom_series
+from monai_smia.data.marks import MARK
+
+# what describes the pixels that were, or vouches for them
+STALE = (
+    "SmallestImagePixelValue",
+    "LargestImagePixelValue",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "OriginalAttributesSequence",
+    "IconImageSequence",
+    "ContentCreatorName",
+)
+
+
+def write_dicom_series(
+    source: DicomSeries,
+    stored: np.ndarray,
+    folder: str | os.PathLike[str],
+    *,
+    description: str = "",
+    same_study: bool = False,
+    identified: bool = False,
+) -> Path:
+    """Write the planes of a CT series with other stored values, as a series derived from it.
+
+    Every plane gets a new SOPInstanceUID, the series a new SeriesInstanceUID; position, orientation, spacing and frame
+    of reference stay. The series says what it is in codes, which survive de-identification (ImageType DERIVED,
+    Synthetic Data, ContentQualification RESEARCH, DerivationCodeSequence, ContributingEquipmentSequence, the source
+    images), and in text, which does not. By default it is a study of its own of a research patient, so that no worklist
+    picks it up. Pixels are uncompressed, private attributes are left out.
+
+    Files are written into a hidden folder beside `folder`, read back and compared, and the folder renamed: it is
+    complete or not there. Sources are only read.
+
+    Args:
+        source: the series, of one file a plane.
+        stored: its new stored integers ``(columns, rows, planes)``.
+        folder: folder to make.
+        description: for DerivationDescription: the attack, its radius, its seed.
+        same_study: stay in the study and with the patient of the source.
+        identified: allow a source that does not say that it is de-identified.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if the source is not de-identified, not CT or multi-frame, or the values do not fit it.
+        FileExistsError: if `folder` exists.
+    """
+    folder = Path(folder)
+    _check(source, stored, identified)
+    if folder.exists():
+        raise FileExistsError(f"folder {folder.name} exists; a series is never overwritten.")
+    partial = folder.with_name(f".{folder.name}{UNFINISHED}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    series_uid, study_uid = generate_uid(), generate_uid()
+    # the ends first: what a kill leaves has a gap, so that not even its files are taken for a series
+    for index in sorted(range(len(source.slices)), key=lambda i: i not in (0, len(source.slices) - 1)):
+        ds = _derived(source.slices[index], stored[..., index], description, same_study)
+        ds.SeriesInstanceUID = series_uid
+        if not same_study:
+            ds.StudyInstanceUID = study_uid
+        _save(ds, partial / f"{index:05d}.dcm")
+    _verify(source, stored, partial)
+    _sync(partial)
+    os.rename(partial, folder)
+    _sync(folder.parent)
+    return folder
+
+
+def _check(source: DicomSeries, stored: np.ndarray, identified: bool) -> None:
+    for plane in source.slices:
+        header = plane.header
+        if header.SOPClassUID != CTImageStorage:
+            raise ValueError(f"source must be a CT series of one file a plane, got {header.SOPClassUID.name}.")
+        removed = header.get("PatientIdentityRemoved") == "YES"
+        how = header.get("DeidentificationMethod") or header.get("DeidentificationMethodCodeSequence")
+        if not identified and not (removed and how):
+            raise ValueError(
+                f"source is not de-identified: {plane.name} must have PatientIdentityRemoved YES and a "
+                "DeidentificationMethod; de-identify it first, or set identified=True to write it all the same."
+            )
+        low, high = stored_range(header)
+    if stored.shape != source.shape or not np.issubdtype(stored.dtype, np.integer):
+        raise ValueError(f"stored must hold integers of shape {source.shape}, got {stored.dtype} {stored.shape}.")
+    if int(stored.min()) < low or int(stored.max()) > high:
+        raise ValueError(f"stored must lie in [{low}, {high}], got values from {stored.min()} to {stored.max()}.")
+
+
+def _derived(plane: DicomSlice, pixels: np.ndarray, description: str, same_study: bool) -> FileDataset:
+    source = plane.header
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for element in source:
+        # private attributes may say anything, overlays (60xx) are drawn on the pixels that were
+        if not element.tag.is_private and element.tag.group >> 8 != 0x60 and element.keyword not in STALE:
+            ds.add(copy.deepcopy(element))
+    ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    ds.SeriesNumber = 9000 + int(source.get("SeriesNumber") or 0) % 1000
+    ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    if not same_study:
+        _research_patient(ds, source)
+    _mark(ds, source, description)
+    kind = ("<i" if source.PixelRepresentation else "<u") + str(source.BitsAllocated // 8)
+    data = np.ascontiguousarray(pixels.T).astype(kind).tobytes()
+    ds.add_new("PixelData", "OW", data + b"\0" * (len(data) % 2))
+    return ds
+
+
+def _research_patient(ds: Dataset, source: Dataset) -> None:
+    for tag in [tag for tag in ds.keys() if tag.group == 0x0010]:
+        del ds[tag]
+    pseudonym = hashlib.sha256(str(source.get("StudyInstanceUID")).encode()).hexdigest()[:12]
+    ds.PatientName, ds.PatientID = "ADVERSARIAL^TEST", f"RESEARCH-{pseudonym}"
+    ds.PatientBirthDate, ds.PatientSex = "", ""
+    ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = "", "", ""
+
+
+def _mark(ds: Dataset, source: Dataset, description: str) -> None:
+    ds.SeriesDescription = ds.ImageComments = MARK
+    ds.DerivationDescription = f"{MARK}. {description}".strip()[:1024]
+    ds.add_new(0x0008001C, "CS", "YES")  # Synthetic Data: some or all of the content was made artificially
+    ds.ContentQualification = "RESEARCH"
+    ds.BurnedInAnnotation = "NO"
+    ds.DerivationCodeSequence = [_code("113042", "Pixel by pixel addition")]
+    origin = Dataset()
+    origin.ReferencedSOPClassUID, origin.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    origin.SpatialLocationsPreserved = "YES"
+    origin.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
+    ds.SourceImageSequence = [origin]
+    equipment = Dataset()
+    equipment.PurposeOfReferenceCodeSequence = [_code("109100", "Synthesizing Equipment")]
+    equipment.Manufacturer, equipment.ManufacturerModelName = "monai_smia", "adversarial robustness test"
+    equipment.ContributionDescription = MARK
+    ds.ContributingEquipmentSequence = [*source.get("ContributingEquipmentSequence", []), equipment]
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    return code
+
+
+def _save(ds: FileDataset, path: Path) -> None:
+    with path.open("xb") as file:
+        pydicom.dcmwrite(file, ds, enforce_file_format=True)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _verify(source: DicomSeries, stored: np.ndarray, folder: Path) -> None:
+    """Read back what is on disk: a full disk or a header that the writer got wrong must not become a series."""
+    written = read_dicom_series(sorted(folder.iterdir()))
+    same = np.array_equal(written.stored(), stored) and np.allclose(written.affine, source.affine)
+    if not same:
+        raise DicomSeriesError(f"the files written for {folder.name} do not hold what was to be written.")
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
