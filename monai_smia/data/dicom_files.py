@@ -62,11 +62,12 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist.")
+        folder = path.parent if path.is_file() else path
+        if folder.name.endswith(UNFINISHED):
+            raise DicomSeriesError(f"folder {folder.name} is a series whose writing was interrupted; write it again.")
         if path.is_file():
             files.append(path)
             continue
-        if path.name.endswith(UNFINISHED):
-            raise DicomSeriesError(f"folder {path.name} is a series whose writing was interrupted; write it again.")
         for file in sorted(path.rglob("*")):
             hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
             if file.is_file() and not hidden and (not file.suffix or looks_like_dicom(file)):

@@ -22,7 +22,7 @@ class DicomSeriesReader(ImageReader):
     Values are in HU for a CT, axes ``(column, row, plane)`` and the affine in RAS: what ITKReader gives for a series
     without faults. A series with faults is refused and the fault named (`read_dicom_series`), where MONAI's readers
     leave planes out, mix series or take a wrong spacing. The metadata hold ``series_uid``, ``source_uids`` (the
-    SOPInstanceUID of every plane) and ``padding`` (lowest and highest padding value of every plane, where there is one).
+    SOPInstanceUID of every plane) and ``padding`` (lowest and highest padding value a plane, if there is one).
 
     Args:
         series_uid: SeriesInstanceUID, needed where a folder holds several.

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from monai_smia.evaluation.dicom_storage import DicomStorage
 from monai_smia.evaluation.figures import segmentation_figure
 from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
 from monai_smia.evaluation.runner import AttackEvaluation
 from monai_smia.evaluation.storage import NiftiStorage
 
-__all__ = ["AttackEvaluation", "NiftiStorage", "PlannedAttack", "paper_comparison", "segmentation_figure"]
+__all__ = [
+    "AttackEvaluation",
+    "DicomStorage",
+    "NiftiStorage",
+    "PlannedAttack",
+    "paper_comparison",
+    "segmentation_figure",
+]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import ThreadBuffer
+from monai.data import MetaTensor, ThreadBuffer
 from torch import Tensor
 
 from monai_smia.victims.base import check_same_grid
@@ -26,7 +26,8 @@ def load_case(
         item: with ``case``, ``image`` and ``label``.
         loading: transform from the item to ``image`` ``(C, *spatial)`` and ``label``.
         device: where image and label go.
-        clips: valid ranges of the attacks; voxels outside of them (padding of -2048 in some CTs) are left alone.
+        clips: valid ranges of the attacks; voxels outside of them (padding of -2048 in some CTs) are left alone, as
+            is the padding that a DICOM series names.
 
     Returns:
         ``case``, ``source`` (the image's file), ``image``, ``label``, and ``mask`` of the voxels that may change.
@@ -43,6 +44,10 @@ def load_case(
     mask = torch.ones_like(plain, dtype=torch.bool)
     for low, high in clips:
         mask &= (plain >= low) & (plain <= high)
+    padding = image.meta.get("padding") if isinstance(image, MetaTensor) else None
+    if padding is not None:
+        least, most = (torch.as_tensor(bound).to(plain) for bound in padding)
+        mask &= (plain < least) | (plain > most)
     label = batch_of_one(loaded["label"], image)
     return {"case": item["case"], "source": item["image"], "image": batch, "label": label, "mask": mask}
 

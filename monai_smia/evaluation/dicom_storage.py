@@ -70,7 +70,9 @@ class DicomStorage:
             )
         delta = (as_plain(adversarial)[0] - as_plain(image)[0]).cpu().numpy()
         stored, change = self._stored(series, delta, eps)
-        description = f"{stem}: changed by an adversarial attack by at most {eps:g} HU, {change} stored units. {self.note}"
+        description = (
+            f"{stem}: changed by an adversarial attack by at most {eps:g} HU, {change} stored units. {self.note}"
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
         return write_dicom_series(
             series,
@@ -107,5 +109,5 @@ class DicomStorage:
 
 
 def stored_units(path: Paths, source: Paths) -> np.ndarray:
-    """Stored integers of a written series minus those of its source, from the files alone ``(columns, rows, planes)``."""
+    """Stored integers of a written series minus those of its source ``(columns, rows, planes)``, from the files."""
     return read_dicom_series(path).stored() - read_dicom_series(source).stored()
