@@ -12,6 +12,7 @@ from monai_smia.attacks.fgsm import FGSM
 from monai_smia.attacks.fmn import FMN
 from monai_smia.attacks.iterative import Iterate, IterativeAttack
 from monai_smia.attacks.mifgsm import MIFGSM
+from monai_smia.attacks.network_grid import OnNetworkGrid
 from monai_smia.attacks.noise import Noise
 from monai_smia.attacks.pgd import PGD
 from monai_smia.attacks.segpgd import SegPGD
@@ -37,6 +38,7 @@ __all__ = [
     "Iterate",
     "IterativeAttack",
     "Noise",
+    "OnNetworkGrid",
     "SegPGD",
     "Square",
     "SurvivalSMIA",

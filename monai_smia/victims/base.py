@@ -17,7 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
 from monai_smia.victims.autocast import AutocastNetwork
-from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain, fixed_intensity_scale
+from monai_smia.victims.freezing import fixed_intensity_scale
+from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
 
 PerSample = Callable[[Any, Any], Tensor]
 
@@ -33,6 +34,8 @@ class Victim(ABC):
             the attack then lives on the case's own grid and in its unit. What it decides from the image (crop windows,
             percentiles) is frozen on the clean image while it is attacked.
         image_key: key of the image in dictionary transforms.
+        straight_through: let the gradient through where the preprocessing's intensity window clips, so that an attack
+            may bring voxels back into it; decisions and damage are those of the clip.
         loss: deviation loss: a name out of `losses`, a PyTorch or MONAI loss module (taken sample by sample), or a
             callable ``(prediction, label) -> (B,)``.
         divergence: distance of two predictions: a name out of `divergences`, or a callable
@@ -52,6 +55,7 @@ class Victim(ABC):
         inferer: Inferer | None = None,
         preprocessing: Any = None,
         image_key: str = "image",
+        straight_through: bool = False,
         loss: str | PerSample = "cross_entropy",
         divergence: str | PerSample = "cross_entropy",
     ) -> None:
@@ -61,6 +65,7 @@ class Victim(ABC):
         self.inferer = inferer
         self.preprocessing = preprocessing
         self.image_key = image_key
+        self.straight_through = straight_through
         self._loss = self._choice("loss", loss, self.losses)
         self._divergence = self._choice("divergence", divergence, self.divergences)
         self._frozen: BatchPreprocessing | None = None
@@ -133,6 +138,17 @@ class Victim(ABC):
             bound._frozen.check_differentiable()
         return bound, bound._label_to_network(as_plain(label))
 
+    def on_network_grid(self, image: Tensor, label: Any) -> tuple[Victim, Any, BatchPreprocessing]:
+        """As `bind`, for preprocessing that need not be differentiable: also what brings images and labels across.
+
+        Raises:
+            ValueError: if the label lies on another grid, or there is no preprocessing.
+        """
+        bound, target = self.bind(image, label, differentiable=False)
+        if bound._frozen is None:
+            raise ValueError("victim must hold a preprocessing; without one the image is what the network sees.")
+        return bound, target, bound._frozen
+
     def checked_loss(self, prediction: Any, label: Any) -> Tensor:
         """The loss, or a ValueError where it is not one finite value per sample."""
         loss = self.loss(prediction, label)
@@ -172,6 +188,12 @@ class Victim(ABC):
         """A copy with another deviation loss; network and preprocessing are shared."""
         other = copy.copy(self)
         other._loss = self._choice("loss", loss, self.losses)
+        return other
+
+    def without_preprocessing(self) -> Victim:
+        """A copy that takes what the network sees; the network is shared."""
+        other = copy.copy(self)
+        other.preprocessing = other._frozen = None
         return other
 
     def with_divergence(self, divergence: str | PerSample) -> Victim:
@@ -229,7 +251,7 @@ class Victim(ABC):
         return bound
 
     def _freeze(self, image: Tensor) -> BatchPreprocessing:
-        return BatchPreprocessing(self.preprocessing, image, self.image_key)
+        return BatchPreprocessing(self.preprocessing, image, self.image_key, straight_through=self.straight_through)
 
     def _choice(self, name: str, choice: str | PerSample, known: Mapping[str, Callable[..., Tensor]]) -> Callable:
         """A function of (victim, prediction, label or reference)."""

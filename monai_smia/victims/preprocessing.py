@@ -5,29 +5,17 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import (
-    Compose,
-    CropForeground,
-    MapTransform,
-    NormalizeIntensity,
-    ScaleIntensity,
-    ScaleIntensityRange,
-    ScaleIntensityRangePercentiles,
-    SpatialResample,
-)
+from monai.transforms import Compose, MapTransform, ScaleIntensityRange, SpatialResample
 from monai.transforms.traits import RandomizableTrait
 from monai.transforms.utils import allow_missing_keys_mode
-from monai.transforms.utils_pytorch_numpy_unification import percentile
-from monai.utils import get_equivalent_dtype
 from torch import Tensor
 
-FROZEN = (CropForeground, NormalizeIntensity, ScaleIntensity, ScaleIntensityRangePercentiles)
+from monai_smia.victims.freezing import FROZEN, StraightThroughScale, array_attribute, freeze_on, scale_of
 
 
 class BatchPreprocessing:
@@ -37,10 +25,16 @@ class BatchPreprocessing:
         compose: array or dictionary transforms, without loading; what they take is one image ``(C, *spatial)``.
         image: clean batch ``(B, C, *spatial)``; a MetaTensor where a transform needs the affine.
         image_key: key of the image in dictionary transforms.
+        straight_through: let the gradient through where an intensity window clips.
     """
 
-    def __init__(self, compose: Any, image: Tensor, image_key: str = "image") -> None:
-        self.samples = [FrozenPreprocessing(compose, sample, image_key) for sample in split_batch(image)]
+    def __init__(
+        self, compose: Any, image: Tensor, image_key: str = "image", *, straight_through: bool = False
+    ) -> None:
+        self.samples = [
+            FrozenPreprocessing(compose, sample, image_key, straight_through=straight_through)
+            for sample in split_batch(image)
+        ]
 
     def __call__(self, image: Tensor) -> Tensor:
         """From ``(B, C, *spatial)`` on the cases' grids to the network's batch, differentiably."""
@@ -81,6 +75,9 @@ class FrozenPreprocessing:
         compose: a Compose of array or dictionary transforms, without loading and without randomness.
         image: clean image ``(C, *spatial)``; a MetaTensor where a transform needs the affine.
         image_key: key of the image in dictionary transforms.
+        straight_through: let the gradient through where an intensity window clips, as if it did not; values are those
+            of the clip. The gradient of the clip is zero outside of the window, so that an attack never tries to bring
+            a voxel back into it.
 
     Raises:
         ValueError: if a transform is random or crops by another image; it is named.
@@ -93,9 +90,12 @@ class FrozenPreprocessing:
         (0.5, 1400)
     """
 
-    def __init__(self, compose: Any, image: Tensor, image_key: str = "image") -> None:
+    def __init__(
+        self, compose: Any, image: Tensor, image_key: str = "image", *, straight_through: bool = False
+    ) -> None:
         compose = compose if isinstance(compose, Compose) else Compose(compose)
         self.image_key = image_key
+        self.straight_through = straight_through
         self.lazy = compose.lazy
         self.clean = image if isinstance(image, MetaTensor) else MetaTensor(image)
         transforms: Sequence[Callable] = compose.flatten().transforms
@@ -121,7 +121,7 @@ class FrozenPreprocessing:
         Raises:
             ValueError: if the scale differs between channels.
         """
-        return functools.reduce(float.__mul__, (_scale_of(t) for t in self.transforms), 1.0)
+        return functools.reduce(float.__mul__, (scale_of(t) for t in self.transforms), 1.0)
 
     def check_differentiable(self) -> None:
         """Raise a ValueError that names the first transform that the gradient does not pass."""
@@ -133,8 +133,8 @@ class FrozenPreprocessing:
                 if not self._run(self.transforms[: last + 1], image).requires_grad:
                     raise ValueError(
                         f"preprocessing must be differentiable: {type(transform).__name__} blocks the gradient (a "
-                        "spline mode leaves torch, for example); use a torch mode, or preprocess in the dataset and "
-                        "attack in network units."
+                        "spline mode leaves torch, for example); use a torch mode, or wrap the attack in "
+                        "OnNetworkGrid, which attacks what the network sees and maps the perturbation back."
                     )
 
     def label_to_network(self, label: Tensor) -> Tensor:
@@ -164,120 +164,25 @@ class FrozenPreprocessing:
         return output if isinstance(output, MetaTensor) else MetaTensor(output)
 
     def _freeze(self, transform: Callable) -> Callable:
-        """A copy with what the transform would decide from the image fixed to what it decides on the clean one."""
-        attribute = _array_attribute(transform)
+        """The transform with what it would decide from the image fixed to what it decides on the clean one."""
+        attribute = array_attribute(transform)
         array = getattr(transform, attribute) if attribute else transform
-        if not isinstance(array, FROZEN):
-            return transform
-        source = getattr(transform, "source_key", self.image_key)
-        if source != self.image_key:
-            raise ValueError(
-                f"preprocessing: {type(transform).__name__} must crop by the image, {self.image_key!r}, got "
-                f"source_key={source!r}, which is not there when the network is used."
-            )
-        with torch.no_grad():
-            frozen = _freeze_on(array, self._run(self.transforms, self.clean.as_tensor()))
+        if isinstance(array, FROZEN):
+            source = getattr(transform, "source_key", self.image_key)
+            if source != self.image_key:
+                raise ValueError(
+                    f"preprocessing: {type(transform).__name__} must crop by the image, {self.image_key!r}, got "
+                    f"source_key={source!r}, which is not there when the network is used."
+                )
+            with torch.no_grad():
+                array = freeze_on(array, self._run(self.transforms, self.clean.as_tensor()))
+        if self.straight_through and isinstance(array, ScaleIntensityRange) and array.clip:
+            array = StraightThroughScale(array)
         if not attribute:
-            return frozen
+            return array
         transform = copy.copy(transform)
-        setattr(transform, attribute, frozen)
+        setattr(transform, attribute, array)
         return transform
-
-
-@dataclass(frozen=True)
-class _Normalize:
-    """NormalizeIntensity with known statistics, out of place as autograd needs it."""
-
-    subtrahend: Tensor
-    divisor: Tensor
-    nonzero: bool
-    dtype: torch.dtype | None
-
-    def __call__(self, image: Tensor) -> Tensor:
-        value = image.float()
-        scaled = (value - self.subtrahend) / self.divisor
-        return (torch.where(value != 0, scaled, value) if self.nonzero else scaled).to(self.dtype or image.dtype)
-
-
-def _array_attribute(transform: Callable) -> str | None:
-    """Where a dictionary transform holds its array transform, if that is one of those known here."""
-    names = ("cropper", "normalizer", "scaler") if isinstance(transform, MapTransform) else ()
-    return next((name for name in names if hasattr(transform, name)), None)
-
-
-def _freeze_on(array: Callable, image: MetaTensor) -> Callable:
-    if isinstance(array, CropForeground):
-        box = array.compute_bounding_box(image)
-        frozen = copy.copy(array)  # still a lazy transform, where the chain is lazy
-        frozen.compute_bounding_box = lambda img: box  # type: ignore[method-assign]
-        return frozen
-    plain = image.as_tensor()
-    if isinstance(array, NormalizeIntensity):
-        return _freeze_normalize(array, plain)
-    if getattr(array, "channel_wise", False):
-        raise ValueError(f"preprocessing: {type(array).__name__} with channel_wise=True cannot be frozen.")
-    if isinstance(array, ScaleIntensity):
-        if array.minv is None or array.maxv is None:
-            return array  # multiplies by 1 + factor, whatever the image
-        low, high = float(plain.min()), float(plain.max())
-        return ScaleIntensityRange(low, high, array.minv, array.maxv, dtype=array.dtype)
-    assert isinstance(array, ScaleIntensityRangePercentiles)
-    low, high = float(percentile(plain, array.lower)), float(percentile(plain, array.upper))
-    b_min, b_max = array.b_min, array.b_max
-    if array.relative and b_min is not None and b_max is not None:
-        b_min, b_max = (b_min + (b_max - b_min) * q / 100.0 for q in (array.lower, array.upper))
-    return ScaleIntensityRange(low, high, b_min, b_max, clip=array.clip, dtype=array.dtype)
-
-
-def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> _Normalize:
-    channels = list(image) if array.channel_wise else [image]
-    voxels = [channel[channel != 0] if array.nonzero else channel for channel in channels]
-    means = [float(v.float().mean()) if v.numel() else 0.0 for v in voxels]
-    deviations = [float(v.float().std(unbiased=False)) if v.numel() else 1.0 for v in voxels]
-
-    def shaped(given: Any, found: list[float]) -> Tensor:
-        value = torch.as_tensor(np.asarray(found if given is None else given), dtype=torch.float32, device=image.device)
-        return value.view(-1, *[1] * (image.ndim - 1)) if value.ndim == 1 else value
-
-    divisor = shaped(array.divisor, deviations)
-    return _Normalize(
-        subtrahend=shaped(array.subtrahend, means),
-        divisor=divisor.where(divisor != 0, 1.0),
-        nonzero=array.nonzero,
-        dtype=get_equivalent_dtype(array.dtype, torch.Tensor) if array.dtype else None,
-    )
-
-
-def _scale_of(transform: Callable) -> float:
-    attribute = _array_attribute(transform)
-    array = getattr(transform, attribute) if attribute else transform
-    if isinstance(array, ScaleIntensityRange):
-        if array.b_min is None or array.b_max is None:
-            return 1.0 / (array.a_max - array.a_min)
-        return (array.b_max - array.b_min) / (array.a_max - array.a_min)
-    if isinstance(array, _Normalize):
-        divisors = array.divisor.unique().tolist()
-        if len(divisors) > 1:
-            raise ValueError(f"preprocessing: NormalizeIntensity scales channels differently, by {divisors}.")
-        return 1.0 / divisors[0]
-    if isinstance(array, ScaleIntensity):
-        return 1.0 + (array.factor or 0.0)
-    return 1.0
-
-
-def fixed_intensity_scale(compose: Any) -> float:
-    """Network units per unit of the image, for a chain that does not take its scale from the image.
-
-    Raises:
-        ValueError: if it does.
-    """
-    transforms = (compose if isinstance(compose, Compose) else Compose(compose)).flatten().transforms
-    for transform in transforms:
-        attribute = _array_attribute(transform)
-        array = getattr(transform, attribute) if attribute else transform
-        if isinstance(array, FROZEN) and not isinstance(array, CropForeground):
-            raise ValueError(f"image must be given: {type(transform).__name__} takes its scale from the image.")
-    return functools.reduce(float.__mul__, (_scale_of(t) for t in transforms), 1.0)
 
 
 def as_plain(value: Any) -> Any:
