@@ -51,7 +51,7 @@ class NiftiStorage:
         """Write ``<stem>_adversarial.nii.gz`` and ``<stem>_perturbation.nii.gz``.
 
         Args:
-            image: clean image ``(1, *spatial)``.
+            image: clean image ``(1, *spatial)``, or ``(C, x, y, z)``, which becomes a file of four dimensions.
             adversarial: of the same shape.
             eps: radius in the image's unit.
             source: file of the clean image; only read.
@@ -61,12 +61,12 @@ class NiftiStorage:
             The path of the adversarial volume.
 
         Raises:
-            ValueError: if the image has more than one channel, is not on its source's grid, or eps is less than one
-                stored unit.
+            ValueError: if the image is a picture of several channels, is not on its source's grid, or eps is less than
+                one stored unit.
         """
-        if len(image) != 1:
-            raise ValueError(f"image must have one channel to be stored as NIfTI, got {len(image)}.")
-        clean, attacked = (as_plain(t)[0].cpu().numpy() for t in (image, adversarial))
+        if len(image) != 1 and image.ndim != 4:
+            raise ValueError(f"image must have one channel, or three dimensions and channels, got {tuple(image.shape)}.")
+        clean, attacked = (_as_in_file(as_plain(t).cpu().numpy()) for t in (image, adversarial))
         delta = attacked - clean
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{stem}_adversarial.nii.gz"
@@ -81,8 +81,13 @@ class NiftiStorage:
         return path
 
     def read(self, path: str | os.PathLike[str]) -> MetaTensor:
-        """The volume ``(1, *spatial)`` as a pipeline's LoadImage and EnsureChannelFirst give it."""
+        """The volume ``(C, *spatial)`` as a pipeline's LoadImage and EnsureChannelFirst give it."""
         return self._read(path)
+
+
+def _as_in_file(image: np.ndarray) -> np.ndarray:
+    """Without the channel, or with the channels last, as NIfTI has them."""
+    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
 
 
 def whole_units(eps: float, unit: float) -> int:

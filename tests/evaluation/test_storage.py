@@ -77,6 +77,22 @@ def test_off_the_source_grid(tmp_path: Path) -> None:
     assert torch.equal(free.read(path).affine, small.affine)
 
 
+@pytest.mark.parametrize("like_source", [True, False])
+def test_several_channels(tmp_path: Path, like_source: bool) -> None:
+    values = np.random.default_rng(0).integers(50, 150, (5, 6, 7, 3)).astype(np.int16)
+    source = str(tmp_path / "mr.nii.gz")
+    nib.save(nib.Nifti1Image(values, np.diag([-1.5, 1.2, 2.0, 1.0])), source)
+    storage = NiftiStorage(tmp_path / "out", like_source=like_source)
+    image = storage.read(source)
+    assert image.shape == (3, 5, 6, 7)
+    adversarial = image + torch.tensor([1.0, -2.0, 0.4]).view(3, 1, 1, 1)
+    again = storage.read(storage.write(image, adversarial, eps=2.0, source=source, stem="mr"))
+    expected = torch.tensor([1.0, -2.0, 0.0 if like_source else 0.4])
+    assert torch.allclose((again - image).as_tensor(), expected.view(3, 1, 1, 1).expand(3, 5, 6, 7), atol=1e-4)
+    with pytest.raises(ValueError, match="three dimensions and channels"):
+        storage.write(image[..., 0], image[..., 0], eps=2.0, source=source, stem="mr")
+
+
 @pytest.mark.parametrize(("eps", "unit", "count"), [(0.3, 0.1, 3), (0.29, 0.01, 29), (1.3, 0.5, 2), (70.0, 1.0, 70)])
 def test_whole_units_are_exact(eps: float, unit: float, count: int) -> None:
     assert whole_units(eps, unit) == count

@@ -1,0 +1,279 @@
+"""The evaluation that the overlay config runs on a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms import Compose, ScaleIntensityRange
+from torch import Tensor
+
+from monai_smia.bundle.parts import (
+    Chain,
+    activation_of,
+    case_names,
+    dataset_of,
+    detector_of,
+    load_checkpoints,
+    split_chain,
+)
+from monai_smia.evaluation import (
+    AttackEvaluation,
+    DicomStorage,
+    NiftiStorage,
+    paper_comparison,
+    segmentation_figure,
+)
+from monai_smia.metrics import SegmentationMetrics
+from monai_smia.victims import ClassificationVictim, SegmentationVictim
+from monai_smia.victims.base import Victim
+from monai_smia.victims.freezing import array_attribute
+from monai_smia.victims.preprocessing import FrozenPreprocessing, as_plain
+
+TASKS = ("segmentation", "classification", "detection")
+SPACES = ("scanner", "network")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def bundle_evaluation(
+    evaluator: Any,
+    *,
+    postprocessing: Any,
+    output_dir: str,
+    eps: float | Sequence[float] = 0.03,
+    eps_unit: str = "network",
+    steps: int = 10,
+    alpha: float = 1.0,
+    seed: int = 0,
+    clip: Sequence[float] | None = None,
+    space: str | None = None,
+    task: str | None = None,
+    activation: str | None = None,
+    image_key: str = "image",
+    label_key: str = "label",
+    unsupervised: bool | None = None,
+    straight_through: bool = False,
+    unit: str = "",
+    limit: int | None = None,
+    only: Sequence[str] | None = None,
+    figures: bool = True,
+    progress: bool = True,
+) -> AttackEvaluation:
+    """The evaluation under attack of what a bundle's evaluator evaluates.
+
+    Network, inferer and weights are the evaluator's; its dataset's transforms are taken apart into what loads a case
+    and what preprocesses it, which becomes part of the victim. Without labels the clean prediction is the reference.
+
+    Args:
+        evaluator: the bundle's evaluator, its weights loaded or loaded by a handler.
+        postprocessing: the bundle's, for softmax or sigmoid; None where `activation` says it.
+        output_dir: where to write.
+        eps: radius, or several.
+        eps_unit: ``"network"`` or ``"image"`` (HU, grey levels).
+        steps: steps of the iterated attacks.
+        alpha: weight of SMIA's stabilization term.
+        seed: seed of the attacks.
+        clip: valid range of the images; None for that of 8-bit files or of the intensity window, where known.
+        space: ``"scanner"`` attacks on the grid of the files, ``"network"`` what the network sees; None for scanner
+            where the preprocessing allows it, and says so where it does not.
+        task: ``"segmentation"``, ``"classification"`` or ``"detection"``; None to tell it from the network's output.
+        activation: ``"softmax"`` or ``"sigmoid"``; None to tell it from `postprocessing`.
+        image_key: key of the image in the dataset's items.
+        label_key: key of the label.
+        unsupervised: take the clean prediction as reference; None where the items have no label.
+        straight_through: let the gradient through where the intensity window clips.
+        unit: unit of the images, for tables.
+        limit: number of cases.
+        only: attacks to run out of those of `paper_comparison`, by their names; None for all of them.
+        figures: draw every case.
+        progress: show progress.
+
+    Returns:
+        The evaluation, to be run.
+
+    Raises:
+        ValueError: if something is missing or cannot be told; it is named, with the way to supply it.
+    """
+    for name, value, allowed in (("eps_unit", eps_unit, ("network", "image")), ("space", space, (None, *SPACES))):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
+    if task not in (None, *TASKS):
+        raise ValueError(f"task must be one of {TASKS}, or None, got {task!r}.")
+    items, transform = dataset_of(evaluator)
+    items = items[:limit]
+    if image_key not in items[0]:
+        raise ValueError(f"items have no {image_key!r}, only {sorted(items[0])}: say which with --attack#image_key.")
+    load_checkpoints(evaluator)
+    chain = split_chain(transform, image_key)
+    device = torch.device(evaluator.state.device if evaluator.state.device is not None else "cpu")
+
+    builder = _VictimBuilder(evaluator, chain, items[0], task, activation, postprocessing, straight_through, device)
+    in_scanner = space == "scanner"
+    if space is None:
+        reason = builder.why_not_scanner(items[0])
+        in_scanner = reason is None
+        if reason is not None and progress:
+            print(f"Attacking what the network sees, not the files: {reason}")
+    victim = builder.victim(in_scanner)
+    scale = victim.intensity_scale() if in_scanner else 1.0
+    labelled = label_key in items[0]
+    if unsupervised is False and not labelled:
+        raise ValueError(f"items have no {label_key!r}, only {sorted(items[0])}: say which with --attack#label_key.")
+    if not labelled and progress:
+        print(f"No labels (items have no {label_key!r}): the clean prediction is the reference.")
+    loading = _Loading(chain, in_scanner, None if unsupervised or not labelled else label_key, victim, device)
+
+    network_scale = builder.scale() if eps_unit == "image" and not in_scanner else scale
+    radii = [eps] if isinstance(eps, (int, float)) else list(eps)
+    if eps_unit == "image":
+        radii = [radius * network_scale for radius in radii]
+    source = items[0][image_key]
+    attacks = paper_comparison(
+        radii,
+        steps=steps,
+        alpha=alpha,
+        seed=seed,
+        unit_scale=scale,
+        clip=tuple(clip) if clip is not None else _valid_range(chain, source, in_scanner),
+        stronger_loss="soft_jaccard" if builder.task == "segmentation" else None,
+    )
+    if only is not None:
+        unknown = set(only) - {row.name for row in attacks}
+        if unknown:
+            raise ValueError(f"only must name attacks of {sorted({row.name for row in attacks})}, got {sorted(unknown)}.")
+        attacks = [row for row in attacks if row.attack is None or row.name in only]
+    names = case_names(items, image_key)
+    return AttackEvaluation(
+        cases=[{**item, "case": name, "image": item[image_key]} for item, name in zip(items, names, strict=True)],
+        loading=loading,
+        victim=victim,
+        attacks=attacks,
+        metrics=builder.metrics(),
+        output_dir=output_dir,
+        storage=_storage(chain, source, in_scanner, builder, Path(output_dir) / "volumes"),
+        figure=builder.figure() if figures else None,
+        device=device,
+        unit=unit if in_scanner else "",
+        data_range=1 / scale,
+        progress=progress,
+    )
+
+
+class _Loading:
+    """From an item to its image and label, as the evaluation takes them."""
+
+    def __init__(self, chain: Chain, in_scanner: bool, label_key: str | None, victim: Victim, device: torch.device) -> None:
+        self.chain = chain
+        self.transform = Compose(chain.loading if in_scanner else [*chain.loading, *chain.preprocessing])
+        self.label_key = label_key
+        self.victim = victim
+        self.device = device
+
+    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        loaded = self.transform({name: value for name, value in item.items() if name != "case"})
+        image = loaded[self.chain.image_key]
+        if self.label_key is not None:
+            return {"image": image, "label": loaded[self.label_key]}
+        label = self.victim.decide(self.victim.infer(image[None].float().to(self.device)))[0]
+        return {"image": image, "label": as_plain(label)}
+
+
+class _VictimBuilder:
+    """The victim of a bundle, once it is known what kind of network it has."""
+
+    def __init__(
+        self,
+        evaluator: Any,
+        chain: Chain,
+        item: Mapping[str, Any],
+        task: str | None,
+        activation: str | None,
+        postprocessing: Any,
+        straight_through: bool,
+        device: torch.device,
+    ) -> None:
+        self.evaluator = evaluator
+        self.chain = chain
+        self.straight_through = straight_through
+        self.detector = detector_of(evaluator)
+        self.task = task or ("detection" if self.detector is not None else None)
+        self.classes = 0
+        self.activation = ""
+        if self.task != "detection":
+            self.activation = activation or activation_of(postprocessing)
+            self._probe(item, device)
+
+    def _probe(self, item: Mapping[str, Any], device: torch.device) -> None:
+        """One prediction of the first case: its shape tells the task and the number of classes."""
+        with torch.no_grad():
+            compose = Compose([*self.chain.loading, *self.chain.preprocessing])
+            image = as_plain(compose(dict(item))[self.chain.image_key])[None].float().to(device)
+            mode = self.evaluator.network.training
+            prediction = self.evaluator.inferer(image, self.evaluator.network.eval())
+            self.evaluator.network.train(mode)
+        if not isinstance(prediction, Tensor):
+            raise ValueError(
+                f"the network must predict a tensor, got {type(prediction).__name__}; a detector must be a MONAI "
+                "RetinaNetDetector that the evaluator or its inferer holds."
+            )
+        self.task = self.task or ("classification" if prediction.ndim == 2 else "segmentation")
+        self.classes = prediction.shape[1]
+
+    def victim(self, in_scanner: bool) -> Victim:
+        network, inferer = self.evaluator.network, self.evaluator.inferer
+        options: dict[str, Any] = {"image_key": self.chain.image_key, "straight_through": self.straight_through}
+        if in_scanner:
+            options["preprocessing"] = Compose(self.chain.preprocessing)
+        if self.task == "segmentation":
+            return SegmentationVictim(
+                network, inferer=inferer, activation=self.activation, allow_empty=True, **options
+            )
+        return ClassificationVictim(network, inferer=inferer, activation=self.activation, **options)
+
+    def scale(self) -> float:
+        """Network units per unit of the files."""
+        return self.victim(True).intensity_scale()
+
+    def why_not_scanner(self, item: Mapping[str, Any]) -> str | None:
+        """Why the attack cannot live on the grid of the files, or None."""
+        source = item[self.chain.image_key]
+        if isinstance(source, (list, tuple)) and len(source) > 1:
+            return f"an image is made of {len(source)} files."
+        try:
+            self.scale()
+            compose = Compose(self.chain.preprocessing)
+            FrozenPreprocessing(compose, self.chain.read(source).float(), self.chain.image_key).check_differentiable()
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def metrics(self) -> Any:
+        return SegmentationMetrics(self.classes if self.activation == "softmax" else None)
+
+    def figure(self) -> Callable[..., None] | None:
+        return segmentation_figure
+
+
+def _valid_range(chain: Chain, source: Any, in_scanner: bool) -> tuple[float, float] | None:
+    if in_scanner:
+        return (0.0, 255.0) if _suffix(source) in PICTURES else None
+    for transform in reversed(chain.preprocessing):
+        attribute = array_attribute(transform)
+        array = getattr(transform, attribute) if attribute else transform
+        if isinstance(array, ScaleIntensityRange) and array.clip:
+            return float(array.b_min), float(array.b_max)
+    return None
+
+
+def _suffix(source: Any) -> str:
+    return "" if isinstance(source, (list, tuple)) else Path(str(source)).suffix.lower()
+
+
+def _storage(chain: Chain, source: Any, in_scanner: bool, builder: _VictimBuilder, folder: Path) -> Any:
+    if not in_scanner:
+        return NiftiStorage(folder, like_source=False)
+    storage: Any = DicomStorage(folder) if _suffix(source) in ("", ".dcm") else NiftiStorage(folder)
+    storage.read = chain.read  # by the unmodified pipeline
+    return storage
