@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["monai_smia", "monai_smia.*"]),
-    package_data={"monai_smia": ["py.typed"]},
+    package_data={"monai_smia": ["py.typed", "bundle/*.yaml"]},
     install_requires=[
         "torch>=2.4",
         "monai>=1.5",

@@ -142,7 +142,9 @@ def bundle_evaluation(
     if only is not None:
         unknown = set(only) - {row.name for row in attacks}
         if unknown:
-            raise ValueError(f"only must name attacks of {sorted({row.name for row in attacks})}, got {sorted(unknown)}.")
+            raise ValueError(
+                f"only must name attacks of {sorted({row.name for row in attacks})}, got {sorted(unknown)}."
+            )
         attacks = [row for row in attacks if row.attack is None or row.name in only]
     names = case_names(items, image_key)
     return AttackEvaluation(
@@ -164,7 +166,9 @@ def bundle_evaluation(
 class _Loading:
     """From an item to its image and label, as the evaluation takes them."""
 
-    def __init__(self, chain: Chain, in_scanner: bool, label_key: str | None, victim: Victim, device: torch.device) -> None:
+    def __init__(
+        self, chain: Chain, in_scanner: bool, label_key: str | None, victim: Victim, device: torch.device
+    ) -> None:
         self.chain = chain
         self.transform = Compose(chain.loading if in_scanner else [*chain.loading, *chain.preprocessing])
         self.label_key = label_key
@@ -227,9 +231,7 @@ class _VictimBuilder:
         if in_scanner:
             options["preprocessing"] = Compose(self.chain.preprocessing)
         if self.task == "segmentation":
-            return SegmentationVictim(
-                network, inferer=inferer, activation=self.activation, allow_empty=True, **options
-            )
+            return SegmentationVictim(network, inferer=inferer, activation=self.activation, allow_empty=True, **options)
         return ClassificationVictim(network, inferer=inferer, activation=self.activation, **options)
 
     def scale(self) -> float:
@@ -263,7 +265,7 @@ def _valid_range(chain: Chain, source: Any, in_scanner: bool) -> tuple[float, fl
         attribute = array_attribute(transform)
         array = getattr(transform, attribute) if attribute else transform
         if isinstance(array, ScaleIntensityRange) and array.clip:
-            return float(array.b_min), float(array.b_max)
+            return None if array.b_min is None or array.b_max is None else (array.b_min, array.b_max)
     return None
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from monai.bundle import ConfigParser
 
 NEEDS = {
     "evaluator": (
-        "a SupervisedEvaluator (or one with network, inferer and data loader); where it has another id, as in a bundle's "
-        'train.json with evaluate.json, add --attack#evaluator "@validate#evaluator"'
+        "a SupervisedEvaluator (or one with network, inferer and data loader); where it has another id, as in a "
+        'bundle\'s train.json with evaluate.json, add --attack#evaluator "@validate#evaluator"'
     ),
     "postprocessing": (
         "what the evaluator does with a prediction, which tells softmax from sigmoid; where it has another id, add "
@@ -42,10 +43,11 @@ def check_configs(config_files: Sequence[str]) -> list[str]:
     """
     parser = ConfigParser()
     parser.read_config(list(config_files))
+    config: Any = parser.config
     missing = []
     for name, how in NEEDS.items():
         if name not in parser:
-            nested = [f"{key}#{name}" for key, value in parser.config.items() if isinstance(value, dict) and name in value]
+            nested = [f"{key}#{name}" for key, part in config.items() if isinstance(part, dict) and name in part]
             hint = f" (there is {', '.join(nested)})" if nested else ""
             missing.append(f"{name} is missing{hint}: {how}.")
     return missing

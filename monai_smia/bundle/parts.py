@@ -42,17 +42,19 @@ def split_chain(transform: Any, image_key: str) -> Chain:
     Raises:
         ValueError: if they do not load the image by a dictionary transform.
     """
-    transforms: Sequence[Callable] = (transform if isinstance(transform, Compose) else Compose(transform)).flatten().transforms
+    compose = transform if isinstance(transform, Compose) else Compose(transform)
+    transforms: Sequence[Callable] = compose.flatten().transforms
     ends = [
         i for i, t in enumerate(transforms) if isinstance(t, (LoadImaged, EnsureChannelFirstd)) and image_key in t.keys
     ]
     if not ends:
         names = ", ".join(type(t).__name__ for t in transforms) or "none"
         raise ValueError(
-            f"preprocessing must load the image {image_key!r} with LoadImaged, got the transforms: {names}; say which key "
-            "the image has with --attack#image_key."
+            f"preprocessing must load the image {image_key!r} with LoadImaged, got the transforms: {names}; say which "
+            "key the image has with --attack#image_key."
         )
-    loading, preprocessing = list(transforms[: ends[-1] + 1]), []
+    loading = list(transforms[: ends[-1] + 1])
+    preprocessing: list[Callable] = []
     for t in transforms[ends[-1] + 1 :]:
         label_alone = isinstance(t, MapTransform) and image_key not in t.keys
         (loading if label_alone else preprocessing).append(t)
@@ -111,7 +113,8 @@ def activation_of(postprocessing: Any) -> str:
             return "sigmoid"
     names = ", ".join(type(t).__name__ for t in transforms) or "no transforms"
     raise ValueError(
-        f"postprocessing does not tell softmax from sigmoid ({names}): say it with --attack#activation softmax (or sigmoid)."
+        f"postprocessing does not tell softmax from sigmoid ({names}): say it with --attack#activation softmax (or "
+        "sigmoid)."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage
 from torch import Tensor
 
-from monai_smia.data import DicomSeries, DicomSeriesReader, read_dicom_series, write_dicom_series
 from monai_smia.data.dicom_files import stored_range
-from monai_smia.data.dicom_series import Paths
+from monai_smia.data.dicom_reader import DicomSeriesReader
+from monai_smia.data.dicom_series import DicomSeries, Paths, read_dicom_series
+from monai_smia.data.dicom_writer import write_dicom_series
 from monai_smia.evaluation.storage import add_whole_units
 from monai_smia.victims.preprocessing import as_plain
 
@@ -45,7 +47,7 @@ class DicomStorage:
         self._read = Compose([LoadImage(reader=DicomSeriesReader(), image_only=True), EnsureChannelFirst()])
 
     def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Paths, stem: str) -> Path:
-        """Write the folder ``<stem>_adversarial``.
+        """Write the folder ``<stem>_adversarial``, in the place of one of an earlier run.
 
         Args:
             image: clean image ``(1, columns, rows, planes)``.
@@ -74,10 +76,12 @@ class DicomStorage:
             f"{stem}: changed by an adversarial attack by at most {eps:g} HU, {change} stored units. {self.note}"
         )
         self.folder.mkdir(parents=True, exist_ok=True)
+        folder = self.folder / f"{stem}_adversarial"
+        shutil.rmtree(folder, ignore_errors=True)  # of an evaluation that is run again
         return write_dicom_series(
             series,
             stored,
-            self.folder / f"{stem}_adversarial",
+            folder,
             description=description,
             same_study=self.same_study,
             identified=self.identified,

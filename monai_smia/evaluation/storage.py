@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage
 from torch import Tensor
 
-from monai_smia.data import MARK
+from monai_smia.data.marks import MARK
 from monai_smia.victims.preprocessing import as_plain
 
 
@@ -65,7 +65,9 @@ class NiftiStorage:
                 one stored unit.
         """
         if len(image) != 1 and image.ndim != 4:
-            raise ValueError(f"image must have one channel, or three dimensions and channels, got {tuple(image.shape)}.")
+            raise ValueError(
+                f"image must have one channel, or three dimensions and channels, got {tuple(image.shape)}."
+            )
         clean, attacked = (_as_in_file(as_plain(t).cpu().numpy()) for t in (image, adversarial))
         delta = attacked - clean
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,26 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from bundles import zoo
 from monai.bundle import run
-from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped
+from monai.networks.nets import SegResNet
+from monai.transforms import (
+    Activationsd,
+    AsDiscreted,
+    Compose,
+    EnsureChannelFirstd,
+    EnsureTyped,
+    LoadImaged,
+    Orientationd,
+    ScaleIntensityRanged,
+)
 
+from bundles import zoo
 from monai_smia.__main__ import main
 from monai_smia.bundle import check_configs, overlay_path
 from monai_smia.bundle.parts import activation_of, case_names, split_chain
+from monai_smia.evaluation.fingerprint import weights_hash
 
+VALIDATE = {"attack#evaluator": "@validate#evaluator", "attack#postprocessing": "@validate#postprocessing"}
 QUICK = {"attack#progress": False, "attack#figures": False, "attack#only": ["Noise", "PGD"]}
 
 
@@ -33,18 +44,13 @@ def attack_eval(bundle: Path, *configs: str, **overrides: Any) -> dict[tuple[str
         assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
     summary = json.loads((bundle / "eval" / "attack_eval" / "summary.json").read_text())
     assert not summary["failures"]
-    return {
-        (r["attack"], r["stage"], r["loss"]): r
-        for r in summary["rows"]
-        if r["setting"] in ("", "equal radius")
-    }
+    return {(r["attack"], r["stage"], r["loss"]): r for r in summary["rows"] if r["setting"] in ("", "equal radius")}
 
 
 def test_supervised_segmentation_in_the_scanner_space(tmp_path: Path) -> None:
     """JSON; ids inside `validate`; resampled and cropped; int16 NIfTI attacked on its own grid."""
     bundle = zoo.supervised_segmentation(tmp_path / "spleen")
-    overrides = {"attack#evaluator": "@validate#evaluator", "attack#postprocessing": "@validate#postprocessing"}
-    rows = attack_eval(bundle, "train.json", "evaluate.json", eps=0.1, steps=3, **overrides)
+    rows = attack_eval(bundle, "train.json", "evaluate.json", eps=0.1, steps=3, **VALIDATE)
     clean = rows["Clean", "computed", None]
     assert clean["cases"] == 2
     assert clean["jaccard"] > 0.6
@@ -77,6 +83,92 @@ def test_multi_label_without_labels(tmp_path: Path, several_files: bool, capsys:
 
 def test_the_weights_of_a_handler_are_loaded(tmp_path: Path) -> None:
     bundle = zoo.brain_tumour(tmp_path / "brats")
-    torch.save({k: torch.zeros_like(v) for k, v in torch.load(bundle / "models" / "model.pt").items()}, bundle / "models" / "model.pt")
-    with pytest.raises(RuntimeError, match="cases failed"):  # a network of zeros has no gradient, or nothing to find
-        attack_eval(bundle, "inference.yaml", steps=1)
+    attack_eval(bundle, "inference.yaml", steps=1)
+    network = SegResNet(in_channels=4, out_channels=3, init_filters=8, blocks_down=(1, 1), blocks_up=(1,))
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    written = json.loads((bundle / "eval" / "attack_eval" / "journal" / "configuration.json").read_text())
+    assert written["weights"] == weights_hash(network)
+
+
+def test_eps_in_the_unit_of_the_files(tmp_path: Path) -> None:
+    bundle = zoo.supervised_segmentation(tmp_path / "spleen")
+    options = {"attack#eps_unit": "image", "attack#limit": 1, "attack#unit": "HU", **VALIDATE}
+    rows = attack_eval(bundle, "train.json", "evaluate.json", eps=42, steps=1, **options)
+    row = rows["PGD", "stored", None]
+    assert (row["eps"], row["eps_input"], row["unit"], row["cases"]) == (pytest.approx(0.03), 42.0, "HU", 1)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"attack#image_key": "scan"}, r"items have no 'scan', only \['image', 'label'\].*--attack#image_key"),
+        ({"attack#label_key": "mask", "attack#unsupervised": False}, "items have no 'mask'.*--attack#label_key"),
+        ({"attack#postprocessing": []}, "does not tell softmax from sigmoid.*--attack#activation"),
+        ({"attack#space": "scaner"}, "space must be one of"),
+        ({"attack#task": "regression"}, "task must be one of"),
+        ({"attack#only": ["PDG"]}, r"only must name attacks of .*, got \['PDG'\]"),
+        ({"attack#evaluator": "@evaluator"}, "`@evaluator` is not defined"),
+        ({"images": []}, "point the bundle's dataset_dir or datalist"),
+        ({"validate#preprocessing#transforms": []}, "must load the image 'image' with LoadImaged"),
+    ],
+)
+def test_what_is_missing_is_named(override: dict[str, Any], message: str, tmp_path: Path) -> None:
+    bundle = zoo.supervised_segmentation(tmp_path / "spleen")
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        attack_eval(bundle, "train.json", "evaluate.json", **{**VALIDATE, **override})
+    error: BaseException | None = caught.value
+    said = []
+    while error is not None:
+        said.append(str(error))
+        error = error.__cause__
+    assert any(re.search(message, text) for text in said), said
+
+
+def test_check_says_how_to_supply_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configs = zoo.supervised_segmentation(tmp_path / "spleen") / "configs"
+    missing = check_configs([str(configs / "train.json")])
+    assert [line.split()[0] for line in missing] == ["evaluator", "postprocessing"]
+    assert "(there is validate#evaluator)" in missing[0]
+    assert '--attack#evaluator "@validate#evaluator"' in missing[0]
+    assert main(["overlay", "--check", str(configs / "train.json")]) == 1
+    complete = zoo.brain_tumour(tmp_path / "brats") / "configs" / "inference.yaml"
+    assert main(["overlay", "--check", str(complete)]) == 0
+    assert capsys.readouterr().out.endswith("Nothing is missing.\n")
+
+
+def test_the_command_prints_the_path(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["overlay"]) == 0
+    assert Path(capsys.readouterr().out.strip()) == overlay_path()
+    assert overlay_path().is_file()
+
+
+@pytest.mark.parametrize(
+    ("transforms", "expected"),
+    [
+        ([Activationsd("pred", sigmoid=True), AsDiscreted("pred", threshold=0.5)], "sigmoid"),
+        ([EnsureTyped("pred"), Activationsd("pred", softmax=True)], "softmax"),
+        ([AsDiscreted("pred", argmax=True)], "softmax"),
+        ([AsDiscreted(["pred", "label"], threshold=0.5)], "sigmoid"),
+        ([Compose([Activationsd("pred", softmax=True)])], "softmax"),
+    ],
+)
+def test_postprocessing_tells_the_activation(transforms: list[Any], expected: str) -> None:
+    assert activation_of(Compose(transforms)) == expected
+
+
+def test_cases_have_names_of_their_own() -> None:
+    assert case_names([{"i": "a/ct.nii.gz"}, {"i": "a/mr.nii.gz"}], "i") == ["ct", "mr"]
+    assert case_names([{"i": "a/ct.nii.gz"}, {"i": ["b/ct.nii.gz", "b/x.nii.gz"]}], "i") == ["a_ct", "b_ct"]
+    assert case_names([{"i": "a/ct.nii.gz"}, {"i": "a/ct.nii"}], "i") == ["a_ct_0000", "a_ct_0001"]
+
+
+def test_the_chain_is_cut_where_the_image_is_loaded() -> None:
+    label_alone = AsDiscreted("label", threshold=0.5)
+    both = Orientationd(["image", "label"], "RAS", labels=None)
+    window = ScaleIntensityRanged("image", -1000, 400, 0, 1)
+    chain = split_chain(
+        Compose([LoadImaged(["image", "label"]), EnsureChannelFirstd(["image", "label"]), both, label_alone, window]),
+        "image",
+    )
+    assert [type(t).__name__ for t in chain.loading] == ["LoadImaged", "EnsureChannelFirstd", "AsDiscreted"]
+    assert chain.preprocessing == [both, window]

@@ -122,7 +122,7 @@ def supervised_segmentation(folder: Path) -> Path:
 
 
 def brain_tumour(folder: Path, *, several_files: bool = False) -> Path:
-    """inference.yaml without labels: four channels, z-scores, sigmoid of three overlapping classes, own id of the image.
+    """inference.yaml without labels: four channels, z-scores, sigmoid of three overlapping classes.
 
     The weights are left to a handler, as older bundles do.
     """

@@ -3,15 +3,21 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from dicom_files import planes, save, stored_volume
+from dicom_files import AFFINE, planes, save, stored_volume
 from monai.data import MetaTensor
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, ScaleIntensityRange
 from pydicom.dataset import FileDataset
 
-from monai_smia.evaluation import DicomStorage
+from monai_smia.attacks import PGD
+from monai_smia.data.dicom_reader import DicomSeriesReader
+from monai_smia.evaluation import AttackEvaluation, DicomStorage, PlannedAttack
 from monai_smia.evaluation.dicom_storage import stored_units
+from monai_smia.metrics import SegmentationMetrics
+from monai_smia.victims import SegmentationVictim
 
 
 def source(folder: Path, datasets: list[FileDataset] | None = None) -> str:
@@ -98,3 +104,35 @@ def test_an_image_off_the_grid_is_refused(what: str, tmp_path: Path) -> None:
     other = image[:, 1:] if what == "shape" else MetaTensor(image.as_tensor(), affine=torch.eye(4))
     with pytest.raises(ValueError, match="must be on the grid of its series"):
         storage.write(other, other + 2, eps=2.0, source=series, stem="a")
+
+
+def test_padding_is_left_alone_by_the_attack(tmp_path: Path) -> None:
+    volume = stored_volume()
+    volume[:3] = 0  # -1024 HU, inside of the attacks' valid range
+    datasets = planes(volume)
+    for ds in datasets:
+        ds.PixelPaddingValue = 0
+    series = source(tmp_path, datasets)
+    label = np.zeros(volume.shape, np.uint8)
+    label[4:8, 2:6, 1:4] = 1
+    nib.save(nib.Nifti1Image(label, AFFINE), tmp_path / "label.nii.gz")
+    keys = ["image", "label"]
+    window = Compose([ScaleIntensityRange(-1000, 400, 0, 1, clip=True)])
+    evaluation = AttackEvaluation(
+        cases=[{"case": "a", "image": series, "label": str(tmp_path / "label.nii.gz")}],
+        loading=Compose([LoadImaged(keys, reader=DicomSeriesReader(), image_only=True), EnsureChannelFirstd(keys)]),
+        victim=SegmentationVictim(torch.nn.Conv3d(1, 2, 3, padding=1), preprocessing=window),
+        attacks=[PlannedAttack(), PlannedAttack(PGD(eps=20.0, steps=2, clip=(-1024.0, 3071.0)), 20 / 1400)],
+        metrics=SegmentationMetrics(2),
+        output_dir=tmp_path / "out",
+        storage=DicomStorage(tmp_path / "out" / "volumes"),
+        progress=False,
+    )
+    for _ in range(2):  # and once more, in the place of what was written
+        summary = evaluation.run()
+        assert [row["stage"] for row in summary["rows"]] == ["computed", "computed", "stored"]
+        (folder,) = (tmp_path / "out" / "volumes").iterdir()
+        units = stored_units(folder, series)
+        assert not units[:3].any()
+        assert np.abs(units).max() == 20
+        evaluation.resume = False
