@@ -15,7 +15,7 @@ NEEDS = {
     ),
     "postprocessing": (
         "what the evaluator does with a prediction, which tells softmax from sigmoid; where it has another id, add "
-        '--attack#postprocessing "@validate#postprocessing", and where there is none, --attack#postprocessing None '
+        '--attack#postprocessing "@validate#postprocessing", and where there is none, --attack#postprocessing [] '
         "--attack#activation softmax (or sigmoid)"
     ),
     "output_dir": "where to write; add --output_dir FOLDER",
