@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_smia.networks.calibration import fold_temperature
 from monai_smia.networks.resnet_gcn import GraphConvolution, ResNetGCN, normalized_adjacency
 
-__all__ = ["GraphConvolution", "ResNetGCN", "normalized_adjacency"]
+__all__ = ["GraphConvolution", "ResNetGCN", "fold_temperature", "normalized_adjacency"]
