@@ -5,29 +5,5 @@ from __future__ import annotations
 from monai_smia.data.ct_labels import DropFreeAird
 from monai_smia.data.ct_layouts import ct_datalist
 from monai_smia.data.ct_phantom import ThoraxPhantom, thorax_phantom, write_ct_phantoms
-from monai_smia.data.endoscopy_artefacts import (
-    EAD_CLASSES,
-    ArtefactFrame,
-    add_artefacts,
-    suppress_highlights,
-    tissue_field,
-)
-from monai_smia.data.endoscopy_frames import fitted_frames, mucosa, write_artefact_frames
-from monai_smia.data.endoscopy_layouts import endoscopy_datalist
 
-__all__ = [
-    "EAD_CLASSES",
-    "ArtefactFrame",
-    "DropFreeAird",
-    "ThoraxPhantom",
-    "add_artefacts",
-    "ct_datalist",
-    "endoscopy_datalist",
-    "fitted_frames",
-    "mucosa",
-    "suppress_highlights",
-    "thorax_phantom",
-    "tissue_field",
-    "write_artefact_frames",
-    "write_ct_phantoms",
-]
+__all__ = ["DropFreeAird", "ThoraxPhantom", "ct_datalist", "thorax_phantom", "write_ct_phantoms"]

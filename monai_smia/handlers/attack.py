@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,12 @@ class AttackHandler:
         victim: the network with its loss; usually the engine's own network and inferer.
         image_key: key of the image in a dictionary batch.
         mask_key: key of a mask of voxels that may change, or None.
+        label_transform: turns the engine's label into what the victim takes, as the argmax of a one-hot label; None
+            leaves it as it is.
+        every: attack every so many iterations and leave the others clean, as adversarial training may want it.
+
+    Raises:
+        ValueError: if `every` is not a whole number >= 1.
 
     Example:
         >>> import torch
@@ -50,23 +56,34 @@ class AttackHandler:
     """
 
     def __init__(
-        self, attack: Attack, victim: Victim, *, image_key: str = CommonKeys.IMAGE, mask_key: str | None = None
+        self,
+        attack: Attack,
+        victim: Victim,
+        *,
+        image_key: str = CommonKeys.IMAGE,
+        mask_key: str | None = None,
+        label_transform: Callable[[Any], Any] | None = None,
+        every: int = 1,
     ) -> None:
+        if every < 1 or int(every) != every:
+            raise ValueError(f"every must be a whole number >= 1, got {every}.")
         self.attack = attack
         self.victim = victim
         self.image_key = image_key
         self.mask_key = mask_key
+        self.label_transform = label_transform
+        self.every = int(every)
 
-    def attach(self, engine: Engine, event: Any = Events.ITERATION_STARTED) -> None:
+    def attach(self, engine: Engine, event: Any = None) -> None:
         """Attach to an engine; attaching twice changes nothing.
 
         Args:
             engine: a MONAI SupervisedEvaluator or SupervisedTrainer, or another engine with its `prepare_batch`.
-            event: when to attack, ``Events.ITERATION_STARTED(every=2)`` for every second batch.
+            event: when to attack; None for the start of every `every`-th iteration.
         """
         if not engine.has_event_handler(self):
             engine.add_event_handler(Events.ITERATION_STARTED, self._forget)
-            engine.add_event_handler(event, self)
+            engine.add_event_handler(Events.ITERATION_STARTED(every=self.every) if event is None else event, self)
             engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._add_perturbation)
 
     @staticmethod
@@ -96,6 +113,8 @@ class AttackHandler:
         )[:2]
         if label is None:
             raise ValueError("the batch must hold a label to attack; prepare_batch returned none.")
+        if self.label_transform is not None:
+            label = self.label_transform(label)
         mask = None if self.mask_key is None else as_plain(batch[self.mask_key])
         iteration = engine.state.iteration
         seeds = np.random.SeedSequence([*np.atleast_1d(self.attack.seed), iteration]).generate_state(len(image))

@@ -258,3 +258,33 @@ class TestTrainer:
         net = network("segmentation", 2)
         net[3] = torch.nn.Identity()  # type: ignore[operator]
         return net
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_every_so_many_iterations_and_with_a_label_of_another_form(every: int) -> None:
+    """One-hot labels for the trainer's loss, class numbers for the victim."""
+    net = torch.nn.Conv2d(1, 2, 3, padding=1)
+    generator = torch.Generator().manual_seed(0)
+    batches = [
+        {
+            "image": torch.rand(1, 1, 8, 8, generator=generator),
+            "label": torch.nn.functional.one_hot(torch.randint(0, 2, (1, 8, 8), generator=generator)).movedim(-1, 1),
+        }
+        for _ in range(6)
+    ]
+    evaluator = SupervisedEvaluator(torch.device("cpu"), batches, net, decollate=False)
+    handler = AttackHandler(
+        PGD(eps=0.1, steps=1), SegmentationVictim(net), every=every, label_transform=lambda y: y.argmax(1, keepdim=True)
+    )
+    handler.attach(evaluator)
+    attacked = []
+    evaluator.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: attacked.append(engine.state.attack_result is not None)
+    )
+    evaluator.run()
+    assert attacked == [(iteration + 1) % every == 0 for iteration in range(6)]
+
+
+def test_bad_every() -> None:
+    with pytest.raises(ValueError, match="every must be a whole number >= 1, got 0"):
+        AttackHandler(PGD(eps=0.1), SegmentationVictim(torch.nn.Conv2d(1, 2, 1)), every=0)

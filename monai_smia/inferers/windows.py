@@ -1,0 +1,193 @@
+"""The windows of one sliding-window call: stitched once, and their vector-Jacobian products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from monai.data import MetaTensor
+from monai.data.utils import compute_importance_map
+from monai.inferers import SlidingWindowInferer
+from monai.utils import convert_to_dst_type, fall_back_tuple
+from torch import Tensor
+
+from monai_smia.inferers.kept_graphs import KeptGraph, MeasuredGraph, leaves
+
+if TYPE_CHECKING:
+    from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
+
+Window = tuple[slice, ...]  # (batch, channel, *spatial), as MONAI numbers them
+
+
+class Windows:
+    """The windows of one call: forward through MONAI, then their vector-Jacobian products."""
+
+    def __init__(
+        self,
+        inferer: CheckpointedSlidingWindowInferer,
+        network: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        known: Sequence[Tensor],
+    ) -> None:
+        self.inferer, self.network, self.args = inferer, network, args
+        self.budget, self.known = inferer.budget, known  # tensors that a kept graph does not hold by itself
+        self.graph_size = float("inf")  # bytes of one batch of windows; known once one was kept
+        self.kept: dict[int, KeptGraph] = {}
+        self.options = {k: v for k, v in kwargs.items() if k in ("device", "buffer_steps", "buffer_dim")}
+        self.kwargs = {k: v for k, v in kwargs.items() if k not in self.options}
+        self.batches: list[list[Window]] = []
+        self.checked: tuple[int, list[Tensor]] | None = None  # a batch of windows to check the second pass against
+        self.keys: list[Any] | None = None
+        self.supported = True
+        self.autocast = _autocast_state()
+
+    @torch.no_grad()
+    def stitched(self, image: Tensor) -> tuple[Tensor, ...] | None:
+        """MONAI's forward pass; None where the second pass could not serve it."""
+        recording = _with_coordinates(self.inferer)
+        output = SlidingWindowInferer.__call__(
+            recording, image, self._record, *self.args, **self.options, **self.kwargs
+        )
+        return tuple(_flatten(output)) if self.supported else None
+
+    def _record(self, window: Tensor, coordinates: list[Any], *args: Any, **kwargs: Any) -> Any:
+        number = len(self.batches)
+        self.batches.append([tuple(c) for c in coordinates])  # copies: MONAI's buffered mode changes its lists
+        first, budget = number == 0, self.budget
+        keep = budget.limit > 0 if first else budget.fits(self.graph_size)
+        leaf = window.detach().requires_grad_(True) if keep else window
+        with (
+            torch.set_grad_enabled(first or keep),
+            MeasuredGraph(self.known) if first and keep else nullcontext() as graph,
+        ):
+            output = self._apply(leaf, coordinates, *args, **kwargs)
+        parts = _flatten(output)
+        if first:
+            self.keys = sorted(output) if isinstance(output, dict) else None
+            same = all(p.shape[2:] == window.shape[2:] for p in parts)
+            self.supported = same and all(variable is leaf for variable in leaves(parts))  # no hidden parameters
+            if graph is not None:
+                self.graph_size = graph.size + sum(part.numel() * part.element_size() for part in parts)
+            keep = keep and self.supported and budget.fits(self.graph_size)
+        if keep and any(p.requires_grad for p in parts):
+            self.kept[number] = KeptGraph(budget, self.graph_size, leaf, parts)
+            return _mapped(lambda part: part.detach().clone(), output)  # MONAI weighs it in place
+        if self.checked is None:
+            self.checked = number, [part.detach().clone() for part in parts]
+        return _mapped(Tensor.detach, output)
+
+    def _apply(self, window: Tensor, coordinates: Any, *args: Any, **kwargs: Any) -> Any:
+        with_coordinates = (coordinates,) if self.inferer.with_coord else ()
+        return unaliased(self.network(window, *with_coordinates, *args, **kwargs), window)
+
+    @torch.no_grad()
+    def pull_back(self, image: Tensor, cotangents: Sequence[Tensor | None]) -> Tensor:
+        """The gradient of the image, given that of every stitched output."""
+        device = torch.device(self.inferer.sw_device or image.device)
+        importance = self._importance(image, device)
+        count = torch.zeros(1, 1, *image.shape[2:], dtype=image.dtype, device=image.device)
+        for place in (w for batch in self.batches for w in batch if w[0].start == 0):
+            count[place] += importance.to(count.device)
+        scaled = [None if c is None else c / count.to(c.device) for c in cotangents]
+        gradient = torch.zeros_like(image)
+        for number, batch in enumerate(self.batches):
+            vectors = [None if s is None else torch.cat([s[w] for w in batch]).to(device) * importance for s in scaled]
+            if not any(v is not None and bool(v.any()) for v in vectors):
+                self.kept.pop(number, None)
+                continue  # a loss that ignores these windows
+            kept = self.kept.pop(number, None) or self._again(number, torch.cat([image[w] for w in batch]).to(device))
+            pulled = _vector_jacobian(kept, vectors).to(gradient.device)
+            for w, part in zip(batch, pulled, strict=True):
+                gradient[w] += part
+        return gradient
+
+    def _again(self, number: int, window: Tensor) -> KeptGraph:
+        """The graph of a batch of windows that was not kept."""
+        window.requires_grad_(True)
+        with torch.enable_grad(), self.autocast(window.device):
+            coordinates = [list(place) for place in self.batches[number]]
+            parts = _flatten(self._apply(window, coordinates, *self.args, **self.kwargs))
+        if self.checked is not None and number == self.checked[0]:
+            _check_repeats(parts, self.checked[1])
+        return KeptGraph(self.budget, 0, window, parts)
+
+    def _importance(self, image: Tensor, device: torch.device) -> Tensor:
+        """The blending weight of a window's voxels ``(1, 1, *roi)``."""
+        weight = self.inferer.roi_weight_map
+        if weight is None:
+            weight = compute_importance_map(
+                fall_back_tuple(self.inferer.roi_size, image.shape[2:]),
+                mode=self.inferer.mode,
+                sigma_scale=self.inferer.sigma_scale,
+                device=device,
+                dtype=image.dtype,
+            )
+        return weight.to(device, image.dtype)[None, None]
+
+    def pack(self, outputs: Sequence[Tensor], inputs: Tensor) -> Any:
+        """The stitched outputs in the network's own structure, typed as MONAI types them."""
+        packed: Any = tuple(outputs) if len(outputs) > 1 else outputs[0]
+        if self.keys is not None:
+            packed = dict(zip(self.keys, outputs, strict=True))
+        if isinstance(inputs, MetaTensor):
+            meta = MetaTensor([]).copy_meta_from(inputs, copy_attr=False)
+            packed = convert_to_dst_type(packed, meta, device=outputs[0].device)[0]
+        return packed
+
+
+def _vector_jacobian(graph: KeptGraph, vectors: Sequence[Tensor | None]) -> Tensor:
+    used = [(p, v.to(p)) for p, v in zip(graph.parts, vectors, strict=True) if v is not None and p.requires_grad]
+    if not used:
+        return torch.zeros_like(graph.window)
+    (pulled,) = torch.autograd.grad([p for p, _ in used], graph.window, [v for _, v in used], allow_unused=True)
+    return torch.zeros_like(graph.window) if pulled is None else pulled
+
+
+def _check_repeats(parts: Sequence[Tensor], first: Sequence[Tensor]) -> None:
+    for part, before in zip(parts, first, strict=True):
+        if not torch.allclose(part.detach(), before, rtol=1e-2, atol=1e-3 * float(before.abs().amax())):
+            raise RuntimeError(
+                "the network does not repeat its own output (randomness outside of nn.Dropout, or state that "
+                "changes with every call): its sliding-window gradient would be wrong; make it deterministic."
+            )
+
+
+def _with_coordinates(inferer: SlidingWindowInferer) -> SlidingWindowInferer:
+    recording = object.__new__(SlidingWindowInferer)
+    recording.__dict__.update(vars(inferer), with_coord=True)
+    return recording
+
+
+def _flatten(output: Any) -> list[Tensor]:
+    """The tensors of an output, dictionaries by sorted key as MONAI stitches them."""
+    if isinstance(output, Tensor):
+        return [output]
+    return [output[key] for key in sorted(output)] if isinstance(output, dict) else list(output)
+
+
+def unaliased(output: Any, window: Tensor) -> Any:
+    """The output, copied where it is the window itself: MONAI weighs outputs in place, which would change the image."""
+    return _mapped(lambda part: part.clone() if part.data_ptr() == window.data_ptr() else part, output)
+
+
+def _mapped(change: Callable[[Tensor], Tensor], output: Any) -> Any:
+    """The output with every tensor changed."""
+    if isinstance(output, Tensor):
+        return change(output)
+    if isinstance(output, dict):
+        return {key: change(value) for key, value in output.items()}
+    return tuple(change(value) for value in output)
+
+
+def _autocast_state() -> Callable[[torch.device], AbstractContextManager[Any]]:
+    """The autocast setting of the forward pass, to be entered again in the backward pass."""
+    states = {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")}
+
+    def enter(device: torch.device) -> AbstractContextManager[Any]:
+        enabled, dtype = states.get(device.type, (False, None))
+        return torch.autocast(device.type, dtype=dtype, enabled=enabled)
+
+    return enter
