@@ -1,0 +1,71 @@
+"""Through a real PACS: Orthanc, DCMTK's store and get, dciodvfy, ITK's reader and ours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from dicom_files import planes, save
+
+from monai_smia.data import ct_datalist, write_ct_phantoms
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TOOLS = ("Orthanc", "storescu", "getscu", "dciodvfy", "unshare")
+
+
+@pytest.fixture
+def orthanc() -> str:
+    """The script that starts it; the test is skipped where it cannot."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: apt-get install orthanc orthanc-gdcm dcmtk dicom3tools")
+    script = str(BENCHMARKS / "with_orthanc.sh")
+    started = subprocess.run([script, "true"], capture_output=True, text=True, timeout=120)
+    if started.returncode:
+        pytest.skip(f"Orthanc does not start in a network namespace: {started.stderr.strip().splitlines()[-1:]}")
+    return script
+
+
+def phantom_series(folder: Path) -> tuple[Path, Path]:
+    """A synthetic thorax as a de-identified CT series, and its lungs."""
+    made = write_ct_phantoms(folder / "phantom", 1, size=(80, 64, 32), spacing=(4.4, 4.4, 6.0), seed=7)
+    item = ct_datalist(made)[0]
+    volume, mask = nib.load(item["image"]), nib.load(item["label"])
+    stored = np.clip(np.asarray(volume.dataobj).astype(int) + 1024, 0, 4095)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine  # LPS
+    signs = np.sign(np.diag(affine)[:3])
+    datasets = planes(stored)
+    for index, ds in enumerate(datasets):
+        ds.ImageOrientationPatient = [signs[0], 0, 0, 0, signs[1], 0]
+        ds.ImagePositionPatient = [round(float(v), 4) for v in (affine @ [0, 0, index, 1])[:3]]
+        size = [round(abs(float(affine[i, i])), 4) for i in range(3)]  # a decimal string has 16 characters
+        ds.PixelSpacing, ds.SliceThickness = [size[1], size[0]], size[2]
+    save(datasets, folder / "series")
+    nib.save(mask, folder / "label.nii.gz")
+    return folder / "series", folder / "label.nii.gz"
+
+
+@pytest.mark.slow
+def test_the_damage_survives_a_pacs(orthanc: str, tmp_path: Path) -> None:
+    series, label = phantom_series(tmp_path)
+    command = [orthanc, sys.executable, str(BENCHMARKS / "dicom_survival.py"), "--dicom", str(series)]
+    command += ["--label", str(label), "--pacs", "127.0.0.1:14242", "--output_dir", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--steps", "2", "--eps", "70", "2"], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert result["as_itk"]
+    assert result["source_untouched"]
+    assert result["clean"] > 0.8
+    for row in result["rows"]:
+        assert row["conformance_errors"] == 0, done.stderr
+        assert 0 < row["largest_difference_hu"] <= row["eps_hu"]
+        assert row["from_pacs"] == pytest.approx(row["stored"], abs=1e-6)
+        assert abs(row["from_pacs"] - row["computed"]) < 0.01
+    by_name = {(row["attack"], row["eps_hu"]): row for row in result["rows"]}
+    assert by_name["PGD", 70.0]["from_pacs"] < by_name["Noise", 70.0]["from_pacs"] - 0.1
