@@ -29,8 +29,7 @@ from monai.metrics import compute_iou
 from monai.transforms import EnsureChannelFirst, LoadImage, ResampleToMatch
 
 from monai_smia.attacks import PGD, SMIA, Noise
-from monai_smia.data.dicom_reader import DicomSeriesReader
-from monai_smia.data.dicom_series import read_dicom_series
+from monai_smia.data import DicomSeriesReader, read_dicom_series
 from monai_smia.evaluation import DicomStorage
 from monai_smia.evaluation.dicom_storage import stored_units
 

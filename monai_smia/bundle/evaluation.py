@@ -23,11 +23,12 @@ from monai_smia.evaluation import (
     AttackEvaluation,
     DicomStorage,
     NiftiStorage,
+    detection_figure,
     paper_comparison,
     segmentation_figure,
 )
-from monai_smia.metrics import SegmentationMetrics
-from monai_smia.victims import ClassificationVictim, SegmentationVictim
+from monai_smia.metrics import CaseMetrics, DetectionMetrics, SegmentationMetrics
+from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
 from monai_smia.victims.freezing import array_attribute
 from monai_smia.victims.preprocessing import FrozenPreprocessing, as_plain
@@ -53,6 +54,7 @@ def bundle_evaluation(
     activation: str | None = None,
     image_key: str = "image",
     label_key: str = "label",
+    box_key: str = "box",
     unsupervised: bool | None = None,
     straight_through: bool = False,
     unit: str = "",
@@ -81,7 +83,8 @@ def bundle_evaluation(
         task: ``"segmentation"``, ``"classification"`` or ``"detection"``; None to tell it from the network's output.
         activation: ``"softmax"`` or ``"sigmoid"``; None to tell it from `postprocessing`.
         image_key: key of the image in the dataset's items.
-        label_key: key of the label.
+        label_key: key of the label; of the classes of boxes for a detector.
+        box_key: key of a detector's boxes.
         unsupervised: take the clean prediction as reference; None where the items have no label.
         straight_through: let the gradient through where the intensity window clips.
         unit: unit of the images, for tables.
@@ -123,7 +126,8 @@ def bundle_evaluation(
         raise ValueError(f"items have no {label_key!r}, only {sorted(items[0])}: say which with --attack#label_key.")
     if not labelled and progress:
         print(f"No labels (items have no {label_key!r}): the clean prediction is the reference.")
-    loading = _Loading(chain, in_scanner, None if unsupervised or not labelled else label_key, victim, device)
+    keys = {"boxes": box_key, "labels": label_key} if builder.task == "detection" else {"label": label_key}
+    loading = _Loading(chain, in_scanner, None if unsupervised or not labelled else keys, victim, device)
 
     network_scale = builder.scale() if eps_unit == "image" and not in_scanner else scale
     radii = [eps] if isinstance(eps, (int, float)) else list(eps)
@@ -167,21 +171,29 @@ class _Loading:
     """From an item to its image and label, as the evaluation takes them."""
 
     def __init__(
-        self, chain: Chain, in_scanner: bool, label_key: str | None, victim: Victim, device: torch.device
+        self, chain: Chain, in_scanner: bool, keys: Mapping[str, str] | None, victim: Victim, device: torch.device
     ) -> None:
         self.chain = chain
         self.transform = Compose(chain.loading if in_scanner else [*chain.loading, *chain.preprocessing])
-        self.label_key = label_key
+        self.keys = keys
         self.victim = victim
         self.device = device
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         loaded = self.transform({name: value for name, value in item.items() if name != "case"})
         image = loaded[self.chain.image_key]
-        if self.label_key is not None:
-            return {"image": image, "label": loaded[self.label_key]}
-        label = self.victim.decide(self.victim.infer(image[None].float().to(self.device)))[0]
-        return {"image": image, "label": as_plain(label)}
+        if self.keys is None:
+            return {"image": image, "label": as_plain(self._clean_decision(image))}
+        label = {name: loaded[key] for name, key in self.keys.items()}
+        return {"image": image, "label": label if "boxes" in label else label["label"]}
+
+    def _clean_decision(self, image: Tensor) -> Any:
+        decision = self.victim.decide(self.victim.infer(image[None].float().to(self.device)))[0]
+        if not isinstance(decision, Mapping):
+            return decision
+        assert isinstance(self.victim, DetectionVictim)
+        sure = decision["scores"] >= self.victim.found_score
+        return {name: as_plain(decision[name][sure]) for name in ("boxes", "labels")}
 
 
 class _VictimBuilder:
@@ -230,6 +242,10 @@ class _VictimBuilder:
         options: dict[str, Any] = {"image_key": self.chain.image_key, "straight_through": self.straight_through}
         if in_scanner:
             options["preprocessing"] = Compose(self.chain.preprocessing)
+        if self.task == "detection":
+            if self.detector is None:
+                raise ValueError("a detection bundle's evaluator or its inferer must hold a MONAI RetinaNetDetector.")
+            return DetectionVictim(self.detector, **options)
         if self.task == "segmentation":
             return SegmentationVictim(network, inferer=inferer, activation=self.activation, allow_empty=True, **options)
         return ClassificationVictim(network, inferer=inferer, activation=self.activation, **options)
@@ -245,16 +261,26 @@ class _VictimBuilder:
             return f"an image is made of {len(source)} files."
         try:
             self.scale()
-            compose = Compose(self.chain.preprocessing)
-            FrozenPreprocessing(compose, self.chain.read(source).float(), self.chain.image_key).check_differentiable()
+            image = self.chain.read(source).float()
+            frozen = FrozenPreprocessing(Compose(self.chain.preprocessing), image, self.chain.image_key)
+            frozen.check_differentiable()
         except ValueError as error:
             return str(error)
+        same = frozen.shape == image.shape[1:] and torch.allclose(frozen.affine, frozen.clean.affine)
+        if self.task == "detection" and not same:
+            return "the preprocessing changes the grid, and boxes are not resampled."
         return None
 
-    def metrics(self) -> Any:
+    def metrics(self) -> CaseMetrics:
+        if self.task == "detection":
+            assert self.detector is not None
+            return DetectionMetrics([str(number) for number in range(self.detector.num_classes)])
         return SegmentationMetrics(self.classes if self.activation == "softmax" else None)
 
     def figure(self) -> Callable[..., None] | None:
+        if self.task == "detection":
+            assert self.detector is not None
+            return detection_figure if self.detector.spatial_dims == 2 else None
         return segmentation_figure
 
 

@@ -88,8 +88,10 @@ def load_checkpoints(evaluator: Any) -> None:
 
 def detector_of(evaluator: Any) -> RetinaNetDetector | None:
     """The detector that a detection bundle's inferer or evaluator holds, if there is one."""
-    for holder in (evaluator, getattr(evaluator, "inferer", None)):
-        for value in vars(holder).values() if holder is not None else ():
+    if isinstance(evaluator.network, RetinaNetDetector):
+        return evaluator.network
+    for holder in (evaluator, evaluator.inferer):
+        for value in vars(holder).values():
             if isinstance(value, RetinaNetDetector):
                 return value
     return None

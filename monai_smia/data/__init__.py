@@ -5,5 +5,41 @@ from __future__ import annotations
 from monai_smia.data.ct_labels import DropFreeAird
 from monai_smia.data.ct_layouts import ct_datalist
 from monai_smia.data.ct_phantom import ThoraxPhantom, thorax_phantom, write_ct_phantoms
+from monai_smia.data.dicom_files import DicomSeriesError
+from monai_smia.data.dicom_reader import DicomSeriesReader
+from monai_smia.data.dicom_series import DicomSeries, find_dicom_series, read_dicom_series
+from monai_smia.data.dicom_writer import write_dicom_series
+from monai_smia.data.endoscopy_artefacts import (
+    EAD_CLASSES,
+    ArtefactFrame,
+    add_artefacts,
+    suppress_highlights,
+    tissue_field,
+)
+from monai_smia.data.endoscopy_frames import fitted_frames, mucosa, write_artefact_frames
+from monai_smia.data.endoscopy_layouts import endoscopy_datalist
+from monai_smia.data.marks import MARK
 
-__all__ = ["DropFreeAird", "ThoraxPhantom", "ct_datalist", "thorax_phantom", "write_ct_phantoms"]
+__all__ = [
+    "EAD_CLASSES",
+    "MARK",
+    "ArtefactFrame",
+    "DicomSeries",
+    "DicomSeriesError",
+    "DicomSeriesReader",
+    "DropFreeAird",
+    "ThoraxPhantom",
+    "add_artefacts",
+    "ct_datalist",
+    "endoscopy_datalist",
+    "find_dicom_series",
+    "fitted_frames",
+    "mucosa",
+    "read_dicom_series",
+    "suppress_highlights",
+    "thorax_phantom",
+    "tissue_field",
+    "write_artefact_frames",
+    "write_ct_phantoms",
+    "write_dicom_series",
+]

@@ -30,7 +30,7 @@ class DicomSeriesReader(ImageReader):
     Example:
         >>> from monai.transforms import LoadImage
         >>> load = LoadImage(reader=DicomSeriesReader())
-        >>> load = LoadImage(reader="monai_smia.data.dicom_reader.DicomSeriesReader")  # in a bundle's config
+        >>> load = LoadImage(reader="monai_smia.data.DicomSeriesReader")  # in a bundle's config
     """
 
     def __init__(self, series_uid: str | None = None) -> None:

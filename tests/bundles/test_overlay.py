@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,22 @@ def test_multi_label_without_labels(tmp_path: Path, several_files: bool, capsys:
     assert computed["jaccard"] < rows["Noise", "computed", None]["jaccard"] - 0.05
     assert stored["jaccard"] == pytest.approx(computed["jaccard"], abs=1e-6)
     assert computed["linf"] == pytest.approx(0.3, rel=1e-4)
+
+
+def test_a_detector_with_scripts_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON; the zoo's lung nodule detector in small: its evaluator predicts boxes, the attack takes its head maps."""
+    bundle = zoo.detection(tmp_path / "nodules")
+    monkeypatch.syspath_prepend(str(bundle))  # as PYTHONPATH does, which the zoo's README asks for
+    rows = attack_eval(bundle, "inference.json", eps=0.05, steps=4)
+    for name in ("scripts", "scripts.network", "scripts.inferer", "scripts.evaluator"):
+        sys.modules.pop(name)
+    clean, noise, computed, stored = (
+        rows[name, stage, None]
+        for name, stage in (("Clean", "computed"), ("Noise", "computed"), ("PGD", "computed"), ("PGD", "stored"))
+    )
+    assert clean["iou"] == pytest.approx(1.0)  # its own decision is the reference
+    assert computed["map50"] < noise["map50"] - 0.1
+    assert stored["map50"] == pytest.approx(computed["map50"], abs=1e-6)
 
 
 def test_the_weights_of_a_handler_are_loaded(tmp_path: Path) -> None:

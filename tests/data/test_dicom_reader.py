@@ -22,9 +22,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from monai_smia.data.dicom_files import DicomSeriesError
-from monai_smia.data.dicom_reader import DicomSeriesReader
-from monai_smia.data.dicom_series import find_dicom_series, read_dicom_series
+from monai_smia.data import DicomSeriesError, DicomSeriesReader, find_dicom_series, read_dicom_series
 
 HU = stored_volume() - 1024.0
 Spoil = Callable[[list[FileDataset], Path], object]
@@ -286,7 +284,7 @@ READ: dict[str, Spoil] = {
 def test_read_right(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "series"
     READ[name](planes(), folder)
-    image = LoadImage(reader="monai_smia.data.dicom_reader.DicomSeriesReader", image_only=True)(folder)
+    image = LoadImage(reader="monai_smia.data.DicomSeriesReader", image_only=True)(folder)
     assert np.array_equal(image.numpy(), HU)
     assert np.allclose(image.affine, AFFINE, atol=0.03 if "rounded" in name else 1e-9)
     assert len(set(image.meta["source_uids"])) == (1 if "multi-frame" in name else SHAPE[2])

@@ -14,10 +14,7 @@ from dicom_files import AFFINE, SHAPE, enhanced, planes, save, stored_volume
 from monai.transforms import LoadImage
 from pydicom.uid import RLELossless
 
-from monai_smia.data.dicom_files import DicomSeriesError
-from monai_smia.data.dicom_series import read_dicom_series
-from monai_smia.data.dicom_writer import write_dicom_series
-from monai_smia.data.marks import MARK
+from monai_smia.data import MARK, DicomSeriesError, read_dicom_series, write_dicom_series
 
 
 def hashes(folder: Path) -> dict[str, str]:

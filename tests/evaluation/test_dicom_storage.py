@@ -13,7 +13,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, ScaleInte
 from pydicom.dataset import FileDataset
 
 from monai_smia.attacks import PGD
-from monai_smia.data.dicom_reader import DicomSeriesReader
+from monai_smia.data import DicomSeriesReader
 from monai_smia.evaluation import AttackEvaluation, DicomStorage, PlannedAttack
 from monai_smia.evaluation.dicom_storage import stored_units
 from monai_smia.metrics import SegmentationMetrics
