@@ -6,6 +6,7 @@ from monai_smia.attacks.apgd import APGD, SEA_SCHEDULE
 from monai_smia.attacks.base import Attack, AttackResult
 from monai_smia.attacks.bim import BIM
 from monai_smia.attacks.cospgd import CosPGD
+from monai_smia.attacks.dag import DAG
 from monai_smia.attacks.deepfool import DeepFool
 from monai_smia.attacks.ensemble import Ensemble
 from monai_smia.attacks.fgsm import FGSM
@@ -24,6 +25,7 @@ from monai_smia.attacks.transfer import Transfer
 __all__ = [
     "APGD",
     "BIM",
+    "DAG",
     "FGSM",
     "FMN",
     "MIFGSM",

@@ -96,6 +96,14 @@ class IterativeAttack(Attack):
         step = per_sample(size, gradient) * threat.steepest(self.ascent(gradient, iterate.memory))
         return step, self.gradients_at(iterate.step)
 
+    def prepare(self, image: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
+        """The memory that a run begins with, tensors ``(B, ...)``: what is drawn once, for example."""
+        return {}
+
+    def done(self, victim: Victim, iterate: Iterate) -> Tensor:
+        """Samples that the algorithm has no more step for ``(B,)``; none."""
+        return torch.zeros(len(iterate.image), dtype=torch.bool, device=iterate.image.device)
+
     def start(self, image: Tensor, threat: ThreatModel, generators: Sequence[torch.Generator]) -> Tensor:
         """The first iterate: the image, or a random point of the ball."""
         return threat.random_start(image, generators) if self.random_start else image
@@ -187,7 +195,7 @@ class _Ascent:
         # the samples still attacked
         self.index = torch.arange(count, device=image.device)
         self.victim, self.image, self.label, self.threat = victim, image, label, threat
-        self.memory: dict[str, Tensor] = {}
+        self.memory = attack.prepare(image, generators)
 
     def run(self, bar: Any) -> AttackResult:
         self._record_size(0)
@@ -220,18 +228,20 @@ class _Ascent:
     def _score(self, iterate: Iterate) -> Tensor:
         """Keep what is better than before; True for the samples to go on with."""
         attack, index = self.attack, self.index
+        done = attack.done(self.victim, iterate)
         if attack.keep == "last" and attack.stop_at is None:
-            return torch.ones_like(index, dtype=torch.bool)
+            self.returned[index[done]] = iterate.adversarial.detach()[done]
+            return ~done
         damage, loss = (value.to(self.damage) for value in attack.score(self.victim, iterate))
         solved = (1 - damage if attack.targeted else damage) >= (attack.stop_at or float("inf"))
         if attack.keep == "best":
             take = is_better(damage, loss, self.damage[index], self.loss[index], targeted=attack.targeted)
         else:
-            take = solved
+            take = solved | done
         taken = index[take]
         self.returned[taken] = iterate.adversarial.detach()[take]
         self.loss[taken], self.damage[taken] = loss[take], damage[take]
-        return ~solved
+        return ~(solved | done)
 
     def _advance(self, iterate: Iterate, going: Tensor) -> None:
         step, memory = iterate.step, self.memory

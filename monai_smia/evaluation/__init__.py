@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_smia.evaluation.detection_figure import detection_figure
 from monai_smia.evaluation.dicom_storage import DicomStorage
 from monai_smia.evaluation.figures import segmentation_figure
 from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
@@ -13,6 +14,7 @@ __all__ = [
     "DicomStorage",
     "NiftiStorage",
     "PlannedAttack",
+    "detection_figure",
     "paper_comparison",
     "segmentation_figure",
 ]

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from monai_smia.handlers.attack import AttackHandler
+from monai_smia.handlers.detection import DetectionMetric, SaveBoxes
 
-__all__ = ["AttackHandler"]
+__all__ = ["AttackHandler", "DetectionMetric", "SaveBoxes"]

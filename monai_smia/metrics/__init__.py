@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_smia.metrics.base import CaseMetrics, means
+from monai_smia.metrics.detection import DetectionMetrics
 from monai_smia.metrics.perturbation import (
     l2_norm,
     linf_norm,
@@ -16,6 +17,7 @@ from monai_smia.metrics.segmentation import SegmentationMetrics
 
 __all__ = [
     "CaseMetrics",
+    "DetectionMetrics",
     "SegmentationMetrics",
     "l2_norm",
     "linf_norm",

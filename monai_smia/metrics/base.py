@@ -60,6 +60,12 @@ def means(records: Sequence[Mapping[str, Any]], names: Iterable[str] | None = No
 
 
 def numbers(values: Mapping[str, Tensor]) -> dict[str, float | None]:
-    """The first sample's value of every metric ``(B,)``; None for NaN, which JSON does not have."""
+    """The first sample's value of every metric ``(B,)``; None where it is not finite, which JSON does not have.
+
+    Example:
+        >>> import torch
+        >>> numbers({"hd95": torch.tensor([torch.nan]), "psnr": torch.tensor([torch.inf]), "linf": torch.tensor([0.0])})
+        {'hd95': None, 'psnr': None, 'linf': 0.0}
+    """
     first = {name: float(value[0]) for name, value in values.items()}
-    return {name: None if number != number else number for name, number in first.items()}
+    return {name: number if math.isfinite(number) else None for name, number in first.items()}

@@ -97,6 +97,17 @@ class SegmentationVictim(LogitsVictim):
         jaccard = (both / union.clamp_min(1)).sum(1) / held.sum(1).clamp_min(1)
         return torch.where(held.any(1), 1 - jaccard, 0.0)
 
+    def dense_scores(self, prediction: Tensor) -> Tensor:
+        """Scores before the softmax of every voxel ``(B, N, K)``; with ``"sigmoid"`` every channel's no and yes."""
+        if self.activation == "softmax":
+            return prediction.flatten(2).transpose(1, 2)
+        return torch.stack([torch.zeros_like(prediction), prediction], -1).flatten(1, -2)
+
+    def dense_truth(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """The true class of every voxel ``(B, N)``; -1 where the label does not count."""
+        target = self.target(label).flatten(1).long()
+        return target if self.ignore_index is None else target.where(target != self.ignore_index, -1)
+
     def check_label(self, prediction: Any, label: Any) -> None:
         """Raise where the label does not fit the prediction, or holds no foreground."""
         super().check_label(prediction, label)

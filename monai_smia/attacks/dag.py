@@ -1,0 +1,139 @@
+"""Dense adversary generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_smia.attacks.iterative import Iterate, IterativeAttack, gradient_of
+from monai_smia.threat import TINY, ThreatModel, per_sample
+from monai_smia.victims.base import Victim
+from monai_smia.victims.detection import DetectionVictim
+from monai_smia.victims.segmentation import SegmentationVictim
+
+GAMMA = 0.5 / 255  # the paper's step, half a grey level
+NO_TARGET = -1
+
+
+class DAG(IterativeAttack):
+    """Dense adversary generation (Xie et al., 2017): every voxel, or every proposal of a detector, to a wrong class.
+
+    The targets are all voxels that the label covers, or a detector's proposals: anchors whose box on the clean image
+    overlaps an object (IoU > 0.1) and gives its class a score > 0.1, fixed over the iterations. Each true class l gets
+    one random wrong class l' per image: one that the image does not hold, if there is any. The targets T_m that are
+    still of the true class are found again in every iteration; the step is ``gamma * r / ||r||_inf`` with
+    ``r = sum over T_m of grad(f_l' - f_l)`` on scores f before the softmax. It ends when T_m is empty.
+
+    The background is no wrong class to turn a proposal to, with one exception: a detector of a single class has no
+    other, and there DAG makes objects vanish. The background's score is that below which no box is decided. A
+    proposal that falls below it is lost to the true class and leaves T_m as well. (The released code goes on until a
+    proposal is of class l' and puts lost ones back; here the paper's own test of T_m holds.)
+
+    As published, the perturbation is not bounded: that is ``eps=None``. With a radius every iterate is projected onto
+    the ball and the default step is that of the other attacks, so that DAG compares at equal radius and steps.
+
+    Args:
+        eps: radius of the ball, or None.
+        steps: iterations at most; the paper takes 200 for segmentation and 150 for detection.
+        step_size: gamma, the largest change of a voxel in one step, in the image's unit; None for 0.5 / 255 (the
+            paper's, for images in [0, 1]) without a radius, and ``2.5 * eps / steps`` with one.
+        **options: `clip` (the paper has none), `loss`, `seed`, `keep` (the paper keeps the last), `stop_at`, `progress`
+            as for `IterativeAttack`.
+
+    Raises:
+        ValueError: if an argument is outside its range; in use, if the victim is neither a segmenter nor a detector.
+
+    Example:
+        >>> from monai_smia.attacks import DAG
+        >>> network = torch.nn.Conv2d(1, 3, 1)
+        >>> victim, image = SegmentationVictim(network), torch.rand(1, 1, 8, 8)
+        >>> label = victim.decide(victim.predict(image))
+        >>> result = DAG(steps=20)(SegmentationVictim(network, allow_empty=True), image, label)
+        >>> bool(result.perturbation.abs().max() <= 20 * 0.5 / 255 + 1e-6)
+        True
+    """
+
+    minimizes = True
+
+    def __init__(
+        self, *, eps: float | None = None, steps: int = 150, step_size: float | None = None, **options: Any
+    ) -> None:
+        fixed = {"norm": "linf", "random_start": False, "restarts": 1, "targeted": False}
+        for name, value in fixed.items():
+            if options.pop(name, value) != value:
+                raise ValueError(f"{name} must be {value} for DAG, or left out.")
+        super().__init__(eps=eps, steps=steps, step_size=step_size, **options)
+
+    def default_step_size(self, eps: float | Tensor | None) -> float | Tensor:
+        """The paper's gamma without a ball."""
+        return GAMMA if eps is None else super().default_step_size(eps)
+
+    def prepare(self, image: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
+        """A number per sample from which its wrong classes are drawn."""
+        draws = [torch.randint(2**31, (), generator=g, device=image.device) for g in generators]
+        return {"draw": torch.stack(draws)}
+
+    def done(self, victim: Victim, iterate: Iterate) -> Tensor:
+        """Samples without a target of the true class."""
+        return ~self.active(victim, iterate).any(1)
+
+    def active(self, victim: Victim, iterate: Iterate) -> Tensor:
+        """T_m: which targets ``(B, N)`` are still of the true class."""
+        if not isinstance(victim, SegmentationVictim | DetectionVictim):
+            raise ValueError(f"victim must be a SegmentationVictim or a DetectionVictim, got {type(victim).__name__}.")
+        scores, memory = victim.dense_scores(iterate.prediction), iterate.memory
+        if "truth" not in memory:
+            background = scores.shape[2] - 1 if isinstance(victim, DetectionVictim) else None
+            memory["truth"] = victim.dense_truth(iterate.prediction, iterate.label)
+            memory["wrong"] = torch.stack(
+                [
+                    wrong_classes(truth, scores.shape[2], int(draw), background)
+                    for truth, draw in zip(memory["truth"], memory["draw"], strict=True)
+                ]
+            )
+        return (scores.argmax(2) == memory["truth"]) & (memory["truth"] != NO_TARGET)
+
+    def objective(self, victim: Victim, iterate: Iterate) -> Tensor:
+        """Sum of f_l' - f_l over the active targets ``(B,)``."""
+        active, memory = self.active(victim, iterate), iterate.memory
+        scores = victim.dense_scores(iterate.prediction)  # type: ignore[attr-defined]
+        wrong, truth = (scores.gather(2, memory[k].clamp_min(0)[..., None])[..., 0] for k in ("wrong", "truth"))
+        return ((wrong - truth) * active).sum(1)
+
+    def move(self, victim: Victim, iterate: Iterate, threat: ThreatModel) -> tuple[Tensor, int]:
+        """``gamma * r / ||r||_inf``."""
+        gradient = gradient_of(self.objective(victim, iterate).sum(), iterate.adversarial)
+        if threat.mask is not None:
+            gradient = gradient * threat.mask
+        largest = gradient.flatten(1).abs().amax(1).clamp_min(TINY)
+        gamma = self.default_step_size(threat.eps) if self.step_size is None else self.step_size
+        return per_sample(gamma, gradient) * gradient / per_sample(largest, gradient), 1
+
+
+def wrong_classes(truth: Tensor, classes: int, draw: int, background: int | None = None) -> Tensor:
+    """One random wrong class for each true class, for every target of an image.
+
+    Args:
+        truth: class of every target ``(N,)``, -1 for none.
+        classes: number of classes, the background included.
+        draw: seed.
+        background: a class to take only where there is no other.
+
+    Returns:
+        ``(N,)``, -1 where there is no target.
+
+    Example:
+        >>> wrong_classes(torch.tensor([0, 0, 1, -1]), classes=3, draw=0).tolist()  # 2 is not in the image
+        [2, 2, 2, -1]
+    """
+    generator = torch.Generator().manual_seed(draw)
+    held = set(truth[truth != NO_TARGET].unique().tolist())
+    wrong = torch.full_like(truth, NO_TARGET)
+    for true in sorted(held):
+        others = [c for c in range(classes) if c not in (true, background)]
+        choice = [c for c in others if c not in held] or others or [classes - 1 if background is None else background]
+        wrong[truth == true] = choice[int(torch.randint(len(choice), (), generator=generator))]
+    return wrong
