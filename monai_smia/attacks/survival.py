@@ -40,8 +40,8 @@ class SurvivalSMIA(MIFGSM):
         decay: weight of the past gradients, >= 0.
         loss: as for `Attack`; None is the victim's own. Soft Jaccard is stronger than cross entropy.
         keep: as for `Attack`, by the mean over the cycle.
-        **options: as for `IterativeAttack` and `Attack`. `step_size` is the length of the first step, by default
-            ``5 * eps / steps``; it decays along half a cosine.
+        **options: as for `IterativeAttack` and `Attack`. `step_size` is the length of the first step, by default the
+            whole radius; it decays along half a cosine.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -62,7 +62,7 @@ class SurvivalSMIA(MIFGSM):
         self,
         *,
         cycle: Sequence[Callable[[Tensor], Tensor]] = CYCLE,
-        decay: float = 0.9,
+        decay: float = 0.5,
         keep: str = "last",
         **options: Any,
     ) -> None:
@@ -91,8 +91,8 @@ class SurvivalSMIA(MIFGSM):
         return torch.stack(damages).mean(0), torch.stack(losses).mean(0)
 
     def default_step_size(self, eps: float | Tensor) -> float | Tensor:
-        """Of the first step."""
-        return 5 * eps / max(self.steps, 1)
+        """Of the first step: the whole radius."""
+        return eps
 
     def step_length(self, step: int, eps: float | Tensor) -> float | Tensor:
         """Half a cosine from the first step's length down."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from monai_smia.transforms.attack import ApplyAttack, ApplyAttackD, ApplyAttackd, ApplyAttackDict
 from monai_smia.transforms.frames import FitFramed, RandFramed, collate_frames
+from monai_smia.transforms.handling import ApplyHandling, ApplyHandlingD, ApplyHandlingd, ApplyHandlingDict
 
 __all__ = [
     "ApplyAttack",
     "ApplyAttackD",
     "ApplyAttackDict",
     "ApplyAttackd",
+    "ApplyHandling",
+    "ApplyHandlingD",
+    "ApplyHandlingDict",
+    "ApplyHandlingd",
     "FitFramed",
     "RandFramed",
     "collate_frames",
