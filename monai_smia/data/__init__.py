@@ -18,7 +18,11 @@ from monai_smia.data.endoscopy_artefacts import (
 )
 from monai_smia.data.endoscopy_frames import fitted_frames, mucosa, write_artefact_frames
 from monai_smia.data.endoscopy_layouts import endoscopy_datalist
+from monai_smia.data.fundus_layouts import fundus_datalist, grade_weights
+from monai_smia.data.fundus_lesions import draw_lesions
+from monai_smia.data.fundus_phantom import FundusPhantom, fundus_phantom, write_fundus_phantoms
 from monai_smia.data.marks import MARK
+from monai_smia.data.photographs import LoadPhotograph, LoadPhotographd
 
 __all__ = [
     "EAD_CLASSES",
@@ -28,12 +32,19 @@ __all__ = [
     "DicomSeriesError",
     "DicomSeriesReader",
     "DropFreeAird",
+    "FundusPhantom",
+    "LoadPhotograph",
+    "LoadPhotographd",
     "ThoraxPhantom",
     "add_artefacts",
     "ct_datalist",
+    "draw_lesions",
     "endoscopy_datalist",
     "find_dicom_series",
     "fitted_frames",
+    "fundus_datalist",
+    "fundus_phantom",
+    "grade_weights",
     "mucosa",
     "read_dicom_series",
     "suppress_highlights",
@@ -42,4 +53,5 @@ __all__ = [
     "write_artefact_frames",
     "write_ct_phantoms",
     "write_dicom_series",
+    "write_fundus_phantoms",
 ]

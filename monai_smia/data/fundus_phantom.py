@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,15 +222,21 @@ def _stamp(depth: Plane, place: NDArray[np.float64], width: float, strength: flo
 
 
 def write_fundus_phantoms(
-    folder: str | os.PathLike[str], per_grade: int = 2, *, size: int = 512, seed: int = 0
+    folder: str | os.PathLike[str],
+    per_grade: int = 2,
+    *,
+    grades: Sequence[int] = (0, 1, 2, 3, 4),
+    size: int = 512,
+    seed: int = 0,
 ) -> Path:
     """Write phantoms of every grade as a dataset in the ``labels.csv`` layout of `fundus_datalist`.
 
-    The same arguments write the same files; files that are there already are kept.
+    The same arguments write the same files.
 
     Args:
         folder: made if it does not exist.
         per_grade: photographs of each grade, at least 1.
+        grades: which ones.
         size: width and height in pixels.
         seed: of the first eye; every photograph shows another.
 
@@ -251,8 +257,8 @@ def write_fundus_phantoms(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for number in range(5 * per_grade):
-        grade, eye = number % 5, seed + number
+    for number in range(len(grades) * per_grade):
+        grade, eye = grades[number % len(grades)], seed + number
         path = folder / f"grade{grade}_eye{eye}.png"
         Image.fromarray(fundus_phantom(size, grade=grade, seed=eye).image).save(path)
         rows.append({"file": path.name, "dr_grade": grade, "split": "test"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_smia.metrics.base import CaseMetrics, means
+from monai_smia.metrics.classification import ClassificationMetrics, quadratic_weighted_kappa, wilson_interval
 from monai_smia.metrics.detection import DetectionMetrics
 from monai_smia.metrics.perturbation import (
     l2_norm,
@@ -17,6 +18,7 @@ from monai_smia.metrics.segmentation import SegmentationMetrics
 
 __all__ = [
     "CaseMetrics",
+    "ClassificationMetrics",
     "DetectionMetrics",
     "SegmentationMetrics",
     "l2_norm",
@@ -25,6 +27,8 @@ __all__ = [
     "means",
     "perturbation_metrics",
     "positive_cosine",
+    "quadratic_weighted_kappa",
     "rms",
     "variance",
+    "wilson_interval",
 ]

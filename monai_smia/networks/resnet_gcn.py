@@ -146,12 +146,15 @@ class ResNetGCN(nn.Module):
         hidden = torch.relu(self.graph1(self.nodes, self.propagation))
         return self.graph2(hidden, self.propagation)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Raw logits from the last feature map."""
+    def pool(self, features: Tensor) -> Tensor:
+        """The image's features ``(B, features)``: mean and maximum over the last feature map."""
         flat = features.flatten(2)
-        pooled = torch.cat([flat.mean(2), flat.amax(2)], dim=1)
-        return pooled @ self.classifier().T + self.bias
+        return torch.cat([flat.mean(2), flat.amax(2)], dim=1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Raw logits from the image's features."""
+        return features @ self.classifier().T + self.bias
 
     def forward(self, image: Tensor) -> Tensor:
         """Raw logits ``(B, out_channels)`` of images ``(B, in_channels, *spatial)``."""
-        return self.classify(self.maps(image)[1])
+        return self.classify(self.pool(self.maps(image)[1]))

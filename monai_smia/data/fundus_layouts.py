@@ -1,0 +1,166 @@
+"""Layouts of fundus photograph datasets: from a folder to the items that MONAI's datasets and transforms take."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["fundus_datalist", "grade_weights"]
+
+GRADES = range(5)
+
+
+class _Layout(NamedTuple):
+    table: str
+    image: str
+    grade: str
+    folder: str
+    suffix: str
+
+
+_LAYOUTS = (
+    _Layout("train.csv", "id_code", "diagnosis", "train_images", ".png"),  # APTOS 2019
+    _Layout("trainLabels.csv", "image", "level", "train", ".jpeg"),  # Kaggle 2015
+    _Layout("labels.csv", "file", "dr_grade", "", ""),  # ours; IDRiD as it is prepared for this project
+)
+_EXPECTED = "; ".join(
+    f"{layout.table} ({layout.image}, {layout.grade}) with {layout.folder or 'the images'}/*{layout.suffix}"
+    for layout in _LAYOUTS
+)
+
+
+def fundus_datalist(
+    dataset_dir: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    max_cases: int | None = None,
+    seed: int = 0,
+    need_all_grades: bool = False,
+) -> list[dict[str, Any]]:
+    """List the photographs of a diabetic retinopathy dataset. Nothing is written, and no image is opened.
+
+    The first layout that fits is taken: APTOS-2019 (``train.csv`` with ``id_code, diagnosis`` and
+    ``train_images/*.png``), Kaggle's of 2015 (``trainLabels.csv`` with ``image, level`` and ``train/*.jpeg``), or a
+    ``labels.csv`` with ``file, dr_grade`` and optionally ``split`` and ``dme_risk``.
+
+    Args:
+        dataset_dir: the folder.
+        split: only rows with this value in the column ``split``; None for all.
+        max_cases: a random subset of this many (the SMIA paper takes 11,000 of Kaggle's), or all if there are fewer.
+        seed: of the subset.
+        need_all_grades: whether it is an error that a grade does not occur, as it is for training.
+
+    Returns:
+        One ``{"image": path, "label": grade, "case": name}`` a photograph, in the table's order; with ``"dme"``, the
+        risk of macular oedema, where the table has it. Paths are absolute, the name is the file's without its ending.
+
+    Raises:
+        FileNotFoundError: if the folder or an image that the table names does not exist.
+        ValueError: if no layout fits, a grade is not 0-4, the split is empty, a name occurs twice, or a needed grade is
+            absent.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from monai_smia.data import write_fundus_phantoms
+        >>> with TemporaryDirectory() as tmp:
+        ...     folder = write_fundus_phantoms(tmp, 1, size=64)
+        ...     [(item["case"], item["label"]) for item in fundus_datalist(folder)][:2]
+        [('grade0_eye0', 0), ('grade1_eye1', 1)]
+    """
+    folder = Path(os.path.abspath(dataset_dir))
+    if not folder.is_dir():
+        raise FileNotFoundError(f"dataset_dir {folder} does not exist.")
+    layout = next((layout for layout in _LAYOUTS if (folder / layout.table).is_file()), None)
+    if layout is None:
+        raise ValueError(f"dataset_dir {folder} has no known layout, expected one of: {_EXPECTED}.")
+    rows = _rows(folder / layout.table, layout)
+    if split is not None:
+        splits = sorted({row["split"] for row in rows if row.get("split")})
+        rows = [row for row in rows if row.get("split") == split]
+        if not rows:
+            raise ValueError(f"split={split!r} selects no row of {folder / layout.table}; splits there: {splits}.")
+    if max_cases is not None and max_cases < len(rows):
+        chosen = np.random.default_rng(seed).choice(len(rows), max_cases, replace=False)
+        rows = [rows[i] for i in sorted(chosen)]
+    items = [_item(row, folder, layout) for row in rows]
+    missing = [item["image"] for item in items if not os.path.isfile(item["image"])]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise FileNotFoundError(f"{folder / layout.table} names images that do not exist: {missing[:3]}{more}.")
+    double = [name for name, count in Counter(item["case"] for item in items).items() if count > 1]
+    if double:
+        raise ValueError(f"{folder / layout.table} names images more than once: {double[:3]}.")
+    if need_all_grades:
+        _check_all_grades([item["label"] for item in items], str(folder / layout.table))
+    return items
+
+
+def grade_weights(items: Sequence[Mapping[str, Any]], *, painted_share: float = 0.0) -> list[float]:
+    """How often to draw each item: photographs by one over the root of how many share their grade, painted ones alike.
+
+    The root stands between the classes as they are and a full balance, in which the few eyes of grade 1 would be
+    learned by heart.
+
+    Args:
+        items: as from `fundus_datalist`; those with a true ``"paint"`` are healthy eyes that lesions are drawn into.
+        painted_share: share of the draws that is painted, in [0, 1].
+
+    Raises:
+        ValueError: if the share is outside of its range, or demands what is not there.
+
+    Example:
+        >>> grade_weights([{"label": 0}] * 4 + [{"label": 1}])  # together one: 2/3 of the draws are of grade 0
+        [0.16666666666666666, 0.16666666666666666, 0.16666666666666666, 0.16666666666666666, 0.3333333333333333]
+    """
+    painted = np.array([bool(item.get("paint")) for item in items])
+    if not 0 <= painted_share <= 1:
+        raise ValueError(f"painted_share must lie in [0, 1], got {painted_share}.")
+    if (painted_share > 0 and not painted.any()) or (painted_share < 1 and painted.all()):
+        raise ValueError(
+            f"painted_share={painted_share} does not fit: {int(painted.sum())} of {len(items)} are painted."
+        )
+    grades = np.array([int(item["label"]) for item in items])
+    counts = np.bincount(grades[~painted], minlength=len(GRADES))
+    weights = np.where(painted, 1.0, 1 / np.sqrt(counts[grades].clip(1)))
+    for group, share in ((painted, painted_share), (~painted, 1 - painted_share)):
+        if group.any():
+            weights[group] *= share / weights[group].sum()
+    return [float(weight) for weight in weights]
+
+
+def _rows(table: Path, layout: _Layout) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or ())
+        absent = [column for column in (layout.image, layout.grade) if column not in columns]
+        if absent:
+            raise ValueError(f"{table} needs the columns {absent}, it has: {', '.join(columns) or 'none'}.")
+        rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    if not rows:
+        raise ValueError(f"{table} has no rows.")
+    for number, row in enumerate(rows, start=1):
+        if row[layout.grade] not in map(str, GRADES):
+            raise ValueError(
+                f"{table}, row {number}: {layout.grade} must be 0, 1, 2, 3 or 4, got {row[layout.grade]!r}."
+            )
+    return rows
+
+
+def _item(row: Mapping[str, str], folder: Path, layout: _Layout) -> dict[str, Any]:
+    path = folder / layout.folder / f"{row[layout.image]}{layout.suffix}"
+    item: dict[str, Any] = {"image": str(path), "label": int(row[layout.grade]), "case": path.stem}
+    if row.get("dme_risk"):
+        item["dme"] = int(row["dme_risk"])
+    return item
+
+
+def _check_all_grades(labels: Sequence[int], where: str) -> None:
+    absent = sorted(set(GRADES) - set(labels))
+    if absent:
+        raise ValueError(f"{where} must hold every grade for training, grades {absent} are absent.")
