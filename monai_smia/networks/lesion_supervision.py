@@ -43,9 +43,9 @@ class LesionSupervision(nn.Module):
         super().__init__()
         self.network = network
         self.mixed_precision = mixed_precision
-        width = network.backbone.in_planes
-        self.lesions = nn.Conv2d(width // 2, LESIONS, 1)
-        self.oedema = nn.Linear(2 * width, OEDEMA)
+        third, fourth = network.channels
+        self.lesions = nn.Conv2d(third, LESIONS, 1)
+        self.oedema = nn.Linear(2 * fourth, OEDEMA)
         nn.init.constant_(self.lesions.bias, -3.0)  # type: ignore[arg-type]  # lesions are rare
 
     def forward(self, image: Tensor) -> Supervised:

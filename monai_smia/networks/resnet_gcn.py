@@ -128,9 +128,11 @@ class ResNetGCN(nn.Module):
             feed_forward=False,
             bias_downsample=False,
         )
+        expansion = self.backbone.in_planes // widths[3]
+        self.channels = (widths[2] * expansion, widths[3] * expansion)  # of the maps of the last two stages
         self.nodes = nn.Parameter(torch.randn(out_channels, node_features))
         self.graph1 = GraphConvolution(node_features, hidden_features)
-        self.graph2 = GraphConvolution(hidden_features, 2 * self.backbone.in_planes)
+        self.graph2 = GraphConvolution(hidden_features, 2 * self.channels[1])
         self.bias = nn.Parameter(torch.zeros(out_channels))
         with torch.no_grad():
             self.graph2.weight.mul_(0.2)  # the sum over thousands of features then starts near one

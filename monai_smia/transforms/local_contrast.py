@@ -34,7 +34,7 @@ class LocalContrast(Transform):
         >>> image[:, 30:34, 30:34] = 0.2
         >>> contrast = LocalContrast()(image)
         >>> round(float(contrast[0, 32, 32]), 1), round(float(contrast[0, 5, 5]), 1)
-        (-1.3, 0.0)
+        (-1.5, 0.0)
     """
 
     backend = [TransformBackends.TORCH]

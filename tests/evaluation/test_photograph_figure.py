@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from monai_smia.attacks import BIM
+from monai_smia.evaluation import PlannedAttack, photograph_figure
+
+
+def colours(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def test_every_panel_is_drawn_with_its_perturbation(tmp_path: Path) -> None:
+    image = torch.full((3, 40, 60), 100.0)
+    panels = []
+    for shift in (4.0, -4.0):
+        panels.append((PlannedAttack(BIM(eps=4.0), 4 / 255, "equal radius"), image + shift, torch.tensor(2)))
+    photograph_figure(tmp_path / "figures" / "eye.png", image, torch.tensor(1), torch.tensor(1), panels, "grey levels")
+    drawn = colours(tmp_path / "figures" / "eye.png")
+    assert [p.name for p in (tmp_path / "figures").iterdir()] == ["eye.png"]
+    flat = drawn.reshape(-1, 3)
+    for grey in (100, 104, 96):  # clean, and the two adversarial photographs
+        assert (np.abs(flat - grey).max(1) <= 1).sum() > 500
+    for magnified in (255, 0, 127):  # change by plus eps, by minus eps, and none
+        assert (np.abs(flat - magnified).max(1) <= 1).sum() > 500
+
+
+def test_images_in_unit_range(tmp_path: Path) -> None:
+    image = torch.full((3, 40, 60), 0.2)
+    photograph_figure(tmp_path / "eye.png", image, 0, torch.tensor(0), [], "")
+    assert (np.abs(colours(tmp_path / "eye.png") - 51).max(-1) <= 1).sum() > 500
