@@ -92,5 +92,6 @@ def _save(pixels: np.ndarray, path: Path) -> None:
     note = PngInfo()
     note.add_text("Comment", MARK)
     partial = path.with_name(f".{path.name}")
-    Image.fromarray(pixels.transpose(1, 2, 0).astype(np.uint8)).save(partial, format="png", pnginfo=note)
+    image = Image.fromarray(pixels.transpose(1, 2, 0).astype(np.uint8))
+    image.save(partial, format="png", pnginfo=note, compress_level=1)  # noise does not compress: no time is spent on it
     os.replace(partial, path)

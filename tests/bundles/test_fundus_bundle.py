@@ -1,0 +1,179 @@
+"""The fundus grading bundle: complete, loadable, accurate enough to be worth attacking, and attacked in grey levels."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
+from monai.transforms import Compose
+from PIL import Image
+from torch import Tensor
+
+from monai_smia.data import LoadPhotograph, fundus_datalist, write_fundus_phantoms
+from monai_smia.evaluation import PlannedAttack
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "fundus_dr_grading"
+CONFIGS = ("train", "inference", "evaluate", "attack_eval")
+
+
+def config(name: str) -> str:
+    return str(BUNDLE / "configs" / f"{name}.yaml")
+
+
+def parser_of(name: str) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config(config(name))
+    return parser
+
+
+def workflow(name: str, output_dir: Path, **override: Any) -> ConfigWorkflow:
+    run_id = name if name == "attack_eval" else "run"
+    flow = ConfigWorkflow(
+        config(name),
+        workflow_type="infer",
+        run_id=run_id,
+        bundle_root=str(BUNDLE),
+        output_dir=str(output_dir),
+        **override,
+    )
+    flow.initialize()
+    return flow
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A healthy eye and a sick one."""
+    return write_fundus_phantoms(tmp_path_factory.mktemp("eyes"), 1, grades=[0, 3], size=256, seed=77)
+
+
+def test_required_files_exist() -> None:
+    files = ["LICENSE", "configs/metadata.json", "models/model.pt", "docs/README.md", "docs/data_license.txt"]
+    files += [f"configs/{name}.yaml" for name in CONFIGS]
+    assert [file for file in files if not (BUNDLE / file).is_file()] == []
+
+
+def test_network_answers_as_the_metadata_say() -> None:
+    meta = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
+    for tensor in (meta["network_data_format"]["inputs"]["image"], meta["network_data_format"]["outputs"]["pred"]):
+        assert len(tensor["channel_def"]) == tensor["num_channels"]
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(BUNDLE / "configs" / "metadata.json"),
+        config_file=config("inference"),
+        device="cpu",
+    )
+
+
+def test_all_configs_describe_the_same_victim() -> None:
+    """An overlay cannot share these blocks, because each config also stands alone; this keeps the copies equal."""
+    parsers = {name: parser_of(name) for name in CONFIGS}
+    victim = parsers["attack_eval"]
+    assert all(parser["network_def"] == victim["network_def"] for parser in parsers.values())
+    assert len(victim["preprocess"]) == 5
+    assert parsers["evaluate"]["preprocess"] == victim["preprocess"]
+    assert parsers["inference"]["preprocess"][1:] == victim["preprocess"]
+    assert parsers["train"]["deterministic_transforms"][1:] == victim["preprocess"][:3]
+    training = parsers["train"]["train::random_transforms"]
+    assert [step for step in training if step["_target_"] == "ScaleIntensityRanged"] == victim["preprocess"][3:4]
+    assert training[-1] == victim["preprocess"][4]
+
+
+def test_weights_load_strictly_and_are_small() -> None:
+    path = BUNDLE / "models" / "model.pt"
+    assert path.stat().st_size < 25e6
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    assert all(isinstance(tensor, Tensor) and tensor.isfinite().all() for tensor in weights.values())
+    parser_of("inference").get_parsed_content("network_def").load_state_dict(weights, strict=True)
+
+
+def test_the_attack_lives_in_the_photograph(eyes: Path, tmp_path: Path) -> None:
+    """Rows and radii of the plan; files that obey them; what a radius below one grey level leaves."""
+    flow = workflow("attack_eval", tmp_path, datalist=fundus_datalist(eyes)[1:], steps=1, eps=[5e-5, 4 / 255])
+    plan: list[PlannedAttack] = flow.parser.get_parsed_content("attacks")
+    names = ["Noise", "FGSM", "BIM", "MIFGSM", "PGD", "DeepFool", "SMIA"]
+    assert [row.name for row in plan] == ["Clean", *names, *names]
+    assert [row.attack.eps for row in plan[1:] if row.attack] == [pytest.approx(0.01275)] * 7 + [4.0] * 7
+    flow.run()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert {row["unit"] for row in summary["rows"]} == {"grey levels"}
+    stored = [row for row in summary["rows"] if row["stage"] == "stored"]
+    assert len(stored) == 14
+    clean = summary["rows"][0]
+    for row in stored:
+        below = row["eps"] < 1 / 255
+        assert row["linf"] == 0 if below else row["linf"] <= 4
+        assert below or row["attack"] != "Noise" or row["linf"] == 4
+        assert not below or row["accuracy"] == clean["accuracy"]
+    source = np.asarray(Image.open(eyes / "grade3_eye78.png")).astype(int)
+    written = sorted((tmp_path / "photographs").glob("grade3_eye78*_adversarial.png"))
+    assert len(written) == 14
+    for path in written:
+        change = np.abs(np.asarray(Image.open(path)).astype(int) - source).max()
+        assert change <= (4 if "eps0.0157" in path.name else 0)
+        assert "noise" not in path.name or change == (4 if "eps0.0157" in path.name else 0)
+
+
+def test_preprocessing_is_differentiable_from_the_photograph_on(eyes: Path) -> None:
+    preprocess = Compose([parser_of("attack_eval").get_parsed_content(f"preprocess::{i}") for i in range(5)])
+    from monai_smia.victims.preprocessing import FrozenPreprocessing
+
+    image = LoadPhotograph()(eyes / "grade0_eye77.png")
+    frozen = FrozenPreprocessing(preprocess, image)
+    frozen.check_differentiable()
+    leaf = image.as_tensor().clone().requires_grad_(True)
+    output = frozen(leaf)
+    assert output.shape == (3, 384, 448)
+    (gradient,) = torch.autograd.grad(output.square().sum(), leaf)
+    inside = image.as_tensor().amax(0) > 60
+    assert float((gradient.abs().amax(0) > 0)[inside].float().mean()) > 0.95
+    assert frozen.intensity_scale == pytest.approx(1 / 255)
+
+
+def test_inference_writes_grades(eyes: Path, tmp_path: Path) -> None:
+    workflow("inference", tmp_path, dataset_dir=str(eyes)).run()
+    with (tmp_path / "grades.csv").open() as file:
+        grades = {Path(row[0]).name: float(row[1]) for row in csv.reader(file)}
+    assert set(grades) == {"grade0_eye77.png", "grade3_eye78.png"}
+    assert set(grades.values()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
+
+
+def test_training_goes_on_without_data(tmp_path: Path) -> None:
+    """One step on a phantom; the weights change and are saved."""
+    flow = ConfigWorkflow(
+        config("train"),
+        workflow_type="train",
+        run_id="train",
+        bundle_root=str(BUNDLE),
+        output_dir=str(tmp_path),
+        ckpt_dir=str(tmp_path),
+        phantom_dir=f"$write_fundus_phantoms('{tmp_path}/eyes', 1, grades=[0], size=128)",
+        max_epochs=1,
+        epoch_draws=4,
+        batch_size=2,
+    )
+    flow.initialize()
+    network = flow.parser.get_parsed_content("network")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    flow.run()
+    after = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert after.keys() == before.keys()
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert {"nodes", "graph1.weight", "graph2.weight", "backbone.conv1.weight"} <= set(changed)
+
+
+@pytest.mark.slow
+def test_real_photographs(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    """The targets on the 50 test photographs of IDRiD."""
+    flow = workflow("evaluate", tmp_path, dataset_dir=str(shared_data("fundus")))
+    flow.run()
+    (clean,) = json.loads((tmp_path / "summary.json").read_text())["rows"]
+    assert clean["cases"] == 50
+    assert clean["accuracy"] >= 0.55
+    assert clean["kappa"] >= 0.60
