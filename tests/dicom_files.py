@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, LegacyConvertedEnhancedCTImageStorage, generate_uid
+
+from monai_smia.data import ct_datalist, write_ct_phantoms
 
 SHAPE = (10, 8, 6)  # columns, rows, planes
 SPACING = (0.7, 0.6, 2.5)
@@ -102,6 +105,25 @@ def _with(**attributes: object) -> Dataset:
     for name, value in attributes.items():
         setattr(ds, name, value)
     return ds
+
+
+def phantom_series(folder: Path) -> tuple[Path, Path]:
+    """A synthetic thorax as a de-identified CT series, and its lungs."""
+    made = write_ct_phantoms(folder / "phantom", 1, size=(80, 64, 32), spacing=(4.4, 4.4, 6.0), seed=7)
+    item = ct_datalist(made)[0]
+    volume, mask = nib.load(item["image"]), nib.load(item["label"])
+    stored = np.clip(np.asarray(volume.dataobj).astype(int) + 1024, 0, 4095)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine  # LPS
+    signs = np.sign(np.diag(affine)[:3])
+    datasets = planes(stored)
+    for index, ds in enumerate(datasets):
+        ds.ImageOrientationPatient = [signs[0], 0, 0, 0, signs[1], 0]
+        ds.ImagePositionPatient = [round(float(v), 4) for v in (affine @ [0, 0, index, 1])[:3]]
+        size = [round(abs(float(affine[i, i])), 4) for i in range(3)]  # a decimal string has 16 characters
+        ds.PixelSpacing, ds.SliceThickness = [size[1], size[0]], size[2]
+    save(datasets, folder / "series")
+    nib.save(mask, folder / "label.nii.gz")
+    return folder / "series", folder / "label.nii.gz"
 
 
 def cut(path: Path, length: int) -> None:

@@ -8,12 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
-from dicom_files import planes, save
-
-from monai_smia.data import ct_datalist, write_ct_phantoms
+from dicom_files import phantom_series
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TOOLS = ("Orthanc", "storescu", "getscu", "dciodvfy", "unshare")
@@ -30,25 +26,6 @@ def orthanc() -> str:
     if started.returncode:
         pytest.skip(f"Orthanc does not start in a network namespace: {started.stderr.strip().splitlines()[-1:]}")
     return script
-
-
-def phantom_series(folder: Path) -> tuple[Path, Path]:
-    """A synthetic thorax as a de-identified CT series, and its lungs."""
-    made = write_ct_phantoms(folder / "phantom", 1, size=(80, 64, 32), spacing=(4.4, 4.4, 6.0), seed=7)
-    item = ct_datalist(made)[0]
-    volume, mask = nib.load(item["image"]), nib.load(item["label"])
-    stored = np.clip(np.asarray(volume.dataobj).astype(int) + 1024, 0, 4095)
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine  # LPS
-    signs = np.sign(np.diag(affine)[:3])
-    datasets = planes(stored)
-    for index, ds in enumerate(datasets):
-        ds.ImageOrientationPatient = [signs[0], 0, 0, 0, signs[1], 0]
-        ds.ImagePositionPatient = [round(float(v), 4) for v in (affine @ [0, 0, index, 1])[:3]]
-        size = [round(abs(float(affine[i, i])), 4) for i in range(3)]  # a decimal string has 16 characters
-        ds.PixelSpacing, ds.SliceThickness = [size[1], size[0]], size[2]
-    save(datasets, folder / "series")
-    nib.save(mask, folder / "label.nii.gz")
-    return folder / "series", folder / "label.nii.gz"
 
 
 @pytest.mark.slow

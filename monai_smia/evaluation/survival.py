@@ -1,0 +1,133 @@
+"""What is left of an attack after the usual handling of an image."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from monai.data import MetaTensor
+from monai.utils import convert_to_dst_type
+from torch import Tensor
+
+from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.handling import Handling
+from monai_smia.victims.base import Victim
+from monai_smia.victims.preprocessing import as_plain
+
+if TYPE_CHECKING:
+    from monai_smia.evaluation.row import RowEvaluator
+
+Record = dict[str, Any]
+
+AFTER, ORACLE = "after", "oracle"  # begin the name of a stage
+LEAST = 0.01  # where even the oracle changes the metric by less, a share of it says nothing
+
+
+def handled(image: Tensor, handling: Handling) -> Tensor:
+    """A batch after a handling, still a MetaTensor where it was one."""
+    after = handling(as_plain(image))
+    return convert_to_dst_type(after, image)[0] if isinstance(image, MetaTensor) else after
+
+
+def through(victim: Victim, handling: Handling) -> Victim:
+    """The victim behind a handling: what attacks it is made to survive just that, which is the oracle.
+
+    Args:
+        victim: any victim.
+        handling: differentiable, as those of `monai_smia.handling`.
+
+    Example:
+        >>> import torch
+        >>> from monai_smia.handling import Smooth
+        >>> from monai_smia.victims import SegmentationVictim
+        >>> victim, smooth = SegmentationVictim(torch.nn.Conv2d(1, 2, 1)), Smooth(1.0)
+        >>> image = torch.rand(1, 1, 8, 8)
+        >>> bool(torch.equal(through(victim, smooth).predict(image), victim.predict(smooth(image))))
+        True
+    """
+    kind: Any = type(victim)
+
+    class Through(kind):  # type: ignore[misc]  # of its class: a detector's or a segmenter's, whatever else it overrides
+        def predict(self, image: Tensor) -> Any:
+            return super().predict(handling(image))
+
+    other = copy.copy(victim)
+    other.__class__ = Through
+    return other
+
+
+def handled_records(
+    rows: RowEvaluator, case: Mapping[str, Any], row: PlannedAttack, record: Record, image: Tensor
+) -> list[Record]:
+    """What a row's image comes to after every handling, and what the oracle's comes to.
+
+    Args:
+        rows: makes the records; its `survival` names the handlings.
+        case: the case.
+        row: the attack.
+        record: of the row, without what belongs to one stage only.
+        image: what was attacked (or the clean image), stored and read back where there is a storage.
+    """
+    records = []
+    for name, handling in rows.survival.items():
+        stages = {f"{AFTER} {name}": image}
+        if row.attack is not None:
+            oracle = replace(rows, victim=through(rows.victim, handling))
+            stages[f"{ORACLE} {name}"] = oracle.predict(case, row)[1]
+        for stage, attacked in stages.items():
+            prediction, _, _ = rows.predict({**case, "image": handled(attacked, handling)}, PlannedAttack())
+            records.append(record | {"stage": stage, "seconds": None} | rows.scores(prediction, case))
+    return records
+
+
+def add_recovered(rows: Sequence[dict[str, Any]], primary: str) -> None:
+    """Say in every row after a handling which share of the possible damage is left.
+
+    ``recovered = (clean - attacked) / (clean - oracle)``, all three after the handling, the oracle being the same
+    attack with as many gradients through that handling alone; None where the oracle itself does next to nothing.
+
+    Args:
+        rows: of a summary; changed in place.
+        primary: name of the metric.
+
+    Example:
+        >>> rows = [{"attack": "Clean", "stage": "after smooth", "jaccard": 0.9}]
+        >>> rows += [{"attack": "BIM", "stage": "after smooth", "jaccard": 0.5}]
+        >>> rows += [{"attack": "BIM", "stage": "oracle smooth", "jaccard": 0.1}]
+        >>> add_recovered(rows, "jaccard")
+        >>> rows[1]["recovered"]
+        0.5
+    """
+    found = {_key(row): row.get(primary) for row in rows}
+    for row in rows:
+        verb, _, name = row["stage"].partition(" ")
+        if verb != AFTER or row["attack"] == "Clean":
+            continue
+        clean = next((r.get(primary) for r in rows if r["attack"] == "Clean" and r["stage"] == row["stage"]), None)
+        oracle = found.get(_key({**row, "stage": f"{ORACLE} {name}"}))
+        attacked = row.get(primary)
+        defined = clean is not None and oracle is not None and attacked is not None
+        possible = clean - oracle if defined else 0.0
+        row["recovered"] = (clean - attacked) / possible if abs(possible) >= LEAST else None
+
+
+def survival_table(rows: Sequence[Mapping[str, Any]], primary: str) -> str:
+    """One table: for every attack the metric as computed and stored, and the recovered share after every handling."""
+    names = list(dict.fromkeys(r["stage"].partition(" ")[2] for r in rows if r["stage"].startswith(f"{AFTER} ")))
+    attacks = {_key({**r, "stage": ""}): r for r in rows if r["stage"] == "computed" and r["attack"] != "Clean"}
+    lines = [["attack", "eps", "computed", "stored", *names]]
+    for key, row in attacks.items():
+        stages = {r["stage"]: r for r in rows if _key({**r, "stage": ""}) == key}
+        label = " ".join(str(row[part]) for part in ("attack", "loss", "setting") if row.get(part))
+        values = [row.get(primary), stages.get("stored", {}).get(primary)]
+        values += [stages.get(f"{AFTER} {name}", {}).get("recovered") for name in names]
+        lines.append([label, f"{row['eps']:g}", *("-" if v is None else f"{v:.3f}" for v in values)])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    head = f"Survival: {primary}, then the recovered share of the possible damage after the handling"
+    return "\n".join([head, *("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in lines)])
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in ("attack", "setting", "loss", "eps", "stage"))
