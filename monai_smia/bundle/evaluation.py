@@ -27,6 +27,7 @@ from monai_smia.evaluation import (
     paper_comparison,
     segmentation_figure,
 )
+from monai_smia.handling import Handling
 from monai_smia.metrics import CaseMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
@@ -58,6 +59,7 @@ def bundle_evaluation(
     unsupervised: bool | None = None,
     straight_through: bool = False,
     unit: str = "",
+    survival: Mapping[str, Handling] | None = None,
     limit: int | None = None,
     only: Sequence[str] | None = None,
     figures: bool = True,
@@ -88,6 +90,7 @@ def bundle_evaluation(
         unsupervised: take the clean prediction as reference; None where the items have no label.
         straight_through: let the gradient through where the intensity window clips.
         unit: unit of the images, for tables.
+        survival: handlings by name, after which every attack is measured again, as for `AttackEvaluation`.
         limit: number of cases.
         only: attacks to run out of those of `paper_comparison`, by their names; None for all of them.
         figures: draw every case.
@@ -163,6 +166,7 @@ def bundle_evaluation(
         device=device,
         unit=unit if in_scanner else "",
         data_range=1 / scale,
+        survival=survival,
         progress=progress,
     )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from monai_smia.evaluation.runner import AttackEvaluation
 
 FAILURE = "failure"
-CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range")
+CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival")
 
 
 def versions() -> dict[str, str]:

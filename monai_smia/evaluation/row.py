@@ -7,7 +7,7 @@ import glob
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ from monai_smia.attacks import AttackResult
 from monai_smia.engines import AttackEvaluator
 from monai_smia.evaluation.cases import case_seed
 from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.evaluation.survival import handled_records
+from monai_smia.handling import Handling
 from monai_smia.metrics import CaseMetrics, perturbation_metrics
 from monai_smia.metrics.base import numbers
 from monai_smia.victims.base import Victim
@@ -50,6 +52,7 @@ class RowEvaluator:
         unit: unit of the images.
         data_range: width of the images' range that PSNR and SSIM relate to.
         write_volumes: keep what was stored.
+        survival: handlings by their names, after each of which the image is measured again.
     """
 
     victim: Victim
@@ -61,9 +64,10 @@ class RowEvaluator:
     unit: str
     data_range: float
     write_volumes: bool
+    survival: Mapping[str, Handling] = field(default_factory=dict)
 
     def __call__(self, case: dict[str, Any], row: PlannedAttack, *, draw: bool = False) -> list[Record]:
-        """The records: as computed, and as stored where there is a storage.
+        """The records: as computed, as stored where there is a storage, and after every handling.
 
         Args:
             case: as `monai_smia.evaluation.cases.load_case` gives it; what was predicted clean is kept in it.
@@ -88,20 +92,22 @@ class RowEvaluator:
             "gradients": None if result is None else int(result.gradients[0]),
             "status": "ok",
             "stage": "computed",
-            **self._scores(prediction, case),
+            **self.scores(prediction, case),
             "seconds": seconds,
         }
         if result is None or attack is None:
             case["clean_decision"] = self.victim.decide(prediction)[0]
-            return [record]
+            return [record, *handled_records(self, case, row, record, case["image"])]
         computed = record | self._sizes(adversarial[0], case, result, attack.eps) | _history(attack, result)
         if draw and self.figure is not None:
             self._draw(self.figure, case, row, adversarial, prediction)
         if self.storage is None:
-            return [computed]
+            return [computed, *handled_records(self, case, row, record, adversarial)]
+        again, stored = self._stored(self.storage, case, row, adversarial, result)
         return [
             computed,
-            record | {"stage": "stored", "seconds": None} | self._stored(self.storage, case, row, adversarial, result),
+            record | {"stage": "stored", "seconds": None} | stored,
+            *handled_records(self, case, row, record, again),
         ]
 
     def predict(self, case: Mapping[str, Any], row: PlannedAttack) -> tuple[Any, Tensor, AttackResult | None]:
@@ -122,7 +128,8 @@ class RowEvaluator:
         output = evaluator.state.output
         return output["pred"], output["image"], getattr(evaluator.state, "attack_result", None)
 
-    def _scores(self, prediction: Any, case: Mapping[str, Any]) -> Record:
+    def scores(self, prediction: Any, case: Mapping[str, Any]) -> Record:
+        """What the task's metrics say of a prediction."""
         return self.metrics.case(self.victim, prediction, case["label"], case["image"])
 
     def _sizes(self, adversarial: Tensor, case: Mapping[str, Any], result: AttackResult, eps: float) -> Record:
@@ -132,18 +139,18 @@ class RowEvaluator:
 
     def _stored(
         self, storage: Storage, case: Mapping[str, Any], row: PlannedAttack, adversarial: Tensor, result: AttackResult
-    ) -> Record:
-        """The metrics after the image was written, read back and predicted again."""
+    ) -> tuple[Tensor, Record]:
+        """The image after it was written and read back ``(1, C, *spatial)``, and its metrics."""
         assert row.attack is not None
         stem, eps = f"{case['case']}_{row.slug}", row.attack.eps
         path = storage.write(case["image"][0], adversarial[0], eps=eps, source=case["source"], stem=stem)
         again = storage.read(path).to(self.device)
         prediction, _, _ = self.predict({**case, "image": again.unsqueeze(0)}, PlannedAttack())
-        record = self._scores(prediction, case) | self._sizes(again, case, result, eps)
+        record = self.scores(prediction, case) | self._sizes(again, case, result, eps)
         if not self.write_volumes:
             for file in path.parent.glob(f"{glob.escape(stem)}*"):
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
-        return record
+        return again.unsqueeze(0), record
 
     def _draw(
         self,

@@ -35,7 +35,9 @@ from monai_smia.evaluation.records import Journal
 from monai_smia.evaluation.report import write_report
 from monai_smia.evaluation.row import RowEvaluator, Storage
 from monai_smia.evaluation.summary import failed_cases, summarize, write_summary
+from monai_smia.evaluation.survival import add_recovered, survival_table
 from monai_smia.evaluation.table import format_table
+from monai_smia.handling import Handling
 from monai_smia.metrics import CaseMetrics
 from monai_smia.victims.base import Victim
 
@@ -69,6 +71,8 @@ class AttackEvaluation:
         unit: unit of the images, for tables (``"HU"``).
         data_range: width of the images' range that PSNR and SSIM relate to.
         write_volumes: keep adversarial images and perturbations; without them they are removed once read back.
+        survival: handlings by their names (`monai_smia.handling`), after each of which every attack is measured again,
+            beside an oracle that attacks through the handling: see `monai_smia.evaluation.survival`.
         resume: go on from the records in `output_dir`; False starts anew.
         verify: hash every input file again, though its size and time of change are as they were.
         about: what the report says of model, intended use and acceptance, see `monai_smia.evaluation.report`.
@@ -94,6 +98,7 @@ class AttackEvaluation:
         unit: str = "",
         data_range: float = 1.0,
         write_volumes: bool = True,
+        survival: Mapping[str, Handling] | None = None,
         resume: bool = True,
         verify: bool = False,
         about: Mapping[str, Any] | None = None,
@@ -116,6 +121,7 @@ class AttackEvaluation:
         self.unit = unit
         self.data_range = data_range
         self.write_volumes = write_volumes
+        self.survival = survival or {}
         self.resume = resume
         self.verify = verify
         self.about = about or {}
@@ -156,7 +162,8 @@ class AttackEvaluation:
         one = time.perf_counter() - start
         gradients = sum(row.attack.planned_gradients for row in self.attacks if row.attack is not None)
         forwards = (1 if self.storage is None else 2) * len(self.attacks)
-        minutes = cases * one * (gradients + forwards / 2) / 60
+        handlings = len(self.survival)  # each with an oracle of its own
+        minutes = cases * one * ((gradients + forwards / 2) * (1 + handlings)) / 60
         return (
             f"{cases} cases x {len(self.attacks)} rows: {gradients} gradients a case at {one:.1f} s, "
             f"about {minutes:.1f} minutes in all."
@@ -173,6 +180,7 @@ class AttackEvaluation:
             self.unit,
             self.data_range,
             self.write_volumes,
+            self.survival,
         )
         drawn = {item["case"] for item in self.cases[: self.figures]}
         shown = self.progress and idist.get_rank() == 0
@@ -212,10 +220,13 @@ class AttackEvaluation:
             "unit": self.unit,
             "seconds": sum(record.get("seconds") or 0.0 for record in records),
         }
+        add_recovered(summary["rows"], self.metrics.primary)
         write_summary(self.output_dir, summary, records)
         report = write_report(self.output_dir, summary)
         if self.progress:
             print(format_table(summary), f"Report: {report.resolve()}", sep="\n")
+            if self.survival:
+                print(survival_table(summary["rows"], self.metrics.primary))
         if failures:
             reasons = "; ".join(f"{record['case']}: {record['reason']}" for record in failures)
             raise FailedCasesError(f"{len(failures)} of {len(self.cases)} cases failed: {reasons}")

@@ -49,7 +49,7 @@ def through(victim: Victim, handling: Handling) -> Victim:
     """
     kind: Any = type(victim)
 
-    class Through(kind):  # type: ignore[misc]  # of its class: a detector's or a segmenter's, whatever else it overrides
+    class Through(kind):  # of its class: a detector's or a segmenter's, whatever else it overrides
         def predict(self, image: Tensor) -> Any:
             return super().predict(handling(image))
 
@@ -107,10 +107,7 @@ def add_recovered(rows: Sequence[dict[str, Any]], primary: str) -> None:
             continue
         clean = next((r.get(primary) for r in rows if r["attack"] == "Clean" and r["stage"] == row["stage"]), None)
         oracle = found.get(_key({**row, "stage": f"{ORACLE} {name}"}))
-        attacked = row.get(primary)
-        defined = clean is not None and oracle is not None and attacked is not None
-        possible = clean - oracle if defined else 0.0
-        row["recovered"] = (clean - attacked) / possible if abs(possible) >= LEAST else None
+        row["recovered"] = _share(clean, row.get(primary), oracle)
 
 
 def survival_table(rows: Sequence[Mapping[str, Any]], primary: str) -> str:
@@ -127,6 +124,12 @@ def survival_table(rows: Sequence[Mapping[str, Any]], primary: str) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     head = f"Survival: {primary}, then the recovered share of the possible damage after the handling"
     return "\n".join([head, *("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in lines)])
+
+
+def _share(clean: float | None, attacked: float | None, oracle: float | None) -> float | None:
+    if clean is None or attacked is None or oracle is None or abs(clean - oracle) < LEAST:
+        return None
+    return (clean - attacked) / (clean - oracle)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

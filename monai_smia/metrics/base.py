@@ -16,7 +16,14 @@ class CaseMetrics(ABC):
     A record keeps what `case` returned, and a summary is made of records alone. Floating-point values are metrics of
     the case and are averaged; integers, strings, lists and dictionaries are facts that a `summary` of its own may need
     (the grade, class probabilities, boxes). None stands for undefined.
+
+    Attributes:
+        primary: name of the metric that comes first in a report; it is said of every case.
+        higher_is_better: whether a victim is better with more of it.
     """
+
+    primary = "damage"
+    higher_is_better = True
 
     @abstractmethod
     def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class SegmentationMetrics(CaseMetrics):
         {'accuracy': 0.875, 'jaccard': 0.75, 'dice': 0.857, 'hd95': 1.0}
     """
 
+    primary = "jaccard"
+
     def __init__(self, num_classes: int | None = 2) -> None:
         if num_classes is not None and num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, or None for 0/1 channels, got {num_classes}.")
