@@ -2,7 +2,8 @@
 
 Plain MONAI autograd, torch checkpointing and ours, beside the limit: the bare sum of two forwards and one backward per
 window, without any stitching. Every method runs in a process of its own for its peak memory; ours and the limit are
-timed in turn in one process.
+timed in turn in one process. "half" and "all" keep the graphs of half of the windows and of all (`memory_budget`): the
+limit for them leaves out the second forward of the windows that are kept.
 
     python benchmarks/sliding_window_gradient.py                    # 256x256x192, roi 96, overlap 0.5
     python benchmarks/sliding_window_gradient.py --size 128 128 96 --roi 64 --pairs 5
@@ -25,8 +26,10 @@ from timing import interleaved_ratio
 from torch.utils.checkpoint import checkpoint
 
 from monai_smia.inferers import CheckpointedSlidingWindowInferer
+from monai_smia.inferers.kept_graphs import MeasuredGraph
 
-METHODS = ("idle", "forward", "plain", "checkpoint", "ours")
+KEPT = {"ours": 0.0, "half": 0.5, "all": 1.0}  # share of the windows whose graphs are kept
+METHODS = ("idle", "forward", "plain", "checkpoint", *KEPT)
 
 
 def setting(args: argparse.Namespace) -> tuple[torch.nn.Module, torch.Tensor, dict[str, object]]:
@@ -44,13 +47,24 @@ def windows(args: argparse.Namespace) -> list[tuple[slice, ...]]:
     return dense_patch_slices(args.size, [args.roi] * 3, [args.roi // 2] * 3)
 
 
-def limit(args: argparse.Namespace, network: torch.nn.Module, image: torch.Tensor) -> None:
-    """Two forwards and one backward per window."""
+def budget(args: argparse.Namespace, network: torch.nn.Module, share: float) -> float:
+    """Bytes that hold the graphs of so many windows."""
+    window = torch.rand(1, 1, *[args.roi] * 3, requires_grad=True)
+    with MeasuredGraph([*network.parameters(), *network.buffers(), window]) as graph:
+        output = network(window)
+    return float(round(share * len(windows(args))) * (graph.size + output.numel() * 4) * 1.001)
+
+
+def limit(args: argparse.Namespace, network: torch.nn.Module, image: torch.Tensor, share: float) -> None:
+    """One backward and two forwards per window, one forward where the graph is kept (and then let go of: the limit
+    counts time, not memory)."""
     cotangent = torch.ones(1, 2, *[args.roi] * 3)
-    for place in windows(args):
+    places = windows(args)
+    for number, place in enumerate(places):
         window = image[(slice(None), slice(None), *place)].clone()
-        with torch.no_grad():
-            network(window)
+        if number >= round(share * len(places)):
+            with torch.no_grad():
+                network(window)
         window.requires_grad_(True)
         torch.autograd.grad(network(window), window, cotangent)
 
@@ -65,8 +79,9 @@ def run_one(args: argparse.Namespace) -> None:
         gradient(SlidingWindowInferer(**options), network, image)
     elif args.method == "checkpoint":
         gradient(SlidingWindowInferer(**options), lambda w: checkpoint(network, w, use_reentrant=False), image)
-    elif args.method == "ours":
-        gradient(CheckpointedSlidingWindowInferer(**options), network, image)
+    elif args.method in KEPT:
+        room = budget(args, network, KEPT[args.method])
+        gradient(CheckpointedSlidingWindowInferer(memory_budget=room, **options), network, image)
     seconds = time.perf_counter() - start
     print(f"{seconds:.2f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f}")
 
@@ -101,14 +116,19 @@ def main() -> None:
         print(f"{method:12}{seconds:10.1f}{peak - idle:20.0f}", flush=True)
 
     network, image, options = setting(args)
-    inferer = CheckpointedSlidingWindowInferer(**options)
-    result = interleaved_ratio(
-        lambda: gradient(inferer, network, image), lambda: limit(args, network, image), pairs=args.pairs
-    )
-    print(
-        f"ours / limit: {result['ratio']:.3f} (95 % interval {result['low']:.3f} to {result['high']:.3f}, "
-        f"{args.pairs} pairs; {result['ours_s']:.1f} s and {result['theirs_s']:.1f} s)"
-    )
+    for method, share in KEPT.items():
+        room = budget(args, network, share)
+        inferer = CheckpointedSlidingWindowInferer(memory_budget=room, **options)
+        result = interleaved_ratio(
+            lambda inferer=inferer: gradient(inferer, network, image),
+            lambda share=share: limit(args, network, image, share),
+            pairs=args.pairs,
+        )
+        print(
+            f"{method}, budget {room / 2**20:.0f} MB / limit: {result['ratio']:.3f} (95 % interval {result['low']:.3f} "
+            f"to {result['high']:.3f}, {args.pairs} pairs; {result['ours_s']:.1f} s and {result['theirs_s']:.1f} s)",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
