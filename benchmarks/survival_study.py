@@ -43,7 +43,7 @@ UNSEEN: dict[str, Handling] = {
 HANDLINGS: dict[str, Handling] = {DIRECT: Untouched(), **SEEN, **UNSEEN}
 
 
-def attacks(which: str, eps: float, gradients: int) -> dict[str, Attack]:
+def attacks(which: list[str], eps: float, gradients: int) -> dict[str, Attack]:
     """The attacks of the study, and the oracles of the handlings."""
     common = {"eps": eps, "autocast": "bfloat16"}
     steps = {**common, "steps": gradients}
@@ -65,9 +65,9 @@ def attacks(which: str, eps: float, gradients: int) -> dict[str, Attack]:
     oracles: dict[str, Attack] = {
         f"oracle: {name}": SurvivalSMIA(cycle=[handling], **jaccard) for name, handling in {**SEEN, **UNSEEN}.items()
     }
-    if which == "main":
-        return main
-    return {**main, **oracles} if which == "all" else {which: {**main, **oracles}[which]}
+    known = {**main, **oracles}
+    chosen = {"all": known, "main": main}.get(which[0], {})
+    return chosen or {name: known[name] for name in which}
 
 
 def victim_and_cases(args: argparse.Namespace) -> tuple[ConfigParser, list[dict[str, str]]]:
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=0, help="so many synthetic thoraxes instead")
     parser.add_argument("--weights", nargs="*", default=[], help="CASE=FILE: weights of a training without that case")
     parser.add_argument("--crop", type=int, default=0, help="only a cube of so many voxels around the lungs' middle")
-    parser.add_argument("--attacks", default="all", help="all, main (no oracles), or the name of one")
+    parser.add_argument("--attacks", nargs="+", default=["all"], help="all, main (no oracles), or names")
     parser.add_argument("--eps", type=float, default=0.03)
     parser.add_argument("--gradients", type=int, default=20)
     parser.add_argument("--table", action="store_true", help="only print the table and draw the figure")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from detectors import small_retina
 from helpers import assert_untouched, case, snapshot, unsettled
 from monai.inferers import SlidingWindowInferer
 from torch import nn
@@ -67,3 +68,18 @@ def test_a_victim_in_lower_precision_leaves_the_other_alone() -> None:
     assert victim.predict(image).dtype == lower.predict(image).dtype == torch.float32
     assert not torch.equal(victim.predict(image), lower.predict(image))
     assert lower.network.network is victim.network
+
+
+def test_a_detector_too() -> None:
+    """Its network computes in bfloat16, and the attack still follows its own loss."""
+    victim = small_retina()
+    victim.network.float()
+    seen: list[torch.dtype] = []
+    convolution = next(m for m in victim.network.modules() if isinstance(m, nn.Conv2d))
+    convolution.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    image = torch.rand(1, 2, 64, 64, generator=torch.Generator().manual_seed(0))
+    label = [{"boxes": torch.tensor([[4.0, 4.0, 40.0, 40.0]]), "labels": torch.tensor([0])}]
+    exact, lower = (BIM(eps=0.05, steps=2, autocast=a)(victim, image, label) for a in (None, "bfloat16"))
+    assert seen == [torch.float32] * 3 + [torch.bfloat16] * 3
+    torch.testing.assert_close(lower.loss_history[0], exact.loss_history[0], rtol=0.1, atol=0.1)
+    assert bool(lower.loss > lower.loss_history[0])
