@@ -19,16 +19,18 @@ from monai_smia.bundle.parts import (
     load_checkpoints,
     split_chain,
 )
+from monai_smia.bundle.pictures import PictureStorage
 from monai_smia.evaluation import (
     AttackEvaluation,
     DicomStorage,
     NiftiStorage,
     detection_figure,
     paper_comparison,
+    photograph_figure,
     segmentation_figure,
 )
 from monai_smia.handling import Handling
-from monai_smia.metrics import CaseMetrics, DetectionMetrics, SegmentationMetrics
+from monai_smia.metrics import CaseMetrics, ClassificationMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
 from monai_smia.victims.freezing import array_attribute
@@ -219,7 +221,7 @@ class _VictimBuilder:
         self.straight_through = straight_through
         self.detector = detector_of(evaluator)
         self.task = task or ("detection" if self.detector is not None else None)
-        self.classes = 0
+        self.classes = self.channels = self.dimensions = 0
         self.activation = ""
         if self.task != "detection":
             self.activation = activation or activation_of(postprocessing)
@@ -240,6 +242,7 @@ class _VictimBuilder:
             )
         self.task = self.task or ("classification" if prediction.ndim == 2 else "segmentation")
         self.classes = prediction.shape[1]
+        self.channels, self.dimensions = image.shape[1], image.ndim - 2
 
     def victim(self, in_scanner: bool) -> Victim:
         network, inferer = self.evaluator.network, self.evaluator.inferer
@@ -279,12 +282,16 @@ class _VictimBuilder:
         if self.task == "detection":
             assert self.detector is not None
             return DetectionMetrics([str(number) for number in range(self.detector.num_classes)])
+        if self.task == "classification":
+            return ClassificationMetrics(max(self.classes, 2))
         return SegmentationMetrics(self.classes if self.activation == "softmax" else None)
 
     def figure(self) -> Callable[..., None] | None:
         if self.task == "detection":
             assert self.detector is not None
             return detection_figure if self.detector.spatial_dims == 2 else None
+        if self.task == "classification":
+            return photograph_figure if self.channels == 3 and self.dimensions == 2 else None
         return segmentation_figure
 
 
@@ -305,7 +312,11 @@ def _suffix(source: Any) -> str:
 
 def _storage(chain: Chain, source: Any, in_scanner: bool, builder: _VictimBuilder, folder: Path) -> Any:
     if not in_scanner:
-        return NiftiStorage(folder, like_source=False)
-    storage: Any = DicomStorage(folder) if _suffix(source) in ("", ".dcm") else NiftiStorage(folder)
+        picture = builder.dimensions == 2 and builder.channels > 1
+        return None if picture else NiftiStorage(folder, like_source=False)
+    if _suffix(source) in PICTURES:
+        return PictureStorage(folder, chain.read)
+    dicom = not isinstance(source, (list, tuple)) and (Path(source).is_dir() or _suffix(source) == ".dcm")
+    storage: Any = DicomStorage(folder) if dicom else NiftiStorage(folder)
     storage.read = chain.read  # by the unmodified pipeline
     return storage

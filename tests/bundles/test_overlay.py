@@ -25,11 +25,13 @@ from monai.transforms import (
     Orientationd,
     ScaleIntensityRanged,
 )
+from PIL import Image
 
 from bundles import zoo
 from monai_smia.__main__ import main
 from monai_smia.bundle import check_configs, overlay_path
 from monai_smia.bundle.parts import activation_of, case_names, split_chain
+from monai_smia.bundle.pictures import PictureStorage
 from monai_smia.evaluation.fingerprint import weights_hash
 
 VALIDATE = {"attack#evaluator": "@validate#evaluator", "attack#postprocessing": "@validate#postprocessing"}
@@ -96,6 +98,33 @@ def test_a_detector_with_scripts_of_its_own(tmp_path: Path, monkeypatch: pytest.
     assert clean["iou"] == pytest.approx(1.0)  # its own decision is the reference
     assert computed["map50"] < noise["map50"] - 0.1
     assert stored["map50"] == pytest.approx(computed["map50"], abs=1e-6)
+
+
+def test_a_classifier_of_pictures(tmp_path: Path) -> None:
+    """JSON; RGB files that PILReader turns, grades as labels, attacked in grey levels on the grid of the files."""
+    bundle = zoo.classifier(tmp_path / "frames")
+    rows = attack_eval(bundle, "inference.json", eps=0.4, steps=3)
+    clean, noise, computed, stored = (
+        rows[name, stage, None]
+        for name, stage in (("Clean", "computed"), ("Noise", "computed"), ("PGD", "computed"), ("PGD", "stored"))
+    )
+    assert clean["accuracy"] == noise["accuracy"] == 1.0
+    assert computed["accuracy"] == stored["accuracy"] == 0.0
+    assert computed["eps_input"] == pytest.approx(102.0)
+    written = next((bundle / "eval" / "attack_eval" / "volumes").glob("frame_1_pgd_equal*_adversarial.png"))
+    difference = np.asarray(Image.open(written), int) - np.asarray(Image.open(bundle / "data" / "frame_1.png"), int)
+    assert difference.shape == (24, 32, 3)
+    assert 0 < np.abs(difference).max() <= 102
+
+
+@pytest.mark.parametrize("what", ["scaled", "eps"])
+def test_a_picture_that_is_not_its_file_is_not_stored(what: str, tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 6, 3), 9, np.uint8)).save(tmp_path / "a.png")
+    storage = PictureStorage(tmp_path, lambda path: torch.empty(0))
+    image = torch.full((3, 6, 4), 0.5 if what == "scaled" else 9.0)
+    eps, message = (2.0, "must hold what its RGB file") if what == "scaled" else (0.5, "at least 1")
+    with pytest.raises(ValueError, match=message):
+        storage.write(image, image + eps, eps=eps, source=str(tmp_path / "a.png"), stem="a")
 
 
 def test_the_weights_of_a_handler_are_loaded(tmp_path: Path) -> None:

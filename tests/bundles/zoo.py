@@ -12,6 +12,7 @@ import torch
 import yaml
 from monai.apps.detection.networks.retinanet_network import RetinaNet
 from monai.networks.nets import SegResNet
+from PIL import Image
 from torch import nn
 
 AFFINE = np.diag([-1.5, -1.5, 3.0, 1.0])
@@ -296,4 +297,51 @@ def detection(folder: Path) -> Path:
     with torch.no_grad():
         network.classification_head.cls_logits.weight.normal_(0, 1.5)
         network.classification_head.cls_logits.bias.fill_(-2.0)
+    return write(folder, {"inference.json": config}, network)
+
+
+def classifier(folder: Path) -> Path:
+    """inference.json of a 2-D classifier: PNG files (width and height differ), grades, resized, SimpleInferer."""
+    (folder / "data").mkdir(parents=True)
+    items = []
+    for grade in range(3):
+        pixels = np.random.default_rng(grade).integers(0, 60, (24, 32, 3)).astype(np.uint8)
+        pixels[..., grade] += 60
+        Image.fromarray(pixels).save(folder / "data" / f"frame_{grade}.png")
+        items.append({"image": str(folder / "data" / f"frame_{grade}.png"), "label": grade})
+    config = {
+        **COMMON,
+        "data_list": items,
+        "network": "$torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 3))",
+        "preprocessing": {
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "LoadImaged", "keys": "image"},
+                {"_target_": "EnsureChannelFirstd", "keys": "image"},
+                {"_target_": "Resized", "keys": "image", "spatial_size": [16, 16], "mode": "bilinear"},
+                {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1},
+            ],
+        },
+        "dataset": {"_target_": "Dataset", "data": "@data_list", "transform": "@preprocessing"},
+        "dataloader": LOADER,
+        "inferer": {"_target_": "SimpleInferer"},
+        "postprocessing": {
+            "_target_": "Compose",
+            "transforms": [{"_target_": "Activationsd", "keys": "pred", "softmax": True}],
+        },
+        "evaluator": {
+            "_target_": "SupervisedEvaluator",
+            "device": "@device",
+            "val_data_loader": "@dataloader",
+            "network": "@network",
+            "inferer": "@inferer",
+            "postprocessing": "@postprocessing",
+        },
+        "initialize": ["$@network.load_state_dict(torch.load(@bundle_root + '/models/model.pt', weights_only=True))"],
+        "run": ["$@evaluator.run()"],
+    }
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 3))
+    with torch.no_grad():
+        network[2].bias.zero_()
+        network[2].weight.copy_(torch.eye(3).repeat_interleave(16, dim=1) * 2)  # the brightest colour
     return write(folder, {"inference.json": config}, network)
