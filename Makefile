@@ -20,6 +20,9 @@ lint: .venv/installed-test
 bench: .venv/installed-test
 	$(BIN)/python benchmarks/attack_overhead.py
 	$(BIN)/python benchmarks/sliding_window_gradient.py
+	$(PIP) --editable .[bench]
+	$(BIN)/python benchmarks/mnist.py
+	$(BIN)/python benchmarks/deepfool.py
 
 .venv/installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from monai_smia.attacks.iterative import Iterate, IterativeAttack, gradient_of
-from monai_smia.threat import TINY, ThreatModel, per_sample
+from monai_smia.threat import TINY, ThreatModel
 from monai_smia.victims.base import Victim
 from monai_smia.victims.classification import ClassificationVictim
+
+LEAST_STEP = 1e-3  # as a share of the way so far
 
 
 class DeepFool(IterativeAttack):
@@ -22,8 +24,8 @@ class DeepFool(IterativeAttack):
     is ``x + (1 + overshoot) * (sum of steps)``. A sample leaves the batch as soon as it is decided wrongly; the rest
     share one forward pass and one backward pass per candidate class.
 
-    Voxels that cannot follow (off the mask, or at the end of the valid range and pulled outward) are left out of w_k;
-    else the iterates would creep up to the boundary and not cross it.
+    Where the valid range cuts the steps short, they would creep up to the boundary and not cross it: a step is at least
+    a thousandth of the way so far.
 
     Without a radius it looks for the smallest perturbation, and what it finds is told by its norm. With a radius every
     iterate is projected onto the ball, so that it compares with other attacks of that radius; where the nearest
@@ -97,25 +99,21 @@ class DeepFool(IterativeAttack):
         gaps = scores.gather(1, rivals) - scores.gather(1, truth)  # (B, candidates - 1), below zero while right
 
         nearest = torch.full_like(gaps[:, 0], torch.inf).detach()
-        step = torch.zeros_like(iterate.image)
+        direction = torch.zeros_like(iterate.image)
         for k in range(rivals.shape[1]):
             gradient = gradient_of(gaps[:, k].sum(), iterate.adversarial, again=k + 1 < rivals.shape[1])
-            gradient = gradient * self._movable(iterate.adversarial, gradient, threat)
-            flat = gradient.flatten(1)
-            slope = flat.norm(dim=1) if self.norm == "l2" else flat.abs().sum(1)
+            if threat.mask is not None:
+                gradient = gradient * threat.mask
+            slope = torch.linalg.vector_norm(gradient.flatten(1), 2 if self.norm == "l2" else 1, dim=1)
             distance = (gaps[:, k].detach().abs() / slope.clamp_min(TINY)).where(slope > 0, torch.inf)
             closer = distance < nearest
             nearest = torch.where(closer, distance, nearest)
-            here = per_sample(closer, gradient)
-            step = torch.where(here, per_sample(distance.where(closer, 0), gradient) * threat.steepest(gradient), step)  # type: ignore[arg-type]
-        memory["total"] = memory["total"] + step
+            direction = torch.where(_wide(closer, gradient), threat.steepest(gradient), direction)
+        so_far = torch.linalg.vector_norm(memory["total"].flatten(1), 2 if self.norm == "l2" else torch.inf, dim=1)
+        length = torch.maximum(nearest.where(nearest.isfinite(), 0), LEAST_STEP * so_far)
+        memory["total"] = memory["total"] + _wide(length, direction) * direction
         return iterate.image + (1 + self.overshoot) * memory["total"] - iterate.adversarial, rivals.shape[1]
 
-    @staticmethod
-    def _movable(adversarial: Tensor, gradient: Tensor, threat: ThreatModel) -> Tensor:
-        movable = torch.ones_like(gradient, dtype=torch.bool) if threat.mask is None else threat.mask
-        if threat.clip is None:
-            return movable
-        low, high = threat.clip
-        with torch.no_grad():
-            return movable & ~((adversarial <= low) & (gradient < 0)) & ~((adversarial >= high) & (gradient > 0))
+
+def _wide(value: Tensor, image: Tensor) -> Tensor:
+    return value.view(-1, *[1] * (image.ndim - 1))
