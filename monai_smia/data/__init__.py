@@ -9,13 +9,8 @@ from monai_smia.data.dicom_files import DicomSeriesError
 from monai_smia.data.dicom_reader import DicomSeriesReader
 from monai_smia.data.dicom_series import DicomSeries, find_dicom_series, read_dicom_series
 from monai_smia.data.dicom_writer import write_dicom_series
-from monai_smia.data.endoscopy_artefacts import (
-    EAD_CLASSES,
-    ArtefactFrame,
-    add_artefacts,
-    suppress_highlights,
-    tissue_field,
-)
+from monai_smia.data.endoscopy_artefacts import EAD_CLASSES, ArtefactFrame, add_artefacts
+from monai_smia.data.endoscopy_clean import suppress_highlights, tissue_field
 from monai_smia.data.endoscopy_frames import fitted_frames, mucosa, write_artefact_frames
 from monai_smia.data.endoscopy_layouts import endoscopy_datalist
 from monai_smia.data.fundus_layouts import fundus_datalist, grade_weights

@@ -15,13 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from monai_smia.data.endoscopy_artefacts import (
-    EAD_CLASSES,
-    Map,
-    add_artefacts,
-    smooth_noise,
-    suppress_highlights,
-)
+from monai_smia.data.endoscopy_artefacts import EAD_CLASSES, add_artefacts
+from monai_smia.data.endoscopy_clean import suppress_highlights
+from monai_smia.data.endoscopy_shapes import Map, smooth_noise
 
 __all__ = ["fitted_frames", "mucosa", "write_artefact_frames"]
 
@@ -124,9 +120,8 @@ def write_artefact_frames(
             raise FileExistsError(f"folder {folder} holds another dataset (no artefacts.json): choose another.")
         if receipt.read_text() == text:
             return folder
-        receipt.unlink()
+        classes.unlink()  # first: a folder without its class list is never mistaken for a complete one
     folder.mkdir(parents=True, exist_ok=True)
-    classes.write_text("\n".join(EAD_CLASSES) + "\n")
     for i in range(count):
         clean = (
             mucosa(fit, seed=seed + i) if frames is None else _real_frame(Path(frames[i * len(frames) // count]), fit)
@@ -135,7 +130,8 @@ def write_artefact_frames(
         Image.fromarray(np.rint(drawn.image * 255).astype(np.uint8)).save(folder / f"frame_{i:05d}.png")
         lines = [_yolo_line(box, label, clean.shape) for box, label in zip(drawn.boxes, drawn.labels, strict=True)]
         (folder / f"frame_{i:05d}.txt").write_text("".join(lines))
-    receipt.write_text(text)  # last: a folder without it is not complete
+    receipt.write_text(text)
+    classes.write_text("\n".join(EAD_CLASSES) + "\n")
     return folder
 
 

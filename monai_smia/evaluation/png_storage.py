@@ -27,6 +27,7 @@ class PngStorage:
     Args:
         folder: where to write; made if it does not exist.
         level: one grey level in the image's unit: 1 for images from 0 to 255, 1/255 for images in [0, 1].
+        transposed: images have their width first, ``(3, W, H)``, as MONAI's LoadImage gives pictures.
 
     Raises:
         ValueError: if `level` is not positive.
@@ -43,11 +44,12 @@ class PngStorage:
         ([202.0, 92.0, 32.0], 'ADVERSARIAL TEST - NOT FOR CLINICAL USE')
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, level: float = 1.0) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, level: float = 1.0, transposed: bool = False) -> None:
         if not level > 0:
             raise ValueError(f"level must be a number > 0, got {level}.")
         self.folder = Path(folder)
         self.level = level
+        self.transposed = transposed
         self._load = LoadPhotograph(min_size=1)
 
     def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, stem: str) -> Path:
@@ -66,7 +68,7 @@ class PngStorage:
         Raises:
             ValueError: if the image is not on its source's grid.
         """
-        clean, attacked = (as_plain(t).cpu().double().numpy() for t in (image, adversarial))
+        clean, attacked = (self._upright(as_plain(t)).cpu().double().numpy() for t in (image, adversarial))
         raw = as_plain(self._load(source)).numpy().astype(np.int64)
         if raw.shape != clean.shape:
             raise ValueError(
@@ -84,8 +86,11 @@ class PngStorage:
 
     def read(self, path: str | os.PathLike[str]) -> Tensor:
         """The photograph ``(3, H, W)`` in the image's unit."""
-        image = self._load(path)
+        image = self._upright(self._load(path))
         return image if self.level == 1 else (image * self.level).to(torch.float32)
+
+    def _upright(self, image: Tensor) -> Tensor:
+        return image.transpose(1, 2) if self.transposed else image
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:

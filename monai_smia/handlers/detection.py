@@ -35,6 +35,8 @@ class DetectionMetric(Metric):
         1.0
     """
 
+    required_output_keys = ("pred", "label")
+
     def __init__(self, victim: DetectionVictim | None, metrics: DetectionMetrics, name: str = "map50") -> None:
         if name not in ("map50", "map", "iou"):
             raise ValueError(f"name must be one of map50, map, iou, got {name!r}.")
@@ -45,10 +47,11 @@ class DetectionMetric(Metric):
         """Forget all records."""
         self.records: list[dict[str, Any]] = []
 
-    def update(self, output: Mapping[str, Any]) -> None:
-        """Add a batch: the engine's output with ``pred`` (raw) and ``label`` (a list of boxes)."""
+    def update(self, output: tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]) -> None:
+        """Add a batch: the engine's raw ``pred`` and its ``label``, a list of boxes."""
         assert self.victim is not None
-        for decision, truth in zip(self.victim.decide(output["pred"]), output["label"], strict=True):
+        prediction, label = output
+        for decision, truth in zip(self.victim.decide(prediction), label, strict=True):
             self.add(decision, {key: value.to(decision["boxes"].device) for key, value in truth.items()})
 
     def add(self, decision: Mapping[str, Any], truth: Mapping[str, Any]) -> None:

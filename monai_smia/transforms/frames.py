@@ -15,7 +15,7 @@ from monai.utils import TransformBackends
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["FitFramed", "RandFramed", "collate_frames"]
+__all__ = ["BoxTensorsd", "FitFramed", "RandFramed", "collate_frames"]
 
 
 class FitFramed(MapTransform):
@@ -58,12 +58,24 @@ class FitFramed(MapTransform):
             image = F.interpolate(image[None], size=new, mode="bilinear", antialias=True)[0]
             item[key] = F.pad(image, [0, self.size[1] - new[1], 0, self.size[0] - new[0]])
         if self.label_key in item:
-            label = item[self.label_key]
-            boxes = torch.as_tensor(label["boxes"], dtype=torch.float32).reshape(-1, 4)
+            label = _tensors(item[self.label_key])
             factors = torch.tensor([n / o for n, o in zip(new, old, strict=True)] * 2)
-            labels = torch.as_tensor(label["labels"], dtype=torch.long).reshape(-1)
-            item[self.label_key] = {"boxes": boxes * factors, "labels": labels}
+            item[self.label_key] = {**label, "boxes": label["boxes"] * factors}
         return item
+
+
+class BoxTensorsd(MapTransform):
+    """Turns the lists of a label into tensors, ``boxes (N, 4)`` and ``labels (N,)``, N = 0 included.
+
+    Example:
+        >>> item = BoxTensorsd("label")({"label": {"boxes": [], "labels": []}})
+        >>> item["label"]["boxes"].shape, item["label"]["labels"].dtype
+        (torch.Size([0, 4]), torch.int64)
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with tensors."""
+        return {**data, **{key: _tensors(data[key]) for key in self.key_iterator(dict(data))}}
 
 
 class RandFramed(RandomizableTransform, MapTransform):
@@ -147,6 +159,13 @@ def collate_frames(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise ValueError(f"image must have one size in a batch, got {sizes}; bring frames to one size with FitFramed.")
     rest = {key: [item[key] for item in items] for key in items[0] if key != "image"}
     return {"image": torch.stack([item["image"] for item in items]), **rest}
+
+
+def _tensors(label: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {
+        "boxes": torch.as_tensor(label["boxes"], dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.as_tensor(label["labels"], dtype=torch.long).reshape(-1),
+    }
 
 
 def _resampled(image: Tensor, scale: Any, offset: Any, size: Any) -> Tensor:
