@@ -5,6 +5,7 @@ from __future__ import annotations
 from monai_smia.evaluation.detection_figure import detection_figure
 from monai_smia.evaluation.dicom_storage import DicomStorage
 from monai_smia.evaluation.figures import segmentation_figure
+from monai_smia.evaluation.paper import tables_plan, write_tables
 from monai_smia.evaluation.photograph_figure import photograph_figure
 from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
 from monai_smia.evaluation.png_storage import PngStorage
@@ -21,4 +22,6 @@ __all__ = [
     "paper_comparison",
     "photograph_figure",
     "segmentation_figure",
+    "tables_plan",
+    "write_tables",
 ]

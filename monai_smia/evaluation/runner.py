@@ -213,7 +213,7 @@ class AttackEvaluation:
         records = progress.merge()
         failures = [record for record in records if record["status"] == "failed"]
         summary: dict[str, Any] = {
-            "rows": summarize(records, self.metrics.summary),
+            "rows": summarize(records, self.metrics.summary, with_intervals=True),
             "failures": failures,
             "cases": len(self.cases),
             "evaluated": len(self.cases) - len(failed_cases(records)),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_smia.evaluation.records import replace_file
+from monai_smia.evaluation.statistics import intervals
 from monai_smia.metrics import means
 
 Record = Mapping[str, Any]
@@ -43,7 +44,9 @@ def measured(record: Record) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in NOT_METRICS}
 
 
-def summarize(records: Sequence[Record], summary: Summary = means) -> list[dict[str, Any]]:
+def summarize(
+    records: Sequence[Record], summary: Summary = means, *, with_intervals: bool = False
+) -> list[dict[str, Any]]:
     """One row per attack, setting, radius and stage: means over cases, and what the task's metrics say of them.
 
     A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all.
@@ -52,6 +55,7 @@ def summarize(records: Sequence[Record], summary: Summary = means) -> list[dict[
         records: of all cases.
         summary: of the records of one row, as `monai_smia.metrics.CaseMetrics.summary`; what it says replaces the plain
             mean of the same name.
+        with_intervals: add 95 % bootstrap intervals by patient, ``intervals`` ``{name: [low, high] or None}``.
 
     Returns:
         The rows in the order in which they first occur, each with the number of its cases as ``cases``.
@@ -65,7 +69,12 @@ def summarize(records: Sequence[Record], summary: Summary = means) -> list[dict[
     for key, members in groups_of(records).items():
         values = [measured(member) for member in members]
         plain = means(values) | means([v for v in values if "gradients" in v], ("gradients",))
-        rows.append({**dict(zip(KEY, key, strict=True)), "cases": len(members), **plain, **summary(values)})
+        row = {**dict(zip(KEY, key, strict=True)), "cases": len(members), **plain, **summary(values)}
+        if with_intervals:
+            patients = [{"case": m["case"], "patient": m.get("patient", m["case"])} for m in members]
+            known = [patient | value for patient, value in zip(patients, values, strict=True)]
+            row["intervals"] = intervals(known, summary)
+        rows.append(row)
     return rows
 
 

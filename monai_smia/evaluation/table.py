@@ -6,7 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 COLUMNS = ("attack", "loss", "setting", "eps", "eps_input", "stage", "gradients")
-HIDDEN = ("unit", "norm", "steps", "alpha", "cases", "l2", "cos_mean", "damage")
+HIDDEN = (
+    "unit",
+    "norm",
+    "steps",
+    "alpha",
+    "cases",
+    "l2",
+    "cos_mean",
+    "damage",
+    "seconds",
+    "planned_gradients",
+    "still_steps",
+    "intervals",
+)
 
 
 def table_of(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
