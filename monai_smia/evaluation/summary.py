@@ -18,6 +18,7 @@ Summary = Callable[[Sequence[Record]], Mapping[str, Any]]
 
 KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "alpha", "stage")
 BOOKKEEPING = ("case", "patient", "status", "reason", "kind", "key", "seed", "versions", "history")
+COSTS = ("seconds", "gradients", "planned_gradients", "still_steps")
 NOT_METRICS = (*KEY, *BOOKKEEPING)
 
 
@@ -72,7 +73,8 @@ def summarize(
         row = {**dict(zip(KEY, key, strict=True)), "cases": len(members), **plain, **summary(values)}
         if with_intervals:
             patients = [{"case": m["case"], "patient": m.get("patient", m["case"])} for m in members]
-            known = [patient | value for patient, value in zip(patients, values, strict=True)]
+            scores = [{n: v for n, v in value.items() if n not in COSTS} for value in values]
+            known = [patient | score for patient, score in zip(patients, scores, strict=True)]
             row["intervals"] = intervals(known, summary)
         rows.append(row)
     return rows

@@ -1,0 +1,106 @@
+"""Several processes: the same records as one, none twice, none lost."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import pytest
+import torch
+from evaluation.test_resume import lasting, quick
+from evaluation.test_runner import write_case
+
+from monai_smia.data import write_ct_phantoms
+from monai_smia.evaluation.errors import FailedCasesError, LostWorkerError
+from monai_smia.evaluation.progress import Progress
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
+
+
+def worker(rank: int, processes: int, store: Path, cases: Any, out: Path, outcome: Any) -> None:
+    torch.set_num_threads(1)
+    options = {"init_method": f"file://{store}", "rank": rank, "world_size": processes}
+    idist.initialize("gloo", timeout=timedelta(seconds=120), **options)
+    try:
+        outcome[rank] = (quick(cases, out).run() or {}).get("evaluated")
+    except FailedCasesError as error:
+        outcome[rank] = str(error)
+    idist.finalize()
+
+
+def in_processes(processes: int, tmp_path: Path, cases: Any, out: Path) -> dict[int, Any]:
+    context = multiprocessing.get_context("fork")
+    outcome = context.Manager().dict()
+    store = tmp_path / f"store{time.monotonic_ns()}"
+    workers = [
+        context.Process(target=worker, args=(r, processes, store, cases, out, outcome)) for r in range(processes)
+    ]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join()
+        assert process.exitcode == 0
+    return dict(outcome)
+
+
+def test_two_processes_make_the_records_of_one(tmp_path: Path) -> None:
+    cases = [write_case(tmp_path, f"c{i}") for i in range(5)]
+    quick(cases, tmp_path / "one").run()
+    assert in_processes(2, tmp_path, cases, tmp_path / "two") == {0: 5, 1: None}  # one report, from the first
+    assert lasting(tmp_path / "two") == lasting(tmp_path / "one")
+    done = {
+        path.name: {json.loads(line)["case"] for line in path.read_text().splitlines()}
+        for path in (tmp_path / "two" / "journal").glob("*.jsonl")
+    }
+    assert done == {"rank0.jsonl": {"c0", "c2", "c4"}, "rank1.jsonl": {"c1", "c3"}}
+
+
+def test_fewer_cases_than_processes_and_one_that_fails(tmp_path: Path) -> None:
+    cases = [write_case(tmp_path, f"c{i}") for i in range(2)]
+    Path(cases[1]["image"]).write_bytes(b"no volume")
+    outcome = in_processes(3, tmp_path, cases, tmp_path / "out")
+    assert outcome[0].startswith("1 of 2 cases failed: c1")
+    assert (outcome[1], outcome[2]) == (None, None)  # only the first ends with an error, after the merge
+
+
+def test_records_that_a_lost_process_did_not_leave_are_named(tmp_path: Path) -> None:
+    cases = [write_case(tmp_path, f"c{i}") for i in range(2)]
+    evaluation = quick(cases[:1], tmp_path / "out")
+    evaluation.run()
+    progress = Progress(quick(cases, tmp_path / "out"))
+    with pytest.raises(LostWorkerError, match=r"\['c1'\]"):
+        progress.merge()
+
+
+@pytest.mark.slow
+def test_torchrun_on_the_bundle_with_a_worker_killed(tmp_path: Path) -> None:
+    """The documented command on three small phantoms; a worker dies on the way and torchrun restarts the run."""
+    data = write_ct_phantoms(tmp_path / "ct", 3, size=(48, 48, 32), spacing=(5.0, 5.0, 6.0), seed=5)
+    common = ["--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--split", "null", "--steps", "1"]
+    base = str(BUNDLE / "configs" / "attack_eval.yaml")
+    both = f"['{base}','{BUNDLE / 'configs' / 'multi_gpu_attack_eval.yaml'}']"
+    run = ["-m", "monai.bundle", "run", "attack_eval", *common]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone = [sys.executable, *run, "--config_file", base, "--output_dir", str(one)]
+    subprocess.run(alone, check=True, env=environment, capture_output=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1", "--nproc_per_node=2"]
+    torchrun += ["--max-restarts=3", *run, "--config_file", both, "--output_dir", str(two)]
+    process = subprocess.Popen(torchrun, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal = two / "journal" / "rank1.jsonl"
+    while not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.1)
+        assert process.poll() is None
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    assert process.wait() == 0
+    assert lasting(two)[:2] == lasting(one)[:2]
