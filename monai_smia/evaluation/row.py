@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import glob
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -14,9 +15,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from monai_smia.attacks import AttackResult
+from monai_smia.attacks import Attack, AttackResult
 from monai_smia.engines import AttackEvaluator
 from monai_smia.evaluation.cases import case_seed
+from monai_smia.evaluation.flags import probe
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.survival import handled_records
 from monai_smia.handling import Handling
@@ -66,13 +68,16 @@ class RowEvaluator:
     write_volumes: bool
     survival: Mapping[str, Handling] = field(default_factory=dict)
 
-    def __call__(self, case: dict[str, Any], row: PlannedAttack, *, draw: bool = False) -> list[Record]:
+    def __call__(
+        self, case: dict[str, Any], row: PlannedAttack, *, draw: bool = False, check: Attack | None = None
+    ) -> list[Record]:
         """The records: as computed, as stored where there is a storage, and after every handling.
 
         Args:
             case: as `monai_smia.evaluation.cases.load_case` gives it; what was predicted clean is kept in it.
             row: the attack.
             draw: draw the case under this attack.
+            check: probe the victim at the radius of this attack, with the clean row.
         """
         attack, start = row.attack, time.perf_counter()
         prediction, adversarial, result = self.predict(case, row)
@@ -97,7 +102,9 @@ class RowEvaluator:
         }
         if result is None or attack is None:
             case["clean_decision"] = self.victim.decide(prediction)[0]
-            return [record, *handled_records(self, case, row, record, case["image"])]
+            handled = handled_records(self, case, row, record, case["image"])
+            probed = record if check is None else record | {"probe": probe(self.victim, case, check)}
+            return [probed, *handled]
         computed = record | self._sizes(adversarial[0], case, result, attack.eps) | _history(attack, result)
         if draw and self.figure is not None:
             self._draw(self.figure, case, row, adversarial, prediction)
@@ -180,7 +187,7 @@ def _history(attack: Any, result: AttackResult) -> Record:
         "planned_gradients": int(attack.planned_gradients),
         "still_steps": None if result.still_steps is None else int(result.still_steps[0]),
         "history": {
-            name: [None if v != v else v for v in tensor[:, 0].tolist()]
+            name: [v if math.isfinite(v) else None for v in tensor[:, 0].tolist()]
             for name, tensor in histories.items()
             if tensor is not None
         },

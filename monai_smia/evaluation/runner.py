@@ -29,12 +29,13 @@ from tqdm.auto import tqdm
 from monai_smia.attacks import FGSM
 from monai_smia.evaluation.cases import load_case, read_ahead
 from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, LostWorkerError, kind_of, reason_of
+from monai_smia.evaluation.flags import flags_of
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.progress import Progress
 from monai_smia.evaluation.records import Journal
 from monai_smia.evaluation.report import write_report
 from monai_smia.evaluation.row import RowEvaluator, Storage
-from monai_smia.evaluation.summary import failed_cases, summarize, write_summary
+from monai_smia.evaluation.summary import failed_cases, groups_of, summarize, write_summary
 from monai_smia.evaluation.survival import add_recovered, survival_table
 from monai_smia.evaluation.table import format_table
 from monai_smia.handling import Handling
@@ -67,6 +68,7 @@ class AttackEvaluation:
         storage: writes and reads adversarial images, such as `NiftiStorage`; None leaves the stored rows out.
         figure: draws a case under attack, such as `segmentation_figure`; None draws nothing.
         figures: how many cases are drawn, the first ones.
+        checks: how many cases the victim is probed on for the flags, the first ones.
         device: where the victim's network is and the cases go.
         unit: unit of the images, for tables (``"HU"``).
         data_range: width of the images' range that PSNR and SSIM relate to.
@@ -94,6 +96,7 @@ class AttackEvaluation:
         storage: Storage | None = None,
         figure: Callable[..., None] | None = None,
         figures: int = 12,
+        checks: int = 3,
         device: torch.device | str = "cpu",
         unit: str = "",
         data_range: float = 1.0,
@@ -117,6 +120,7 @@ class AttackEvaluation:
         self.storage = storage
         self.figure = figure
         self.figures = figures
+        self.checks = checks
         self.device = torch.device(device)
         self.unit = unit
         self.data_range = data_range
@@ -183,6 +187,9 @@ class AttackEvaluation:
             self.survival,
         )
         drawn = {item["case"] for item in self.cases[: self.figures]}
+        radii = [row.attack for row in self.attacks if row.attack is not None and row.attack.eps > 0]
+        check = min(radii, key=lambda attack: attack.eps, default=None)
+        checked = {item["case"]: check for item in self.cases[: self.checks]}
         shown = self.progress and idist.get_rank() == 0
         total = sum(len(progress.missing(item)) for item in items)
         with tqdm(total=total, unit="row", disable=not shown) as bar:
@@ -195,7 +202,9 @@ class AttackEvaluation:
                         tqdm.write(self.schedule(case, len(items)))
                     for row in progress.missing(item):
                         bar.set_description(f"{item['case']}: {row.name} {row.setting}".rstrip())
-                        journal.add(progress.line(item, row, evaluate_row(case, row, draw=item["case"] in drawn)))
+                        name = item["case"]
+                        records = evaluate_row(case, row, draw=name in drawn, check=checked.get(name))
+                        journal.add(progress.line(item, row, records))
                         bar.update()
                 except Exception as error:
                     if kind_of(error) == DISK_FULL:
@@ -214,6 +223,7 @@ class AttackEvaluation:
         failures = [record for record in records if record["status"] == "failed"]
         summary: dict[str, Any] = {
             "rows": summarize(records, self.metrics.summary, with_intervals=True),
+            "flags": flags_of(groups_of(records)),
             "failures": failures,
             "cases": len(self.cases),
             "evaluated": len(self.cases) - len(failed_cases(records)),
