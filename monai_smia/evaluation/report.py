@@ -1,75 +1,172 @@
-"""The table and the page of an evaluation."""
+"""The page of an evaluation: one HTML file that opens from disk, needs no network and prints, and its JSON."""
 
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from monai_smia.evaluation.table import table_of
+from monai_smia.evaluation.charts import charts
+from monai_smia.evaluation.content import report_content, row_name
+from monai_smia.evaluation.records import replace_file
+from monai_smia.evaluation.summary import groups_of
+from monai_smia.evaluation.table import cell, table_of
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Robustness under attack</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
-div { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ccc; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; }
-</style>
-</head>
-<body>
-<h1>Robustness under attack</h1>
-<p>{{ cases - failures|length }} of {{ cases }} cases evaluated; means over cases. The perturbation of a row stays
-within eps (in network units; eps_input in {{ unit or "the image's unit" }}). Rows marked <em>stored</em> were written
-to a file, read back and predicted again. Research use only; whether a figure is good enough is for the reader to
-say.</p>
-{% if failures %}<h2>Cases that failed</h2>
-<ul>{% for failure in failures %}<li>{{ failure.case }}: {{ failure.reason }}</li>{% endfor %}</ul>{% endif %}
-<h2>Results</h2>
-<div><table>
-<thead><tr>{% for name in columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in table %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</tbody>
-</table></div>
-<h2>Cases</h2>
-{% for name, data in figures %}<h3>{{ name }}</h3>
-<img alt="Clean image, perturbation and adversarial image of {{ name }} under every attack"
- src="data:image/png;base64,{{ data }}">
-{% endfor %}
-</body>
-</html>
-"""
+if TYPE_CHECKING:
+    from monai_smia.evaluation.runner import AttackEvaluation
+
+SECTIONS = (
+    ("results", "Results"),
+    ("worst", "Worst case"),
+    ("survival", "After storage"),
+    ("cases", "Cases"),
+    ("use", "Intended use"),
+    ("threat", "Threat model"),
+    ("limits", "Limitations"),
+    ("again", "To reproduce"),
+)
+Table = dict[str, list[Any]]
 
 
-def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
-    """Write ``report.html``, one self-contained page with the table and the figures in ``folder/figures``."""
-    columns, table = table_of(summary)
-    pictures = sorted((folder / "figures").glob("*.png"))
-    figures = [(p.stem, base64.b64encode(p.read_bytes()).decode("ascii")) for p in pictures]
-    page = (
-        Environment(autoescape=True)
-        .from_string(PAGE)
-        .render(
-            columns=columns,
-            table=table,
-            figures=figures,
-            cases=summary["cases"],
-            failures=summary["failures"],
-            unit=summary["unit"],
-        )
+def write_report(
+    evaluation: AttackEvaluation, summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> Path:
+    """Write ``report.json`` and ``report.html``, with the figures that are in ``figures``.
+
+    Args:
+        evaluation: what was run.
+        summary: as in ``summary.json``.
+        records: all of them.
+
+    Returns:
+        The path of the page.
+    """
+    folder = evaluation.output_dir
+    content = report_content(evaluation, summary, records)
+    replace_file(folder / "report.json", json.dumps(content, indent=2, allow_nan=False))
+    environment = Environment(
+        loader=PackageLoader("monai_smia.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    path = folder / "report.html"
-    partial = folder / ".report.html"
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    page = environment.get_template("report.html.j2").render(
+        c=content,
+        unit=summary["unit"],
+        headline=_headline(content),
+        sections=SECTIONS,
+        main=_main_table(summary),
+        charts=charts(groups_of(records), summary["rows"], content["primary"]["metric"]),
+        figures=_figures(folder / "figures", content),
+        **_tables(content),
+    )
+    replace_file(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def _headline(content: Mapping[str, Any]) -> str:
+    """Clean, under the strongest attack within the smallest radius, and under noise of that size."""
+    name, rows = content["primary"]["metric"], content["rows"]
+    clean = next((row.get(name) for row in rows if row["attack"] == "Clean"), None)
+    if not content["worst_case"]:
+        return ""
+    worst = min(content["worst_case"], key=lambda entry: entry["eps"])
+    noise = [r.get(name) for r in rows if (r["attack"], r["eps"], r["stage"]) == ("Noise", worst["eps"], "computed")]
+    parts = [] if clean is None else [f"{cell(float(clean))} on clean images"]
+    parts += [f"{cell(float(value))} under noise" for value in noise[:1] if value is not None]
+    if worst["mean"] is not None:
+        parts.append(f"{cell(worst['mean'])}{_interval(worst['interval'])} under the worst attack")
+    return f"Mean {name} at radius {worst['eps']:g}: {', '.join(parts)}."
+
+
+def _main_table(summary: Mapping[str, Any]) -> Table:
+    """The rows of the summary, attacks first, intervals beside the means."""
+    columns, _ = table_of(summary)
+    identity = [n for n in columns if n in ("attack", "loss", "setting", "eps", "eps_input", "stage", "gradients")]
+    values = [n for n in columns if n not in identity]
+    shown = [n for n in identity if n not in ("attack", "loss", "setting", "eps")]
+    lines = []
+    for row in summary["rows"]:
+        intervals = row.get("intervals") or {}
+        cells = [cell(row.get(n)) for n in shown]
+        cells += [_with_interval(row.get(n), intervals.get(n)) for n in values]
+        lines.append([row_name(row), *cells])
+    unit = summary["unit"]
+    heads = {"eps_input": f"radius ({unit})" if unit else "radius"}
+    return {"heads": ["attack", *(heads.get(n, n) for n in shown), *values], "lines": lines}
+
+
+def _tables(content: Mapping[str, Any]) -> dict[str, Table]:
+    extremes = [
+        [
+            e["row"],
+            f"{e['worst']['case']} ({cell(float(e['worst']['value']))})",
+            f"{e['best']['case']} ({cell(float(e['best']['value']))})",
+        ]
+        for e in content["extremes"]
+    ]
+    worst = [
+        [
+            f"{w['norm']}, eps {w['eps']:g}",
+            _with_interval(w["mean"], w["interval"]),
+            w["cases"],
+            "; ".join(f"{name}: {count}" for name, count in w["won"].items() if count) or "-",
+        ]
+        for w in content["worst_case"]
+    ]
+    differences = [
+        [d["row"], d["minus"], _with_interval(d["difference"], d["interval"]), d["cases"]]
+        for d in content["differences"]
+    ]
+    budget = [
+        [
+            row_name(b),
+            cell(b["eps_input"]),
+            cell(b["gradients"]),
+            cell(b["most_gradients_of_setting"]),
+            cell(b["seconds"]),
+        ]
+        for b in content["budget"]
+    ]
+    survival = [[s["row"], cell(s["computed"]), cell(s["stored"])] for s in content["survival"]]
+    constraint = [
+        [f"{k['row']}, {k['stage']}", k["norm"], cell(k["eps_input"]), cell(k["largest_change"])]
+        for k in content["constraint"]
+    ]
+    return {
+        "worst": {"heads": ["radius", content["primary"]["metric"], "cases", "worst by"], "lines": worst},
+        "differences": {"heads": ["attack", "minus", "difference", "cases"], "lines": differences},
+        "budget": {
+            "heads": ["attack", "radius", "gradients", "most of its setting", "seconds a case"],
+            "lines": budget,
+        },
+        "survival": {"heads": ["attack", "computed", "stored"], "lines": survival},
+        "constraint": {"heads": ["row", "norm", "radius", "largest change"], "lines": constraint},
+        "extremes": {"heads": ["attack", "worst case", "best case"], "lines": extremes},
+    }
+
+
+def _figures(folder: Path, content: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Of the cases that were drawn the worst and the best two, with all of their pictures."""
+    order = [e[end]["case"] for end in ("worst", "best") for e in content["extremes"]]
+    names = list(dict.fromkeys([*order, *(entry["case"] for entry in content["data"]["inputs"])]))
+    shown: list[tuple[str, list[tuple[str, str]]]] = []
+    for case in names:
+        pictures = sorted(folder.glob(f"{case}_*.png")) if folder.is_dir() else []
+        if pictures and len(shown) < 4:
+            data = [(p.stem[len(case) + 1 :], base64.b64encode(p.read_bytes()).decode("ascii")) for p in pictures]
+            shown.append((case, data))
+    return shown
+
+
+def _interval(interval: Sequence[float] | None) -> str:
+    return f" [{cell(float(interval[0]))}, {cell(float(interval[1]))}]" if interval else ""
+
+
+def _with_interval(value: Any, interval: Sequence[float] | None) -> Markup:
+    text = escape(cell(value))
+    if value is None or not interval:
+        return text
+    return text + Markup("<small>{}</small>").format(_interval(interval))

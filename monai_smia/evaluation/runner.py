@@ -232,7 +232,7 @@ class AttackEvaluation:
         }
         add_recovered(summary["rows"], self.metrics.primary)
         write_summary(self.output_dir, summary, records)
-        report = write_report(self.output_dir, summary)
+        report = write_report(self, summary, records)
         if self.progress:
             print(format_table(summary), f"Report: {report.resolve()}", sep="\n")
             if self.survival:

@@ -162,7 +162,7 @@ def test_bad_cases_are_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert "corrupt" in reasons
     assert "gone.nii.gz" in reasons["gone"]
     assert {row["cases"] for row in summary["rows"]} == {1}
-    assert "6 of" not in (tmp_path / "out" / "report.html").read_text()
+    assert "6 of 7 cases are excluded" in (tmp_path / "out" / "report.html").read_text()
     assert "1 of 7 cases evaluated" in (tmp_path / "out" / "report.html").read_text()
 
 
