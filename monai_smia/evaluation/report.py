@@ -57,7 +57,7 @@ def write_report(
         unit=summary["unit"],
         headline=_headline(content),
         sections=SECTIONS,
-        main=_main_table(summary),
+        main=_main_table(summary, content["primary"]["metric"]),
         charts=charts(groups_of(records), summary["rows"], content["primary"]["metric"]),
         figures=_figures(folder / "figures", content),
         **_tables(content),
@@ -81,21 +81,26 @@ def _headline(content: Mapping[str, Any]) -> str:
     return f"Mean {name} at radius {worst['eps']:g}: {', '.join(parts)}."
 
 
-def _main_table(summary: Mapping[str, Any]) -> Table:
-    """The rows of the summary, attacks first, intervals beside the means."""
+def _main_table(summary: Mapping[str, Any], primary: str) -> Table:
+    """One line per attack, as stored where it was stored: the headline metric first, intervals beside the means."""
     columns, _ = table_of(summary)
-    identity = [n for n in columns if n in ("attack", "loss", "setting", "eps", "eps_input", "stage", "gradients")]
-    values = [n for n in columns if n not in identity]
-    shown = [n for n in identity if n not in ("attack", "loss", "setting", "eps")]
+    identity = ("attack", "loss", "setting", "eps", "eps_input", "stage", "gradients")
+    others = [n for n in columns if n not in identity and n != primary]
+    stored = {row_name(row) for row in summary["rows"] if row["stage"] == "stored"}
     lines = []
     for row in summary["rows"]:
+        if row["stage"] == "computed" and row_name(row) in stored:
+            continue
         intervals = row.get("intervals") or {}
-        cells = [cell(row.get(n)) for n in shown]
-        cells += [_with_interval(row.get(n), intervals.get(n)) for n in values]
-        lines.append([row_name(row), *cells])
+        first = [
+            _with_interval(row.get(primary), intervals.get(primary)),
+            cell(row["eps_input"]),
+            cell(row["gradients"]),
+        ]
+        lines.append([row_name(row), *first, *(_with_interval(row.get(n), intervals.get(n)) for n in others)])
     unit = summary["unit"]
-    heads = {"eps_input": f"radius ({unit})" if unit else "radius"}
-    return {"heads": ["attack", *(heads.get(n, n) for n in shown), *values], "lines": lines}
+    radius = f"radius ({unit})" if unit else "radius"
+    return {"heads": ["attack", primary, radius, "gradients", *others], "lines": lines}
 
 
 def _tables(content: Mapping[str, Any]) -> dict[str, Table]:
