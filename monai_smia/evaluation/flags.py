@@ -46,12 +46,13 @@ def probe(victim: Victim, case: Mapping[str, Any], attack: Attack) -> dict[str, 
         attack: gives radius, norm and valid range.
 
     Returns:
-        ``train_mode``: a module was handed over in train mode; ``repeated``: largest difference of two predictions of
-        the same image, relative to the largest value; ``gradient_gain``: how much one step along the gradient raises
-        the loss; ``noise_gain``: the most that noise of the same size does.
+        ``train_mode``: a module stays in train mode though the network is in eval mode; ``repeated``: largest
+        difference of two predictions of the same image, relative to the largest value; ``gradient_gain``: how much one
+        step along the gradient raises the loss; ``noise_gain``: the most that noise of the same size does.
     """
     options: dict[str, Any] = {"eps": attack.eps, "norm": attack.norm, "clip": attack.clip, "loss": attack.loss}
-    train_mode = any(module.training for module in victim.network.modules())
+    with victim.frozen():
+        train_mode = any(module.training for module in victim.network.modules())
     first, second = (_flat(victim.infer(case["image"])) for _ in range(2))
     step = FGSM(progress=False, **options)(victim, case["image"], case["label"], mask=case["mask"]).loss_history[:, 0]
     noisy = [
@@ -125,7 +126,9 @@ def _victim_flags(probes: Sequence[Record]) -> list[Flag]:
         text = f"two predictions of the same image differ by {most:.1%}: average over draws before attacking."
         found.append(Flag("randomised network", text))
     if any(p["train_mode"] for p in probes):
-        found.append(Flag("train mode", "the network was handed over in train mode; it was evaluated in eval mode."))
+        found.append(
+            Flag("train mode", "a part of the network stays in train mode when the network is put into eval mode.")
+        )
     poor = sum(p["gradient_gain"] <= p["noise_gain"] for p in probes)
     if poor > len(probes) / 2:
         text = f"a step along the gradient raises the loss no more than noise does, in {poor} of {len(probes)} cases."

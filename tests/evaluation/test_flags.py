@@ -189,10 +189,19 @@ def test_sound_networks_are_not_flagged(name: str, tmp_path: Path) -> None:
     assert flags(SOUND[name], tmp_path) == set()
 
 
-def test_a_network_in_train_mode_is_flagged(tmp_path: Path) -> None:
-    network = trained(conv()).train()
-    assert flags(network, tmp_path) == {"train mode"}
-    assert network.training
+class AlwaysTraining(nn.BatchNorm2d):
+    """Statistics of the batch, whatever mode it is put into."""
+
+    def train(self, mode: bool = True) -> Any:
+        return super().train(True)
+
+
+def test_a_network_that_stays_in_train_mode_is_flagged(tmp_path: Path) -> None:
+    network = trained(nn.Sequential(AlwaysTraining(1), conv()))
+    assert "train mode" in flags(network, tmp_path / "stays")
+    assert flags(NETWORK.train(), tmp_path / "handed over") == set()  # the victim puts it into eval mode
+    assert NETWORK.training
+    NETWORK.eval()
 
 
 def row(attack: str, damage: float, **values: Any) -> list[dict[str, Any]]:

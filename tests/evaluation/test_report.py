@@ -193,7 +193,8 @@ with (folder / "journal" / "rank0.jsonl").open("w") as file:
             record = {{"case": item["case"], "attack": row.name, "setting": row.setting, "loss": row.loss,
               "eps": row.eps, "eps_input": row.eps, "unit": "HU", "norm": "linf", "steps": 10, "alpha": None,
               "status": "ok", "gradients": 10, "planned_gradients": 10, "still_steps": 0, "damage": 1 - score,
-              "jaccard": score, "dice": score, "accuracy": score, "hd95": 3.0, "linf": 1.0, "var": 0.5, "ssim": 0.9, "psnr": 30.0, "seconds": 0.1,
+              "jaccard": score, "dice": score, "accuracy": score, "hd95": 3.0, "linf": 1.0,
+              "var": 0.5, "ssim": 0.9, "psnr": 30.0, "seconds": 0.1,
               "history": {{name: [0.1] * 11 for name in ("loss", "linf", "variance", "cosine")}}}}
             stages = ["computed"] if row.attack is None else ["computed", "stored"]
             line = progress.line(item, row, [record | {{"stage": stage}} for stage in stages])
