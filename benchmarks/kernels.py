@@ -17,7 +17,7 @@ from monai_smia.evaluation.statistics import mean_intervals
 from monai_smia.metrics.perturbation import positive_cosine, variance
 from monai_smia.victims import ClassificationVictim
 
-EPS, STEPS, COUNT = 0.02, 10, 240
+EPS, STEPS, COUNT = 0.02, 10, 120
 
 
 def interval(values: Tensor) -> str:

@@ -38,6 +38,7 @@ from monai_smia.evaluation.row import RowEvaluator, Storage
 from monai_smia.evaluation.summary import failed_cases, groups_of, summarize, write_summary
 from monai_smia.evaluation.survival import add_recovered, survival_table
 from monai_smia.evaluation.table import format_table
+from monai_smia.evaluation.tracking import track
 from monai_smia.handling import Handling
 from monai_smia.metrics import CaseMetrics
 from monai_smia.victims.base import Victim
@@ -78,6 +79,7 @@ class AttackEvaluation:
         resume: go on from the records in `output_dir`; False starts anew.
         verify: hash every input file again, though its size and time of change are as they were.
         about: what the report says of model, intended use and acceptance, see `monai_smia.evaluation.report`.
+        handlers: Ignite handlers that get the summary's figures as metrics, such as MONAI's MLFlowHandler.
         progress: print the schedule and show progress.
 
     Raises:
@@ -105,6 +107,7 @@ class AttackEvaluation:
         resume: bool = True,
         verify: bool = False,
         about: Mapping[str, Any] | None = None,
+        handlers: Sequence[Any] = (),
         progress: bool = True,
     ) -> None:
         if not cases:
@@ -129,6 +132,7 @@ class AttackEvaluation:
         self.resume = resume
         self.verify = verify
         self.about = about or {}
+        self.handlers = handlers
         self.progress = progress
 
     def run(self) -> dict[str, Any]:
@@ -232,6 +236,7 @@ class AttackEvaluation:
         }
         add_recovered(summary["rows"], self.metrics.primary)
         write_summary(self.output_dir, summary, records)
+        track(self.handlers, summary["rows"])
         report = write_report(self, summary, records)
         if self.progress:
             print(format_table(summary), f"Report: {report.resolve()}", sep="\n")

@@ -180,3 +180,36 @@ def test_held_out_patient(tmp_path: Path, shared_data: Callable[[str], Path], la
     assert [case["case"] for case in ct_datalist(ct, split="test")] == ["covidctmd_normal002"]
     flow = evaluate(tmp_path, ct, largest_label_part=largest_label_part)
     assert flow.evaluator.state.metrics["val_mean_jaccard"] >= 0.93
+
+
+def test_overlay_for_several_processes(tmp_path: Path, phantoms: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config([config("attack_eval"), config("multi_gpu_attack_eval")])
+    parser.update(
+        {"bundle_root": str(BUNDLE), "output_dir": str(tmp_path), "dataset_dir": str(phantoms), "split": None}
+    )
+    parser.parse()
+    assert len(parser.get_parsed_content("evaluation").cases) == 1
+    assert Path(parser.get_parsed_content("demo")).name == "demo"  # alone, this process is the first
+    first, *others = parser["initialize"]
+    assert "idist.initialize" in first
+    base = ConfigParser()
+    base.read_config(config("attack_eval"))
+    assert others == base["initialize"]
+
+
+def test_overlay_for_the_papers_tables(tmp_path: Path, phantoms: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config([config("attack_eval"), config("paper_tables")])
+    parser.update(
+        {"bundle_root": str(BUNDLE), "output_dir": str(tmp_path), "dataset_dir": str(phantoms), "split": None}
+    )
+    evaluation = parser.get_parsed_content("evaluation")
+    assert (evaluation.storage, evaluation.figure) == (None, None)
+    names = {(row.name, row.setting, row.eps) for row in evaluation.attacks}
+    assert {("BIM", "15 iterations", 0.05), ("SMIA", "alpha 0.75", 0.05), ("PGD", "paper", 0.5)} <= names
+    assert {row.eps for row in evaluation.attacks if row.setting == "equal radius"} == {
+        0.025,
+        0.05,
+        pytest.approx(0.075),
+    }
