@@ -187,14 +187,16 @@ def _budget(rows: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _survival(rows: Sequence[Record], name: str) -> list[dict[str, Any]]:
-    """Every row as computed and after storage."""
-    stored = {tuple(row.get(n) for n in IDENTITY): row for row in rows if row["stage"] == "stored"}
-    found = []
+    """Every row as computed, after storage, and after every handling (``after smooth``, ...)."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
-        after = stored.get(tuple(row.get(n) for n in IDENTITY))
-        if row["stage"] == "computed" and after is not None:
-            found.append({"row": row_name(row), "computed": row.get(name), "stored": after.get(name)})
-    return found
+        key = tuple(row.get(n) for n in IDENTITY)
+        entry = found.setdefault(key, {"row": row_name(row), "computed": None, "stored": None, "after": {}})
+        if row["stage"] in entry:
+            entry[row["stage"]] = row.get(name)
+        else:
+            entry["after"][row["stage"]] = row.get(name)
+    return [entry for entry in found.values() if entry["stored"] is not None or entry["after"]]
 
 
 def _constraint(groups: Mapping[Any, Sequence[Record]]) -> list[dict[str, Any]]:
@@ -208,7 +210,7 @@ def _constraint(groups: Mapping[Any, Sequence[Record]]) -> list[dict[str, Any]]:
             "largest_change": max((r["linf"] for r in members if r.get("linf") is not None), default=None),
         }
         for members in groups.values()
-        if members[0]["attack"] != "Clean"
+        if members[0]["attack"] != "Clean" and members[0]["stage"] in ("computed", "stored")
     ]
 
 

@@ -89,7 +89,7 @@ def _main_table(summary: Mapping[str, Any], primary: str) -> Table:
     stored = {row_name(row) for row in summary["rows"] if row["stage"] == "stored"}
     lines = []
     for row in summary["rows"]:
-        if row["stage"] == "computed" and row_name(row) in stored:
+        if row["stage"] not in ("computed", "stored") or (row["stage"] == "computed" and row_name(row) in stored):
             continue
         intervals = row.get("intervals") or {}
         first = [
@@ -135,7 +135,11 @@ def _tables(content: Mapping[str, Any]) -> dict[str, Table]:
         ]
         for b in content["budget"]
     ]
-    survival = [[s["row"], cell(s["computed"]), cell(s["stored"])] for s in content["survival"]]
+    stages = list(dict.fromkeys(stage for s in content["survival"] for stage in s["after"]))
+    survival = [
+        [s["row"], cell(s["computed"]), cell(s["stored"]), *(cell(s["after"].get(stage)) for stage in stages)]
+        for s in content["survival"]
+    ]
     constraint = [
         [f"{k['row']}, {k['stage']}", k["norm"], cell(k["eps_input"]), cell(k["largest_change"])]
         for k in content["constraint"]
@@ -147,7 +151,7 @@ def _tables(content: Mapping[str, Any]) -> dict[str, Table]:
             "heads": ["attack", "radius", "gradients", "most of its setting", "seconds a case"],
             "lines": budget,
         },
-        "survival": {"heads": ["attack", "computed", "stored"], "lines": survival},
+        "survival": {"heads": ["attack", "computed", "stored", *stages], "lines": survival},
         "constraint": {"heads": ["row", "norm", "radius", "largest change"], "lines": constraint},
         "extremes": {"heads": ["attack", "worst case", "best case"], "lines": extremes},
     }
