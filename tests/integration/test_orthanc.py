@@ -45,4 +45,4 @@ def test_the_damage_survives_a_pacs(orthanc: str, tmp_path: Path) -> None:
         assert row["from_pacs"] == pytest.approx(row["stored"], abs=1e-6)
         assert abs(row["from_pacs"] - row["computed"]) < 0.01
     by_name = {(row["attack"], row["eps_hu"]): row for row in result["rows"]}
-    assert by_name["PGD", 70.0]["from_pacs"] < by_name["Noise", 70.0]["from_pacs"] - 0.1
+    assert by_name["PGD", 70.0]["from_pacs"] < by_name["Noise", 70.0]["from_pacs"] - 0.04
