@@ -19,15 +19,15 @@ from monai_smia.attacks import PGD, SMIA
 from monai_smia.victims import ClassificationVictim, SegmentationVictim, Victim
 
 
-def cases(size: int) -> dict[str, tuple[Victim, Tensor, Tensor]]:
+def cases(size: int, side: int) -> dict[str, tuple[Victim, Tensor, Tensor]]:
     """Seeded networks, each with its own clean decision as the label."""
     torch.manual_seed(0)
     volume = UNet(3, 1, 2, (16, 32, 64, 64), (2, 2, 2), norm="batch").eval()
     inferer = SlidingWindowInferer((size, size, size), overlap=0.25, mode="gaussian")
     victims: dict[str, tuple[Victim, Tensor]] = {
-        "resnet18, 4 x 3 x 128 x 128": (
+        f"resnet18, 4 x 3 x {side} x {side}": (
             ClassificationVictim(resnet18(spatial_dims=2, n_input_channels=3, num_classes=5).eval()),
-            torch.rand(4, 3, 128, 128),
+            torch.rand(4, 3, side, side),
         ),
         f"UNet, {size} x {size} x {2 * size}, windows": (
             SegmentationVictim(volume, inferer=inferer),
@@ -41,12 +41,13 @@ def cases(size: int) -> dict[str, tuple[Victim, Tensor, Tensor]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, default=64, help="of the windows of the volume")
+    parser.add_argument("--side", type=int, default=128, help="of the images")
     parser.add_argument("--steps", type=int, default=10)
     args = parser.parse_args()
     print("| network | attack | time bf16 / fp32 (95 % interval) | damage bf16 | damage fp32 |")
     print("|---|---|---|---|---|")
-    for name, (victim, image, label) in cases(args.size).items():
+    for name, (victim, image, label) in cases(args.size, args.side).items():
         for kind in (PGD, SMIA):
             options = {"eps": 4 / 255, "steps": args.steps, "keep": "last", "progress": False}
             fast, exact = kind(autocast="bfloat16", **options), kind(**options)
