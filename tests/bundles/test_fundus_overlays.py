@@ -1,0 +1,38 @@
+"""The overlays of the fundus bundle's attack_eval: the paper's tables, several processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_smia.data import write_fundus_phantoms
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "fundus_dr_grading"
+
+
+def parsed(overlay: str, folder: Path) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / f"{name}.yaml") for name in ("attack_eval", overlay)])
+    eyes = write_fundus_phantoms(folder / "eyes", 1, grades=[0], size=96, seed=1)
+    parser.update({"bundle_root": str(BUNDLE), "output_dir": str(folder), "dataset_dir": str(eyes), "split": None})
+    parser.parse()
+    return parser
+
+
+def test_the_papers_tables(tmp_path: Path) -> None:
+    evaluation = parsed("paper_tables", tmp_path).get_parsed_content("evaluation")
+    assert (evaluation.storage, evaluation.figure) == (None, None)
+    names = {(row.name, row.setting, row.eps) for row in evaluation.attacks}
+    assert {("DeepFool", "equal radius", 5e-5), ("SMIA", "25 iterations", 5e-5), ("SMIA", "alpha 1.25", 5e-5)} <= names
+    paper = next(row.attack for row in evaluation.attacks if (row.name, row.setting) == ("SMIA", "paper"))
+    assert (paper.step_size, paper.eps) == (pytest.approx(0.01275), pytest.approx(0.1275))  # grey levels
+
+
+def test_several_processes(tmp_path: Path) -> None:
+    parser = parsed("multi_gpu_attack_eval", tmp_path)
+    assert len(parser.get_parsed_content("evaluation").cases) == 1
+    base = ConfigParser()
+    base.read_config(str(BUNDLE / "configs" / "attack_eval.yaml"))
+    assert parser["initialize"][1:] == base["initialize"]
