@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.victims.preprocessing import as_plain
 
-COLUMNS, CELL = 6, 176
+COLUMNS, CELL = 6, 224  # cells in a line at most, pixels of one
 
 
 def photograph_figure(
@@ -47,21 +47,22 @@ def photograph_figure(
         bound = float(row.attack.eps) if row.attack is not None else 1.0
         title = f"{row.name} {bound:.3g} {unit} {row.setting}".strip()
         cells.append((attacked, (attacked - clean) / bound, f"{title}\ndecided {int(decision)}"))
-    lines = math.ceil(len(cells) / COLUMNS)
+    columns = min(COLUMNS, len(cells))
+    lines = math.ceil(len(cells) / columns)
     height, width = _thumbnail(clean).shape[:2]
-    figure = Figure(figsize=(2.1 * COLUMNS, lines * (2 * 2.1 * height / width + 0.45)))
+    figure = Figure(figsize=(2.1 * columns, lines * (2 * 2.1 * height / width + 0.45)))
     FigureCanvasAgg(figure)
     for number, (attacked, change, title) in enumerate(cells):
-        line, column = divmod(number, COLUMNS)
+        line, column = divmod(number, columns)
         # placed by hand and drawn as one picture: dozens of axes would take longer than the attacks
-        axis = figure.add_axes((column / COLUMNS + 0.004, 1 - (line + 0.99) / lines, 0.99 / COLUMNS, 0.86 / lines))
+        axis = figure.add_axes((column / columns + 0.004, 1 - (line + 0.99) / lines, 0.99 / columns, 0.86 / lines))
         pair = np.concatenate([_thumbnail((attacked - low) / (high - low)), _thumbnail(change / 2 + 0.5)])
         axis.imshow(pair.clip(0, 1))
         axis.set_title(title, fontsize=6.5, pad=2)
         axis.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=80, format="png")
+    figure.savefig(partial, dpi=110, format="png")
     os.replace(partial, path)
 
 
