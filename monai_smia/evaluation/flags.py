@@ -6,7 +6,7 @@ flag says that a figure may be too good, never that it is good; a result without
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -179,7 +179,12 @@ def _falls(record: Record) -> bool:
 
 def _flat(prediction: Any) -> Tensor:
     """All values of a prediction, a tensor or a dictionary or list of them, in one vector."""
+    return torch.cat(list(_tensors(prediction)))
+
+
+def _tensors(prediction: Any) -> Iterator[Tensor]:
     if isinstance(prediction, Tensor):
-        return prediction.detach().flatten().float()
-    parts = prediction.values() if isinstance(prediction, Mapping) else prediction
-    return torch.cat([_flat(part) for part in parts])
+        yield prediction.detach().flatten().float()
+    elif isinstance(prediction, (Mapping, list, tuple)):  # a detector's sizes, beside its maps, are numbers: no values
+        for part in prediction.values() if isinstance(prediction, Mapping) else prediction:
+            yield from _tensors(part)
