@@ -46,7 +46,8 @@ def report_content(
     about = evaluation.about
     metadata = json.loads(Path(about["metadata"]).read_text(encoding="utf-8")) if about.get("metadata") else {}
     groups = groups_of(records)
-    name, higher = primary_of(evaluation.metrics, records)
+    name, higher = primary_of(evaluation.metrics, summary["rows"])
+    case_name, case_higher = primary_of(evaluation.metrics, records)
     done = [record for record in records if record["status"] == "ok"]
     first: Record = done[0] if done else {}
     cases = {record["case"]: record for record in records}
@@ -70,14 +71,14 @@ def report_content(
             "inputs": [{"case": case, "sha256": record.get("input_sha256")} for case, record in cases.items()],
         },
         "threat_model": _threat_model(evaluation),
-        "primary": {"metric": name, "higher_is_better": higher},
+        "primary": {"metric": name, "higher_is_better": higher, "case_metric": case_name},
         "rows": summary["rows"],
-        "worst_case": _worst_cases(groups, name, higher),
-        "differences": _differences(groups, name),
+        "worst_case": _worst_cases(groups, case_name, case_higher),
+        "differences": _differences(groups, case_name),
         "budget": _budget(summary["rows"]),
         "survival": _survival(summary["rows"], name),
         "constraint": _constraint(groups),
-        "extremes": _extremes(groups, name, higher),
+        "extremes": _extremes(groups, case_name, case_higher),
         "flags": summary["flags"],
         "acceptance": about.get("acceptance"),
         "hazard": about.get("hazard"),
@@ -93,7 +94,10 @@ def report_content(
 
 
 def primary_of(metrics: Any, records: Sequence[Record]) -> tuple[str, bool]:
-    """Name of the headline metric that the records have case by case, and whether higher is better."""
+    """Name of the headline metric, and whether higher is better.
+
+    Where the records or rows do not have it (average precision is said of no single case), it is the attack's damage.
+    """
     name = getattr(metrics, "primary", "damage")
     if any(isinstance(record.get(name), float) for record in records):
         return name, bool(getattr(metrics, "higher_is_better", True))

@@ -76,8 +76,14 @@ def _headline(content: Mapping[str, Any]) -> str:
     noise = [r.get(name) for r in rows if (r["attack"], r["eps"], r["stage"]) == ("Noise", worst["eps"], "computed")]
     parts = [] if clean is None else [f"{cell(float(clean))} on clean images"]
     parts += [f"{cell(float(value))} under noise" for value in noise[:1] if value is not None]
-    if worst["mean"] is not None:
+    if content["primary"]["case_metric"] == name and worst["mean"] is not None:
         parts.append(f"{cell(worst['mean'])}{_interval(worst['interval'])} under the worst attack")
+    else:
+        known = [
+            r[name] for r in rows if (r["eps"], r["stage"]) == (worst["eps"], "computed") and r.get(name) is not None
+        ]
+        least = (min if content["primary"]["higher_is_better"] else max)(known, default=None)
+        parts += [] if least is None else [f"{cell(float(least))} under the strongest attack"]
     return f"Mean {name} at radius {worst['eps']:g}: {', '.join(parts)}."
 
 
@@ -145,7 +151,7 @@ def _tables(content: Mapping[str, Any]) -> dict[str, Table]:
         for k in content["constraint"]
     ]
     return {
-        "worst": {"heads": ["radius", content["primary"]["metric"], "cases", "worst by"], "lines": worst},
+        "worst": {"heads": ["radius", content["primary"]["case_metric"], "cases", "worst by"], "lines": worst},
         "differences": {"heads": ["attack", "minus", "difference", "cases"], "lines": differences},
         "budget": {
             "heads": ["attack", "radius", "gradients", "most of its setting", "seconds a case"],

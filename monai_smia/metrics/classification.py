@@ -53,9 +53,11 @@ class ClassificationMetrics(CaseMetrics):
         probabilities = victim.output.probabilities(prediction)[0]
         if probabilities.numel() == 1:  # a single logit
             probabilities = torch.cat([1 - probabilities, probabilities])
+        grade, decided = (int(value.flatten()[0]) for value in (label, victim.decide(prediction)))
         return {
-            "grade": int(label.flatten()[0]),
-            "decided": int(victim.decide(prediction).flatten()[0]),
+            "accuracy": float(grade == decided),
+            "grade": grade,
+            "decided": decided,
             "probabilities": [float(p) for p in probabilities],
         }
 
