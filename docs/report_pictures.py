@@ -1,0 +1,55 @@
+"""Makes docs/report_desktop.png and docs/report_phone.png: the report of the CT bundle on three synthetic thoraxes.
+
+python docs/report_pictures.py  # needs Chromium
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from monai.bundle import ConfigParser
+
+from monai_smia.attacks import BIM, PGD, SMIA, Noise
+from monai_smia.data import write_ct_phantoms
+from monai_smia.evaluation import PlannedAttack
+
+
+def main() -> None:
+    """Evaluate, then photograph the page at both widths."""
+    docs = Path(__file__).parent
+    bundle = docs.parent / "bundles" / "ct_lung_segmentation"
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        raise SystemExit("needs Chromium on the path.")
+    plan = [PlannedAttack()]
+    for eps, radius in ((0.02, 28.0), (0.05, 70.0)):
+        options = {"eps": radius, "clip": (-1024.0, 3071.0), "progress": False}
+        attacks = [Noise(**options), *(attack(steps=3, **options) for attack in (BIM, PGD, SMIA))]
+        plan += [PlannedAttack(attack, eps, "equal radius") for attack in attacks]
+    with TemporaryDirectory() as folder:
+        ct = write_ct_phantoms(Path(folder) / "ct", 3, size=(80, 80, 32), spacing=(3.0, 3.0, 6.0), seed=2000)
+        parser = ConfigParser()
+        parser.read_config(bundle / "configs" / "attack_eval.yaml")
+        parser.update({"bundle_root": str(bundle), "output_dir": folder, "dataset_dir": str(ct), "split": None})
+        parser["attacks"] = plan
+        network = parser.get_parsed_content("network")
+        network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+        parser.get_parsed_content("evaluation").run()
+        for name, width, height in (("desktop", 1280, 1500), ("phone", 500, 1500)):
+            shot = [
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                f"--window-size={width},{height}",
+            ]
+            page = (Path(folder) / "report.html").as_uri()
+            subprocess.run([browser, *shot, f"--screenshot={docs / f'report_{name}.png'}", page], check=True)
+
+
+if __name__ == "__main__":
+    main()
