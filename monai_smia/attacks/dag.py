@@ -33,13 +33,14 @@ class DAG(IterativeAttack):
     proposal is of class l' and puts lost ones back; here the paper's own test of T_m holds.)
 
     As published, the perturbation is not bounded: that is ``eps=None``. With a radius every iterate is projected onto
-    the ball and the default step is that of the other attacks, so that DAG compares at equal radius and steps.
+    the ball, so that DAG compares at equal radius and steps; its default step is then ten times the radius, since a
+    step that is scaled by its largest component leaves most voxels far short of it.
 
     Args:
         eps: radius of the ball, or None.
         steps: iterations at most; the paper takes 200 for segmentation and 150 for detection.
         step_size: gamma, the largest change of a voxel in one step, in the image's unit; None for 0.5 / 255 (the
-            paper's, for images in [0, 1]) without a radius, and ``2.5 * eps / steps`` with one.
+            paper's, for images in [0, 1]) without a radius, and ``10 * eps`` with one.
         **options: `clip` (the paper has none), `loss`, `seed`, `keep` (the paper keeps the last), `stop_at`, `progress`
             as for `IterativeAttack`.
 
@@ -68,8 +69,8 @@ class DAG(IterativeAttack):
         super().__init__(eps=eps, steps=steps, step_size=step_size, **options)
 
     def default_step_size(self, eps: float | Tensor | None) -> float | Tensor:
-        """The paper's gamma without a ball."""
-        return GAMMA if eps is None else super().default_step_size(eps)
+        """The paper's gamma without a ball, ten radii with one."""
+        return GAMMA if eps is None else 10 * eps
 
     def prepare(self, image: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         """A number per sample from which its wrong classes are drawn."""
