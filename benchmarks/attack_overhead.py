@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--skip-peers", action="store_true", help="leave out the other libraries")
     args = parser.parse_args()
 
     torch.manual_seed(0)
@@ -123,7 +124,8 @@ def main() -> None:
         "PGD": by_hand(network, start=True),
     }
     print(f"resnet18, {args.batch} x 3 x {args.size} x {args.size}, {STEPS} steps, {args.pairs} interleaved pairs")
-    for other, attacks in {"by hand": hand, **peers(network, 3, args.size)}.items():
+    others = {} if args.skip_peers else peers(network, 3, args.size)
+    for other, attacks in {"by hand": hand, **others}.items():
         for name, theirs in attacks.items():
             show(
                 name,
