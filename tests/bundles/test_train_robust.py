@@ -1,0 +1,65 @@
+"""Adversarial training of the fundus and the endoscopy bundle: overlays on their training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigWorkflow
+
+from monai_smia.data import write_artefact_frames, write_fundus_phantoms
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+
+
+def fundus(folder: Path) -> dict[str, Any]:
+    eyes = write_fundus_phantoms(folder / "eyes", 1, grades=[0], size=128, seed=77)
+    return {"phantom_dir": str(eyes), "ckpt_dir": str(folder), "epoch_draws": 4}
+
+
+def endoscopy(folder: Path) -> dict[str, Any]:
+    frames = write_artefact_frames(folder / "frames", 4, seed=77)
+    return {"dataset_dir": str(frames), "split": None, "weights": str(folder / "model_robust.pt")}
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize(
+    ("bundle", "data", "eps"), [("fundus_dr_grading", fundus, 0.03), ("endoscopic_artefact_detection", endoscopy, 0.01)]
+)
+def test_the_overlay_trains_on_attacked_batches_from_the_shipped_weights(
+    tmp_path: Path, bundle: str, data: Any, eps: float, every: int
+) -> None:
+    root = BUNDLES / bundle
+    flow = ConfigWorkflow(
+        [str(root / "configs" / f"{name}.yaml") for name in ("train", "train_robust")],
+        workflow_type="train",
+        bundle_root=str(root),
+        output_dir=str(tmp_path),
+        batch_size=2,
+        max_epochs=1,
+        attack_every=every,
+        **data(tmp_path),
+    )
+    flow.initialize()
+    shipped = torch.load(root / "models" / "model.pt", weights_only=True)
+    network = flow.parser.get_parsed_content("network")
+    assert all(torch.equal(value, shipped[name].to(value)) for name, value in network.state_dict().items())
+    trainer = flow.parser.get_parsed_content("train::trainer")
+    seen: list[float | None] = []
+
+    def look(engine: Engine) -> None:
+        result = engine.state.attack_result  # type: ignore[attr-defined]
+        seen.append(None if result is None else float(result.perturbation.abs().max()))
+        if result is not None:  # what the network learns from is the attacked image
+            assert torch.equal(engine.state.batch["image"], result.adversarial)  # type: ignore[attr-defined, index]
+        assert network.training
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, look)
+    flow.run()
+    assert [value is not None for value in seen] == [every == 1, True]
+    assert all(value is None or 0.5 * eps < value <= eps + 1e-6 for value in seen)
+    trained = torch.load(tmp_path / "model_robust.pt", weights_only=True)
+    assert any(not torch.equal(value, shipped[name]) for name, value in trained.items())
