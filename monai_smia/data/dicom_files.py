@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 UNFINISHED = ".part"  # ends the name of a folder that is still being written
 SUFFIXES = (".dcm", ".dicom", ".ima")
 DIRECTORY = pydicom.uid.MediaStorageDirectoryStorage
+CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 
 
 class DicomSeriesError(ValueError):
@@ -68,13 +73,23 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         if path.is_file():
             files.append(path)
             continue
-        for file in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if file.is_file() and not hidden and (not file.suffix or looks_like_dicom(file)):
-                files.append(file)
+        seen: set[str] = set()
+        for place, folders, names in os.walk(path, followlinks=True):
+            if os.path.realpath(place) in seen:  # a link that leads in a circle
+                folders.clear()
+                continue
+            seen.add(os.path.realpath(place))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found = (Path(place, name) for name in sorted(names) if not name.startswith("."))
+            files += [file for file in found if file.is_file() and (_bare(file) or looks_like_dicom(file))]
     if not files:
         raise DicomSeriesError("found no DICOM file.")
     return files
+
+
+def _bare(path: Path) -> bool:
+    """Whether its name has no suffix, as ``IM0001`` and ``1.2.840.113`` have none: DICOM until it is read."""
+    return not path.suffix or path.suffix[1:].isdigit()
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -91,17 +106,36 @@ def read_header(path: Path) -> pydicom.Dataset | None:
     """All of a file but its pixels; None for a DICOMDIR.
 
     Raises:
-        DicomSeriesError: if it is not DICOM, or cut off before its series is named.
+        DicomSeriesError: if it is not DICOM, or cut off before its series and its size are named.
+    """
+    content = BytesIO(path.read_bytes())  # without its name, which pydicom's warnings would quote with all folders
+    with naming(path):
+        header = pydicom.dcmread(content, stop_before_pixels=True)
+        header.buffer = None
+        if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+            return None
+        needed = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"]
+        if "Image" in getattr(header.get("SOPClassUID"), "name", ""):  # a report has none
+            needed.append("Rows")
+        for name in needed:
+            if not header.get(name):
+                raise DicomSeriesError(f"{path.name} is truncated, or was never whole: it has no {name}.")
+    return header
+
+
+@contextmanager
+def naming(path: Path, attribute: str = "") -> Iterator[None]:
+    """Whatever the parser makes of a spoilt header, at once or when a value is asked for, is the fault of its file.
+
+    Only the kind of the fault is quoted, for its text may quote the header, names and all.
     """
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise DicomSeriesError(f"{path.name} is not DICOM, or is truncated: {error}") from error
-    if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
-        return None
-    if "SeriesInstanceUID" not in header or "SOPClassUID" not in header:
-        raise DicomSeriesError(f"{path.name} is truncated: it ends before it names its series.")
-    return header
+        yield
+    except DicomSeriesError:
+        raise
+    except Exception as error:  # pydicom, zlib and struct each raise their own
+        what = f"{path.name} has an unreadable {attribute}" if attribute else f"{path.name} is not DICOM"
+        raise DicomSeriesError(f"{what}, or is truncated or damaged: {type(error).__name__}.") from None
 
 
 def slices_of(path: Path, header: pydicom.Dataset) -> list[DicomSlice]:
@@ -110,14 +144,25 @@ def slices_of(path: Path, header: pydicom.Dataset) -> list[DicomSlice]:
     Raises:
         DicomSeriesError: if the file is not one of planes with a position and a unit.
     """
-    if header.get("ImageType", [""] * 3)[2:3] == ["LOCALIZER"]:
+    with naming(path):
+        return _slices(path, header)
+
+
+def _slices(path: Path, header: pydicom.Dataset) -> list[DicomSlice]:
+    if "LOCALIZER" in (header.get("ImageType") or ()):
         raise DicomSeriesError(f"{path.name} is a localizer inside the series; leave it out.")
-    for name, allowed in (("SamplesPerPixel", (1,)), ("PhotometricInterpretation", ("MONOCHROME2",))):
-        if header.get(name) not in allowed:
-            raise DicomSeriesError(f"{path.name} must have {name} {allowed[0]}, got {header.get(name)}.")
-    if header.BitsStored > header.BitsAllocated or header.HighBit != header.BitsStored - 1:
-        bits = f"allocated {header.BitsAllocated}, stored {header.BitsStored}, high bit {header.HighBit}"
-        raise DicomSeriesError(f"{path.name} has bits that contradict each other: {bits}.")
+    for name, allowed in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2")):
+        if header.get(name) != allowed:
+            raise DicomSeriesError(f"{path.name} must have {name} {allowed}, got {header.get(name)} (truncated?).")
+    for name in NUMBERS:
+        if not isinstance(header.get(name), int):
+            raise DicomSeriesError(f"{path.name} must have one {name}, got {header.get(name)} (truncated?).")
+    allocated, stored, high = header.BitsAllocated, header.BitsStored, header.HighBit
+    if allocated not in (8, 16, 32) or not 0 < stored <= allocated or high != stored - 1 or stored == 32:
+        raise DicomSeriesError(
+            f"{path.name} has bits that contradict each other, or more than 31: allocated {allocated}, stored "
+            f"{stored}, high bit {high}."
+        )
     if "ModalityLUTSequence" in header:
         raise DicomSeriesError(f"{path.name} maps its values by a table (ModalityLUTSequence), not by a slope.")
     groups = header.get("PerFrameFunctionalGroupsSequence")
@@ -135,9 +180,9 @@ def decode(path: Path) -> np.ndarray:
     Raises:
         DicomSeriesError: if the pixels are missing, cut off or do not decode.
     """
-    dataset = pydicom.dcmread(path)
+    content = BytesIO(path.read_bytes())
     try:
-        return pixel_array(dataset, raw=True)
+        return pixel_array(pydicom.dcmread(content), raw=True)
     except Exception as error:  # every decoder raises its own
         reason = str(error).replace("\n", " ")
         raise DicomSeriesError(f"the pixels of {path.name} do not decode (truncated?): {reason}") from error
@@ -152,7 +197,8 @@ def stored_range(header: pydicom.Dataset) -> tuple[int, int]:
 def _slice(path: Path, header: pydicom.Dataset, frame: int) -> DicomSlice:
     def vector(sequence: str, name: str, length: int) -> np.ndarray:
         source = _group(header, frame, sequence)
-        value = None if source is None else source.get(name)
+        with naming(path, name):
+            value = None if source is None else source.get(name)
         if value is None or len(np.atleast_1d(value)) != length:
             raise DicomSeriesError(f"{path.name} must have {name} with {length} values, got {value} (truncated?).")
         numbers = np.asarray([float(v) for v in value])
@@ -160,6 +206,9 @@ def _slice(path: Path, header: pydicom.Dataset, frame: int) -> DicomSlice:
             raise DicomSeriesError(f"{path.name} must have finite {name}, got {numbers.tolist()}.")
         return numbers
 
+    kind = _group(header, frame, "CTImageFrameTypeSequence")
+    if kind is not None and "LOCALIZER" in (kind.get("FrameType") or ()):
+        raise DicomSeriesError(f"{path.name} holds a localizer, frame {frame + 1}; leave it out.")
     position = vector("PlanePositionSequence", "ImagePositionPatient", 3)
     orientation = vector("PlaneOrientationSequence", "ImageOrientationPatient", 6)
     spacing = vector("PixelMeasuresSequence", "PixelSpacing", 2)
@@ -173,13 +222,16 @@ def _slice(path: Path, header: pydicom.Dataset, frame: int) -> DicomSlice:
 
 def _rescale(path: Path, header: pydicom.Dataset, frame: int) -> tuple[float, float]:
     source = _group(header, frame, "PixelValueTransformationSequence") or pydicom.Dataset()
-    slope, intercept, unit = (source.get(f"Rescale{name}") for name in ("Slope", "Intercept", "Type"))
-    if header.get("Modality") == "CT":
+    with naming(path, "RescaleSlope or RescaleIntercept"):
+        numbers = [source.get(f"Rescale{name}") for name in ("Slope", "Intercept")]
+        slope, intercept = (None if v is None else float(v) for v in numbers)
+        unit = source.get("RescaleType")
+    if header.get("Modality") == "CT" or header.SOPClassUID in CT_CLASSES:
         if slope is None or intercept is None:
             raise DicomSeriesError(f"{path.name} has no RescaleSlope and RescaleIntercept: its HU are not known.")
-        if unit not in (None, "", "HU"):
+        if unit not in (None, "", "HU", "US"):  # US is unspecified, which ITK's and GDCM's writers make of HU
             raise DicomSeriesError(f"{path.name} must have values in HU, got RescaleType {unit!r}.")
-    slope, intercept = (default if v is None else float(v) for v, default in ((slope, 1.0), (intercept, 0.0)))
+    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     if not (np.isfinite([slope, intercept]).all() and slope > 0):
         raise DicomSeriesError(f"{path.name} must have a finite RescaleSlope > 0, got {slope} and {intercept}.")
     return slope, intercept

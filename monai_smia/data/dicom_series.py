@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_smia.data.dicom_files import DicomSeriesError, DicomSlice, decode, image_files, read_header, slices_of
+from monai_smia.data.dicom_files import (
+    DicomSeriesError,
+    DicomSlice,
+    decode,
+    image_files,
+    naming,
+    read_header,
+    slices_of,
+)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -51,7 +60,8 @@ class DicomSeries:
         value = header.get("PixelPaddingValue")
         if value is None:
             return None
-        low, high = sorted((int(value), int(header.get("PixelPaddingRangeLimit", value))))
+        limit = header.get("PixelPaddingRangeLimit")
+        low, high = sorted(_as_stored(int(v), header) for v in (value, value if limit is None else limit))
         return low, high
 
     def to_values(self, stored: np.ndarray) -> np.ndarray:
@@ -121,15 +131,24 @@ def read_dicom_series(paths: Paths, series_uid: str | None = None) -> DicomSerie
         DicomSeries(slices=(...), affine=array(...))
     """
     found = _headers(paths)
-    if series_uid is None and len(found) > 1:
-        names = ", ".join(f"{uid} ({len(files)} files)" for uid, files in sorted(found.items()))
-        raise DicomSeriesError(f"found {len(found)} series, choose one by its SeriesInstanceUID: {names}.")
-    uid = series_uid or next(iter(found))
+    images = {uid: files for uid, files in found.items() if any("Rows" in header for _, header in files)} or found
+    if series_uid is None and len(images) > 1:
+        names = ", ".join(
+            f"{uid} ({files[0][1].get('Modality')}, {len(files)} files)" for uid, files in sorted(images.items())
+        )
+        raise DicomSeriesError(f"found {len(images)} series, choose one by its SeriesInstanceUID: {names}.")
+    uid = series_uid or next(iter(images))
     if uid not in found:
         raise DicomSeriesError(f"found no series {uid!r}, only {sorted(found)}.")
     slices = [plane for path, header in found[uid] for plane in slices_of(path, header)]
     _check_same(slices)
     return _ordered(slices)
+
+
+def _as_stored(value: int, header: Any) -> int:
+    """A padding value as the pixels have it: some scanners write that of signed pixels as if they had no sign."""
+    wraps = header.PixelRepresentation == 1 and value >= 1 << header.BitsAllocated - 1
+    return value - (1 << header.BitsAllocated) if wraps else value
 
 
 def _headers(paths: Paths) -> dict[str, list[tuple[Path, Any]]]:
@@ -152,10 +171,13 @@ def _check_same(slices: Sequence[DicomSlice]) -> None:
             raise DicomSeriesError(f"{seen[key].name} and {plane.name} are the same image, by their SOPInstanceUID.")
         seen[key] = plane
         for name in SAME:
-            ours, theirs = (p.header.get(name) for p in (plane, first))
+            with naming(plane.path, name):
+                ours, theirs = (p.header.get(name) for p in (plane, first))
             if ours != theirs:
                 raise DicomSeriesError(f"{plane.name} has {name} {ours}, but {first.name} has {theirs}.")
-        if plane.header.get("PatientID") != first.header.get("PatientID"):  # which they are is nobody's business
+        with naming(plane.path, "PatientID"):
+            other = plane.header.get("PatientID") != first.header.get("PatientID")
+        if other:  # who they are is nobody's business
             raise DicomSeriesError(f"{plane.name} and {first.name} are of different patients.")
         for what, slack in (("orientation", 1e-4), ("spacing", 1e-4)):
             ours, theirs = (getattr(p, what) for p in (plane, first))
@@ -196,13 +218,18 @@ def _check_spacing(ordered: Sequence[DicomSlice], distance: np.ndarray) -> None:
         if gap < 1e-3 + 0.01 * usual:
             one, other = ordered[index].name, ordered[index + 1].name
             raise DicomSeriesError(f"{one} and {other} lie at the same position: {distance[index]:.3f} mm, twice.")
-    regular = np.linspace(0.0, distance[-1], len(distance))
+    number = np.arange(len(distance))
+    off = distance - np.polyval(np.polyfit(number, distance, 1), number)
     # headers round positions, to 0.1 mm at worst
-    if np.abs(distance - regular).max() <= max(0.02 * usual, 0.06):
+    if np.abs(off).max() <= max(0.02 * usual, min(0.06, 0.1 * usual)):
         return
+    between = [f"between {one.name} and {other.name}" for one, other in pairwise(ordered)]
+    times = gaps / gaps.min()
+    if times.max() > 1.5 and np.abs(times - times.round()).max() < 0.1:
+        holes = [
+            f"{round(times[i]) - 1} plane(s) missing {between[i]}, {gaps[i]:.3f} mm apart"
+            for i in np.flatnonzero(times > 1.5)
+        ]
+        raise DicomSeriesError("; ".join(holes) + ".")
     index = int(np.abs(gaps - usual).argmax())
-    between = f"between {ordered[index].name} and {ordered[index + 1].name}"
-    missing = gaps[index] / usual - 1
-    if missing > 0.5 and abs(missing - round(missing)) < 0.1:
-        raise DicomSeriesError(f"{round(missing)} plane(s) missing {between}, {gaps[index]:.3f} mm apart.")
-    raise DicomSeriesError(f"uneven planes: {gaps[index]:.3f} mm {between}, {usual:.3f} mm elsewhere.")
+    raise DicomSeriesError(f"uneven planes: {gaps[index]:.3f} mm {between[index]}, {usual:.3f} mm elsewhere.")

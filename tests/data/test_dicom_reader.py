@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import gdcm
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -13,12 +15,17 @@ import pytest
 from dicom_files import AFFINE, SHAPE, cut, enhanced, planes, save, stored_volume
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImage, LoadImaged
+from pydicom.dataset import Dataset as Header
 from pydicom.dataset import FileDataset
+from pydicom.fileset import FileSet
 from pydicom.uid import (
+    BasicTextSRStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
+    RTStructureSetStorage,
     generate_uid,
 )
 
@@ -113,6 +120,24 @@ def second_series(datasets: list[FileDataset], folder: Path) -> None:
     save(planes(stored_volume(1)), folder / "two")
 
 
+def thin(datasets: list[FileDataset], folder: Path) -> None:
+    """Planes 0.1 mm apart, one of them missing."""
+    for index, ds in enumerate(datasets):
+        ds.ImagePositionPatient = [*ds.ImagePositionPatient[:2], round(0.1 * index, 1)]
+    without(2)(datasets, folder)
+
+
+def names_are_uids_and_one_is_empty(datasets: list[FileDataset], folder: Path) -> None:
+    cut(save(datasets, folder, [f"1.2.{i}" for i in range(6)])[5], 0)
+
+
+def localizer_frame(datasets: list[FileDataset], folder: Path) -> None:
+    ds, kind = enhanced(datasets), Header()
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
+    ds.PerFrameFunctionalGroupsSequence[0].CTImageFrameTypeSequence = [kind]
+    save([ds], folder)
+
+
 def jpeg_cut(datasets: list[FileDataset], folder: Path) -> None:
     for ds in datasets:
         ds.compress(RLELossless)
@@ -134,7 +159,14 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "a file twice": (plus(lambda d: d[2]), "are the same image, by their SOPInstanceUID"),
     "a position twice": (plus(lambda d: new(d[2])), "lie at the same position: 5.000 mm, twice"),
     "a second time point": (plus(lambda d: new(d[2], TemporalPositionIndex=2)), "lie at the same position"),
-    "two series": (second_series, r"found 2 series, choose one by its SeriesInstanceUID: .* \(6 files\)"),
+    "two series": (second_series, r"found 2 series, choose one by its SeriesInstanceUID: .* \(CT, 6 files\)"),
+    "a localizer by its fourth value": (
+        third(ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "LOCALIZER"]),
+        r"000\d\.dcm is a localizer inside",
+    ),
+    "two holes": (without(1, 4), r"1 plane\(s\) missing .*; 1 plane\(s\) missing "),
+    "thin planes, one missing": (thin, r"1 plane\(s\) missing between .* 0\.200 mm apart"),
+    "names that are UIDs, one file empty": (names_are_uids_and_one_is_empty, r"1\.2\.5 is not DICOM, or is truncated"),
     "a localizer": (plus(lambda d: new(d[2], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])), "9999.dcm is a localiz"),
     "a plane of another direction": (third(ImageOrientationPatient=[1, 0, 0, 0, 0, -1]), "another orientation"),
     "a gantry tilt": (moved(lambda i: (0, 0.67 * i, 0)), r"mm beside the axis .* gantry tilt of 15\.0 degrees"),
@@ -150,6 +182,10 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "no pixel spacing": (every(PixelSpacing=None), "must have PixelSpacing with 2 values"),
     "spacing zero": (every(PixelSpacing=[0, 0]), "PixelSpacing > 0"),
     "crooked directions": (every(ImageOrientationPatient=[1, 0, 0, 0.5, 1, 0]), "orthogonal unit vectors"),
+    "no SOPInstanceUID": (third(SOPInstanceUID=None), r"000\d\.dcm is truncated, .* no SOPInstanceUID"),
+    "no size": (third(Rows=None), r"000\d\.dcm is truncated, .* no Rows"),
+    "neither modality nor slope": (every(Modality=None, RescaleSlope=None), "its HU are not known"),
+    "two slopes": (third(RescaleSlope=[1, 2]), r"000\d\.dcm has an unreadable RescaleSlope"),
     "no slope": (every(RescaleSlope=None), "no RescaleSlope and RescaleIntercept: its HU are not known"),
     "no intercept in one plane": (third(RescaleIntercept=None), "its HU are not known"),
     "slope zero": (every(RescaleSlope=0), "RescaleSlope > 0"),
@@ -171,6 +207,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "a multi-frame file, one frame missing": (multi_frame([0, 1, 2, 4, 5]), r"1 plane\(s\) missing between .*frame 3"),
     "a multi-frame file, a frame twice": (multi_frame([0, 1, 2, 2, 3, 4]), "lie at the same position"),
     "a multi-frame file, a frame without position": (frame_without_position, "must have ImagePositionPatient"),
+    "a multi-frame file, a frame a localizer": (localizer_frame, "holds a localizer, frame 1"),
     "a multi-frame file that counts wrong": (multi_frame([0, 1, 2], NumberOfFrames=4), "4 frames and describes 3"),
     "frames that do not say where they lie": (every(NumberOfFrames=2), "2 frames that do not say where they lie"),
 }
@@ -252,6 +289,67 @@ def beside(datasets: list[FileDataset], folder: Path) -> None:
     (folder / ".x.part" / "0.dcm").write_bytes(b"half a file")
 
 
+def other_modalities(datasets: list[FileDataset], folder: Path) -> None:
+    """A structured report and a structure set beside the series, as a study has them."""
+    save(datasets, folder)
+    for number, (modality, kind) in enumerate((("SR", BasicTextSRStorage), ("RTSTRUCT", RTStructureSetStorage))):
+        ds = new(copy.deepcopy(datasets[0]), SOPClassUID=kind, Modality=modality, SeriesInstanceUID=generate_uid())
+        for name in ("Rows", "Columns", "PixelData", "ImagePositionPatient"):
+            delattr(ds, name)
+        ds.save_as(folder / f"{number}.bin", enforce_file_format=True)
+
+
+def links(datasets: list[FileDataset], folder: Path) -> None:
+    """A folder behind a link, which holds a link back."""
+    paths = save(datasets, folder.parent / "elsewhere", [f"IM{i}.DCM" for i in range(6)])
+    folder.mkdir()
+    (folder / "link").symlink_to(paths[0].parent)
+    (paths[0].parent / "back").symlink_to(paths[0].parent)
+
+
+def directory(datasets: list[FileDataset], folder: Path) -> None:
+    """As on a CD: a DICOMDIR, and files in folders."""
+    files = FileSet()
+    for ds in datasets:
+        files.add(changed(ds, StudyID="1", StudyTime="1000"))
+    files.write(folder)
+
+
+def recompressed(syntax: int) -> Spoil:
+    """By GDCM, which leaves the type of the values unspecified."""
+
+    def spoil(datasets: list[FileDataset], folder: Path) -> None:
+        for path in save(datasets, folder):
+            reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+            reader.SetFileName(str(path))
+            assert reader.Read()
+            change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+            change.SetInput(reader.GetImage())
+            assert change.Change()
+            writer.SetFileName(str(path))
+            writer.SetFile(reader.GetFile())
+            writer.SetImage(change.GetOutput())
+            assert writer.Write()
+
+    return spoil
+
+
+def own_groups(datasets: list[FileDataset], folder: Path) -> None:
+    """Everything in the groups of the frames, one of which has a slope of its own; frames shuffled."""
+    order = [3, 1, 5, 0, 2, 4]
+    ds = enhanced(datasets, order)
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    pixels = np.frombuffer(ds.PixelData, "<u2").copy().reshape(6, -1)
+    pixels[4] *= 2
+    ds.PixelData = pixels.tobytes()
+    for number, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        for element in copy.deepcopy(shared):
+            group.add(element)
+        group.PixelValueTransformationSequence[0].RescaleSlope = 0.5 if number == 4 else 1
+    del ds.SharedFunctionalGroupsSequence
+    save([ds], folder)
+
+
 READ: dict[str, Spoil] = {
     "as it should be": lambda datasets, folder: save(datasets, folder),
     "names without a suffix": lambda d, folder: save(d, folder, [f"IM{i}" for i in (3, 1, 2, 0, 5, 4)]),
@@ -274,6 +372,15 @@ READ: dict[str, Spoil] = {
     "a slope per plane": slope_per_plane,
     "other files beside it": beside,
     "an overlay in the high bits": high_bits,
+    "a report and a structure set beside it": other_modalities,
+    "links, one in a circle": links,
+    "a DICOMDIR": directory,
+    "JPEG 2000": recompressed(gdcm.TransferSyntax.JPEG2000Lossless),
+    "JPEG-LS": recompressed(gdcm.TransferSyntax.JPEGLSLossless),
+    "JPEG Lossless": recompressed(gdcm.TransferSyntax.JPEGLosslessProcess14_1),
+    "ImageType empty": every(ImageType=""),
+    "planes 1.25 mm apart, rounded to 0.1": moved(lambda i: (0, 0, round(1.25 * i, 1) - 2.5 * i)),
+    "a multi-frame file, all in the frames' groups": own_groups,
     "a multi-frame file": multi_frame([0, 1, 2, 3, 4, 5]),
     "a multi-frame file, frames shuffled": multi_frame([3, 1, 5, 0, 2, 4]),
 }
@@ -286,8 +393,47 @@ def test_read_right(name: str, tmp_path: Path) -> None:
     READ[name](planes(), folder)
     image = LoadImage(reader="monai_smia.data.DicomSeriesReader", image_only=True)(folder)
     assert np.array_equal(image.numpy(), HU)
-    assert np.allclose(image.affine, AFFINE, atol=0.03 if "rounded" in name else 1e-9)
+    expected = AFFINE @ np.diag([1, 1, 0.5, 1]) if "1.25 mm" in name else AFFINE
+    assert np.allclose(image.affine, expected, atol=0.03 if "rounded" in name else 1e-9)
     assert len(set(image.meta["source_uids"])) == (1 if "multi-frame" in name else SHAPE[2])
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_file_cut_anywhere_is_named(syntax: str, tmp_path: Path) -> None:
+    datasets = planes()
+    for ds in datasets:
+        ds.file_meta.TransferSyntaxUID = syntax
+    path = save(datasets, tmp_path)[2]
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1, 5):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DicomSeriesError, match=path.name):
+            read_dicom_series(tmp_path).values()
+
+
+def test_warnings_do_not_tell_the_folder(tmp_path: Path) -> None:
+    """pydicom quotes the path of a file that it warns of, and folders are named after patients."""
+    folder = tmp_path / "SECRET^NAME"
+    jpeg_cut(planes(), folder)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(DicomSeriesError):
+            read_dicom_series(folder).values()
+    assert any("End of file" in str(w.message) for w in caught)
+    assert not any("SECRET" in str(w.message) for w in caught)
+
+
+def test_padding_of_signed_pixels_without_its_sign(tmp_path: Path) -> None:
+    """-2000 as 63536, as some scanners have it."""
+    datasets = planes()
+    for ds in datasets:
+        stored = np.frombuffer(ds.PixelData, "<u2").astype("<i2") - 1024
+        stored[:10] = -2000
+        ds.PixelData = stored.tobytes()
+        changed(ds, PixelRepresentation=1, RescaleIntercept=0, BitsStored=16, HighBit=15)
+        ds.add_new("PixelPaddingValue", "US", 63536)
+    save(datasets, tmp_path)
+    assert read_dicom_series(tmp_path).padding == (-2000, -2000)
 
 
 def test_there_are_enough_of_them() -> None:
