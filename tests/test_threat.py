@@ -157,3 +157,10 @@ def test_bad_input(arguments: dict[str, Any], message: str) -> None:
 def test_wrong_number_of_seeds() -> None:
     with pytest.raises(ValueError, match="3 samples, got 2 seeds"):
         seeded_generators([1, 2], 3, torch.device("cpu"))
+
+
+def test_an_l2_ball_of_many_voxels() -> None:
+    """In float32 the radius holds for millions of voxels too, where squares are many and equal."""
+    image = torch.zeros(1, 1, 5_000_000)
+    projected = ThreatModel(eps=1.0, norm="l2", clip=None).project(image + 0.03, image)
+    assert float(projected.double().norm()) == pytest.approx(1.0, rel=1e-5)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.attacks.base import AttackResult
+from monai_smia.attacks.records import sizes
 
 
 def is_better(damage: Tensor, loss: Tensor, old_damage: Tensor, old_loss: Tensor, *, targeted: bool) -> Tensor:
@@ -70,9 +71,9 @@ class Best:
         self.damage, self.loss = torch.where(take, damage, self.damage), torch.where(take, loss, self.loss)
         self.image = torch.where(take.view(-1, *[1] * (candidate.ndim - 1)), candidate, self.image)
         self.losses.append(loss)
-        perturbation = (candidate - self.clean).flatten(1)
-        self.linf.append(perturbation.abs().amax(1))
-        self.variance.append(perturbation.var(1, correction=0))
+        largest, variance = sizes(candidate, self.clean)
+        self.linf.append(largest)
+        self.variance.append(variance)
 
     def result(
         self, *, gradients: int = 0, cosine: Tensor | None = None, still_steps: Tensor | None = None

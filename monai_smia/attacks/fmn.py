@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
 from monai_smia.attacks.base import Attack, AttackResult
 from monai_smia.attacks.best import Best, is_better
 from monai_smia.attacks.iterative import gradient_of
+from monai_smia.attacks.records import cosine, stands_still
 from monai_smia.threat import ThreatModel, per_sample
 from monai_smia.victims.base import Victim
 
@@ -112,12 +112,12 @@ class FMN(Attack):
             gradient = gradient_of((-loss if self.targeted else loss).sum(), point)
             move = per_sample(radius * max(decay, LEAST_STEP), image) * ball.steepest(gradient)
             if previous is not None:
-                cosines.append(cosine_similarity(move.flatten(1), previous.flatten(1)))
+                cosines.append(cosine(move, previous))
             previous = move
-            still += (move.flatten(1) == 0).all(1)
+            still += stands_still(move)
             point = ball.project(point.detach() + move, image)
-        cosine = torch.stack(cosines) if cosines else None
-        return best.result(gradients=self.steps, cosine=cosine, still_steps=still)
+        steps = torch.stack(cosines) if cosines else None
+        return best.result(gradients=self.steps, cosine=steps, still_steps=still)
 
     def _size(self, perturbation: Tensor) -> Tensor:
         order = torch.inf if self.norm == "linf" else 2

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
+from monai_smia.attacks.ascent import Ascent
+from monai_smia.attacks.ascent import Iterate as Iterate
 from monai_smia.attacks.base import Attack, AttackResult
-from monai_smia.attacks.best import better_of, is_better
+from monai_smia.attacks.best import better_of
+from monai_smia.attacks.records import stands_still
 from monai_smia.threat import ThreatModel, per_sample
 from monai_smia.victims.base import Victim
-
-
-@dataclass
-class Iterate:
-    """One point of an ascent, as `IterativeAttack.objective` sees it; batches hold the samples still attacked."""
-
-    step: int
-    image: Tensor  # clean
-    adversarial: Tensor  # requires grad
-    label: Any
-    prediction: Any  # of `adversarial`
-    loss: Tensor  # deviation loss (B,)
-    deviation: Tensor  # what is ascended: the deviation loss, negated for a targeted attack
-    memory: dict[
-        str, Tensor
-    ]  # tensors (B, ...) that live from step to step: the last unprojected "step", the "previous" iterate, ...
 
 
 class IterativeAttack(Attack):
@@ -93,16 +78,16 @@ class IterativeAttack(Attack):
         if iterate.step == 0:
             _warn_if_zero(gradient)
         size = self.step_length(iterate.step, threat.eps)  # type: ignore[arg-type]
-        step = per_sample(size, gradient) * threat.steepest(self.ascent(gradient, iterate.memory))
+        step = threat.steepest(self.ascent(gradient, iterate.memory)).mul_(per_sample(size, gradient))
         return step, self.gradients_at(iterate.step)
 
     def prepare(self, image: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         """The memory that a run begins with, tensors ``(B, ...)``: what is drawn once, for example."""
         return {}
 
-    def done(self, victim: Victim, iterate: Iterate) -> Tensor:
-        """Samples that the algorithm has no more step for ``(B,)``; none."""
-        return torch.zeros(len(iterate.image), dtype=torch.bool, device=iterate.image.device)
+    def done(self, victim: Victim, iterate: Iterate) -> Tensor | None:
+        """Samples that the algorithm has no more step for ``(B,)``; None for none of them."""
+        return None
 
     def start(self, image: Tensor, threat: ThreatModel, generators: Sequence[torch.Generator]) -> Tensor:
         """The first iterate: the image, or a random point of the ball."""
@@ -160,128 +145,7 @@ class IterativeAttack(Attack):
         bar: Any,
     ) -> AttackResult:
         """One run from one start; `bar` is told of every iterate."""
-        return _Ascent(self, victim, image, label, threat, generators).run(bar)
-
-
-class _Ascent:
-    """One run from one start: the samples still attacked, and what is known of all."""
-
-    def __init__(
-        self,
-        attack: IterativeAttack,
-        victim: Victim,
-        image: Tensor,
-        label: Any,
-        threat: ThreatModel,
-        generators: Sequence[torch.Generator],
-    ) -> None:
-        self.attack = attack
-        self.clean = image
-        self.adversarial = attack.start(image, threat, generators)
-        self.returned = self.adversarial.clone()
-        count = len(image)
-        steps = attack.steps
-
-        def blank(*shape: int) -> Tensor:
-            return torch.full(shape, float("nan"), device=image.device, dtype=image.dtype)
-
-        self.loss_history = blank(steps + (attack.keep == "best"), count)
-        self.linf, self.variance = blank(steps + 1, count), blank(steps + 1, count)
-        self.cosine = blank(max(steps - 1, 0), count)
-        self.gradients = torch.zeros(count, dtype=torch.long, device=image.device)
-        self.still_steps = torch.zeros_like(self.gradients)
-        self.loss, self.damage = blank(count), blank(count)
-
-        # the samples still attacked
-        self.index = torch.arange(count, device=image.device)
-        self.victim, self.image, self.label, self.threat = victim, image, label, threat
-        self.memory = attack.prepare(image, generators)
-
-    def run(self, bar: Any) -> AttackResult:
-        self._record_size(0)
-        for step in range(len(self.loss_history)):
-            final = step == self.attack.steps
-            iterate = self._evaluate(step, final)
-            going = self._score(iterate)
-            bar.update()
-            if final or not bool(going.any()):
-                break
-            self._advance(iterate, going)
-            if not bool(going.all()):
-                self._drop(going)
-            self._record_size(step + 1)
-        if self.attack.keep == "last":
-            self.returned[self.index] = self.adversarial
-        return self._result()
-
-    def _evaluate(self, step: int, final: bool) -> Iterate:
-        adversarial = self.adversarial.detach().requires_grad_(not final)
-        with torch.set_grad_enabled(not final):
-            prediction = self.attack.predict(self.victim, adversarial, step)
-            if step == 0:
-                self.victim.check_label(prediction, self.label)
-            loss = self.victim.checked_loss(prediction, self.label)
-        self.loss_history[step, self.index] = loss.detach().to(self.loss_history)
-        deviation = -loss if self.attack.targeted else loss
-        return Iterate(step, self.image, adversarial, self.label, prediction, loss, deviation, self.memory)
-
-    def _score(self, iterate: Iterate) -> Tensor:
-        """Keep what is better than before; True for the samples to go on with."""
-        attack, index = self.attack, self.index
-        done = attack.done(self.victim, iterate)
-        if attack.keep == "last" and attack.stop_at is None:
-            self.returned[index[done]] = iterate.adversarial.detach()[done]
-            return ~done
-        damage, loss = (value.to(self.damage) for value in attack.score(self.victim, iterate))
-        solved = (1 - damage if attack.targeted else damage) >= (attack.stop_at or float("inf"))
-        if attack.keep == "best":
-            take = is_better(damage, loss, self.damage[index], self.loss[index], targeted=attack.targeted)
-        else:
-            take = solved | done
-        taken = index[take]
-        self.returned[taken] = iterate.adversarial.detach()[take]
-        self.loss[taken], self.damage[taken] = loss[take], damage[take]
-        return ~(solved | done)
-
-    def _advance(self, iterate: Iterate, going: Tensor) -> None:
-        step, memory = iterate.step, self.memory
-        move, gradients = self.attack.move(self.victim, iterate, self.threat)
-        if step > 0:
-            cosine = cosine_similarity(move.flatten(1), memory["step"].flatten(1))
-            self.cosine[step - 1, self.index[going]] = cosine[going]
-        memory["step"], memory["previous"] = move, self.adversarial
-        self.adversarial = self.threat.project(self.adversarial + move, self.image)
-        self.gradients[self.index[going]] += gradients
-        self.still_steps[self.index[going]] += (move.flatten(1) == 0).all(1)[going]
-
-    def _record_size(self, row: int) -> None:
-        perturbation = (self.adversarial - self.image).flatten(1)
-        self.linf[row, self.index] = perturbation.abs().amax(1)
-        self.variance[row, self.index] = perturbation.var(1, correction=0)
-
-    def _drop(self, going: Tensor) -> None:
-        self.index = self.index[going]
-        self.victim, self.threat = self.victim.subset(going), self.threat.subset(going)
-        self.image, self.adversarial = self.image[going], self.adversarial[going]
-        self.label = self.victim.select_label(self.label, going)
-        self.memory = {name: tensor[going] for name, tensor in self.memory.items()}
-
-    def _result(self) -> AttackResult:
-        for history in (self.loss_history, self.linf, self.variance):  # a stopped sample stands still
-            for row in range(1, len(history)):
-                history[row] = torch.where(history[row].isnan(), history[row - 1], history[row])
-        return AttackResult(
-            adversarial=self.returned,
-            perturbation=self.returned - self.clean,
-            loss_history=self.loss_history,
-            cosine=self.cosine,
-            linf=self.linf,
-            gradients=self.gradients,
-            loss=self.loss,
-            damage=self.damage,
-            variance=self.variance,
-            still_steps=self.still_steps,
-        )
+        return Ascent(self, victim, image, label, threat, generators).run(bar)
 
 
 def gradient_of(objective: Tensor, adversarial: Tensor, *, again: bool = False) -> Tensor:
@@ -305,7 +169,7 @@ def gradient_of(objective: Tensor, adversarial: Tensor, *, again: bool = False) 
 
 
 def _warn_if_zero(gradient: Tensor) -> None:
-    still = (gradient.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
+    still = stands_still(gradient).nonzero().flatten().tolist()
     if still:
         warnings.warn(
             f"the gradient of the deviation loss is exactly zero for samples {still} (saturated or constant network?): "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -156,7 +157,7 @@ class Victim(ABC):
         if not isinstance(loss, Tensor) or loss.shape != (count,):
             got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise ValueError(f"loss must give one value per sample, shape ({count},), got {got}.")
-        if not bool(loss.isfinite().all()):
+        if not math.isfinite(loss.detach().sum()):
             bad = (~loss.isfinite()).nonzero().flatten().tolist()
             raise ValueError(f"the network's prediction or its loss is NaN or infinite for samples {bad}.")
         return loss
@@ -172,17 +173,19 @@ class Victim(ABC):
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """The network in eval mode and without parameter gradients; every module's mode and flag restored after."""
-        modes = [(module, module.training) for module in self.network.modules()]
-        flags = [(parameter, parameter.requires_grad) for parameter in self.network.parameters()]
+        training = [module for module in self.network.modules() if module.training]
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         try:
-            self.network.eval()
-            self.network.requires_grad_(False)
+            if training:
+                self.network.eval()
+            for parameter in trained:
+                parameter.requires_grad_(False)
             yield
         finally:
-            for module, training in modes:
-                module.training = training
-            for parameter, requires_grad in flags:
-                parameter.requires_grad_(requires_grad)
+            for module in training:
+                module.training = True
+            for parameter in trained:
+                parameter.requires_grad_(True)
 
     def with_loss(self, loss: str | PerSample) -> Victim:
         """A copy with another deviation loss; network and preprocessing are shared."""
