@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from monai.networks.layers import separable_filtering
 from torch import Tensor
 
 from monai_smia.attacks.iterative import Iterate, IterativeAttack
+from monai_smia.smoothing import gaussian_taps, smooth
 from monai_smia.victims.base import Victim
 
 TARGETS = ("soft", "detached", "hard")
@@ -98,10 +97,7 @@ class SMIA(IterativeAttack):
 
     def smooth(self, perturbation: Tensor) -> Tensor:
         """W * eta: Gaussian smoothing of ``(B, C, *spatial)`` along every spatial axis, channel by channel."""
-        radius = self.kernel_size // 2
-        taps = torch.arange(-radius, radius + 1, device=perturbation.device, dtype=perturbation.dtype)
-        kernel = torch.softmax(-(taps**2) / (2 * self.sigma**2), 0)  # a Gaussian that sums to 1
-        return separable_filtering(perturbation, [kernel] * (perturbation.ndim - 2), mode="zeros")
+        return smooth(perturbation, gaussian_taps(self.kernel_size // 2, self.sigma))
 
     def _smoothed_point(self, iterate: Iterate) -> Tensor:
         if self.offset == "step":
