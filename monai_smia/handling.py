@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from monai.networks.layers import separable_filtering
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
+
+from monai_smia.smoothing import gaussian_taps, smooth
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -71,10 +73,7 @@ class Smooth(Handling):
             raise ValueError(f"sigma must be a finite number > 0, got {self.sigma}.")
 
     def __call__(self, image: Tensor) -> Tensor:
-        radius = max(int(4 * self.sigma + 0.5), 1)
-        taps = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-        kernel = torch.softmax(-(taps**2) / (2 * self.sigma**2), 0)
-        return _along_axes(image, kernel)
+        return _along_axes(image, gaussian_taps(max(int(4 * self.sigma + 0.5), 1), self.sigma))
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Box(Handling):
         _check_odd(self.size)
 
     def __call__(self, image: Tensor) -> Tensor:
-        return _along_axes(image, image.new_full((self.size,), 1 / self.size))
+        return _along_axes(image, [1 / self.size] * (self.size // 2 + 1))
 
 
 @dataclass(frozen=True)
@@ -267,8 +266,11 @@ def _through_file(pixels: np.ndarray, kind: str, options: dict[str, Any]) -> np.
     return np.asarray(Image.open(buffer))
 
 
-def _along_axes(image: Tensor, kernel: Tensor) -> Tensor:
-    return separable_filtering(image, [kernel] * (image.ndim - 2), mode="replicate")
+def _along_axes(image: Tensor, taps: Sequence[float]) -> Tensor:
+    """Filtered along every spatial axis with a symmetric kernel, from its centre outwards; the border repeated."""
+    border = (len(taps) - 1,) * (2 * (image.ndim - 2))
+    smoothed = smooth(F.pad(image, border, mode="replicate"), taps)
+    return F.pad(smoothed, [-width for width in border])
 
 
 def _straight_through(image: Tensor, handled: Tensor) -> Tensor:
