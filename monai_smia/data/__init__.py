@@ -13,9 +13,10 @@ from monai_smia.data.endoscopy_artefacts import EAD_CLASSES, ArtefactFrame, add_
 from monai_smia.data.endoscopy_clean import suppress_highlights, tissue_field
 from monai_smia.data.endoscopy_frames import fitted_frames, mucosa, write_artefact_frames
 from monai_smia.data.endoscopy_layouts import endoscopy_datalist
-from monai_smia.data.fundus_layouts import fundus_datalist, grade_weights
+from monai_smia.data.fundus_layouts import fundus_datalist
 from monai_smia.data.fundus_lesions import draw_lesions
 from monai_smia.data.fundus_phantom import FundusPhantom, fundus_phantom, write_fundus_phantoms
+from monai_smia.data.fundus_sampler import GradeSampler, grade_weights
 from monai_smia.data.marks import MARK
 from monai_smia.data.photographs import LoadPhotograph, LoadPhotographd
 
@@ -28,6 +29,7 @@ __all__ = [
     "DicomSeriesReader",
     "DropFreeAird",
     "FundusPhantom",
+    "GradeSampler",
     "LoadPhotograph",
     "LoadPhotographd",
     "ThoraxPhantom",

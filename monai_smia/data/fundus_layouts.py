@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["fundus_datalist", "grade_weights"]
+__all__ = ["fundus_datalist"]
 
 GRADES = range(5)
 
@@ -99,39 +99,6 @@ def fundus_datalist(
     if need_all_grades:
         _check_all_grades([item["label"] for item in items], str(folder / layout.table))
     return items
-
-
-def grade_weights(items: Sequence[Mapping[str, Any]], *, painted_share: float = 0.0) -> list[float]:
-    """How often to draw each item: photographs by one over the root of how many share their grade, painted ones alike.
-
-    The root stands between the classes as they are and a full balance, in which the few eyes of grade 1 would be
-    learned by heart.
-
-    Args:
-        items: as from `fundus_datalist`; those with a true ``"paint"`` are healthy eyes that lesions are drawn into.
-        painted_share: share of the draws that is painted, in [0, 1].
-
-    Raises:
-        ValueError: if the share is outside of its range, or demands what is not there.
-
-    Example:
-        >>> grade_weights([{"label": 0}] * 4 + [{"label": 1}])  # together one: 2/3 of the draws are of grade 0
-        [0.16666666666666666, 0.16666666666666666, 0.16666666666666666, 0.16666666666666666, 0.3333333333333333]
-    """
-    painted = np.array([bool(item.get("paint")) for item in items])
-    if not 0 <= painted_share <= 1:
-        raise ValueError(f"painted_share must lie in [0, 1], got {painted_share}.")
-    if (painted_share > 0 and not painted.any()) or (painted_share < 1 and painted.all()):
-        raise ValueError(
-            f"painted_share={painted_share} does not fit: {int(painted.sum())} of {len(items)} are painted."
-        )
-    grades = np.array([int(item["label"]) for item in items])
-    counts = np.bincount(grades[~painted], minlength=len(GRADES))
-    weights = np.where(painted, 1.0, 1 / np.sqrt(counts[grades].clip(1)))
-    for group, share in ((painted, painted_share), (~painted, 1 - painted_share)):
-        if group.any():
-            weights[group] *= share / weights[group].sum()
-    return [float(weight) for weight in weights]
 
 
 def _rows(table: Path, layout: _Layout) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_smia.data import fundus_datalist, grade_weights
+from monai_smia.data import fundus_datalist
 
 
 def table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -97,18 +97,3 @@ def test_other_bad_folders(aptos: Path, tmp_path: Path) -> None:
     table(aptos / "train.csv", ["id_code", "diagnosis"], [["a1", 2], ["a1", 2]])
     with pytest.raises(ValueError, match=r"names images more than once: \['a1'\]"):
         fundus_datalist(aptos)
-
-
-def test_weights_by_hand() -> None:
-    items = [{"label": 0}] * 9 + [{"label": 1}] * 4 + [{"label": 0, "paint": 1}] * 2
-    weights = grade_weights(items, painted_share=0.5)
-    assert sum(weights) == pytest.approx(1)
-    assert sum(weights[:9]) == pytest.approx(0.5 * 3 / 5)  # roots of nine and of four
-    assert sum(weights[9:13]) == pytest.approx(0.5 * 2 / 5)
-    assert weights[13:] == pytest.approx([0.25, 0.25])
-
-
-@pytest.mark.parametrize(("share", "painted"), [(0.5, 0), (0.5, 3), (-0.1, 1), (1.1, 1)])
-def test_a_share_that_does_not_fit(share: float, painted: int) -> None:
-    with pytest.raises(ValueError, match=f"painted_share={share} does not fit|painted_share must lie in"):
-        grade_weights([{"label": 0, "paint": i < painted} for i in range(3)], painted_share=share)
