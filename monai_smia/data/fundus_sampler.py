@@ -11,6 +11,7 @@ from torch.utils.data import WeightedRandomSampler
 
 __all__ = ["GradeSampler", "grade_weights"]
 
+
 class GradeSampler(WeightedRandomSampler):
     """Draws with `grade_weights`, with a share of painted eyes that changes from epoch to epoch.
 

@@ -195,7 +195,9 @@ def _survival(rows: Sequence[Record], name: str) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
         key = tuple(row.get(n) for n in IDENTITY)
-        entry = found.setdefault(key, {"row": row_name(row), "computed": None, "stored": None, "after": {}})
+        nothing: dict[str, Any] = {"row": row_name(row), "computed": None, "stored": None, "erased": 0, "after": {}}
+        entry = found.setdefault(key, nothing)
+        entry["erased"] += row.get("erased", 0)
         if row["stage"] in entry:
             entry[row["stage"]] = row.get(name)
         else:

@@ -60,8 +60,9 @@ class DicomStorage:
             The folder.
 
         Raises:
-            ValueError: if the image is not on the grid of its source, eps is less than one stored unit, or the source
-                cannot be derived from (`write_dicom_series`).
+            ValueError: if the image is not on the grid of its source, or the source cannot be derived from
+                (`write_dicom_series`).
+            BelowOneUnitError: if eps is less than one stored unit.
         """
         series = read_dicom_series(source)
         affine = image.affine.cpu().numpy() if isinstance(image, MetaTensor) else series.affine

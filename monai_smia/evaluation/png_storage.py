@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from monai_smia.data.photographs import LoadPhotograph
-from monai_smia.evaluation.storage import MARK
+from monai_smia.evaluation.storage import MARK, add_whole_units
 from monai_smia.victims.preprocessing import as_plain
 
 
@@ -20,9 +20,8 @@ class PngStorage:
     """Writes an adversarial photograph and its perturbation as 8-bit RGB PNG, and reads it back.
 
     Pixels change by whole grey levels, ``stored + clip(rint(eta / level), -floor(eps / level), floor(eps / level))``,
-    so that eps holds exactly and rounding is the only loss. Of a radius below one grey level nothing is left: the file
-    holds the clean photograph, whatever the attack found. Files are marked as adversarial in a text chunk, and complete
-    or not there.
+    so that eps holds exactly and rounding is the only loss. Files are marked as adversarial in a text chunk, and
+    complete or not there.
 
     Args:
         folder: where to write; made if it does not exist.
@@ -67,6 +66,7 @@ class PngStorage:
 
         Raises:
             ValueError: if the image is not on its source's grid.
+            BelowOneUnitError: if eps is less than one grey level.
         """
         clean, attacked = (self._upright(as_plain(t)).cpu().double().numpy() for t in (image, adversarial))
         raw = as_plain(self._load(source)).numpy().astype(np.int64)
@@ -75,9 +75,7 @@ class PngStorage:
                 f"image {clean.shape} must be on the grid of its source {Path(source).name} {raw.shape}; photographs "
                 "that were preprocessed before the attack cannot be stored in its place."
             )
-        bound = int(eps / self.level + 1e-6)  # 3/255 is 2.9999999999999996 times 1/255
-        change = np.clip(np.rint((attacked - clean) / self.level), -bound, bound).astype(np.int64)
-        stored = np.clip(raw + change, 0, 255)
+        stored = add_whole_units(raw, attacked - clean, eps=eps, unit=self.level, limits=(0, 255))
         self.folder.mkdir(parents=True, exist_ok=True)
         _save(np.clip(stored - raw + 128, 0, 255), self.folder / f"{stem}_perturbation.png")
         path = self.folder / f"{stem}_adversarial.png"

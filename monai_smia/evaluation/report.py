@@ -103,7 +103,8 @@ def _main_table(summary: Mapping[str, Any], primary: str) -> Table:
             cell(row["eps_input"]),
             cell(row["gradients"]),
         ]
-        lines.append([row_name(row), *first, *(_with_interval(row.get(n), intervals.get(n)) for n in others)])
+        name = row_name(row) + (", erased" if row.get("erased") else "")
+        lines.append([name, *first, *(_with_interval(row.get(n), intervals.get(n)) for n in others)])
     unit = summary["unit"]
     radius = f"radius ({unit})" if unit else "radius"
     return {"heads": ["attack", primary, radius, "gradients", *others], "lines": lines}
@@ -143,7 +144,7 @@ def _tables(content: Mapping[str, Any]) -> dict[str, Table]:
     ]
     stages = list(dict.fromkeys(stage for s in content["survival"] for stage in s["after"]))
     survival = [
-        [s["row"], cell(s["computed"]), cell(s["stored"]), *(cell(s["after"].get(stage)) for stage in stages)]
+        [s["row"], cell(s["computed"]), cell(s["stored"]), s["erased"], *(cell(s["after"].get(n)) for n in stages)]
         for s in content["survival"]
     ]
     constraint = [
@@ -157,7 +158,7 @@ def _tables(content: Mapping[str, Any]) -> dict[str, Table]:
             "heads": ["attack", "radius", "gradients", "most of its setting", "seconds a case"],
             "lines": budget,
         },
-        "survival": {"heads": ["attack", "computed", "stored", *stages], "lines": survival},
+        "survival": {"heads": ["attack", "computed", "stored", "cases erased", *stages], "lines": survival},
         "constraint": {"heads": ["row", "norm", "radius", "largest change"], "lines": constraint},
         "extremes": {"heads": ["attack", "worst case", "best case"], "lines": extremes},
     }

@@ -20,6 +20,7 @@ from monai_smia.engines import AttackEvaluator
 from monai_smia.evaluation.cases import case_seed
 from monai_smia.evaluation.flags import probe
 from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.evaluation.storage import BelowOneUnitError
 from monai_smia.evaluation.survival import handled_records
 from monai_smia.handling import Handling
 from monai_smia.metrics import CaseMetrics, perturbation_metrics
@@ -34,7 +35,11 @@ class Storage(Protocol):
     """Adversarial images as files."""
 
     def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, stem: str) -> Path:
-        """Write an adversarial image ``(C, *spatial)`` within eps of its source; every file begins with the stem."""
+        """Write an adversarial image ``(C, *spatial)`` within eps of its source; every file begins with the stem.
+
+        Raises:
+            BelowOneUnitError: if eps is less than one unit of the file.
+        """
 
     def read(self, path: str | Path) -> Tensor:
         """The image ``(C, *spatial)`` as the pipeline reads it."""
@@ -147,14 +152,20 @@ class RowEvaluator:
     def _stored(
         self, storage: Storage, case: Mapping[str, Any], row: PlannedAttack, adversarial: Tensor, result: AttackResult
     ) -> tuple[Tensor, Record]:
-        """The image after it was written and read back ``(1, C, *spatial)``, and its metrics."""
+        """The image after it was written and read back ``(1, C, *spatial)``, and its metrics.
+
+        A radius of less than one unit of the file leaves the clean image (``erased``), and no file is written.
+        """
         assert row.attack is not None
         stem, eps = f"{case['case']}_{row.slug}", row.attack.eps
-        path = storage.write(case["image"][0], adversarial[0], eps=eps, source=case["source"], stem=stem)
-        again = storage.read(path).to(self.device)
+        try:
+            path = storage.write(case["image"][0], adversarial[0], eps=eps, source=case["source"], stem=stem)
+            again, erased = storage.read(path).to(self.device), {}
+        except BelowOneUnitError:
+            again, erased = case["image"][0], {"erased": True}
         prediction, _, _ = self.predict({**case, "image": again.unsqueeze(0)}, PlannedAttack())
-        record = self.scores(prediction, case) | self._sizes(again, case, result, eps)
-        if not self.write_volumes:
+        record = self.scores(prediction, case) | self._sizes(again, case, result, eps) | erased
+        if not self.write_volumes and not erased:
             for file in path.parent.glob(f"{glob.escape(stem)}*"):
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
         return again.unsqueeze(0), record

@@ -17,6 +17,10 @@ from monai_smia.data.marks import MARK
 from monai_smia.victims.preprocessing import as_plain
 
 
+class BelowOneUnitError(ValueError):
+    """A radius is less than one unit that the file can hold: nothing of it could be stored."""
+
+
 class NiftiStorage:
     """Writes an adversarial volume and its perturbation as NIfTI, and reads it back.
 
@@ -61,8 +65,8 @@ class NiftiStorage:
             The path of the adversarial volume.
 
         Raises:
-            ValueError: if the image is a picture of several channels, is not on its source's grid, or eps is less than
-                one stored unit.
+            ValueError: if the image is a picture of several channels, or is not on its source's grid.
+            BelowOneUnitError: if eps is less than one stored unit.
         """
         if len(image) != 1 and image.ndim != 4:
             raise ValueError(
@@ -95,12 +99,14 @@ def _as_in_file(image: np.ndarray) -> np.ndarray:
 def whole_units(eps: float, unit: float) -> int:
     """How many stored units fit into eps, in exact arithmetic on the decimals as written (0.3 / 0.1 is 3).
 
+    What is missing beyond the twelfth digit is the rounding of eps itself: 129/255 holds 129 times 1/255.
+
     Raises:
-        ValueError: if there is not one; the smallest eps that works is named.
+        BelowOneUnitError: if there is not one; the smallest eps that works is named.
     """
-    count = int(Fraction(str(float(eps))) / abs(Fraction(str(float(unit)))))
+    count = int(Fraction(str(float(eps))) / abs(Fraction(str(float(unit)))) * (1 + Fraction(1, 10**12)))
     if count < 1:
-        raise ValueError(
+        raise BelowOneUnitError(
             f"eps={eps:g} is less than one stored unit: storage would undo it; use at least {abs(unit):g}."
         )
     return count
@@ -119,7 +125,7 @@ def add_whole_units(
         limits: lowest and highest integer that can be stored; what would leave them stops there.
 
     Raises:
-        ValueError: if eps is less than one stored unit.
+        BelowOneUnitError: if eps is less than one stored unit.
 
     Example:
         >>> add_whole_units(np.array([10, 10, 255]), np.array([1.3, 0.2, 9.0]), eps=1.3, unit=0.5, limits=(0, 255))

@@ -17,7 +17,7 @@ Record = Mapping[str, Any]
 Summary = Callable[[Sequence[Record]], Mapping[str, Any]]
 
 KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "alpha", "stage")
-BOOKKEEPING = ("case", "patient", "status", "reason", "kind", "key", "seed", "versions", "history")
+BOOKKEEPING = ("case", "patient", "status", "reason", "kind", "key", "seed", "versions", "history", "erased")
 COSTS = ("seconds", "gradients", "planned_gradients", "still_steps")
 NOT_METRICS = (*KEY, *BOOKKEEPING)
 
@@ -59,7 +59,8 @@ def summarize(
         with_intervals: add 95 % bootstrap intervals by patient, ``intervals`` ``{name: [low, high] or None}``.
 
     Returns:
-        The rows in the order in which they first occur, each with the number of its cases as ``cases``.
+        The rows in the order in which they first occur, each with the number of its cases as ``cases``, and with the
+        number of those whose file can hold nothing of the perturbation as ``erased``, where there are any.
 
     Example:
         >>> records = [{"case": c, "attack": "BIM", "status": "ok", "jaccard": v} for c, v in (("a", 0.1), ("b", 0.3))]
@@ -71,6 +72,8 @@ def summarize(
         values = [measured(member) for member in members]
         plain = means(values) | means([v for v in values if "gradients" in v], ("gradients",))
         row = {**dict(zip(KEY, key, strict=True)), "cases": len(members), **plain, **summary(values)}
+        if erased := sum(bool(member.get("erased")) for member in members):
+            row["erased"] = erased
         if with_intervals:
             patients = [{"case": m["case"], "patient": m.get("patient", m["case"])} for m in members]
             scores = [{n: v for n, v in value.items() if n not in COSTS} for value in values]

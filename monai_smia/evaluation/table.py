@@ -19,6 +19,7 @@ HIDDEN = (
     "planned_gradients",
     "still_steps",
     "intervals",
+    "erased",
 )
 
 
@@ -27,7 +28,18 @@ def table_of(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = summary["rows"]
     names = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
     columns = [n for n in names if n not in HIDDEN and any(row.get(n) not in (None, "") for row in rows)]
-    return columns, [[cell(row.get(name)) for name in columns] for row in rows]
+    return columns, [[cell({**row, "stage": stage_of(row)}.get(name)) for name in columns] for row in rows]
+
+
+def stage_of(row: Mapping[str, Any]) -> str:
+    """The stage of a row, and whether storage erased the perturbation: the radius is less than one unit of the file.
+
+    Example:
+        >>> stage_of({"stage": "stored", "cases": 2, "erased": 2}), stage_of({"stage": "stored", "cases": 2})
+        ('stored, erased', 'stored')
+    """
+    erased, cases = row.get("erased", 0), row["cases"]
+    return row["stage"] + (", erased" if erased == cases else f", {erased} erased" if erased else "")
 
 
 def format_table(summary: Mapping[str, Any]) -> str:

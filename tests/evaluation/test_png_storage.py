@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from monai_smia.evaluation import PngStorage
-from monai_smia.evaluation.storage import MARK
+from monai_smia.evaluation.storage import MARK, BelowOneUnitError
 
 LEVELS = pytest.mark.parametrize("level", [1.0, 1 / 255])
 
@@ -26,7 +26,7 @@ def noise(image: Tensor, eps: float) -> Tensor:
 
 @LEVELS
 @pytest.mark.parametrize("name", ["eye.png", "eye.jpg"])
-@pytest.mark.parametrize("radius", [1, 2, 3, 4, 7, 100])
+@pytest.mark.parametrize("radius", [1, 2, 3, 4, 7, 129])
 def test_eps_holds_exactly_after_storage(tmp_path: Path, radius: int, name: str, level: float) -> None:
     source, storage = photograph(tmp_path, name), PngStorage(tmp_path / "out", level=level)
     image = storage.read(source)
@@ -45,12 +45,14 @@ def test_rounding_is_the_only_loss(tmp_path: Path) -> None:
     assert float((storage.read(path) - adversarial).abs().max()) <= 0.5
 
 
-def test_nothing_is_left_of_less_than_one_grey_level(tmp_path: Path) -> None:
+@LEVELS
+def test_less_than_one_grey_level_is_refused(tmp_path: Path, level: float) -> None:
     """The paper's radius, 5e-5 of the range, is 0.013 grey levels."""
-    source, storage = photograph(tmp_path), PngStorage(tmp_path / "out")
-    image = storage.read(source)
-    path = storage.write(image, image + noise(image, 0.01275), eps=0.01275, source=str(source), stem="case")
-    assert torch.equal(storage.read(path), image)
+    source, storage = photograph(tmp_path), PngStorage(tmp_path / "out", level=level)
+    image, eps = storage.read(source), 5e-5 * 255 * level
+    with pytest.raises(BelowOneUnitError, match=f"eps={eps:g} is less than one stored unit.*at least {level:g}"):
+        storage.write(image, image + noise(image, eps), eps=eps, source=str(source), stem="case")
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_are_marked_complete_and_begin_with_the_stem(tmp_path: Path) -> None:

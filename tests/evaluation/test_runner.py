@@ -13,6 +13,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientati
 from monai_smia.evaluation import AttackEvaluation, NiftiStorage, paper_comparison, segmentation_figure
 from monai_smia.evaluation.cases import case_seed
 from monai_smia.evaluation.storage import stored_difference
+from monai_smia.evaluation.table import format_table
 from monai_smia.metrics import SegmentationMetrics
 from monai_smia.victims import SegmentationVictim
 
@@ -93,6 +94,21 @@ def test_files_rows_and_units(tmp_path: Path) -> None:
     assert 'src="http' not in page
     assert (tmp_path / "out" / "figures" / "a_bim_equal-radius_eps0.05.png").stat().st_size > 10_000
     assert Path(case["image"]).read_bytes() == before
+
+
+def test_what_storage_erases_is_said(tmp_path: Path) -> None:
+    """The radius is 0.7 HU, and the file holds whole ones: no failure, no file, the figures of the clean image."""
+    attacks = paper_comparison(0.0005, steps=1, unit_scale=1 / 1400, clip=(-1024.0, 3071.0))
+    attacks = [row for row in attacks if row.name in ("Clean", "BIM") and row.setting != "paper"]
+    summary = evaluation([write_case(tmp_path, "a")], tmp_path / "out", attacks=attacks).run()
+    clean, computed, stored = summary["rows"]
+    assert (computed["eps_input"], computed["stage"], stored["stage"]) == (pytest.approx(0.7), "computed", "stored")
+    assert ("erased" in clean, "erased" in computed, stored["erased"]) == (False, False, 1)
+    assert (computed["linf"], stored["linf"]) == (pytest.approx(0.7, abs=1e-3), 0.0)
+    assert stored["jaccard"] == clean["jaccard"]
+    assert list((tmp_path / "out" / "volumes").glob("*")) == []
+    assert "stored, erased" in format_table(summary)
+    assert "less than one unit that the file can hold" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_stored_rows_are_predicted_from_the_file(tmp_path: Path) -> None:

@@ -93,7 +93,9 @@ def test_several_channels(tmp_path: Path, like_source: bool) -> None:
         storage.write(image[..., 0], image[..., 0], eps=2.0, source=source, stem="mr")
 
 
-@pytest.mark.parametrize(("eps", "unit", "count"), [(0.3, 0.1, 3), (0.29, 0.01, 29), (1.3, 0.5, 2), (70.0, 1.0, 70)])
+@pytest.mark.parametrize(
+    ("eps", "unit", "count"), [(0.3, 0.1, 3), (0.29, 0.01, 29), (1.3, 0.5, 2), (129 / 255, 1 / 255, 129)]
+)
 def test_whole_units_are_exact(eps: float, unit: float, count: int) -> None:
     assert whole_units(eps, unit) == count
 
