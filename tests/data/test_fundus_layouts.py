@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,25 @@ def test_labels_csv_with_splits_and_oedema(tmp_path: Path) -> None:
     assert item == {"image": str(tmp_path / "images" / "a.jpg"), "label": 3, "case": "a", "dme": 2}
     with pytest.raises(ValueError, match=r"split='validation' selects no row of .*; splits there: \['test', 'train'\]"):
         fundus_datalist(tmp_path, split="validation")
+
+
+def test_a_monai_datalist(tmp_path: Path) -> None:
+    touch(tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"])
+    lists = {"training": [("a", 3), ("b", 0)], "test": [("c", 4)]}
+    content = {k: [{"image": f"photos/{n}.jpg", "label": g} for n, g in items] for k, items in lists.items()}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    assert [(i["case"], i["label"]) for i in fundus_datalist(tmp_path)] == [("a", 3), ("b", 0), ("c", 4)]
+    (test,) = fundus_datalist(tmp_path, split="test")
+    assert test == {"image": str(tmp_path / "photos" / "c.jpg"), "label": 4, "case": "c"}
+    for item, message in (({"image": "photos/a.jpg"}, 'item 0 of "training" needs'), ({"image": "a", "label": 7}, "7")):
+        (tmp_path / "dataset.json").write_text(json.dumps({"training": [item]}))
+        with pytest.raises(ValueError, match=message):
+            fundus_datalist(tmp_path)
+
+
+def test_a_table_without_splits(aptos: Path) -> None:
+    with pytest.raises(ValueError, match=r"split='test' selects no row of .*it names no splits, use split=None"):
+        fundus_datalist(aptos, split="test")
 
 
 def test_idrid(shared_data) -> None:  # type: ignore[no-untyped-def]
