@@ -185,12 +185,13 @@ def test_held_out_patient(tmp_path: Path, shared_data: Callable[[str], Path], la
 def test_overlay_for_several_processes(tmp_path: Path, phantoms: Path) -> None:
     parser = ConfigParser()
     parser.read_config([config("attack_eval"), config("multi_gpu_attack_eval")])
-    parser.update(
-        {"bundle_root": str(BUNDLE), "output_dir": str(tmp_path), "dataset_dir": str(phantoms), "split": None}
-    )
+    parser.update({"bundle_root": str(BUNDLE), "output_dir": str(tmp_path)})
+    assert "one_rank_only" in parser["image_dir"]  # the others wait for the first one's demo data
+    cases = parser.get_parsed_content("evaluation").cases
+    assert [Path(case["image"]).parent for case in cases] == [tmp_path / "demo"]
+    parser.update({"dataset_dir": str(phantoms), "split": None})
     parser.parse()
-    assert len(parser.get_parsed_content("evaluation").cases) == 1
-    assert Path(parser.get_parsed_content("demo")).name == "demo"  # alone, this process is the first
+    assert [Path(case["image"]).parent for case in parser.get_parsed_content("evaluation").cases] == [phantoms]
     first, *others = parser["initialize"]
     assert "idist.initialize" in first
     base = ConfigParser()
@@ -198,13 +199,12 @@ def test_overlay_for_several_processes(tmp_path: Path, phantoms: Path) -> None:
     assert others == base["initialize"]
 
 
-def test_overlay_for_the_papers_tables(tmp_path: Path, phantoms: Path) -> None:
+def test_overlay_for_the_papers_tables(tmp_path: Path) -> None:
     parser = ConfigParser()
     parser.read_config([config("attack_eval"), config("paper_tables")])
-    parser.update(
-        {"bundle_root": str(BUNDLE), "output_dir": str(tmp_path), "dataset_dir": str(phantoms), "split": None}
-    )
+    parser.update({"bundle_root": str(BUNDLE), "output_dir": str(tmp_path), "cases": 3})
     evaluation = parser.get_parsed_content("evaluation")
+    assert len(evaluation.cases) == 3
     assert (evaluation.storage, evaluation.figure) == (None, None)
     names = {(row.name, row.setting, row.eps) for row in evaluation.attacks}
     assert {("BIM", "15 iterations", 0.05), ("SMIA", "alpha 0.75", 0.05), ("PGD", "paper", 0.5)} <= names

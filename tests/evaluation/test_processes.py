@@ -83,24 +83,35 @@ def test_records_that_a_lost_process_did_not_leave_are_named(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_torchrun_on_the_bundle_with_a_worker_killed(tmp_path: Path) -> None:
-    """The documented command on three small phantoms; a worker dies on the way and torchrun restarts the run."""
-    data = write_ct_phantoms(tmp_path / "ct", 3, size=(48, 48, 32), spacing=(5.0, 5.0, 6.0), seed=5)
-    common = ["--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--split", "null", "--steps", "1"]
-    base = str(BUNDLE / "configs" / "attack_eval.yaml")
-    both = f"['{base}','{BUNDLE / 'configs' / 'multi_gpu_attack_eval.yaml'}']"
-    run = ["-m", "monai.bundle", "run", "attack_eval", *common]
+    """The documented command on four small phantoms; a worker dies on the way and torchrun restarts the run."""
+    data = write_ct_phantoms(tmp_path / "ct", 4, size=(48, 48, 32), spacing=(5.0, 5.0, 6.0), seed=5)
+    base, overlay = (str(BUNDLE / "configs" / f"{name}.yaml") for name in ("attack_eval", "multi_gpu_attack_eval"))
+    run = ["-m", "monai.bundle", "run", "attack_eval", "--bundle_root", str(BUNDLE), "--dataset_dir", str(data)]
+    run += ["--split", "$None", "--steps", "2", "--evaluation::attacks", "$@attacks[:4]"]  # Clean, Noise, FGSM, BIM
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     one, two = tmp_path / "one", tmp_path / "two"
     alone = [sys.executable, *run, "--config_file", base, "--output_dir", str(one)]
     subprocess.run(alone, check=True, env=environment, capture_output=True)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1", "--nproc_per_node=2"]
-    torchrun += ["--max-restarts=3", *run, "--config_file", both, "--output_dir", str(two)]
-    process = subprocess.Popen(torchrun, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    torchrun += ["--max-restarts=3", *run, "--config_file", f"['{base}','{overlay}']", "--output_dir", str(two)]
+    log = tmp_path / "torchrun.txt"
+    with log.open("w") as stream:
+        process = subprocess.Popen(torchrun, env=environment, stdout=stream, stderr=stream)
     journal = two / "journal" / "rank1.jsonl"
-    while not (journal.exists() and journal.stat().st_size):
-        time.sleep(0.1)
-        assert process.poll() is None
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(children[1]), signal.SIGKILL)
-    assert process.wait() == 0
-    assert lasting(two)[:2] == lasting(one)[:2]
+    while not (journal.exists() and journal.read_text().count("\n") >= 2):  # two of the eight rows of its share
+        time.sleep(0.05)
+        assert process.poll() is None, log.read_text()
+    os.kill(worker_of(process.pid, rank=1), signal.SIGKILL)
+    assert process.wait() == 0, log.read_text()
+    assert "(SIGKILL)" in log.read_text()
+    assert lasting(two) == lasting(one)
+    keys = [(record["key"], record["stage"]) for record in lasting(two)[0]]
+    assert len(keys) == len(set(keys)) == 4 * (1 + 2 * 3)
+
+
+def worker_of(torchrun: int, rank: int) -> int:
+    """The process id of a rank: the child that says so in its environment."""
+    for child in Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split():
+        if f"\0RANK={rank}\0" in Path(f"/proc/{child}/environ").read_text():
+            return int(child)
+    raise AssertionError(f"no worker of rank {rank}")
