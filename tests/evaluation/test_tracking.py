@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ from evaluation.test_resume import quick
 from evaluation.test_runner import write_case
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
+
+from monai_smia.data import write_ct_phantoms
+from monai_smia.evaluation.tracking import tracked_metrics
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
 
@@ -52,14 +56,24 @@ def test_monai_adds_its_tracker_to_attack_eval(tmp_path: Path) -> None:
     assert type(handler).__name__ == "Recorder"
 
 
-def test_mlflow(tmp_path: Path) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    from monai.handlers import MLFlowHandler
-
-    uri = f"sqlite:///{tmp_path / 'runs.db'}"
-    handler = MLFlowHandler(tracking_uri=uri, experiment_name="attack", iteration_log=False, close_on_complete=True)
-    summary = quick([write_case(tmp_path, "a")], tmp_path / "out", handlers=[handler]).run()
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("attack").experiment_id])
-    clean = next(r for r in summary["rows"] if r["attack"] == "Clean")
-    assert run.data.metrics["Clean_computed/jaccard"] == clean["jaccard"]
+def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run attack_eval --tracking mlflow` of the bundle, with MONAI's own settings."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    mlflow = pytest.importorskip("mlflow", reason="needs mlflow, which is not installed")
+    data = write_ct_phantoms(tmp_path / "ct", 1, size=(48, 48, 32), spacing=(5.0, 5.0, 6.0), seed=5)
+    out, config = tmp_path / "out", BUNDLE / "configs" / "attack_eval.yaml"
+    options = {"bundle_root": str(BUNDLE), "dataset_dir": str(data), "split": None, "output_dir": f"$'{out}'"}
+    options["evaluation::attacks"] = "$@attacks[:2]"  # Clean, Noise
+    flow = ConfigWorkflow(
+        str(config), workflow_type="infer", run_id="attack_eval", tracking="mlflow", logging_file=False, **options
+    )
+    flow.initialize()
+    flow.run()
+    rows = json.loads((out / "summary.json").read_text())["rows"]
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{out / 'mlruns.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == pytest.approx(tracked_metrics(rows))
+    assert len(rows) == 3
+    (artifact,) = client.list_artifacts(run.info.run_id)  # the configuration as it was run
+    assert artifact.path.startswith("config_")
