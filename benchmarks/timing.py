@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def interleaved_ratio(ours: Callable[[], object], theirs: Callable[[], object], 
     """Median of time(ours) / time(theirs) over pairs run in turn, the order alternating, after one warm-up of each.
 
     Returns:
-        ``ratio``, its 95 % bootstrap interval ``low`` and ``high``, and the median seconds of both.
+        As `ratio_of`.
     """
     ours(), theirs()
     times: list[tuple[float, float]] = []
@@ -21,6 +21,15 @@ def interleaved_ratio(ours: Callable[[], object], theirs: Callable[[], object], 
         first, second = (ours, theirs) if pair % 2 == 0 else (theirs, ours)
         one, two = _seconds(first), _seconds(second)
         times.append((one, two) if pair % 2 == 0 else (two, one))
+    return ratio_of(times)
+
+
+def ratio_of(times: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Of pairs of seconds, ours and theirs.
+
+    Returns:
+        ``ratio``, its 95 % bootstrap interval ``low`` and ``high``, and the median seconds of both.
+    """
     ratios = np.array([a / b for a, b in times])
     draws = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
     low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])

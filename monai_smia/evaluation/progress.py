@@ -36,6 +36,20 @@ def versions() -> dict[str, str]:
     return found
 
 
+def wait_for_all() -> None:
+    """Go on when every process of the evaluation has come here.
+
+    Raises:
+        LostWorkerError: if one of them is gone.
+    """
+    try:
+        idist.barrier()
+    except RuntimeError as error:
+        raise LostWorkerError(
+            f"another process of this evaluation is gone ({error}); run the same command again: what is done is kept."
+        ) from error
+
+
 class Progress:
     """Records of an evaluation in its output folder: which are there, which are missing.
 
@@ -75,7 +89,7 @@ class Progress:
             if lines and path.exists():
                 self._check(json.loads(path.read_text(encoding="utf-8")))
             replace_file(path, json.dumps(self.configuration, indent=1))
-        idist.barrier()
+        wait_for_all()
         self.lines = current(read_journals(self.folder))
         self._missing = {item["case"]: self._find_missing(item) for item in self.evaluation.cases}
 

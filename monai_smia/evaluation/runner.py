@@ -28,10 +28,10 @@ from tqdm.auto import tqdm
 
 from monai_smia.attacks import FGSM
 from monai_smia.evaluation.cases import load_case, read_ahead
-from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, LostWorkerError, kind_of, reason_of
+from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, kind_of, reason_of
 from monai_smia.evaluation.flags import flags_of
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.evaluation.progress import Progress
+from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.records import Journal
 from monai_smia.evaluation.report import write_report
 from monai_smia.evaluation.row import RowEvaluator, Storage
@@ -149,13 +149,13 @@ class AttackEvaluation:
         """
         progress = Progress(self)
         progress.open()
-        _wait_for_all()  # everyone has seen the same records before anyone adds to them
+        wait_for_all()  # everyone has seen the same records before anyone adds to them
         rank, processes = idist.get_rank(), idist.get_world_size()
         pending = [item for item in self.cases if progress.missing(item)]
         # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
         with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
             self._evaluate(pending[rank::processes], progress, journal)
-        _wait_for_all()
+        wait_for_all()
         return self._finish(progress) if rank == 0 else {}
 
     def load(self, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,15 +246,6 @@ class AttackEvaluation:
             reasons = "; ".join(f"{record['case']}: {record['reason']}" for record in failures)
             raise FailedCasesError(f"{len(failures)} of {len(self.cases)} cases failed: {reasons}")
         return summary
-
-
-def _wait_for_all() -> None:
-    try:
-        idist.barrier()
-    except RuntimeError as error:
-        raise LostWorkerError(
-            f"another process of this evaluation is gone ({error}); run the same command again: what is done is kept."
-        ) from error
 
 
 def _check_unique(name: str, values: Sequence[str]) -> None:

@@ -22,33 +22,44 @@ from evaluation.test_runner import write_case
 from monai_smia.data import write_ct_phantoms
 from monai_smia.evaluation.errors import FailedCasesError, LostWorkerError
 from monai_smia.evaluation.progress import Progress
+from monai_smia.metrics import SegmentationMetrics
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
 
 
-def worker(rank: int, processes: int, store: Path, cases: Any, out: Path, outcome: Any) -> None:
+class Deadly(SegmentationMetrics):
+    """Takes its process with it."""
+
+    def case(self, *args: Any) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def worker(rank: int, processes: int, store: Path, cases: Any, out: Path, outcome: Any, *, dies: int = -1) -> None:
     torch.set_num_threads(1)
     options = {"init_method": f"file://{store}", "rank": rank, "world_size": processes}
     idist.initialize("gloo", timeout=timedelta(seconds=120), **options)
     try:
-        outcome[rank] = (quick(cases, out).run() or {}).get("evaluated")
-    except FailedCasesError as error:
+        metrics = Deadly(2) if rank == dies else SegmentationMetrics(2)
+        outcome[rank] = (quick(cases, out, metrics=metrics).run() or {}).get("evaluated")
+    except (FailedCasesError, LostWorkerError) as error:
         outcome[rank] = str(error)
     idist.finalize()
 
 
-def in_processes(processes: int, tmp_path: Path, cases: Any, out: Path) -> dict[int, Any]:
+def in_processes(processes: int, tmp_path: Path, cases: Any, out: Path, *, dies: int = -1) -> dict[int, Any]:
     context = multiprocessing.get_context("fork")
     outcome = context.Manager().dict()
     store = tmp_path / f"store{time.monotonic_ns()}"
     workers = [
-        context.Process(target=worker, args=(r, processes, store, cases, out, outcome)) for r in range(processes)
+        context.Process(target=worker, args=(r, processes, store, cases, out, outcome), kwargs={"dies": dies})
+        for r in range(processes)
     ]
     for process in workers:
         process.start()
-    for process in workers:
+    for rank, process in enumerate(workers):
         process.join()
-        assert process.exitcode == 0
+        assert process.exitcode == (-signal.SIGKILL if rank == dies else 0)
     return dict(outcome)
 
 
@@ -70,6 +81,17 @@ def test_fewer_cases_than_processes_and_one_that_fails(tmp_path: Path) -> None:
     outcome = in_processes(3, tmp_path, cases, tmp_path / "out")
     assert outcome[0].startswith("1 of 2 cases failed: c1")
     assert (outcome[1], outcome[2]) == (None, None)  # only the first ends with an error, after the merge
+
+
+def test_a_process_that_dies_is_named_and_what_is_done_is_kept(tmp_path: Path) -> None:
+    cases = [write_case(tmp_path, f"c{i}") for i in range(3)]
+    quick(cases, tmp_path / "one").run()
+    outcome = in_processes(2, tmp_path, cases, tmp_path / "two", dies=1)
+    assert "another process of this evaluation is gone" in outcome[0]
+    kept = (tmp_path / "two" / "journal" / "rank0.jsonl").read_bytes()
+    assert quick(cases, tmp_path / "two").run()["evaluated"] == 3
+    assert (tmp_path / "two" / "journal" / "rank0.jsonl").read_bytes().startswith(kept)
+    assert lasting(tmp_path / "two") == lasting(tmp_path / "one")
 
 
 def test_records_that_a_lost_process_did_not_leave_are_named(tmp_path: Path) -> None:
