@@ -30,7 +30,8 @@ def load_case(
             is the padding that a DICOM series names.
 
     Returns:
-        ``case``, ``source`` (the image's file), ``image``, ``label``, and ``mask`` of the voxels that may change.
+        ``case``, ``source`` (the image's file), ``image``, ``label``, ``mask`` of the voxels that may change, and
+        ``strata``.
 
     Raises:
         ValueError: if the image is not finite, or a label map is not on its grid.
@@ -49,7 +50,22 @@ def load_case(
         least, most = (torch.as_tensor(bound).to(plain) for bound in padding)
         mask &= (plain < least) | (plain > most)
     label = batch_of_one(loaded["label"], image)
-    return {"case": item["case"], "source": item["image"], "image": batch, "label": label, "mask": mask}
+    found = {"case": item["case"], "source": item["image"], "strata": strata_of(item, image)}
+    return {**found, "image": batch, "label": label, "mask": mask}
+
+
+def strata_of(item: Mapping[str, Any], image: Tensor) -> dict[str, str]:
+    """What a case may be grouped by: the item's ``strata`` (scanner, kernel, ...), and a volume's voxel spacing.
+
+    Example:
+        >>> volume = MetaTensor(torch.zeros(1, 8, 8, 4), affine=torch.diag(torch.tensor([0.7, 0.7, 2.5, 1])))
+        >>> strata_of({"strata": {"kernel": "B30f"}}, volume)
+        {'kernel': 'B30f', 'spacing (mm)': '0.7 x 0.7 x 2.5'}
+    """
+    strata = {str(name): str(value) for name, value in item.get("strata", {}).items()}
+    if isinstance(image, MetaTensor) and image.ndim == 4:
+        strata["spacing (mm)"] = " x ".join(f"{float(size):.3g}" for size in image.pixdim)
+    return strata
 
 
 def batch_of_one(label: Any, image: Tensor) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from monai_smia.evaluation.content import row_name
+from monai_smia.evaluation.comparisons import row_name
 from monai_smia.evaluation.plan import EQUAL_RADIUS
 
 Record = Mapping[str, Any]
@@ -20,6 +20,11 @@ Groups = Mapping[tuple[Any, ...], Sequence[Record]]
 # Okabe and Ito: told apart by colour-blind readers; markers and dashes tell them apart in grey
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
+NEEDS = {  # charts that an evaluation has if it has the attacks for them
+    "Over the radius": "an attack at several radii",
+    "Over the number of iterations": "an attack with several numbers of iterations",
+    "Over alpha": "SMIA with several weights",
+}
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,14 @@ class Chart:
 
     Args:
         title: heading.
-        text: alternative text and caption.
+        caption: what it is.
+        values: what it shows, for who cannot see it.
         png: the picture, base64.
     """
 
     title: str
-    text: str
+    caption: str
+    values: str
     png: str
 
 
@@ -49,6 +56,7 @@ def charts(groups: Groups, rows: Sequence[Record], metric: str) -> list[Chart]:
     made = [
         _overview(computed, metric),
         _over_eps(computed, metric),
+        _over_iterations(computed, metric),
         _over_alpha(computed, metric),
         *_over_steps(groups),
     ]
@@ -71,13 +79,20 @@ def _overview(rows: Sequence[Record], metric: str) -> Chart | None:
         axis.grid(axis="x", color="#dddddd")
 
     values = "; ".join(f"{row_name(row)}: {row[metric]:.3f}" for row in shown)
-    text = f"Mean {metric} of every attack, bars the 95 % interval by patient. {values}."
-    return Chart("All attacks", text, _draw(draw, height=0.8 + 0.27 * len(shown)))
+    caption = f"Mean {metric} of every attack as computed; bars are the 95 % interval by patient."
+    return Chart("All attacks", caption, values, _draw(draw, height=0.8 + 0.27 * len(shown)))
 
 
 def _over_eps(rows: Sequence[Record], metric: str) -> Chart | None:
     fair = [row for row in rows if row["setting"] == EQUAL_RADIUS and row.get(metric) is not None]
     return _curves(fair, metric, "eps", "Over the radius", "radius (network units)")
+
+
+def _over_iterations(rows: Sequence[Record], metric: str) -> Chart | None:
+    alike = [r for r in rows if r["setting"] == EQUAL_RADIUS or r["setting"].endswith(" iterations")]
+    radii = {r["eps"] for r in alike if r["setting"] != EQUAL_RADIUS}
+    chosen = [r for r in alike if r["eps"] in radii and (r["steps"] or 0) > 1 and r.get(metric) is not None]
+    return _curves(chosen, metric, "steps", "Over the number of iterations", "number of iterations")
 
 
 def _over_alpha(rows: Sequence[Record], metric: str) -> Chart | None:
@@ -108,7 +123,7 @@ def _curves(rows: Sequence[Record], metric: str, by: str, title: str, label: str
         axis.legend(fontsize=8)
 
     ends = "; ".join(f"{n}: {m[0][metric]:.3f} to {m[-1][metric]:.3f}" for n, m in series.items())
-    return Chart(title, f"{metric} over {label}, first to last value. {ends}.", _draw(draw))
+    return Chart(title, f"Mean {metric} by {label}.", f"first to last value: {ends}", _draw(draw))
 
 
 def _over_steps(groups: Groups) -> list[Chart | None]:
@@ -122,7 +137,13 @@ def _over_steps(groups: Groups) -> list[Chart | None]:
         _history(
             chosen, "variance", "Variance of the perturbation over the iterations", "variance of eta / eps", _per_eps
         ),
-        _history(chosen, "cosine", "Cosine of consecutive steps over the iterations", "cosine", lambda v, r: v),
+        _history(
+            chosen,
+            "cosine",
+            "Cosine of consecutive steps over the iterations",
+            "cosine of a step and the next",
+            lambda v, r: v,
+        ),
     ]
 
 
@@ -156,7 +177,7 @@ def _history(
         axis.legend(fontsize=8)
 
     ends = "; ".join(f"{name}: {values[-1]:.3g}" for name, values in lines.items())
-    return Chart(title, f"Mean over cases of {label}; at the end {ends}.", _draw(draw))
+    return Chart(title, f"Mean over cases of the {label}.", f"at the end: {ends}", _draw(draw))
 
 
 def _draw(draw: Callable[[Any], None], height: float = 3.2) -> str:

@@ -6,22 +6,37 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ignite.distributed as idist
 import torch
 
-from monai_smia.evaluation.plan import EQUAL_RADIUS, PAPER
-from monai_smia.evaluation.statistics import paired_difference, patient_of, worst_case
+from monai_smia.attacks.iterative import IterativeAttack
+from monai_smia.evaluation.comparisons import (
+    differences,
+    every_case,
+    extremes,
+    primary_of,
+    row_name,
+    strata_of,
+    worst_cases,
+)
+from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.evaluation.statistics import patient_of
 from monai_smia.evaluation.summary import groups_of
+from monai_smia.metrics import means
 
 if TYPE_CHECKING:
     from monai_smia.evaluation.runner import AttackEvaluation
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
+PARAMETERS = ("steps", "step_size", "alpha", "random_start", "restarts", "targeted", "stop_at", "keep", "seed")
 IDENTITY = ("attack", "loss", "setting", "norm", "eps", "eps_input", "unit", "steps", "alpha")
 LIMITATIONS = (
     "A figure holds for these cases, this radius and these attacks; a stronger attack may do more damage.",
@@ -50,7 +65,8 @@ def report_content(
     case_name, case_higher = primary_of(evaluation.metrics, records)
     done = [record for record in records if record["status"] == "ok"]
     first: Record = done[0] if done else {}
-    cases = {record["case"]: record for record in records}
+    inputs = {record["case"]: record for record in records}
+    cases = every_case(groups, case_name, case_higher)
     return {
         "format": "monai_smia report 1",
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -66,54 +82,68 @@ def report_content(
         "data": {
             "cases": summary["cases"],
             "evaluated": summary["evaluated"],
-            "patients": len({patient_of(record) for record in cases.values()}),
+            "patients": len({patient_of(record) for record in inputs.values()}),
             "excluded": [{n: failure.get(n) for n in ("case", "kind", "reason")} for failure in summary["failures"]],
-            "inputs": [{"case": case, "sha256": record.get("input_sha256")} for case, record in cases.items()],
+            "inputs": [{"case": case, "sha256": record.get("input_sha256")} for case, record in inputs.items()],
+            "strata": strata_of(cases),
         },
         "threat_model": _threat_model(evaluation),
+        "attacks": [_parameters(row) for row in evaluation.attacks if row.attack is not None],
         "primary": {"metric": name, "higher_is_better": higher, "case_metric": case_name},
         "rows": summary["rows"],
-        "worst_case": _worst_cases(groups, case_name, case_higher),
-        "differences": _differences(groups, case_name),
+        "worst_case": worst_cases(groups, case_name, case_higher),
+        "cases": cases,
+        "differences": differences(groups, case_name),
         "budget": _budget(summary["rows"]),
         "survival": _survival(summary["rows"], name),
         "constraint": _constraint(groups),
-        "extremes": _extremes(groups, case_name, case_higher),
+        "extremes": extremes(groups, case_name, case_higher),
         "flags": summary["flags"],
         "acceptance": about.get("acceptance"),
         "hazard": about.get("hazard"),
         "limitations": [*about.get("limitations", ()), *LIMITATIONS],
         "reproduce": {
-            "command": " ".join(sys.argv),
+            "command": shlex.join(["python", *sys.orig_argv[1:]]),
             "versions": first.get("versions"),
+            "commit": source_commit(),
             "device": str(evaluation.device),
+            "processes": idist.get_world_size(),
             "threads": torch.get_num_threads(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
             "seconds": summary["seconds"],
         },
     }
 
 
-def primary_of(metrics: Any, records: Sequence[Record]) -> tuple[str, bool]:
-    """Name of the headline metric, and whether higher is better.
+def source_commit() -> str | None:
+    """The commit that this package was run from, ``-dirty`` where files have changed since; None if there is no git."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True, check=False
+        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return None
+    return done.stdout.strip() if tracked.returncode == done.returncode == 0 else None
 
-    Where the records or rows do not have it (average precision is said of no single case), it is the attack's damage.
-    """
-    name = getattr(metrics, "primary", "damage")
-    if any(isinstance(record.get(name), float) for record in records):
-        return name, bool(getattr(metrics, "higher_is_better", True))
-    return "damage", False
 
-
-def row_name(row: Record) -> str:
-    """An attack with what tells it apart.
-
-    Example:
-        >>> row_name({"attack": "PGD", "loss": "soft_jaccard", "setting": "equal radius", "eps": 0.05})
-        'PGD soft_jaccard, equal radius, eps 0.05'
-    """
-    parts = [" ".join(str(row[n]) for n in ("attack", "loss") if row.get(n)), row.get("setting")]
-    parts.append(None if row.get("eps") is None else f"eps {row['eps']:g}")
-    return ", ".join(part for part in parts if part)
+def _parameters(row: PlannedAttack) -> dict[str, Any]:
+    """What an attack was run with; None where it has no such argument."""
+    attack: Any = row.attack
+    step = getattr(attack, "step_size", None)
+    if step is None and isinstance(attack, IterativeAttack):
+        step = attack.default_step_size(attack.eps)
+    named = {"attack": row.name, "loss": row.loss, "setting": row.setting, "eps": row.eps}
+    return {
+        "row": row_name(named),
+        "loss": row.loss,
+        "norm": attack.norm,
+        "eps_input": attack.eps,
+        **{name: getattr(attack, name, None) for name in PARAMETERS},
+        "step_size": step,
+    }
 
 
 def _threat_model(evaluation: AttackEvaluation) -> dict[str, Any]:
@@ -135,43 +165,6 @@ def _threat_model(evaluation: AttackEvaluation) -> dict[str, Any]:
             for eps, eps_input, norm in sorted(radii, key=str)
         ],
     }
-
-
-def _computed(groups: Mapping[Any, Sequence[Record]]) -> dict[tuple[Any, ...], Sequence[Record]]:
-    return {key: members for key, members in groups.items() if members[0]["stage"] == "computed"}
-
-
-def _worst_cases(groups: Mapping[Any, Sequence[Record]], name: str, higher: bool) -> list[dict[str, Any]]:
-    """Per radius: the worst of all attacks within it, case by case."""
-    radii: dict[tuple[Any, ...], dict[str, Sequence[Record]]] = {}
-    for members in _computed(groups).values():
-        first = members[0]
-        if first["attack"] != "Clean":
-            radii.setdefault((first["eps"], first["eps_input"], first["norm"]), {})[row_name(first)] = members
-    found = []
-    for (eps, eps_input, norm), rows in sorted(radii.items(), key=str):
-        worst = worst_case(rows, name, lowest=higher)
-        found.append({"eps": eps, "eps_input": eps_input, "norm": norm, **worst})
-    return found
-
-
-def _differences(groups: Mapping[Any, Sequence[Record]], name: str) -> list[dict[str, Any]]:
-    """SMIA against every other attack of its radius, and every attack against the clean images, case by case."""
-    rows = list(_computed(groups).values())
-    clean = next((members for members in rows if members[0]["attack"] == "Clean"), None)
-    smia = {m[0]["eps"]: m for m in rows if (m[0]["attack"], m[0]["setting"]) == ("SMIA", EQUAL_RADIUS)}
-    found = []
-    for members in rows:
-        first = members[0]
-        against = {"Clean": clean, "SMIA": smia.get(first["eps"])}
-        for reference, others in against.items():
-            if others is None or others is members or first["attack"] == "Clean":
-                continue
-            if reference == "SMIA" and first["setting"] == PAPER:
-                continue
-            difference = paired_difference(members, others, name)
-            found.append({"row": row_name(first), "minus": row_name(others[0]), **difference})
-    return found
 
 
 def _budget(rows: Sequence[Record]) -> list[dict[str, Any]]:
@@ -214,24 +207,8 @@ def _constraint(groups: Mapping[Any, Sequence[Record]]) -> list[dict[str, Any]]:
             "eps_input": members[0]["eps_input"],
             "norm": members[0]["norm"],
             "largest_change": max((r["linf"] for r in members if r.get("linf") is not None), default=None),
+            "at_bound": means(members, ["at_bound"])["at_bound"],
         }
         for members in groups.values()
         if members[0]["attack"] != "Clean" and members[0]["stage"] in ("computed", "stored")
     ]
-
-
-def _extremes(groups: Mapping[Any, Sequence[Record]], name: str, higher: bool) -> list[dict[str, Any]]:
-    """Of every attack the case with the most and the one with the least damage."""
-    found = []
-    for members in _computed(groups).values():
-        known = sorted((r for r in members if r.get(name) is not None), key=lambda r: r[name], reverse=not higher)
-        if known and members[0]["attack"] != "Clean":
-            worst, best = known[0], known[-1]
-            found.append(
-                {
-                    "row": row_name(members[0]),
-                    "worst": {"case": worst["case"], "value": worst[name]},
-                    "best": {"case": best["case"], "value": best[name]},
-                }
-            )
-    return found

@@ -97,6 +97,17 @@ class Progress:
         """The rows of a case that are still to be done; none of a case that is known to fail."""
         return self._missing[item["case"]]
 
+    def known(self) -> list[dict[str, Any]]:
+        """The records that are there already, of cases that have not failed."""
+        return [
+            record
+            for item in self.evaluation.cases
+            for lines in [self.lines.get(item["case"], {})]
+            for row in self.evaluation.attacks
+            if row not in self.missing(item) and not self._failed(lines) and row.slug in lines
+            for record in lines[row.slug]["records"]
+        ]
+
     def line(
         self,
         item: Mapping[str, Any],

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
-from monai_smia.evaluation.charts import charts
-from monai_smia.evaluation.content import report_content, row_name
+from monai_smia.evaluation.charts import NEEDS, charts
+from monai_smia.evaluation.content import report_content
+from monai_smia.evaluation.pictures import Pictures
 from monai_smia.evaluation.records import replace_file
+from monai_smia.evaluation.report_tables import interval_text, meanings, report_tables
 from monai_smia.evaluation.summary import groups_of
-from monai_smia.evaluation.table import cell, table_of
+from monai_smia.evaluation.table import cell
 
 if TYPE_CHECKING:
     from monai_smia.evaluation.runner import AttackEvaluation
@@ -25,23 +26,23 @@ SECTIONS = (
     ("worst", "Worst case"),
     ("survival", "After storage"),
     ("cases", "Cases"),
-    ("use", "Intended use"),
+    ("use", "Model and data"),
     ("threat", "Threat model"),
     ("limits", "Limitations"),
     ("again", "To reproduce"),
 )
-Table = dict[str, list[Any]]
 
 
 def write_report(
-    evaluation: AttackEvaluation, summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+    evaluation: AttackEvaluation, summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]], pictures: Pictures
 ) -> Path:
-    """Write ``report.json`` and ``report.html``, with the figures that are in ``figures``.
+    """Write ``report.json`` and ``report.html``.
 
     Args:
         evaluation: what was run.
         summary: as in ``summary.json``.
         records: all of them.
+        pictures: where the pictures of the cases are.
 
     Returns:
         The path of the page.
@@ -49,6 +50,7 @@ def write_report(
     folder = evaluation.output_dir
     content = report_content(evaluation, summary, records)
     replace_file(folder / "report.json", json.dumps(content, indent=2, allow_nan=False))
+    shown = charts(groups_of(records), summary["rows"], content["primary"]["metric"])
     environment = Environment(
         loader=PackageLoader("monai_smia.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -57,10 +59,11 @@ def write_report(
         unit=summary["unit"],
         headline=_headline(content),
         sections=SECTIONS,
-        main=_main_table(summary, content["primary"]["metric"]),
-        charts=charts(groups_of(records), summary["rows"], content["primary"]["metric"]),
-        figures=_figures(folder / "figures", content),
-        **_tables(content),
+        meanings=meanings([content["primary"]["case_metric"], *(n for row in summary["rows"] for n in row)]),
+        charts=shown,
+        missing=[f"{title} ({needs})" for title, needs in NEEDS.items() if title not in {c.title for c in shown}],
+        figures=_figures(content, pictures),
+        t=report_tables(content, summary["unit"]),
     )
     replace_file(folder / "report.html", page)
     return folder / "report.html"
@@ -77,7 +80,7 @@ def _headline(content: Mapping[str, Any]) -> str:
     parts = [] if clean is None else [f"{cell(float(clean))} on clean images"]
     parts += [f"{cell(float(value))} under noise" for value in noise[:1] if value is not None]
     if content["primary"]["case_metric"] == name and worst["mean"] is not None:
-        parts.append(f"{cell(worst['mean'])}{_interval(worst['interval'])} under the worst attack")
+        parts.append(f"{cell(worst['mean'])}{interval_text(worst['interval'])} under the worst attack")
     else:
         known = [
             r[name] for r in rows if (r["eps"], r["stage"]) == (worst["eps"], "computed") and r.get(name) is not None
@@ -87,102 +90,15 @@ def _headline(content: Mapping[str, Any]) -> str:
     return f"Mean {name} at radius {worst['eps']:g}: {', '.join(parts)}."
 
 
-def _main_table(summary: Mapping[str, Any], primary: str) -> Table:
-    """One line per attack, as stored where it was stored: the headline metric first, intervals beside the means."""
-    columns, _ = table_of(summary)
-    identity = ("attack", "loss", "setting", "eps", "eps_input", "stage", "gradients")
-    others = [n for n in columns if n not in identity and n != primary]
-    stored = {row_name(row) for row in summary["rows"] if row["stage"] == "stored"}
-    lines = []
-    for row in summary["rows"]:
-        if row["stage"] not in ("computed", "stored") or (row["stage"] == "computed" and row_name(row) in stored):
-            continue
-        intervals = row.get("intervals") or {}
-        first = [
-            _with_interval(row.get(primary), intervals.get(primary)),
-            cell(row["eps_input"]),
-            cell(row["gradients"]),
-        ]
-        name = row_name(row) + (", erased" if row.get("erased") else "")
-        lines.append([name, *first, *(_with_interval(row.get(n), intervals.get(n)) for n in others)])
-    unit = summary["unit"]
-    radius = f"radius ({unit})" if unit else "radius"
-    return {"heads": ["attack", primary, radius, "gradients", *others], "lines": lines}
-
-
-def _tables(content: Mapping[str, Any]) -> dict[str, Table]:
-    extremes = [
-        [
-            e["row"],
-            f"{e['worst']['case']} ({cell(float(e['worst']['value']))})",
-            f"{e['best']['case']} ({cell(float(e['best']['value']))})",
-        ]
-        for e in content["extremes"]
-    ]
-    worst = [
-        [
-            f"{w['norm']}, eps {w['eps']:g}",
-            _with_interval(w["mean"], w["interval"]),
-            w["cases"],
-            "; ".join(f"{name}: {count}" for name, count in w["won"].items() if count) or "-",
-        ]
-        for w in content["worst_case"]
-    ]
-    differences = [
-        [d["row"], d["minus"], _with_interval(d["difference"], d["interval"]), d["cases"]]
-        for d in content["differences"]
-    ]
-    budget = [
-        [
-            row_name(b),
-            cell(b["eps_input"]),
-            cell(b["gradients"]),
-            cell(b["most_gradients_of_setting"]),
-            cell(b["seconds"]),
-        ]
-        for b in content["budget"]
-    ]
-    stages = list(dict.fromkeys(stage for s in content["survival"] for stage in s["after"]))
-    survival = [
-        [s["row"], cell(s["computed"]), cell(s["stored"]), s["erased"], *(cell(s["after"].get(n)) for n in stages)]
-        for s in content["survival"]
-    ]
-    constraint = [
-        [f"{k['row']}, {k['stage']}", k["norm"], cell(k["eps_input"]), cell(k["largest_change"])]
-        for k in content["constraint"]
-    ]
-    return {
-        "worst": {"heads": ["radius", content["primary"]["case_metric"], "cases", "worst by"], "lines": worst},
-        "differences": {"heads": ["attack", "minus", "difference", "cases"], "lines": differences},
-        "budget": {
-            "heads": ["attack", "radius", "gradients", "most of its setting", "seconds a case"],
-            "lines": budget,
-        },
-        "survival": {"heads": ["attack", "computed", "stored", "cases erased", *stages], "lines": survival},
-        "constraint": {"heads": ["row", "norm", "radius", "largest change"], "lines": constraint},
-        "extremes": {"heads": ["attack", "worst case", "best case"], "lines": extremes},
-    }
-
-
-def _figures(folder: Path, content: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Of the cases that were drawn the worst and the best two, with all of their pictures."""
-    order = [e[end]["case"] for end in ("worst", "best") for e in content["extremes"]]
-    names = list(dict.fromkeys([*order, *(entry["case"] for entry in content["data"]["inputs"])]))
-    shown: list[tuple[str, list[tuple[str, str]]]] = []
-    for case in names:
-        pictures = sorted(folder.glob(f"{case}_*.png")) if folder.is_dir() else []
-        if pictures and len(shown) < 4:
-            data = [(p.stem[len(case) + 1 :], base64.b64encode(p.read_bytes()).decode("ascii")) for p in pictures]
-            shown.append((case, data))
+def _figures(content: Mapping[str, Any], pictures: Pictures) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Of every attack the worst and the best case: what it is, and the picture."""
+    shown = []
+    for entry in content["extremes"]:
+        ends = {}
+        for end in ("best", "worst"):  # one case may be both, and is the worst
+            ends[entry[end]["case"]] = f"{end} case: {entry[end]['case']} ({cell(float(entry[end]['value']))})"
+        found = [(text, pictures.path(case, entry["slug"])) for case, text in reversed(ends.items())]
+        data = [(text, base64.b64encode(p.read_bytes()).decode("ascii")) for text, p in found if p.is_file()]
+        if data:
+            shown.append((entry["row"], data))
     return shown
-
-
-def _interval(interval: Sequence[float] | None) -> str:
-    return f" [{cell(float(interval[0]))}, {cell(float(interval[1]))}]" if interval else ""
-
-
-def _with_interval(value: Any, interval: Sequence[float] | None) -> Markup:
-    text = escape(cell(value))
-    if value is None or not interval:
-        return text
-    return text + Markup("<small>{}</small>").format(_interval(interval))

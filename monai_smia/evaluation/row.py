@@ -29,6 +29,7 @@ from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
 Record = dict[str, Any]
+AT_BOUND = 0.999  # of the radius; the rest is float rounding
 
 
 class Storage(Protocol):
@@ -74,14 +75,19 @@ class RowEvaluator:
     survival: Mapping[str, Handling] = field(default_factory=dict)
 
     def __call__(
-        self, case: dict[str, Any], row: PlannedAttack, *, draw: bool = False, check: Attack | None = None
+        self,
+        case: dict[str, Any],
+        row: PlannedAttack,
+        *,
+        draw: Callable[[Record], bool] | None = None,
+        check: Attack | None = None,
     ) -> list[Record]:
         """The records: as computed, as stored where there is a storage, and after every handling.
 
         Args:
             case: as `monai_smia.evaluation.cases.load_case` gives it; what was predicted clean is kept in it.
             row: the attack.
-            draw: draw the case under this attack.
+            draw: says of the computed record whether the case is drawn under this attack; None draws nothing.
             check: probe the victim at the radius of this attack, with the clean row.
         """
         attack, start = row.attack, time.perf_counter()
@@ -100,6 +106,7 @@ class RowEvaluator:
             "alpha": getattr(attack, "alpha", None),
             "seed": None if attack is None else case_seed(attack.seed, case["case"]),
             "gradients": None if result is None else int(result.gradients[0]),
+            "strata": case["strata"],
             "status": "ok",
             "stage": "computed",
             **self.scores(prediction, case),
@@ -111,7 +118,7 @@ class RowEvaluator:
             probed = record if check is None else record | {"probe": probe(self.victim, case, check)}
             return [probed, *handled]
         computed = record | self._sizes(adversarial[0], case, result, attack.eps) | _history(attack, result)
-        if draw and self.figure is not None:
+        if self.figure is not None and draw is not None and draw(computed):
             self._draw(self.figure, case, row, adversarial, prediction)
         if self.storage is None:
             return [computed, *handled_records(self, case, row, record, adversarial)]
@@ -147,7 +154,8 @@ class RowEvaluator:
     def _sizes(self, adversarial: Tensor, case: Mapping[str, Any], result: AttackResult, eps: float) -> Record:
         attacked, clean = (as_plain(t)[None] for t in (adversarial, case["image"][0]))
         values = perturbation_metrics(attacked, clean, result.cosine, eps=eps, data_range=self.data_range)
-        return dict(numbers(values))
+        at_bound = ((attacked - clean).abs() >= AT_BOUND * eps).flatten(1).float().mean(1)
+        return numbers({**values, "at_bound": at_bound})
 
     def _stored(
         self, storage: Storage, case: Mapping[str, Any], row: PlannedAttack, adversarial: Tensor, result: AttackResult

@@ -3,7 +3,7 @@
 It knows nothing of the task. What a task brings along:
 
 - cases: items of a datalist with ``case`` (a unique name), ``image`` (a file), ``label`` (a file, a grade, boxes), and
-  ``patient`` where a patient has several cases
+  ``patient`` where a patient has several cases, and ``strata`` (``{"scanner": ...}``) to compare cases by
 - loading: a transform from an item to ``image`` ``(C, *spatial)`` and ``label``: a label map of the image's rank, a
   number or vector ``(K,)`` of classes, or a dictionary of ``boxes`` ``(N, 4 or 6)`` and ``labels`` ``(N,)``. The victim
   gets a batch of one: ``(1, ...)``, ``(1,)``, or a list of one dictionary
@@ -19,6 +19,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from monai_smia.attacks import FGSM
 from monai_smia.evaluation.cases import load_case, read_ahead
 from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, kind_of, reason_of
 from monai_smia.evaluation.flags import flags_of
+from monai_smia.evaluation.pictures import Pictures
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.records import Journal
@@ -68,7 +70,7 @@ class AttackEvaluation:
         output_dir: where to write.
         storage: writes and reads adversarial images, such as `NiftiStorage`; None leaves the stored rows out.
         figure: draws a case under attack, such as `segmentation_figure`; None draws nothing.
-        figures: how many cases are drawn, the first ones.
+        figures: how many cases are drawn, the first ones; of every attack the worst and the best case are, too.
         checks: how many cases the victim is probed on for the flags, the first ones.
         device: where the victim's network is and the cases go.
         unit: unit of the images, for tables (``"HU"``).
@@ -190,7 +192,8 @@ class AttackEvaluation:
             self.write_volumes,
             self.survival,
         )
-        drawn = {item["case"] for item in self.cases[: self.figures]}
+        pictures = self._pictures()
+        pictures.note(progress.known())
         radii = [row.attack for row in self.attacks if row.attack is not None and row.attack.eps > 0]
         check = min(radii, key=lambda attack: attack.eps, default=None)
         checked = {item["case"]: check for item in self.cases[: self.checks]}
@@ -198,7 +201,7 @@ class AttackEvaluation:
         total = sum(len(progress.missing(item)) for item in items)
         with tqdm(total=total, unit="row", disable=not shown) as bar:
             for number, (item, case) in enumerate(read_ahead(items, self.load)):
-                row = None
+                row, done = None, []
                 try:
                     if isinstance(case, Exception):
                         raise case
@@ -206,10 +209,13 @@ class AttackEvaluation:
                         tqdm.write(self.schedule(case, len(items)))
                     for row in progress.missing(item):
                         bar.set_description(f"{item['case']}: {row.name} {row.setting}".rstrip())
-                        name = item["case"]
-                        records = evaluate_row(case, row, draw=name in drawn, check=checked.get(name))
-                        journal.add(progress.line(item, row, records))
+                        draw = partial(pictures.wanted, row.slug)
+                        records = evaluate_row(case, row, draw=draw, check=checked.get(item["case"]))
+                        line = progress.line(item, row, records)
+                        journal.add(line)
+                        done += line["records"]
                         bar.update()
+                    pictures.note(done)
                 except Exception as error:
                     if kind_of(error) == DISK_FULL:
                         raise DiskFullError(
@@ -221,13 +227,18 @@ class AttackEvaluation:
                     del error
                     gc.collect()  # after running out of memory, let go of what the case held
 
+    def _pictures(self) -> Pictures:
+        cases = [item["case"] for item in self.cases]
+        return Pictures(self.output_dir / "figures", cases, self.figures, self.metrics)
+
     def _finish(self, progress: Progress) -> dict[str, Any]:
         """Merge the records of all processes, and write what is made of them."""
         records = progress.merge()
+        groups = groups_of(records)
         failures = [record for record in records if record["status"] == "failed"]
         summary: dict[str, Any] = {
             "rows": summarize(records, self.metrics.summary, with_intervals=True),
-            "flags": flags_of(groups_of(records)),
+            "flags": flags_of(groups),
             "failures": failures,
             "cases": len(self.cases),
             "evaluated": len(self.cases) - len(failed_cases(records)),
@@ -235,9 +246,12 @@ class AttackEvaluation:
             "seconds": sum(record.get("seconds") or 0.0 for record in records),
         }
         add_recovered(summary["rows"], self.metrics.primary)
+        pictures = self._pictures()
+        pictures.note(record for members in groups.values() for record in members)
+        pictures.remove_others([row.slug for row in self.attacks])
         write_summary(self.output_dir, summary, records)
         track(self.handlers, summary["rows"])
-        report = write_report(self, summary, records)
+        report = write_report(self, summary, records, pictures)
         if self.progress:
             print(format_table(summary), f"Report: {report.resolve()}", sep="\n")
             if self.survival:

@@ -17,7 +17,7 @@ Record = Mapping[str, Any]
 Summary = Callable[[Sequence[Record]], Mapping[str, Any]]
 
 KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "alpha", "stage")
-BOOKKEEPING = ("case", "patient", "status", "reason", "kind", "key", "seed", "versions", "history", "erased")
+BOOKKEEPING = ("case", "patient", "status", "reason", "kind", "key", "seed", "versions", "history", "strata", "erased")
 COSTS = ("seconds", "gradients", "planned_gradients", "still_steps")
 NOT_METRICS = (*KEY, *BOOKKEEPING)
 

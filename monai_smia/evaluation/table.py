@@ -18,6 +18,7 @@ HIDDEN = (
     "seconds",
     "planned_gradients",
     "still_steps",
+    "at_bound",
     "intervals",
     "erased",
 )

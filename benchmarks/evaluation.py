@@ -1,0 +1,130 @@
+"""An evaluation of volumes: two processes against one of two threads, and what records, report and pictures cost.
+
+python benchmarks/evaluation.py [--pairs 5] [--cases 4] [--steps 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+import torch.multiprocessing as multiprocessing
+from monai.bundle import ConfigParser
+from timing import ratio_of
+
+from monai_smia.data import write_ct_phantoms
+from monai_smia.evaluation import AttackEvaluation
+from monai_smia.evaluation.progress import Progress
+from monai_smia.evaluation.records import Journal
+from monai_smia.evaluation.row import RowEvaluator
+
+BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
+ARMS = ((1, 2), (2, 1))  # processes, threads of each
+
+
+def evaluation(dataset_dir: Path, output_dir: Path, steps: int, **options: Any) -> AttackEvaluation:
+    """The CT bundle's attack_eval, from the start."""
+    parser = ConfigParser()
+    parser.read_config(BUNDLE / "configs" / "attack_eval.yaml")
+    anew = {"evaluation::resume": False, "evaluation::progress": False, "output_dir": str(output_dir)}
+    data = {"dataset_dir": str(dataset_dir), "split": None}
+    parser.update({"bundle_root": str(BUNDLE), "steps": steps, **data, **anew, **options})
+    parser.get_parsed_content("initialize")
+    found: AttackEvaluation = parser.get_parsed_content("evaluation")
+    return found
+
+
+def worker(rank: int, arm: int, store: Path, data: Path, folder: Path, args: Any, turns: Any, times: Any) -> None:
+    """One process of an arm: waits for its turn, runs, says how long it took."""
+    processes, threads = ARMS[arm]
+    torch.set_num_threads(threads)
+    if processes > 1:
+        idist.initialize("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
+    run = evaluation(data, folder / str(arm), args.steps, **{"evaluation::attacks": "$@attacks[:7]"}).run
+    for pair in range(args.pairs + 1):  # the first warms up
+        for turn in (0, 1) if pair % 2 == 0 else (1, 0):
+            turns.wait()
+            start = time.perf_counter()
+            if turn == arm:
+                run()
+                if rank == 0 and pair > 0:
+                    times.put((pair, arm, time.perf_counter() - start))
+            turns.wait()
+
+
+def throughput(folder: Path, args: argparse.Namespace) -> dict[str, float]:
+    """Time of one process of two threads over that of two processes of one, in turn."""
+    data = write_ct_phantoms(folder / "ct", args.cases, size=(80, 80, 32), spacing=(3.0, 3.0, 6.0), seed=2000)
+    context = multiprocessing.get_context("spawn")
+    turns, times = context.Barrier(sum(processes for processes, _ in ARMS)), context.Queue()
+    common = (folder / "store", data, folder, args, turns, times)
+    workers = [
+        context.Process(target=worker, args=(rank, arm, *common))
+        for arm, (processes, _) in enumerate(ARMS)
+        for rank in range(processes)
+    ]
+    for process in workers:
+        process.start()
+    found = {(pair, arm): seconds for pair, arm, seconds in (times.get() for _ in range(2 * args.pairs))}
+    for process in workers:
+        process.join()
+    return ratio_of([(found[pair, 0], found[pair, 1]) for pair in range(1, args.pairs + 1)])
+
+
+def overhead(folder: Path, steps: int) -> dict[str, float]:
+    """Seconds of a whole attack_eval of one thorax, and of its parts that are no attack."""
+    spent = dict.fromkeys(("records", "report", "pictures"), 0.0)
+
+    def timed(part: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **options)
+        finally:
+            spent[part] += time.perf_counter() - start
+
+    def watch(part: str, owner: type, name: str) -> None:
+        function = getattr(owner, name)
+        setattr(owner, name, lambda *args, **options: timed(part, function, *args, **options))
+
+    for name in ("__init__", "open", "line"):
+        watch("records", Progress, name)
+    watch("records", Journal, "add")
+    watch("report", AttackEvaluation, "_finish")
+    watch("pictures", RowEvaluator, "_draw")
+    data = write_ct_phantoms(folder / "demo", 1, size=(112, 80, 32), spacing=(3.3, 3.3, 6.0), seed=1000)
+    run = evaluation(data, folder / "out", steps).run
+    start = time.perf_counter()
+    run()
+    return {"whole run": time.perf_counter() - start, **spent}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--cases", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=3, help="of the attacks whose throughput is measured")
+    parser.add_argument("--only", choices=("throughput", "overhead"))
+    args = parser.parse_args()
+    parts = {"throughput": partial(throughput, args=args), "overhead": partial(overhead, steps=10)}
+    for name in parts if args.only is None else [args.only]:
+        with TemporaryDirectory() as folder:
+            found = parts[name](Path(folder))
+        if name == "throughput":
+            print("| seconds, 1 process x 2 threads | 2 processes x 1 thread | ratio (95 % interval) |\n|---|---|---|")
+            ratio = f"{found['ratio']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+            print(f"| {found['ours_s']:.1f} | {found['theirs_s']:.1f} | {ratio} |\n")
+        else:
+            print("| part of attack_eval on the demo data | seconds | share |\n|---|---|---|")
+            for part, seconds in found.items():
+                print(f"| {part} | {seconds:.2f} | {100 * seconds / found['whole run']:.2f} % |")
+
+
+if __name__ == "__main__":
+    main()
