@@ -110,7 +110,7 @@ def test_torchrun_on_the_bundle_with_a_worker_killed(tmp_path: Path) -> None:
     base, overlay = (str(BUNDLE / "configs" / f"{name}.yaml") for name in ("attack_eval", "multi_gpu_attack_eval"))
     run = ["-m", "monai.bundle", "run", "attack_eval", "--bundle_root", str(BUNDLE), "--dataset_dir", str(data)]
     run += ["--split", "$None", "--steps", "2", "--evaluation::attacks", "$@attacks[:4]"]  # Clean, Noise, FGSM, BIM
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LOGLEVEL": "INFO"}
     one, two = tmp_path / "one", tmp_path / "two"
     alone = [sys.executable, *run, "--config_file", base, "--output_dir", str(one)]
     subprocess.run(alone, check=True, env=environment, capture_output=True)
@@ -125,7 +125,7 @@ def test_torchrun_on_the_bundle_with_a_worker_killed(tmp_path: Path) -> None:
         assert process.poll() is None, log.read_text()
     os.kill(worker_of(process.pid, rank=1), signal.SIGKILL)
     assert process.wait() == 0, log.read_text()
-    assert "(SIGKILL)" in log.read_text()
+    assert log.read_text().count("will restart worker group") == 1
     assert lasting(two) == lasting(one)
     keys = [(record["key"], record["stage"]) for record in lasting(two)[0]]
     assert len(keys) == len(set(keys)) == 4 * (1 + 2 * 3)
