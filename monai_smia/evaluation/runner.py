@@ -32,7 +32,7 @@ from monai_smia.evaluation.cases import load_case, read_ahead
 from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, kind_of, reason_of
 from monai_smia.evaluation.flags import flags_of
 from monai_smia.evaluation.pictures import Pictures
-from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.evaluation.plan import PlannedAttack, schedule
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.records import Journal
 from monai_smia.evaluation.report import write_report
@@ -165,19 +165,11 @@ class AttackEvaluation:
         clips = {row.attack.clip for row in self.attacks if row.attack is not None and row.attack.clip is not None}
         return load_case(item, self.loading, self.device, clips)
 
-    def schedule(self, case: Mapping[str, Any], cases: int) -> str:
-        """What is going to be computed, and how long it takes, measured on one gradient of one case."""
+    def _schedule(self, case: Mapping[str, Any], cases: int) -> str:
         start = time.perf_counter()
         FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, case["image"], case["label"])
-        one = time.perf_counter() - start
-        gradients = sum(row.attack.planned_gradients for row in self.attacks if row.attack is not None)
-        forwards = (1 if self.storage is None else 2) * len(self.attacks)
-        handlings = len(self.survival)  # each with an oracle of its own
-        minutes = cases * one * ((gradients + forwards / 2) * (1 + handlings)) / 60
-        return (
-            f"{cases} cases x {len(self.attacks)} rows: {gradients} gradients a case at {one:.1f} s, "
-            f"about {minutes:.1f} minutes in all."
-        )
+        seconds = time.perf_counter() - start
+        return schedule(self.attacks, cases, seconds, stored=self.storage is not None, handlings=len(self.survival))
 
     def _evaluate(self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal) -> None:
         evaluate_row = RowEvaluator(
@@ -206,7 +198,7 @@ class AttackEvaluation:
                     if isinstance(case, Exception):
                         raise case
                     if number == 0 and shown:
-                        tqdm.write(self.schedule(case, len(items)))
+                        tqdm.write(self._schedule(case, len(items)))
                     for row in progress.missing(item):
                         bar.set_description(f"{item['case']}: {row.name} {row.setting}".rstrip())
                         draw = partial(pictures.wanted, row.slug)

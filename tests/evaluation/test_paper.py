@@ -7,7 +7,7 @@ import pytest
 
 from monai_smia.attacks import DeepFool
 from monai_smia.evaluation import tables_plan, write_tables
-from monai_smia.evaluation.paper import TABLE_1, TABLE_6
+from monai_smia.evaluation.published import TABLE_1, TABLE_6
 
 
 def summary(**values: float) -> dict[str, Any]:
