@@ -46,7 +46,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image += rng.integers(-40, 60)
 
     cases: list[Any] = [write_case(folder, f"case{i}", vary) for i in range(4)]
-    cases = [{**case, "patient": f"p{i // 2}"} for i, case in enumerate(cases)]
+    cases = [{**case, "patient": f"p{i // 2}", "strata": {"scanner": "AAB-"[i]}} for i, case in enumerate(cases)]
     nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), cases[3]["label"])
     about = {"metadata": BUNDLE / "configs" / "metadata.json", "acceptance": "jaccard >= 0.5 at 35 HU; risk file R-7"}
     with pytest.raises(FailedCasesError):
@@ -97,7 +97,22 @@ def test_what_it_says(report: Path) -> None:
     expected = jaccard["BIM", "equal radius", 0.025, "computed"] - jaccard["Clean", "", None, "computed"]
     assert against_clean["difference"] == pytest.approx(expected)
     assert all(k["largest_change"] <= k["eps_input"] + 1e-3 for k in content["constraint"])
+    bound = {k["row"]: k["at_bound"] for k in content["constraint"] if k["stage"] == "computed"}
+    assert bound["Noise, equal radius, eps 0.05"] > 0.95  # random signs; what leaves the valid range stays behind
     assert {s["row"] for s in content["survival"]} == {c["row"] for c in content["constraint"]}
+    every = {case["case"]: case for case in content["cases"]}
+    assert np.mean([case["worst"] for case in every.values()]) == pytest.approx(content["worst_case"][0]["mean"])
+    assert all(case["difference"] == pytest.approx(case["worst"] - case["clean"]) for case in every.values())
+    assert [case["worst"] for case in content["cases"]] == sorted(case["worst"] for case in every.values())
+    strata = {(s["name"], s["value"]): s for s in content["data"]["strata"]}
+    assert strata.keys() == {("scanner", "A"), ("scanner", "B")}  # all are of one spacing
+    of_a = [every[case]["worst"] for case in ("case0", "case1")]
+    assert strata["scanner", "A"]["worst"] == pytest.approx(np.mean(of_a))
+    attacks = {(a["row"], a["steps"], a["step_size"], a["random_start"], a["alpha"]) for a in content["attacks"]}
+    assert ("PGD, equal radius, eps 0.05", 3, pytest.approx(2.5 * 70 / 3), True, None) in list(attacks)
+    assert ("SMIA, alpha 0.5, eps 0.025", 3, pytest.approx(2.5 * 35 / 3), False, 0.5) in list(attacks)
+    assert content["reproduce"]["processes"] == 1
+    assert content["reproduce"]["command"].startswith("python ")
     budget = {(b["attack"], b["eps"], b["setting"]): b for b in content["budget"]}
     assert budget["BIM", 0.05, "equal radius"]["gradients"] == 3
     assert budget["BIM", 0.05, "equal radius"]["most_gradients_of_setting"] == 5
@@ -136,6 +151,14 @@ def contrast(first: str, second: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def test_what_is_missing_is_said(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    assert "Over the number of iterations (an attack with several numbers of iterations)" in page
+    titles = re.findall("<h3>(.*)</h3>", page)
+    assert {"Over the radius", "Over alpha", "Variance of the perturbation over the iterations"} <= set(titles)
+    assert "Over the number of iterations" not in titles
+
+
 def test_names_from_files_are_escaped(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     bad = {**write_case(tmp_path, "b"), "case": "<script>alert(1)</script>"}
@@ -161,6 +184,7 @@ def test_in_a_real_browser(report: Path, tmp_path: Path, width: int) -> None:
     page = tmp_path / "page.html"
     page.write_text((report / "report.html").read_text().replace("</body>", CHECK))
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     command += [f"--window-size={width},900", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     title = re.search(r"<title>images (\d+) broken (\d+) overflow (\d+)</title>", done.stdout)
