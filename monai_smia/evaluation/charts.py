@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from monai_smia.evaluation.comparisons import row_name
 from monai_smia.evaluation.plan import EQUAL_RADIUS
@@ -84,7 +85,12 @@ def _overview(rows: Sequence[Record], metric: str) -> Chart | None:
 
 
 def _over_eps(rows: Sequence[Record], metric: str) -> Chart | None:
-    fair = [row for row in rows if row["setting"] == EQUAL_RADIUS and row.get(metric) is not None]
+    known = [row for row in rows if row.get(metric) is not None]
+    fair = [row for row in known if row["setting"] == EQUAL_RADIUS]
+    if len({row["eps"] for row in fair}) > 1:  # every curve begins at the clean images
+        attacks = {(row["attack"], row["loss"]) for row in fair}
+        clean = [row for row in known if row["attack"] == "Clean"]
+        fair += [{**row, "attack": a, "loss": loss, "eps": 0.0} for row in clean for a, loss in attacks]
     return _curves(fair, metric, "eps", "Over the radius", "radius (network units)")
 
 
@@ -106,8 +112,10 @@ def _over_alpha(rows: Sequence[Record], metric: str) -> Chart | None:
 
 def _curves(rows: Sequence[Record], metric: str, by: str, title: str, label: str) -> Chart | None:
     series: dict[str, list[Record]] = {}
+    radii = {row["eps"] for row in rows} if by != "eps" else set()
     for row in rows:
-        series.setdefault(" ".join(str(row[n]) for n in ("attack", "loss") if row.get(n)), []).append(row)
+        name = " ".join(str(row[n]) for n in ("attack", "loss") if row.get(n))
+        series.setdefault(f"{name}, eps {row['eps']:g}" if len(radii) > 1 else name, []).append(row)
     series = {name: sorted(members, key=lambda r: r[by]) for name, members in series.items()}
     series = {name: members for name, members in series.items() if len({r[by] for r in members}) > 1}
     if not series:
@@ -171,6 +179,7 @@ def _history(
         for i, (name, values) in enumerate(lines.items()):
             marker, color = MARKERS[i % len(MARKERS)], COLORS[i % len(COLORS)]
             axis.plot(range(len(values)), values, marker=marker, ms=4, color=color, label=name)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("iteration")
         axis.set_ylabel(label)
         axis.grid(color="#dddddd")

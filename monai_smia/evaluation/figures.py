@@ -19,7 +19,7 @@ from monai_smia.victims.preprocessing import as_plain
 
 WINDOWS = {"HU": (-1000.0, 400.0)}
 TRUTH, DECISION = "#00c8ff", "#ff5050"
-TITLES = ("clean, decision before", "perturbation", "adversarial", "decision after")
+TITLES = ("clean: reference blue, decision red", "perturbation", "adversarial", "adversarial: decision red")
 
 
 def segmentation_figure(

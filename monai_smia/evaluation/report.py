@@ -57,9 +57,9 @@ def write_report(
     page = environment.get_template("report.html.j2").render(
         c=content,
         unit=summary["unit"],
-        headline=_headline(content),
+        headline=_headline(content, summary["unit"]),
         sections=SECTIONS,
-        meanings=meanings([content["primary"]["case_metric"], *(n for row in summary["rows"] for n in row)]),
+        meanings=meanings(content),
         charts=shown,
         missing=[f"{title} ({needs})" for title, needs in NEEDS.items() if title not in {c.title for c in shown}],
         figures=_figures(content, pictures),
@@ -69,25 +69,22 @@ def write_report(
     return folder / "report.html"
 
 
-def _headline(content: Mapping[str, Any]) -> str:
-    """Clean, under the strongest attack within the smallest radius, and under noise of that size."""
-    name, rows = content["primary"]["metric"], content["rows"]
-    clean = next((row.get(name) for row in rows if row["attack"] == "Clean"), None)
+def _headline(content: Mapping[str, Any], unit: str) -> str:
+    """Clean, under noise of the smallest radius, and under the worst attack within it."""
     if not content["worst_case"]:
         return ""
-    worst = min(content["worst_case"], key=lambda entry: entry["eps"])
-    noise = [r.get(name) for r in rows if (r["attack"], r["eps"], r["stage"]) == ("Noise", worst["eps"], "computed")]
-    parts = [] if clean is None else [f"{cell(float(clean))} on clean images"]
-    parts += [f"{cell(float(value))} under noise" for value in noise[:1] if value is not None]
+    name, worst = content["primary"]["metric"], content["worst_case"][0]
+    rows = [row for row in content["rows"] if row["stage"] == "computed" and row.get(name) is not None]
+    within = [row for row in rows if (row["eps"], row["norm"]) == (worst["eps"], worst["norm"])]
+    parts = [f"{cell(row[name])} on clean images" for row in rows if row["attack"] == "Clean"]
+    parts += [f"{cell(row[name])} under noise" for row in within if row["attack"] == "Noise"]
     if content["primary"]["case_metric"] == name and worst["mean"] is not None:
-        parts.append(f"{cell(worst['mean'])}{interval_text(worst['interval'])} under the worst attack")
-    else:
-        known = [
-            r[name] for r in rows if (r["eps"], r["stage"]) == (worst["eps"], "computed") and r.get(name) is not None
-        ]
-        least = (min if content["primary"]["higher_is_better"] else max)(known, default=None)
-        parts += [] if least is None else [f"{cell(float(least))} under the strongest attack"]
-    return f"Mean {name} at radius {worst['eps']:g}: {', '.join(parts)}."
+        parts.append(f"{cell(worst['mean'])}{interval_text(worst['interval'])} under the worst attack of every case")
+    elif within:
+        least = (min if content["primary"]["higher_is_better"] else max)(row[name] for row in within)
+        parts.append(f"{cell(least)} under the strongest attack")
+    radius = f"{worst['eps_input']:g} {unit} (eps {worst['eps']:g})" if unit else f"{worst['eps']:g}"
+    return f"Mean {name} at radius {radius}: {', '.join(parts)}."
 
 
 def _figures(content: Mapping[str, Any], pictures: Pictures) -> list[tuple[str, list[tuple[str, str]]]]:

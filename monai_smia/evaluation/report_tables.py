@@ -56,9 +56,10 @@ def report_tables(content: Content, unit: str) -> dict[str, Table]:
     }
 
 
-def meanings(names: Sequence[str]) -> list[tuple[str, str]]:
+def meanings(content: Content) -> list[tuple[str, str]]:
     """What the metrics are that a reader meets, of those that are known here."""
-    return [(name, MEANINGS[name]) for name in names if name in MEANINGS]
+    named = [content["primary"]["case_metric"], *table_of(content)[0]]
+    return [(name, MEANINGS[name]) for name in dict.fromkeys(named) if name in MEANINGS]
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
@@ -69,7 +70,7 @@ def interval_text(interval: Sequence[float] | None) -> str:
 def _row_tables(content: Content, radius: str) -> dict[str, Table]:
     """One line per attack, as stored where it was stored: task metrics, those per class, sizes of perturbations."""
     primary, rows = content["primary"]["metric"], content["rows"]
-    names = [n for n in table_of({"rows": rows})[0] if n not in COLUMNS]
+    names = [n for n in table_of(content)[0] if n not in COLUMNS]
     per_class = [n for n in names if n.startswith(f"{primary}_")]
     sizes = [n for n in names if n in SIZES]
     task = [primary, *(n for n in names if n not in (primary, *per_class, *sizes))]
@@ -158,7 +159,7 @@ def _constraint(content: Content) -> Table:
         ends = [entry.get(stage, {}) for stage in ("computed", "stored")]
         changes = [cell(end.get("largest_change")) for end in ends]
         share = ends[0].get("at_bound")
-        bound = "-" if share is None else f"{share:.1%}"
+        bound = "-" if share is None else f"{100 * share:.1f} %"
         lines.append([row, entry["norm"], cell(entry["radius"]), *changes, bound])
     heads = ["attack", "norm", "radius", "largest change, computed", "stored", "voxels at the bound"]
     return {"heads": heads, "lines": lines}

@@ -159,6 +159,13 @@ def test_what_is_missing_is_said(report: Path) -> None:
     assert "Over the number of iterations" not in titles
 
 
+def test_every_metric_is_explained_once(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    terms = re.findall("<dt>([a-z0-9_]+)</dt>", page)
+    assert len(terms) == len(set(terms))
+    assert {"jaccard", "dice", "hd95", "linf", "var", "cos", "ssim"} <= set(terms)
+
+
 def test_names_from_files_are_escaped(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     bad = {**write_case(tmp_path, "b"), "case": "<script>alert(1)</script>"}
