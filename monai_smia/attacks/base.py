@@ -71,6 +71,8 @@ class Attack(ABC):
         autocast: ``"bfloat16"`` or ``"float16"`` runs the network in that precision, for attacks in half the time;
             losses keep full precision. float16 underflows where the loss's gradient at a voxel is tiny, as soft
             Jaccard's on a volume is.
+        channels_last: with `autocast`, hand images over with their channels last in memory, which is faster; False for
+            a network that takes `view` of its feature maps, which PyTorch then refuses.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -93,6 +95,7 @@ class Attack(ABC):
         keep: str = "best",
         progress: bool = True,
         autocast: str | None = None,
+        channels_last: bool = True,
     ) -> None:
         threat = ThreatModel(eps, norm, clip)  # checks all three
         if eps is None and not self.minimizes:
@@ -111,6 +114,7 @@ class Attack(ABC):
         self.keep = keep
         self.progress = progress
         self.autocast = autocast
+        self.channels_last = channels_last
 
     @final
     def __call__(
@@ -156,7 +160,9 @@ class Attack(ABC):
         """The victim with this attack's loss and precision."""
         if self.loss is not None:
             victim = victim.with_loss(self.loss)
-        return victim if self.autocast is None else victim.with_autocast(getattr(torch, self.autocast))
+        if self.autocast is None:
+            return victim
+        return victim.with_autocast(getattr(torch, self.autocast), channels_last=self.channels_last)
 
     def bind(self, victim: Victim, image: Tensor, label: Any) -> tuple[Victim, Any]:
         """What `run` is given: the victim bound to the clean batch, and the label on the network's grid."""

@@ -165,7 +165,7 @@ def gradient_of(objective: Tensor, adversarial: Tensor, *, again: bool = False) 
     (gradient,) = torch.autograd.grad(objective, adversarial, allow_unused=True, retain_graph=again)
     if gradient is None:
         raise ValueError(message)
-    return gradient
+    return gradient.contiguous()  # a network may hand it over with its channels last in memory
 
 
 def _warn_if_zero(gradient: Tensor) -> None:

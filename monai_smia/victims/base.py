@@ -205,10 +205,10 @@ class Victim(ABC):
         other._divergence = self._choice("divergence", divergence, self.divergences)
         return other
 
-    def with_autocast(self, dtype: torch.dtype) -> Victim:
+    def with_autocast(self, dtype: torch.dtype, *, channels_last: bool = True) -> Victim:
         """A copy whose network computes in lower precision; preprocessing, stitching and losses stay as they are."""
         other = copy.copy(self)
-        other.network = AutocastNetwork(self.network, dtype)
+        other.network = AutocastNetwork(self.network, dtype, channels_last=channels_last)
         return other
 
     def intensity_scale(self, image: Tensor | None = None) -> float:

@@ -8,7 +8,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from monai_smia.attacks import BIM, PGD, SMIA, Ensemble, SurvivalSMIA
-from monai_smia.victims import SegmentationVictim
+from monai_smia.victims import ClassificationVictim, SegmentationVictim
 from monai_smia.victims.autocast import AutocastNetwork
 
 
@@ -83,3 +83,38 @@ def test_a_detector_too() -> None:
     assert seen == [torch.float32] * 3 + [torch.bfloat16] * 3
     torch.testing.assert_close(lower.loss_history[0], exact.loss_history[0], rtol=0.1, atol=0.1)
     assert bool(lower.loss > lower.loss_history[0])
+
+
+class Views(nn.Module):
+    """Takes a view of its feature maps that channels-last memory does not have, and says how its input lay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(2, 3, 3, padding=1)
+        self.last: list[bool] = []
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.last.append(image.is_contiguous(memory_format=torch.channels_last))
+        return self.layer(image).view(len(image), -1)[:, ::64]
+
+
+def test_channels_last_is_a_choice() -> None:
+    c = case("classification", 2)
+    network = Views()
+    victim = ClassificationVictim(network)
+    options = {"eps": 0.05, "steps": 2, "autocast": "bfloat16"}
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        BIM(**options)(victim, c.image, c.label)
+    result = BIM(**options, channels_last=False)(victim, c.image, c.label)
+    assert result.adversarial.is_contiguous()
+    BIM(eps=0.05, steps=1)(victim, c.image, c.label)
+    assert network.last == [True] + [False] * 5
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_layout_of_the_image_changes_nothing_but_the_layout(dims: int) -> None:
+    c = case("segmentation", dims)
+    options = {"eps": 0.05, "steps": 2, "autocast": "bfloat16", "keep": "last"}
+    ours, plain = (BIM(**options, channels_last=last)(c.victim, c.image, c.label) for last in (True, False))
+    assert ours.adversarial.is_contiguous()
+    torch.testing.assert_close(ours.loss_history, plain.loss_history, rtol=2e-2, atol=1e-1)
