@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BUNDLE := bundles/ct_lung_segmentation
-# torchattacks declares torchvision, which it does without: hence --no-deps, their real needs are in the extra "peers"
-PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox
+# torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
+PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
 .PHONY: attack_eval test lint bench clean
 
@@ -19,9 +19,11 @@ lint: .venv/installed-test
 
 bench: .venv/installed-test
 	$(BIN)/python benchmarks/attack_overhead.py
+	$(BIN)/python benchmarks/attack_overhead.py --task segmentation
 	$(BIN)/python benchmarks/sliding_window_gradient.py
 	$(PIP) --editable .[bench]
 	$(BIN)/python benchmarks/mnist.py
+	$(BIN)/python benchmarks/early_stop.py
 	$(BIN)/python benchmarks/deepfool.py
 
 .venv/installed: setup.py constraints.txt

@@ -1,9 +1,9 @@
-"""PGD that lets go of the samples it has solved, beside torchattacks, Foolbox and ART, which take every step.
+"""PGD that lets go of the samples it has solved, beside torchattacks, Foolbox, ART and adv_lib, which take every step.
 
-How much it saves depends on how soon samples fall: the share of gradients taken is printed with the times. Peers that
-are not installed are left out (``make bench`` installs them).
+The digits and the trained CNN of `mnist.py`. How much it saves depends on how soon samples fall: the share of gradients
+taken is printed with the times. Peers that are not installed are left out (``make bench`` installs them).
 
-    python benchmarks/early_stop.py --pairs 10
+    python benchmarks/early_stop.py --eps 0.1 --pairs 20
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 
 import torch
-from attack_overhead import EPS, STEP, STEPS, peers
-from monai.networks.nets import resnet18
-from timing import interleaved_ratio
+from mnist import digits, trained_cnn
+from peers import STEPS, peers
+from timing import add_clock, interleaved_ratio, one_line
 
 from monai_smia.attacks import PGD
 from monai_smia.victims import ClassificationVictim
@@ -21,39 +21,40 @@ from monai_smia.victims import ClassificationVictim
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--eps", type=float, nargs="+", default=[0.1, 0.2, 0.3])
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=20)
+    add_clock(parser)
     args = parser.parse_args()
-    torch.manual_seed(0)
-    network = resnet18(spatial_dims=2, n_input_channels=3, num_classes=5).eval()
-    image = torch.rand(args.batch, 3, args.size, args.size)
-    with torch.no_grad():
-        label = network(image).argmax(1)
+    images, labels, test, truth = digits()
+    network = trained_cnn(images, labels, epochs=args.epochs)
     victim = ClassificationVictim(network)
-    ours = PGD(eps=EPS, steps=STEPS, step_size=STEP, stop_at=1.0, keep="last", progress=False)
+    right = (victim.decide(victim.infer(test)) == truth).nonzero().flatten()[: args.batch]
+    image, label = test[right], truth[right]
 
-    def success(adversarial: torch.Tensor) -> float:
-        with torch.no_grad():
-            return float((network(torch.as_tensor(adversarial)).argmax(1) != label).float().mean())
+    def success(found: object) -> float:
+        adversarial = found[1] if isinstance(found, (tuple, list)) else found  # Foolbox: raw, clipped, success
+        return float((victim.decide(victim.infer(torch.as_tensor(adversarial))) != label).float().mean())
 
-    result = ours(victim, image, label)
-    share = float(result.gradients.double().mean()) / STEPS
-    print(f"resnet18, {args.batch} x 3 x {args.size} x {args.size}, {STEPS} steps, {args.pairs} interleaved pairs")
-    print(f"ours: success {success(result.adversarial):.3f}, {share:.2f} of the gradients taken\n")
-    print("| peer | time ours / theirs (95 % interval) | their success |")
-    print("|---|---|---|")
-    for other, attacks in peers(network, 3, args.size).items():
-        theirs = attacks["PGD"]
-        found = theirs(image, label)
-        found = found[1] if isinstance(found, (tuple, list)) else found  # Foolbox: raw, clipped, success
-        ratio = interleaved_ratio(
-            lambda: ours(victim, image, label), lambda theirs=theirs: theirs(image, label), args.pairs
-        )
-        print(
-            f"| {other} | {ratio['ratio']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}) | {success(found):.3f} |",
-            flush=True,
-        )
+    print(f"{len(image)} digits that the network has right, {STEPS} steps of eps / 4, {args.pairs} interleaved pairs\n")
+    print("| eps | peer | ours / theirs | 95 % interval | ours (s) | theirs (s) | success | theirs | gradients |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for eps in args.eps:
+        ours = PGD(eps=eps, steps=STEPS, step_size=eps / 4, stop_at=1.0, keep="last", progress=False)
+        result = ours(victim, image, label)
+        share = float(result.gradients.double().mean()) / STEPS
+        for other, attacks in peers(network, 1, 28, eps=eps, step=eps / 4, classes=10).items():
+            theirs = attacks["PGD"]
+            found = success(theirs(image, label))
+            ratio = interleaved_ratio(
+                lambda ours=ours: ours(victim, image, label),
+                lambda theirs=theirs: theirs(image, label),
+                args.pairs,
+                args.clock,
+            )
+            ends = f"{success(result.adversarial):.3f} | {found:.3f} | {share:.2f}"
+            print(f"| {eps} | {other} | {one_line(ratio)} | {ends} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -9,8 +10,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 
-def interleaved_ratio(ours: Callable[[], object], theirs: Callable[[], object], pairs: int = 20) -> dict[str, float]:
+def interleaved_ratio(
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    pairs: int = 20,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median of time(ours) / time(theirs) over pairs run in turn, the order alternating, after one warm-up of each.
+
+    Args:
+        ours, theirs: what is timed.
+        pairs: how often.
+        clock: the wall's, or `time.process_time`, which does not count what other processes take of a busy machine.
 
     Returns:
         As `ratio_of`.
@@ -19,7 +30,7 @@ def interleaved_ratio(ours: Callable[[], object], theirs: Callable[[], object], 
     times: list[tuple[float, float]] = []
     for pair in range(pairs):
         first, second = (ours, theirs) if pair % 2 == 0 else (theirs, ours)
-        one, two = _seconds(first), _seconds(second)
+        one, two = _seconds(first, clock), _seconds(second, clock)
         times.append((one, two) if pair % 2 == 0 else (two, one))
     return ratio_of(times)
 
@@ -42,7 +53,27 @@ def ratio_of(times: Sequence[tuple[float, float]]) -> dict[str, float]:
     }
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def one_line(result: dict[str, float]) -> str:
+    """The ratio with its interval, and the seconds."""
+    return (
+        f"{result['ratio']:.3f} | {result['low']:.3f} to {result['high']:.3f} "
+        f"| {result['ours_s']:.3f} | {result['theirs_s']:.3f}"
+    )
+
+
+def add_clock(parser: argparse.ArgumentParser) -> None:
+    """The switch ``--cpu`` of a benchmark; `parse_args` then gives `clock`."""
+    parser.add_argument(
+        "--cpu",
+        dest="clock",
+        action="store_const",
+        const=time.process_time,
+        default=time.perf_counter,
+        help="take processor time in one thread instead of the wall's: for a busy machine",
+    )
+
+
+def _seconds(run: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
