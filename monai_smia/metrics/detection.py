@@ -23,7 +23,8 @@ class DetectionMetrics(CaseMetrics):
     `iou` is the mean over a case's objects of the IoU with the best box of their class, whatever its score above
     `min_score`, and 0 where there is none; undefined without objects. `map50` is the average precision at IoU 0.5 and
     `map` its mean over IoU 0.5 to 0.95 in steps of 0.05, both means over the classes that the ground truth of the cases
-    holds: COCO's definition, 101 recall points, at most `max_boxes` boxes a case.
+    holds: COCO's definition, 101 recall points, at most `max_boxes` boxes a case. Of several classes ``map50_<class>`` is
+    that of one, None where the cases hold no object of it.
 
     Boxes are matched by MONAI (`matching_batch`). Its COCOMetric is not used for what follows: it averages a class that
     is absent from the ground truth in as -1, and compares recalls in single precision, which moved a mean average
@@ -100,12 +101,13 @@ class DetectionMetrics(CaseMetrics):
         }
 
     def summary(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        """Means over the cases, `map50` and `map`; None where no case has an object."""
-        per_class = [p for number in range(len(self.classes)) if (p := average_precision(records, number)) is not None]
-        if not per_class:
-            return {**means(records), "map50": None, "map": None}
-        precision = np.mean(per_class, 0)  # at every IoU
-        return {**means(records), "map50": float(precision[0]), "map": float(precision.mean())}
+        """Means over the cases, `map50` and `map`, `map50` by class; None where no case has an object."""
+        by_class = {name: average_precision(records, number) for number, name in enumerate(self.classes)}
+        known = [precision for precision in by_class.values() if precision is not None]
+        overall = np.mean(known, 0) if known else None  # at every IoU
+        found = {"map50": overall, **({f"map50_{n}": p for n, p in by_class.items()} if len(by_class) > 1 else {})}
+        at_half = {name: None if precision is None else float(precision[0]) for name, precision in found.items()}
+        return {**means(records), **at_half, "map": None if overall is None else float(overall.mean())}
 
     def _iou(self, decision: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float | None:
         if not len(truth["boxes"]):

@@ -81,6 +81,9 @@ def test_average_precision_is_that_of_pycocotools(seed: int) -> None:
     assert 0.05 < summary["map50"] < 0.95
     assert summary["map50"] == pytest.approx(map50, abs=1e-6)
     assert summary["map"] == pytest.approx(mean, abs=1e-6)
+    by_class = [summary[f"map50_{name}"] for name in "abc"]
+    assert summary["map50"] == pytest.approx(sum(by_class) / 3)
+    assert summary["map50_absent"] is None
 
 
 def test_a_class_that_no_image_holds_does_not_count() -> None:
