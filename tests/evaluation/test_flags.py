@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,25 @@ def test_no_masked_network_goes_unflagged(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_networks_are_not_flagged(name: str, tmp_path: Path) -> None:
     assert flags(SOUND[name], tmp_path) == set()
+
+
+def agreement(network: nn.Module) -> float:
+    """Median over pictures of the cosine between the gradient in single and in double precision."""
+    images, labels = pictures(90, 1)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        victim = ClassificationVictim(copy.deepcopy(network).to(dtype))
+        x = images.to(dtype, copy=True).requires_grad_()
+        victim.loss(victim.predict(x), labels).sum().backward()
+        assert x.grad is not None
+        gradients.append(x.grad.double().flatten(1))
+    return float(torch.cosine_similarity(*gradients).median())
+
+
+def test_an_overconfident_network_belongs_to_the_masked_ones() -> None:
+    """Nothing was added to it, but single precision rounds its losses to 0, and what is left is not their gradient."""
+    assert agreement(MASKED["overconfident"]()) < 0.1
+    assert all(agreement(SOUND[name]) > 0.999 for name in ("relu", "tanh", "batch norm", "adversarially trained"))
 
 
 class AlwaysTraining(nn.BatchNorm2d):
