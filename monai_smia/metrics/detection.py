@@ -23,8 +23,8 @@ class DetectionMetrics(CaseMetrics):
     `iou` is the mean over a case's objects of the IoU with the best box of their class, whatever its score above
     `min_score`, and 0 where there is none; undefined without objects. `map50` is the average precision at IoU 0.5 and
     `map` its mean over IoU 0.5 to 0.95 in steps of 0.05, both means over the classes that the ground truth of the cases
-    holds: COCO's definition, 101 recall points, at most `max_boxes` boxes a case. Of several classes ``map50_<class>`` is
-    that of one, None where the cases hold no object of it.
+    holds: COCO's definition, 101 recall points, at most `max_boxes` boxes a case. Of several classes,
+    ``map50_<class>`` is that of one, None where the cases hold no object of it.
 
     Boxes are matched by MONAI (`matching_batch`). Its COCOMetric is not used for what follows: it averages a class that
     is absent from the ground truth in as -1, and compares recalls in single precision, which moved a mean average
