@@ -1,180 +1,237 @@
-"""What is left of an attack's damage after the image was smoothed, resampled, filtered or compressed.
+"""What is left of an attack's damage after the image was smoothed, resampled, filtered, compressed or rounded.
 
-Every attack takes the same number of gradients on the CT bundle's victim, in network units (1 is 1400 HU). Handlings
-are "seen" (SurvivalSMIA cycles over them) or "unseen". The recovered share of a handling is (clean - attacked) /
-(clean - oracle), of Jaccard indices after the handling; its oracle is SurvivalSMIA with all of its gradients through
-that handling alone.
+Every attack takes the same number of gradients on a bundle's victim: the CT bundle's in network units (1 is 1400 HU),
+the Jaccard index; the fundus bundle's in grey levels, the share graded right. Handlings are "seen" (SurvivalSMIA cycles
+over them) or "unseen". The recovered share of a handling is (clean - attacked) / (clean - oracle), means over cases
+after the handling; its oracle is SurvivalSMIA with all of its gradients through that handling alone. Intervals are 95 %
+bootstrap intervals over cases.
 Results go to OUTPUT/results.jsonl, one line a case and attack; what is there is not computed again.
 
-    python benchmarks/survival_study.py OUTPUT --dataset_dir CT             # the split "test"
-    python benchmarks/survival_study.py OUTPUT --dataset_dir CT --split train --weights P001=a.pt P002=b.pt
-    python benchmarks/survival_study.py OUTPUT --phantoms 4 --attacks main
+    python benchmarks/survival_study.py OUTPUT --dataset_dir CT             # the split "test", whole volumes
+    python benchmarks/survival_study.py OUTPUT --dataset_dir CT --split train --crop 96 --weights P001=a.pt P002=b.pt
+    python benchmarks/survival_study.py OUTPUT --phantoms 20 --crop 96
+    python benchmarks/survival_study.py OUTPUT --bundle fundus --dataset_dir FUNDUS --cases 12 --eps 2
     python benchmarks/survival_study.py OUTPUT --table
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
+from torch import Tensor
 
-from monai_smia.attacks import BIM, MIFGSM, SMIA, Attack, SurvivalSMIA
-from monai_smia.data import ct_datalist, write_ct_phantoms
-from monai_smia.handling import AddNoise, Box, Compress, Handling, Median, Resample, Smooth, Untouched
-from monai_smia.victims import SegmentationVictim
+from monai_smia.attacks import BIM, MIFGSM, PGD, SMIA, Attack, SurvivalSMIA
+from monai_smia.data import ct_datalist, fundus_datalist, write_ct_phantoms
+from monai_smia.evaluation.statistics import draws, percentiles
+from monai_smia.handling import AddNoise, Box, Compress, Handling, Median, Quantise, Resample, Smooth, Untouched
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
-DIRECT = "none"
+BUNDLES = Path(__file__).parents[1] / "bundles"
+NAMES = {"ct": "ct_lung_segmentation", "fundus": "fundus_dr_grading"}
+DIRECT, OURS = "none", "SurvivalSMIA"
 SEEN: dict[str, Handling] = {"smooth 0.6": Smooth(0.6), "smooth 1": Smooth(1.0), "resample 2": Resample(2.0)}
-UNSEEN: dict[str, Handling] = {
+BOTH: dict[str, Handling] = {
     "smooth 1.5": Smooth(1.5),
     "resample 1.5": Resample(1.5),
     "box 3": Box(3),
     "median 3": Median(3),
-    "jpeg2000 10:1": Compress("jpeg2000", 10, levels=1400),
-    "noise 14 HU": AddNoise(0.01),
 }
-HANDLINGS: dict[str, Handling] = {DIRECT: Untouched(), **SEEN, **UNSEEN}
+UNSEEN: dict[str, dict[str, Handling]] = {
+    "ct": BOTH
+    | {
+        "jpeg2000 10:1": Compress("jpeg2000", 10, levels=1400),
+        "noise 14 HU": AddNoise(0.01),
+        "whole HU": Quantise(1 / 1400),
+    },
+    "fundus": BOTH | {"jpeg 90": Compress("jpeg", 90, high=255), "whole grey levels": Quantise(1.0)},
+}
 
 
-def attacks(which: list[str], eps: float, gradients: int) -> dict[str, Attack]:
+@dataclass
+class Case:
+    name: str
+    kind: str  # "unseen" by the network, "seen", "phantom"
+    image: Tensor
+    label: Tensor
+
+
+def handlings(bundle: str) -> dict[str, Handling]:
+    return {DIRECT: Untouched(), **SEEN, **UNSEEN[bundle]}
+
+
+def attacks(bundle: str, which: list[str], eps: float, gradients: int) -> dict[str, Attack]:
     """The attacks of the study, and the oracles of the handlings."""
-    common = {"eps": eps, "autocast": "bfloat16"}
+    clip = {"ct": (0.0, 1.0), "fundus": (0.0, 255.0)}[bundle]
+    common: dict[str, Any] = {"eps": eps, "clip": clip, "autocast": "bfloat16", "progress": False}
     steps = {**common, "steps": gradients}
     two = {**common, "steps": (gradients + 1) // 2}  # SMIA takes two gradients a step, one at the first
-    jaccard = {**steps, "loss": "soft_jaccard"}
-    long = {**jaccard, "step_size": 5 * eps / gradients}  # twice the default step: tuned for the direct attack
+    strong = {**steps, "loss": "soft_jaccard"} if bundle == "ct" else steps
     main = {
         "BIM, cross entropy": BIM(**steps),
         "MIFGSM, cross entropy": MIFGSM(decay=0.9, **steps),
-        "BIM, masked cross entropy": BIM(loss="masked_cross_entropy", **steps),
-        "BIM, soft Jaccard": BIM(**jaccard),
-        "BIM, soft Jaccard, longer steps": BIM(**long),
         "SMIA (paper)": SMIA(**two),
-        "momentum and decay alone, soft Jaccard": SurvivalSMIA(cycle=[Untouched()], **jaccard),
-        "none and smooth 1 in turn, cross entropy": SurvivalSMIA(cycle=[Untouched(), Smooth(1.0)], **steps),
+        OURS: SurvivalSMIA(**strong),
+    }
+    if bundle == "ct":
+        main["PGD, soft Jaccard"] = PGD(**strong)
+    further = {
         "SurvivalSMIA, cross entropy": SurvivalSMIA(**steps),
-        "SurvivalSMIA": SurvivalSMIA(**jaccard),
+        "SurvivalSMIA, handling none alone": SurvivalSMIA(cycle=[Untouched()], **strong),
+        **{f"SurvivalSMIA, direct {weight:g}": SurvivalSMIA(direct=weight, **strong) for weight in (0.5, 2.0, 4.0)},
     }
-    oracles: dict[str, Attack] = {
-        f"oracle: {name}": SurvivalSMIA(cycle=[handling], **jaccard) for name, handling in {**SEEN, **UNSEEN}.items()
+    oracles = {
+        group: {f"oracle: {name}": SurvivalSMIA(cycle=[handling], **strong) for name, handling in held.items()}
+        for group, held in {"seen": SEEN, "unseen": UNSEEN[bundle]}.items()
     }
-    known = {**main, **oracles}
-    chosen = {"all": known, "main": main}.get(which[0], {})
-    return chosen or {name: known[name] for name in which}
+    groups: dict[str, dict[str, Attack]] = {"main": main, "further": further, **oracles}
+    known = {name: attack for group in groups.values() for name, attack in group.items()}
+    chosen: dict[str, Attack] = {}
+    for word in which:
+        chosen |= groups[word] if word in groups else {word: known[word]}
+    return chosen
 
 
-def victim_and_cases(args: argparse.Namespace) -> tuple[ConfigParser, list[dict[str, str]]]:
+def victim_and_cases(args: argparse.Namespace) -> tuple[Any, Iterator[Case]]:
+    """A bundle's victim, and the cases one by one; a case with `--weights` of its own comes with them in the victim."""
+    root = BUNDLES / NAMES[args.bundle]
     config = ConfigParser()
-    config.read_config(BUNDLE / "configs" / "attack_eval.yaml")
-    config.update({"bundle_root": str(BUNDLE), "output_dir": str(args.output), "space": "network"})
-    if args.phantoms:
-        folder = write_ct_phantoms(
-            args.output / "phantoms", args.phantoms, size=(112, 80, 32), spacing=(3.3, 3.3, 6.0), seed=2000
-        )
-        return config, ct_datalist(folder, target="lung")
-    return config, ct_datalist(args.dataset_dir, target="lung", split=args.split)
-
-
-def run(args: argparse.Namespace) -> None:
-    args.output.mkdir(parents=True, exist_ok=True)
-    results = args.output / "results.jsonl"
-    done = {(r["case"], r["attack"], r["eps"]) for r in read(results)}
-    config, cases = victim_and_cases(args)
-    network = config.get_parsed_content("network_def").eval()
-    loading = Compose([*config.get_parsed_content("load"), *config.get_parsed_content("preprocess")])
-    victim = SegmentationVictim(network, inferer=config.get_parsed_content("inferer"))
+    config.read_config(root / "configs" / "attack_eval.yaml")
+    config.update({"bundle_root": str(root), "output_dir": str(args.output), "space": "network"})
+    victim = config.get_parsed_content("victim")
     own = dict(pair.split("=", 1) for pair in args.weights)
-    for item in cases:
-        weights = own.get(item["case"], str(BUNDLE / "models" / "model.pt"))
-        network.load_state_dict(torch.load(weights, weights_only=True))
-        case = loading(item)
-        image, label = case["image"].as_tensor()[None].float(), case["label"].as_tensor()[None]
-        if args.crop:
-            place = around_lungs(label, args.crop)
-            image, label = image[place].clone(), label[place].clone()
-        for name, attack in {"clean": None, **attacks(args.attacks, args.eps, args.gradients)}.items():
-            if (item["case"], name, args.eps) in done:
-                continue
-            attacked = image if attack is None else attack(victim, image, label).adversarial
-            jaccard = {}
-            for handling, handle in HANDLINGS.items():
-                prediction = victim.infer(handle(attacked))
-                jaccard[handling] = 1 - float(victim.damage(prediction, victim.bind(image, label)[1]))
-            record = {
-                "case": item["case"],
-                "kind": "phantom"
-                if args.phantoms
-                else "unseen"
-                if args.split == "test" or item["case"] in own
-                else "seen",
-                "attack": name,
-                "eps": args.eps,
-                "gradients": 0 if attack is None else attack.planned_gradients,
-                "jaccard": jaccard,
-            }
-            with results.open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            print(item["case"], name, {h: round(j, 3) for h, j in jaccard.items()}, flush=True)
+    weights = args.model or str(root / "models" / "model.pt")
+
+    def cases() -> Iterator[Case]:
+        steps = [*config.get_parsed_content("load"), *config.get_parsed_content("preprocess")]
+        loading = Compose(steps) if args.bundle == "ct" else config.get_parsed_content("load")
+        for item in datalist(args):
+            file = own.get(item["case"], weights)
+            victim.network.load_state_dict(torch.load(file, weights_only=True))
+            loaded = loading(dict(item))
+            image = loaded["image"].as_tensor()[None].float()
+            label = torch.tensor([item["label"]]) if args.bundle == "fundus" else loaded["label"].as_tensor()[None]
+            if args.crop:
+                place = around_lungs(label, args.crop)
+                image, label = image[place].clone(), label[place].clone()
+            unseen = args.split == "test" or item["case"] in own
+            yield Case(item["case"], "phantom" if args.phantoms else "unseen" if unseen else "seen", image, label)
+
+    return victim, itertools.islice(cases(), args.cases)
 
 
-def around_lungs(label: torch.Tensor, size: int) -> tuple[slice, ...]:
+def datalist(args: argparse.Namespace) -> list[dict[str, Any]]:
+    if args.bundle == "fundus":
+        return fundus_datalist(args.dataset_dir, split=args.split)
+    if args.phantoms:
+        size, spacing = (112, 80, 44), (3.3, 3.3, 6.0)
+        folder = write_ct_phantoms(args.output / "phantoms", args.phantoms, size=size, spacing=spacing, seed=2000)
+        return ct_datalist(folder, target="lung")
+    return ct_datalist(args.dataset_dir, target="lung", split=args.split)
+
+
+def around_lungs(label: Tensor, size: int) -> tuple[slice, ...]:
     """A cube of `size` voxels around the middle of the lungs."""
     middle = [int(axis.float().mean()) for axis in label[0, 0].nonzero().T]
     starts = [max(0, min(m - size // 2, n - size)) for m, n in zip(middle, label.shape[2:], strict=True)]
     return (slice(None), slice(None), *(slice(start, start + size) for start in starts))
 
 
+def run(args: argparse.Namespace) -> None:
+    args.output.mkdir(parents=True, exist_ok=True)
+    results = args.output / "results.jsonl"
+    done = {(r["case"], r["attack"], r["eps"]) for r in read(results)}
+    victim, cases = victim_and_cases(args)
+    chosen: dict[str, Attack | None] = {"clean": None}
+    chosen |= attacks(args.bundle, args.attacks, args.eps, args.gradients)
+    for case in cases:
+        for name, attack in chosen.items():
+            if (case.name, name, args.eps) in done:
+                continue
+            attacked = case.image if attack is None else attack(victim, case.image, case.label).adversarial
+            score = {}
+            for handling, handle in handlings(args.bundle).items():
+                bound, label = victim.bind(case.image, case.label, differentiable=False)
+                score[handling] = 1 - float(bound.damage(bound.infer(handle(attacked)), label))
+            record = {"case": case.name, "kind": case.kind, "attack": name, "eps": args.eps, "score": score}
+            record["gradients"] = 0 if attack is None else attack.planned_gradients
+            with results.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            print(case.name, name, {h: round(s, 3) for h, s in score.items()}, flush=True)
+
+
 def read(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def share(clean: float, attacked: float, oracle: float) -> float:
-    return (clean - attacked) / (clean - oracle) if clean > oracle else float("nan")
-
-
 def table(args: argparse.Namespace) -> None:
-    """Mean Jaccard index of every attack after every handling, the recovered shares, and a figure."""
-    records = read(args.output / "results.jsonl")
+    """Of every kind of case: mean scores and recovered shares, what other attacks leave more than ours, a figure."""
+    every = handlings(args.bundle)
+    records = [r for r in read(args.output / "results.jsonl") if r["eps"] == args.eps]
     for kind in dict.fromkeys(r["kind"] for r in records):
-        found = {(r["case"], r["attack"]): r["jaccard"] for r in records if r["kind"] == kind and r["eps"] == args.eps}
-        cases = list(dict.fromkeys(case for case, _ in found))
-        names = list(dict.fromkeys(name for _, name in found))
+        found: dict[str, dict[str, list[float]]] = {}
+        for r in records:
+            if r["kind"] == kind:
+                found.setdefault(r["attack"], {})[r["case"]] = [r["score"][h] for h in every]
+        cases = [case for case in found["clean"] if case in found.get(OURS, {})]
+        complete = {name: np.array([of[c] for c in cases]) for name, of in found.items() if set(cases) <= set(of)}
         print(f"\n{kind}: {len(cases)} case(s), eps {args.eps}\n")
-        print("| attack | " + " | ".join(HANDLINGS) + " | recovered, seen | recovered, unseen |")
-        print("|---" * (len(HANDLINGS) + 3) + "|")
-        means = {}
-        for name in names:
-            mine = [case for case in cases if (case, name) in found]
-            means[name] = [float(np.mean([found[case, name][h] for case in mine])) for h in HANDLINGS]
-            cells = [f"{value:.3f}" for value in means[name]]
-            for group in (SEEN, UNSEEN):
-                shares = [
-                    share(found[case, "clean"][h], found[case, name][h], found[case, f"oracle: {h}"][h])
-                    for case in mine
-                    for h in group
-                    if (case, f"oracle: {h}") in found
-                ]
-                cells.append(f"{np.nanmean(shares):.2f}" if shares and name != "clean" else "-")
+        print("| attack | " + " | ".join(every) + " | recovered, seen | recovered, unseen |")
+        print("|---" * (len(every) + 3) + "|")
+        for name, scores in complete.items():
+            cells = [f"{value:.3f}" for value in scores.mean(0)]
+            cells += [shares(complete, name, list(every), group) for group in (SEEN, UNSEEN[args.bundle])]
             print(f"| {name} | " + " | ".join(cells) + " |")
-        draw(args.output / f"survival_{kind}.png", means)
+        if len(cases) > 1:
+            print(f"\nMore than {OURS} leaves, paired, with the interval:\n")
+            print("| attack | " + " | ".join(every) + " |")
+            print("|---" * (len(every) + 1) + "|")
+            for name, scores in complete.items():
+                if name not in ("clean", OURS) and not name.startswith("oracle"):
+                    more = scores - complete[OURS]
+                    cells = [f"{m.mean():.3f} {span(draws(len(cases)) @ m / len(cases))}" for m in more.T]
+                    print(f"| {name} | " + " | ".join(cells) + " |")
+        draw(args.output / f"survival_{kind}.png", complete, list(every))
 
 
-def draw(path: Path, means: dict[str, list[float]]) -> None:
+def shares(complete: dict[str, np.ndarray], name: str, every: list[str], group: dict[str, Handling]) -> str:
+    """Mean recovered share over the handlings of a group whose oracle is known, with its interval."""
+    known = [h for h in group if f"oracle: {h}" in complete]
+    if name == "clean" or not known:
+        return "-"
+    columns = [every.index(h) for h in known]
+    oracle = np.stack([complete[f"oracle: {h}"][:, c] for h, c in zip(known, columns, strict=True)], 1)
+    clean, attacked = complete["clean"][:, columns], complete[name][:, columns]
+    share = float(((clean - attacked).mean(0) / (clean - oracle).mean(0)).mean())
+    if len(clean) == 1:
+        return f"{share:.2f}"
+    times = draws(len(clean))
+    return f"{share:.2f} {span(((times @ (clean - attacked)) / (times @ (clean - oracle))).mean(1), 2)}"
+
+
+def span(values: np.ndarray, digits: int = 3) -> str:
+    low, high = percentiles(values) or (float("nan"), float("nan"))
+    return f"({low:.{digits}f} to {high:.{digits}f})"
+
+
+def draw(path: Path, complete: dict[str, np.ndarray], every: list[str]) -> None:
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axis = figure.subplots()
-    for name, values in means.items():
+    for name, scores in complete.items():
         if not name.startswith("oracle"):
-            axis.plot(list(HANDLINGS), values, marker="o", label=name)
-    oracles = [means.get(f"oracle: {h}", [np.nan] * len(HANDLINGS))[i] for i, h in enumerate(HANDLINGS)]
-    axis.plot(list(HANDLINGS), oracles, "k_", markersize=18, label="oracle of the handling")
-    axis.set_ylabel("Jaccard index")
+            axis.plot(every, scores.mean(0), marker="o", label=name)
+    known = {h: complete[f"oracle: {h}"].mean(0)[i] for i, h in enumerate(every) if f"oracle: {h}" in complete}
+    axis.plot(list(known), list(known.values()), "k_", markersize=18, label="oracle of the handling")
+    axis.set_ylabel("score")
     axis.set_ylim(0, 1)
     axis.tick_params(axis="x", rotation=30)
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -184,12 +241,17 @@ def draw(path: Path, means: dict[str, list[float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--bundle", choices=NAMES, default="ct")
     parser.add_argument("--dataset_dir")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--cases", type=int, help="only the first so many")
     parser.add_argument("--phantoms", type=int, default=0, help="so many synthetic thoraxes instead")
+    parser.add_argument("--model", help="weights instead of the bundle's model.pt")
     parser.add_argument("--weights", nargs="*", default=[], help="CASE=FILE: weights of a training without that case")
     parser.add_argument("--crop", type=int, default=0, help="only a cube of so many voxels around the lungs' middle")
-    parser.add_argument("--attacks", nargs="+", default=["all"], help="all, main (no oracles), or names")
+    parser.add_argument(
+        "--attacks", nargs="+", default=["main", "further", "seen", "unseen"], help="main, further, oracles, or names"
+    )
     parser.add_argument("--eps", type=float, default=0.03)
     parser.add_argument("--gradients", type=int, default=20)
     parser.add_argument("--table", action="store_true", help="only print the table and draw the figure")

@@ -68,7 +68,7 @@ class IterativeAttack(Attack):
         """What is ascended, one value per sample ``(B,)``: the deviation loss (Eq. 1)."""
         return iterate.deviation
 
-    def ascent(self, gradient: Tensor, memory: dict[str, Tensor]) -> Tensor:
+    def ascent(self, gradient: Tensor, iterate: Iterate) -> Tensor:
         """The ascent direction before the norm shapes it: the gradient."""
         return gradient
 
@@ -78,7 +78,7 @@ class IterativeAttack(Attack):
         if iterate.step == 0:
             _warn_if_zero(gradient)
         size = self.step_length(iterate.step, threat.eps)  # type: ignore[arg-type]
-        step = threat.steepest(self.ascent(gradient, iterate.memory)).mul_(per_sample(size, gradient))
+        step = threat.steepest(self.ascent(gradient, iterate)).mul_(per_sample(size, gradient))
         return step, self.gradients_at(iterate.step)
 
     def prepare(self, image: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:

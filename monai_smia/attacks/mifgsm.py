@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from monai_smia.attacks.iterative import IterativeAttack
+from monai_smia.attacks.iterative import Iterate, IterativeAttack
 
 
 class MIFGSM(IterativeAttack):
@@ -39,11 +39,16 @@ class MIFGSM(IterativeAttack):
             raise ValueError(f"decay must be a finite number >= 0, got {decay}.")
         self.decay = decay
 
-    def ascent(self, gradient: Tensor, memory: dict[str, Tensor]) -> Tensor:
+    def ascent(self, gradient: Tensor, iterate: Iterate) -> Tensor:
         """The accumulated gradient."""
-        scale = gradient.flatten(1).abs().mean(1).view(-1, *[1] * (gradient.ndim - 1))
-        momentum = gradient / scale.where(scale > 0, 1)
-        if "momentum" in memory:
-            momentum = momentum + self.decay * memory["momentum"]
-        memory["momentum"] = momentum
+        momentum = over_mean(gradient)
+        if "momentum" in iterate.memory:
+            momentum = momentum + self.decay * iterate.memory["momentum"]
+        iterate.memory["momentum"] = momentum
         return momentum
+
+
+def over_mean(gradient: Tensor) -> Tensor:
+    """Every sample's gradient over its mean magnitude; one that is zero stays."""
+    scale = gradient.flatten(1).abs().mean(1).view(-1, *[1] * (gradient.ndim - 1))
+    return gradient / scale.where(scale > 0, 1)

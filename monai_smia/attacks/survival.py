@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.iterative import Iterate
-from monai_smia.attacks.mifgsm import MIFGSM
+from monai_smia.attacks.iterative import Iterate, IterativeAttack
+from monai_smia.attacks.mifgsm import over_mean
 from monai_smia.handling import Resample, Smooth, Untouched
 from monai_smia.victims.base import Victim
 
 CYCLE: tuple[Callable[[Tensor], Tensor], ...] = (
     Untouched(),
-    Untouched(),
-    Smooth(0.6),
     Smooth(1.0),
     Untouched(),
     Resample(2.0),
+    Untouched(),
+    Smooth(0.6),
 )
+LATEST = "latest gradient of"  # begins the name of a memory
 
 
-class SurvivalSMIA(MIFGSM):
+class SurvivalSMIA(IterativeAttack):
     """Survival-aware SMIA: damage that outlives the usual handling of an image.
 
     SMIA's stabilization term (Eq. 3) asks the prediction not to change under smoothing, and pays for it in direct
-    damage. Here every step ascends the deviation loss of the image as one handling of `cycle` leaves it, in turn, with
-    momentum over the turns and a step that decays to zero: one gradient a step, nothing is traded inside a step.
+    damage. Here every step takes one gradient, of the deviation loss of the image as one handling of `cycle` leaves it,
+    in turn, and goes along the sum of the latest gradients of all handlings, each over its mean magnitude (a stochastic
+    average gradient, Le Roux et al., 2012). A handling that comes up more often is better known, but weighs the same.
 
-    Iterates are compared by the mean damage over the handlings of the cycle, which takes a forward pass for each of
-    them; the default ``keep="last"`` does without, since the decaying step ends at a good point. In `loss_history`
-    every step's loss is that of its own handling, the last row's of the untouched image.
+    Iterates are compared by the mean damage over the handlings, which takes a forward pass for each of them; the
+    default ``keep="last"`` does without, since the decaying step ends at a good point. In `loss_history` every step's
+    loss is that of its own handling, the last row's of the untouched image.
 
     Args:
-        cycle: handlings ``(B, C, *spatial) -> same shape``, differentiable, such as those of `monai_smia.handling`.
-        decay: weight of the past gradients, >= 0.
+        cycle: handlings ``(B, C, *spatial) -> same shape``, differentiable and hashable, such as those of
+            `monai_smia.handling`.
+        direct: weight of the untouched image's gradient against 1 of every other handling, >= 0: the more, the more
+            damage is direct and the less survives.
         loss: as for `Attack`; None is the victim's own. Soft Jaccard is stronger than cross entropy.
         keep: as for `Attack`, by the mean over the cycle.
-        **options: as for `IterativeAttack` and `Attack`. `step_size` is the length of the first step, by default the
-            whole radius; it decays along half a cosine.
+        **options: as for `IterativeAttack` and `Attack`. `step_size` is the length of the first step, by default one
+            and a half radii; it falls in a straight line to zero.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -62,14 +65,17 @@ class SurvivalSMIA(MIFGSM):
         self,
         *,
         cycle: Sequence[Callable[[Tensor], Tensor]] = CYCLE,
-        decay: float = 0.5,
+        direct: float = 1.3,
         keep: str = "last",
         **options: Any,
     ) -> None:
-        super().__init__(decay=decay, keep=keep, **options)
+        super().__init__(keep=keep, **options)
         if not cycle or not all(callable(handling) for handling in cycle):
             raise ValueError(f"cycle must hold one handling or more, each callable, got {cycle!r}.")
+        if not 0 <= direct < float("inf"):
+            raise ValueError(f"direct must be a finite number >= 0, got {direct}.")
         self.cycle = tuple(cycle)
+        self.direct = direct
 
     def handling_of(self, step: int) -> Callable[[Tensor], Tensor]:
         """The handling whose turn it is; none at the end."""
@@ -79,9 +85,16 @@ class SurvivalSMIA(MIFGSM):
         """The prediction of the handled iterate."""
         return victim.predict(self.handling_of(step)(adversarial))
 
+    def ascent(self, gradient: Tensor, iterate: Iterate) -> Tensor:
+        """The sum of the latest gradients of all handlings."""
+        handling = self.handling_of(iterate.step)
+        weight = self.direct if handling == Untouched() else 1.0
+        iterate.memory[f"{LATEST} {self.cycle.index(handling)}"] = weight * over_mean(gradient)
+        return torch.stack([g for name, g in iterate.memory.items() if name.startswith(LATEST)]).sum(0)
+
     @torch.no_grad()
     def score(self, victim: Victim, iterate: Iterate) -> tuple[Tensor, Tensor]:
-        """Mean damage and loss over the cycle, every handling predicted once."""
+        """Mean damage and loss over the handlings, every one predicted once."""
         known = {self.handling_of(iterate.step): iterate.prediction}
         for handling in self.cycle:
             if handling not in known:
@@ -91,9 +104,9 @@ class SurvivalSMIA(MIFGSM):
         return torch.stack(damages).mean(0), torch.stack(losses).mean(0)
 
     def default_step_size(self, eps: float | Tensor) -> float | Tensor:
-        """Of the first step: the whole radius."""
-        return eps
+        """Of the first step: one and a half radii."""
+        return 1.5 * eps
 
     def step_length(self, step: int, eps: float | Tensor) -> float | Tensor:
-        """Half a cosine from the first step's length down."""
-        return super().step_length(step, eps) * (0.5 + 0.5 * math.cos(math.pi * step / self.steps))
+        """A straight line from the first step's length to zero."""
+        return super().step_length(step, eps) * (1 - step / self.steps)

@@ -1,29 +1,46 @@
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from helpers import KINDS, case, linear_victim
 from torch import nn
 
-from monai_smia.attacks import MIFGSM, SurvivalSMIA
+from monai_smia.attacks import BIM, SurvivalSMIA
 from monai_smia.handling import Resample, Smooth, Untouched
 from monai_smia.victims import SegmentationVictim, Victim
 
 
 @pytest.mark.parametrize(("task", "dims"), KINDS)
-def test_without_handling_it_is_momentum_and_a_decaying_step(task: str, dims: int) -> None:
-    """With one step there is nothing to decay, and it is MIFGSM."""
+def test_without_handling_it_is_bim_with_a_falling_step(task: str, dims: int) -> None:
+    """With one step there is nothing to fall."""
     c = case(task, dims)
     options = {"eps": 0.05, "steps": 1, "step_size": 0.03, "keep": "last"}
-    ours = SurvivalSMIA(cycle=[Untouched()], decay=0.7, **options)(c.victim, c.image, c.label)
-    assert torch.equal(ours.adversarial, MIFGSM(decay=0.7, **options)(c.victim, c.image, c.label).adversarial)
+    ours = SurvivalSMIA(cycle=[Untouched()], **options)(c.victim, c.image, c.label)
+    assert torch.equal(ours.adversarial, BIM(**options)(c.victim, c.image, c.label).adversarial)
 
 
-def test_steps_decay_along_half_a_cosine() -> None:
+def test_steps_fall_in_a_straight_line() -> None:
     victim, image = linear_victim(torch.tensor([[[1.0, -1.0]]])), torch.full((1, 1, 1, 2), 0.5)
     attack = SurvivalSMIA(eps=1.0, steps=4, clip=None, cycle=[Untouched()], step_size=0.1)
     linf = attack(victim, image, torch.tensor([0])).linf[:, 0]
-    torch.testing.assert_close(linf.diff(), 0.1 * torch.tensor([1.0, 0.8535534, 0.5, 0.1464466]))
+    torch.testing.assert_close(linf.diff(), 0.1 * torch.tensor([1.0, 0.75, 0.5, 0.25]))
+
+
+def test_ascent_is_the_sum_of_every_handlings_latest_gradient() -> None:
+    attack, memory = SurvivalSMIA(eps=0.1, steps=9, cycle=[Untouched(), Smooth(1.0), Untouched()], direct=3.0), {}
+    first, smoothed, second, third = (
+        torch.tensor([[[a, b]]]) for a, b in ((2.0, 2.0), (-1.0, 3.0), (4.0, 0.0), (0.0, 1.0))
+    )
+    unit = [
+        torch.tensor([[pair]]) for pair in ((1.0, 1.0), (-0.5, 1.5), (2.0, 0.0), (0.0, 2.0))
+    ]  # over mean magnitudes
+    expected = [3 * unit[0], 3 * unit[0] + unit[1], 3 * unit[2] + unit[1], 3 * unit[3] + unit[1]]
+    for step, (gradient, ascent) in enumerate(zip((first, smoothed, second, third), expected, strict=True)):
+        torch.testing.assert_close(attack.ascent(gradient, SimpleNamespace(step=step, memory=memory)), ascent)
 
 
 def recorded(attack: SurvivalSMIA) -> list[torch.Tensor]:
@@ -72,7 +89,7 @@ def test_best_is_by_the_mean_damage_over_the_cycle(task: str) -> None:
     torch.testing.assert_close(result.damage, damages.amax(0))
 
 
-def test_it_survives_smoothing_where_momentum_alone_does_not() -> None:
+def test_it_survives_smoothing_the_more_the_less_the_untouched_image_weighs() -> None:
     """A network that looks at fine detail and at coarse: without the cycle the attack takes the fine detail."""
 
     class FineAndCoarse(nn.Module):
@@ -86,12 +103,20 @@ def test_it_survives_smoothing_where_momentum_alone_does_not() -> None:
     label[..., 6:18, 6:18] = 1
     image = 0.45 + 0.1 * label.double()
     victim = SegmentationVictim(FineAndCoarse())
-    options = {"eps": 0.04, "steps": 20, "loss": "soft_jaccard"}
-    left = {}
-    for name, cycle in {"alone": [Untouched()], "cycle": [Untouched(), Smooth(1.0)]}.items():
-        adversarial = SurvivalSMIA(cycle=cycle, **options)(victim, image, label).adversarial
-        left[name] = float(victim.damage(victim.predict(Smooth(1.0)(adversarial)), label))
-    assert left["cycle"] > left["alone"] + 0.05
+
+    def left(**options: Any) -> float:
+        attack = SurvivalSMIA(eps=0.04, steps=20, loss="soft_jaccard", **options)
+        return float(victim.damage(victim.predict(Smooth(1.0)(attack(victim, image, label).adversarial)), label))
+
+    cycle = [Untouched(), Smooth(1.0)]
+    damages = [left(cycle=[Untouched()]), *(left(cycle=cycle, direct=weight) for weight in (1.0, 0.25, 0.0))]
+    assert all(more > less + 0.05 for less, more in itertools.pairwise(damages))
+
+
+@pytest.mark.parametrize("direct", [-1.0, float("inf"), float("nan")])
+def test_bad_weight(direct: float) -> None:
+    with pytest.raises(ValueError, match="direct must be a finite number >= 0"):
+        SurvivalSMIA(eps=0.1, direct=direct)
 
 
 @pytest.mark.parametrize("cycle", [[], [3]])
