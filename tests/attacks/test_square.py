@@ -8,7 +8,7 @@ from helpers import KINDS, case
 from monai.transforms import Compose, Lambda
 from torch import Tensor, nn
 
-from monai_smia.attacks import PGD, Square
+from monai_smia.attacks import PGD, Ensemble, Square
 from monai_smia.victims import Victim
 
 
@@ -81,10 +81,14 @@ def test_squares_shrink() -> None:
     assert attack.side(2, torch.Size([20, 3])) == 3  # no longer than the image
 
 
-def test_weaker_than_pgd_on_a_sound_victim() -> None:
-    c = case("segmentation", 2, dtype=torch.float64)
+@pytest.mark.parametrize(("task", "dims"), KINDS)
+def test_weaker_than_the_white_box_ensemble_on_a_sound_victim(task: str, dims: int) -> None:
+    """Its losses include soft Jaccard: PGD with cross entropy alone does less Jaccard damage here than Square."""
+    c = case(task, dims, dtype=torch.float64)
+    losses = [None, "soft_jaccard"] if task == "segmentation" else [None]
+    ensemble = Ensemble(attacks=[PGD(eps=0.05, steps=20, loss=loss) for loss in losses])
     square = Square(eps=0.05, queries=100)(c.victim, c.image, c.label)
-    assert bool((square.damage <= PGD(eps=0.05, steps=20)(c.victim, c.image, c.label).damage).all())
+    assert bool((square.damage <= ensemble(c.victim, c.image, c.label).damage).all())
 
 
 def test_stops_when_all_are_solved() -> None:
