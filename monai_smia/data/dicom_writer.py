@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import DSfloat
 
 from monai_smia.data.dicom_files import UNFINISHED, DicomSeriesError, DicomSlice, decode, stored_range
 from monai_smia.data.dicom_series import DicomSeries
@@ -26,6 +28,14 @@ STALE = (
     "OriginalAttributesSequence",
     "IconImageSequence",
     "ContentCreatorName",
+)
+# what stays in a study of its own: how the scan was made and where it lies, nothing of whose it is
+KEPT_GROUPS = (0x0018, 0x0020, 0x0028)
+KEPT = (
+    *("SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "TimezoneOffsetFromUTC"),
+    *(f"{what}{when}" for what in ("Study", "Series", "Acquisition", "Content") for when in ("Date", "Time")),
+    *("Manufacturer", "ManufacturerModelName", "LossyImageCompression"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
 )
 
 
@@ -44,7 +54,8 @@ def write_dicom_series(
     of reference stay. The series says what it is in codes, which survive de-identification (ImageType DERIVED,
     Synthetic Data, ContentQualification RESEARCH, DerivationCodeSequence, ContributingEquipmentSequence, the source
     images), and in text, which does not. By default it is a study of its own of a research patient, so that no worklist
-    picks it up. Pixels are uncompressed, private attributes are left out.
+    picks it up; of the header it keeps how the scan was made and where it lies, and no name of a person. Pixels
+    are uncompressed, private attributes are left out.
 
     Files are written into a hidden folder beside `folder`, read back and compared, and the folder renamed: it is
     complete or not there. Sources are only read.
@@ -71,12 +82,14 @@ def write_dicom_series(
     partial = folder.with_name(f".{folder.name}{UNFINISHED}")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     partial.mkdir(parents=True)
-    series_uid, study_uid = generate_uid(), generate_uid()
+    series_uid, study_uid, frame_uid = generate_uid(), generate_uid(), generate_uid()
     for index, plane in enumerate(source.slices):
         ds = _derived(plane, stored[..., index], description, same_study)
-        ds.SeriesInstanceUID = series_uid
+        ds.SeriesInstanceUID, ds.InstanceNumber = series_uid, index + 1
         if not same_study:
             ds.StudyInstanceUID = study_uid
+        if not ds.get("FrameOfReferenceUID"):
+            ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = frame_uid, ""
         path = partial / f"{index:05d}.dcm"
         _save(ds, path)
         if not np.array_equal(decode(path), stored[..., index].T):  # a disk that lies, a header that was wrong
@@ -116,7 +129,7 @@ def _derived(plane: DicomSlice, pixels: np.ndarray, description: str, same_study
     for element in source:
         # private attributes may say anything, overlays (60xx) are drawn on the pixels that were
         if not element.tag.is_private and element.tag.group >> 8 != 0x60 and element.keyword not in STALE:
-            ds.add(copy.deepcopy(element))
+            ds.add(_of_legal_length(copy.deepcopy(element)))
     ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     ds.SeriesNumber = 9000 + int(source.get("SeriesNumber") or 0) % 1000
     ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
@@ -129,13 +142,30 @@ def _derived(plane: DicomSlice, pixels: np.ndarray, description: str, same_study
     return ds
 
 
+def _of_legal_length(element: DataElement) -> DataElement:
+    """A decimal string has 16 characters at most, which some exporters do not know."""
+    if element.VR == "DS" and not element.is_empty:
+        values = element.value if element.VM > 1 else [element.value]
+        if any(len(str(value)) > 16 for value in values):
+            element.value = [DSfloat(float(value), auto_format=True) for value in values]
+    return element
+
+
 def _research_patient(ds: Dataset, source: Dataset) -> None:
-    for tag in [element.tag for element in ds if element.tag.group == 0x0010]:
-        del ds[tag]
+    for element in list(ds):
+        if element.tag.group not in KEPT_GROUPS and element.keyword not in KEPT:
+            del ds[element.tag]
+    ds.walk(_drop_person)
     pseudonym = hashlib.sha256(str(source.get("StudyInstanceUID")).encode()).hexdigest()[:12]
     ds.PatientName, ds.PatientID = "ADVERSARIAL^TEST", f"RESEARCH-{pseudonym}"
     ds.PatientBirthDate, ds.PatientSex = "", ""
     ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = "", "", ""
+    ds.StudyDescription = MARK
+
+
+def _drop_person(ds: Dataset, element: DataElement) -> None:
+    if element.VR == "PN" or element.tag.group == 0x0010:
+        del ds[element.tag]
 
 
 def _mark(ds: Dataset, source: Dataset, description: str) -> None:
@@ -154,7 +184,7 @@ def _mark(ds: Dataset, source: Dataset, description: str) -> None:
     equipment.PurposeOfReferenceCodeSequence = [_code("109100", "Synthesizing Equipment")]
     equipment.Manufacturer, equipment.ManufacturerModelName = "monai_smia", "adversarial robustness test"
     equipment.ContributionDescription = MARK
-    ds.ContributingEquipmentSequence = [*source.get("ContributingEquipmentSequence", []), equipment]
+    ds.ContributingEquipmentSequence = [*ds.get("ContributingEquipmentSequence", []), equipment]
 
 
 def _code(value: str, meaning: str) -> Dataset:

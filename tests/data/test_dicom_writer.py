@@ -100,6 +100,46 @@ def test_what_vouches_for_the_old_pixels_goes(tmp_path: Path) -> None:
         assert "SECRET" not in str(ds)
 
 
+def test_nothing_of_the_person_is_left(tmp_path: Path) -> None:
+    """In a study of its own, wherever the source says who it is; the scan is still described."""
+    datasets = planes(deidentified=False)
+    for ds in datasets:
+        ds.InstitutionName, ds.StudyDescription = "SECRET clinic", "control of SECRET"
+        ds.OperatorsName = ds.RequestingPhysician = ds.PhysiciansOfRecord = "SECRET^NAME"
+        ds.PatientComments = ds.AdditionalPatientHistory = "SECRET"
+        ds.ReferencedPatientSequence, ds.RequestAttributesSequence = [pydicom.Dataset()], [pydicom.Dataset()]
+        ds.ReferencedPatientSequence[0].PatientID = "SECRET-ID"
+        ds.RequestAttributesSequence[0].ScheduledProcedureStepDescription = "SECRET"
+        ds.ContributingEquipmentSequence = [pydicom.Dataset()]
+        ds.ContributingEquipmentSequence[0].OperatorsName = "SECRET^NAME"
+    save(datasets, tmp_path / "source")
+    series = read_dicom_series(tmp_path / "source")
+    folder = write_dicom_series(series, series.stored(), tmp_path / "out", identified=True)
+    for path in folder.iterdir():
+        assert b"SECRET" not in path.read_bytes()
+        ds = pydicom.dcmread(path)
+        assert (ds.KVP, ds.BodyPartExamined, ds.Manufacturer, ds.PatientPosition) == (120, "CHEST", "ACME", "HFS")
+
+
+def test_what_a_header_lacks_is_made_up_for(tmp_path: Path) -> None:
+    """Decimal strings that are too long, no frame of reference, InstanceNumber the same everywhere."""
+    datasets = planes()
+    for ds in datasets:
+        ds.InstanceNumber = 1
+        del ds.FrameOfReferenceUID
+    for path in save(datasets, tmp_path / "source"):
+        data = path.read_bytes()  # the thickness with trailing zeros
+        old, new = b"\x18\x00\x50\x00DS\x04\x002.5 ", b"\x18\x00\x50\x00DS\x14\x002.500000000000000000"
+        assert old in data
+        path.write_bytes(data.replace(old, new))
+    series = read_dicom_series(tmp_path / "source")
+    folder = write_dicom_series(series, series.stored(), tmp_path / "out")
+    written = [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
+    assert {str(ds.SliceThickness) for ds in written} == {"2.5"}
+    assert len({ds.FrameOfReferenceUID for ds in written}) == 1
+    assert [int(ds.InstanceNumber) for ds in written] == [1, 2, 3, 4, 5, 6]
+
+
 def test_same_study_only_where_it_is_asked_for(tmp_path: Path) -> None:
     source = planes()[0]
     for ds in derived(tmp_path, same_study=True):
