@@ -19,7 +19,7 @@ from pynetdicom import AE, StoragePresentationContexts, build_role, evt
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
 
 from monai_smia.attacks import PGD
-from monai_smia.data import DicomSeriesReader, read_dicom_series
+from monai_smia.data import DicomSeriesReader, read_dicom_series, scanned_voxels
 from monai_smia.evaluation import DicomStorage
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
@@ -71,7 +71,7 @@ def store(host: str, port: int, called: str, folder: Path) -> int:
     return len(files)
 
 
-def attack(series: Path, folder: Path, *, eps: float, steps: int) -> Path:
+def attack_series(series: Path, folder: Path, *, eps: float, steps: int) -> Path:
     """Attack the bundle's own decision on a series, in HU, and write the derived series."""
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / "attack_eval.yaml"))
@@ -81,7 +81,8 @@ def attack(series: Path, folder: Path, *, eps: float, steps: int) -> Path:
 
     image = Compose([LoadImage(reader=DicomSeriesReader(), image_only=True), EnsureChannelFirst()])(series)
     clean = victim.decide(victim.infer(image[None]))
-    result = PGD(eps=eps, steps=steps, clip=(-1024.0, 3071.0))(victim, image[None], clean)
+    attack = PGD(eps=eps, steps=steps, clip=read_dicom_series(series).range)
+    result = attack(victim, image[None], clean, mask=scanned_voxels(image, series)[None])
 
     storage = DicomStorage(folder)
     written = storage.write(image, result.adversarial[0], eps=eps, source=series, stem=f"pgd_eps{eps:g}")
@@ -104,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     host, port = options.pacs.rsplit(":", 1)
     source = fetch(host, int(port), options.called, options.series, options.output_dir / "source")
-    written = attack(source, options.output_dir, eps=options.eps, steps=options.steps)
+    written = attack_series(source, options.output_dir, eps=options.eps, steps=options.steps)
     count = store(host, int(port), options.called, written)
     print(f"stored {count} images as series {read_dicom_series(written).uid}")
 

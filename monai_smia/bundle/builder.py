@@ -9,7 +9,7 @@ import torch
 from monai.transforms import Compose
 from torch import Tensor
 
-from monai_smia.bundle.parts import Chain, activation_of, detector_of
+from monai_smia.bundle.parts import Chain, activation_of, detector_of, is_dicom
 from monai_smia.evaluation import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.metrics import CaseMetrics, ClassificationMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
@@ -79,11 +79,14 @@ class VictimBuilder:
 
     def why_not_scanner(self, item: Mapping[str, Any]) -> str | None:
         """Why the attack cannot live on the grid of the files, or None."""
-        source = item[self.chain.image_key]
-        if isinstance(source, (list, tuple)) and len(source) > 1:
+        source = self.chain.source(item)
+        if isinstance(source, (list, tuple)) and len(source) > 1 and not is_dicom(source):
             return f"an image is made of {len(source)} files."
         try:
             self.scale()
+        except ValueError as error:
+            return f"a radius in network units has no fixed size in the unit of the files; {error}"
+        try:
             image = self.chain.read(source).float()
             frozen = FrozenPreprocessing(Compose(self.chain.preprocessing), image, self.chain.image_key)
             frozen.check_differentiable()

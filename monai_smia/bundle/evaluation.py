@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.transforms import Compose, ScaleIntensityRange
 from torch import Tensor
 
@@ -15,10 +16,14 @@ from monai_smia.bundle.parts import (
     Chain,
     case_names,
     dataset_of,
+    is_dicom,
+    later_steps,
     load_checkpoints,
+    on_grid_of,
     split_chain,
 )
 from monai_smia.bundle.pictures import PictureStorage
+from monai_smia.data import read_dicom_series, scanned_voxels
 from monai_smia.evaluation import (
     AttackEvaluation,
     DicomStorage,
@@ -57,6 +62,7 @@ def bundle_evaluation(
     straight_through: bool = False,
     unit: str = "",
     survival: Mapping[str, Handling] | None = None,
+    identified: bool = False,
     limit: int | None = None,
     only: Sequence[str] | None = None,
     figures: bool = True,
@@ -88,6 +94,7 @@ def bundle_evaluation(
         straight_through: let the gradient through where the intensity window clips.
         unit: unit of the images, for tables.
         survival: handlings by name, after which every attack is measured again, as for `AttackEvaluation`.
+        identified: store DICOM series though their sources do not say that they are de-identified.
         limit: number of cases.
         only: attacks to run out of those of `paper_comparison`, by their names; None for all of them.
         figures: draw every case.
@@ -106,10 +113,9 @@ def bundle_evaluation(
         raise ValueError(f"task must be one of {TASKS}, or None, got {task!r}.")
     items, transform = dataset_of(evaluator)
     items = items[:limit]
-    if image_key not in items[0]:
-        raise ValueError(f"items have no {image_key!r}, only {sorted(items[0])}: say which with --attack#image_key.")
+    chain = split_chain(transform, image_key, items[0])
+    sources = [chain.source(item) for item in items]
     load_checkpoints(evaluator)
-    chain = split_chain(transform, image_key)
     device = torch.device(evaluator.state.device if evaluator.state.device is not None else "cpu")
 
     builder = VictimBuilder(evaluator, chain, items[0], task, activation, postprocessing, straight_through, device)
@@ -119,6 +125,9 @@ def bundle_evaluation(
         in_scanner = reason is None
         if reason is not None and progress:
             print(f"Attacking what the network sees, not the files: {reason}")
+    later = later_steps(postprocessing)
+    if later and progress:
+        print(f"The bundle's postprocessing goes on to {', '.join(later)}: not applied, figures are of the decision.")
     victim = builder.victim(in_scanner)
     scale = victim.intensity_scale() if in_scanner else 1.0
     labelled = label_key in items[0]
@@ -133,7 +142,7 @@ def bundle_evaluation(
     radii = [eps] if isinstance(eps, (int, float)) else list(eps)
     if eps_unit == "image":
         radii = [radius * network_scale for radius in radii]
-    source = items[0][image_key]
+    source = sources[0]
     attacks = paper_comparison(
         radii,
         steps=steps,
@@ -150,18 +159,20 @@ def bundle_evaluation(
                 f"only must name attacks of {sorted({row.name for row in attacks})}, got {sorted(unknown)}."
             )
         attacks = [row for row in attacks if row.attack is None or row.name in only]
-    names = case_names(items, image_key)
     return AttackEvaluation(
-        cases=[{**item, "case": name, "image": item[image_key]} for item, name in zip(items, names, strict=True)],
+        cases=[
+            {**item, "case": name, "image": source}
+            for item, name, source in zip(items, case_names(sources), sources, strict=True)
+        ],
         loading=loading,
         victim=victim,
         attacks=attacks,
         metrics=builder.metrics(),
         output_dir=output_dir,
-        storage=_storage(chain, source, in_scanner, builder, Path(output_dir) / "volumes"),
+        storage=_storage(chain, source, in_scanner, builder, Path(output_dir) / "volumes", identified),
         figure=builder.figure() if figures else None,
         device=device,
-        unit=unit if in_scanner else "",
+        unit=(unit or "HU" * is_dicom(source)) if in_scanner else "",
         data_range=1 / scale,
         survival=survival,
         progress=progress,
@@ -169,24 +180,32 @@ def bundle_evaluation(
 
 
 class _Loading:
-    """From an item to its image and label, as the evaluation takes them."""
+    """From an item to its image and label, as the evaluation takes them, and what of it was scanned."""
 
     def __init__(
         self, chain: Chain, in_scanner: bool, keys: Mapping[str, str] | None, victim: Victim, device: torch.device
     ) -> None:
         self.chain = chain
-        self.transform = Compose(chain.loading if in_scanner else [*chain.loading, *chain.preprocessing])
+        self.load = Compose(chain.loading)
+        self.preprocess = Compose([] if in_scanner else chain.preprocessing)
         self.keys = keys
         self.victim = victim
         self.device = device
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        loaded = self.transform({name: value for name, value in item.items() if name != "case"})
+        loaded = self.load({name: value for name, value in item.items() if name != "case"})
+        scanned = None
+        if not self.chain.made_of and is_dicom(item["image"]):
+            image = loaded[self.chain.image_key]
+            scanned = MetaTensor(scanned_voxels(image, item["image"]), affine=image.affine)
+            image.meta.pop("padding", None)  # in a unit that preprocessing changes
+        loaded = self.preprocess(loaded)
         image = loaded[self.chain.image_key]
+        case = {"image": image} if scanned is None else {"image": image, "mask": on_grid_of(scanned, image)}
         if self.keys is None:
-            return {"image": image, "label": as_plain(self._clean_decision(image))}
+            return {**case, "label": as_plain(self._clean_decision(image))}
         label = {name: loaded[key] for name, key in self.keys.items()}
-        return {"image": image, "label": label if "boxes" in label else label["label"]}
+        return {**case, "label": label if "boxes" in label else label["label"]}
 
     def _clean_decision(self, image: Tensor) -> Any:
         decision = self.victim.decide(self.victim.infer(image[None].float().to(self.device)))[0]
@@ -198,6 +217,8 @@ class _Loading:
 
 
 def _valid_range(chain: Chain, source: Any, in_scanner: bool) -> tuple[float, float] | None:
+    if in_scanner and is_dicom(source):
+        return read_dicom_series(source).range
     if in_scanner:
         return (0.0, 255.0) if _suffix(source) in PICTURES else None
     for transform in reversed(chain.preprocessing):
@@ -212,13 +233,14 @@ def _suffix(source: Any) -> str:
     return "" if isinstance(source, (list, tuple)) else Path(str(source)).suffix.lower()
 
 
-def _storage(chain: Chain, source: Any, in_scanner: bool, builder: VictimBuilder, folder: Path) -> Any:
+def _storage(
+    chain: Chain, source: Any, in_scanner: bool, builder: VictimBuilder, folder: Path, identified: bool
+) -> Any:
     if not in_scanner:
         picture = builder.dimensions == 2 and builder.channels > 1
         return None if picture else NiftiStorage(folder, like_source=False)
     if _suffix(source) in PICTURES:
         return PictureStorage(folder, chain.read)
-    dicom = not isinstance(source, (list, tuple)) and (Path(source).is_dir() or _suffix(source) == ".dcm")
-    storage: Any = DicomStorage(folder) if dicom else NiftiStorage(folder)
+    storage: Any = DicomStorage(folder, identified=identified) if is_dicom(source) else NiftiStorage(folder)
     storage.read = chain.read  # by the unmodified pipeline
     return storage

@@ -6,7 +6,7 @@ from monai_smia.data.ct_labels import DropFreeAird
 from monai_smia.data.ct_layouts import ct_datalist
 from monai_smia.data.ct_phantom import ThoraxPhantom, thorax_phantom, write_ct_phantoms
 from monai_smia.data.dicom_files import DicomSeriesError
-from monai_smia.data.dicom_reader import DicomSeriesReader
+from monai_smia.data.dicom_reader import DicomSeriesReader, scanned_voxels
 from monai_smia.data.dicom_series import DicomSeries, find_dicom_series, read_dicom_series
 from monai_smia.data.dicom_writer import write_dicom_series
 from monai_smia.data.endoscopy_artefacts import EAD_CLASSES, ArtefactFrame, add_artefacts
@@ -44,6 +44,7 @@ __all__ = [
     "grade_weights",
     "mucosa",
     "read_dicom_series",
+    "scanned_voxels",
     "suppress_highlights",
     "thorax_phantom",
     "tissue_field",

@@ -9,11 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from monai.data import MetaTensor
 from monai.data.image_reader import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
+from torch import Tensor
 
 from monai_smia.data.dicom_files import looks_like_dicom
 from monai_smia.data.dicom_series import DicomSeries, Paths, read_dicom_series
+
+
+def scanned_voxels(image: MetaTensor, source: Paths) -> Tensor:
+    """True where a series was scanned, False where it holds padding: the mask of an attack on it.
+
+    Args:
+        image: as any reader loads it, in the series' unit, not preprocessed ``(C, *spatial)``.
+        source: folder or files of the series.
+
+    Returns:
+        A boolean tensor of the image's shape.
+
+    Example:
+        >>> mask = scanned_voxels(image, "ct")  # doctest: +SKIP
+        >>> attack(victim, image[None], label, mask=mask[None])  # doctest: +SKIP
+    """
+    series, plain = read_dicom_series(source), image.as_tensor()
+    if series.padding is None:
+        return torch.ones_like(plain, dtype=torch.bool)
+    least, most = (series.to_values(np.full(len(series.slices), bound)) for bound in series.padding)
+    return (plain < float(least.min())) | (plain > float(most.max()))
 
 
 class DicomSeriesReader(ImageReader):
@@ -22,7 +46,8 @@ class DicomSeriesReader(ImageReader):
     Values are in HU for a CT, axes ``(column, row, plane)`` and the affine in RAS: what ITKReader gives for a series
     without faults. A series with faults is refused and the fault named (`read_dicom_series`), where MONAI's readers
     leave planes out, mix series or take a wrong spacing. The metadata hold ``series_uid``, ``source_uids`` (the
-    SOPInstanceUID of every plane) and ``padding`` (lowest and highest padding value a plane, if there is one).
+    SOPInstanceUID of every plane, as they were read, whatever transforms do later) and ``padding`` (lowest and
+    highest padding value a plane, if there is one).
 
     Args:
         series_uid: SeriesInstanceUID, needed where a folder holds several.

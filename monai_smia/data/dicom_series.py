@@ -19,6 +19,7 @@ from monai_smia.data.dicom_files import (
     naming,
     read_header,
     slices_of,
+    stored_range,
 )
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -63,6 +64,12 @@ class DicomSeries:
         limit = header.get("PixelPaddingRangeLimit")
         low, high = sorted(_as_stored(int(v), header) for v in (value, value if limit is None else limit))
         return low, high
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest value that can be stored, in the series' unit."""
+        low, high = (self.to_values(np.full(len(self.slices), v)) for v in stored_range(self.slices[0].header))
+        return float(low.max()), float(high.min())
 
     def to_values(self, stored: np.ndarray) -> np.ndarray:
         """Stored integers ``(..., planes)`` in the series' unit, HU for a CT: stored * slope + intercept, float32."""

@@ -24,7 +24,8 @@ def load_case(
 
     Args:
         item: with ``case``, ``image`` and ``label``.
-        loading: transform from the item to ``image`` ``(C, *spatial)`` and ``label``.
+        loading: transform from the item to ``image`` ``(C, *spatial)`` and ``label``, and ``mask`` ``(1, *spatial)`` of
+            the voxels that may change, where not all may.
         device: where image and label go.
         clips: valid ranges of the attacks; voxels outside of them (padding of -2048 in some CTs) are left alone, as
             is the padding that a DICOM series names.
@@ -43,6 +44,8 @@ def load_case(
     batch = image[None].float()
     plain = as_plain(batch)
     mask = torch.ones_like(plain, dtype=torch.bool)
+    if loaded.get("mask") is not None:
+        mask &= torch.as_tensor(loaded["mask"], device=device)[None]
     for low, high in clips:
         mask &= (plain >= low) & (plain <= high)
     padding = image.meta.get("padding") if isinstance(image, MetaTensor) else None

@@ -106,8 +106,9 @@ def whole_units(eps: float, unit: float) -> int:
     """
     count = int(Fraction(str(float(eps))) / abs(Fraction(str(float(unit)))) * (1 + Fraction(1, 10**12)))
     if count < 1:
+        least = f"{abs(unit):g}" if float(f"{abs(unit):g}") >= abs(unit) else repr(abs(float(unit)))
         raise BelowOneUnitError(
-            f"eps={eps:g} is less than one stored unit: storage would undo it; use at least {abs(unit):g}."
+            f"eps={eps:g} is less than one stored unit: storage would undo it; use at least {least}."
         )
     return count
 
@@ -149,8 +150,8 @@ def _in_source_units(
     proxy: Any = source.dataobj
     slope, inter = proxy.slope, proxy.inter  # the header forgets them when it is loaded
     if np.issubdtype(dtype, np.floating):
-        stored = np.asarray(source.dataobj, dtype=np.float64) + delta
-        volume = nib.Nifti1Image(stored.astype(dtype), source.affine, _header(source))
+        stored = _floats_within(np.asarray(source.dataobj, dtype=np.float64), delta, eps, dtype)
+        volume = nib.Nifti1Image(stored, source.affine, _header(source))
         return volume, nib.Nifti1Image(delta.astype(np.float32), source.affine)
     raw = proxy.get_unscaled().astype(np.int64)
     limits = np.iinfo(dtype)
@@ -160,6 +161,13 @@ def _in_source_units(
     difference = nib.Nifti1Image((stored - raw).astype(np.int32), source.affine)
     difference.header.set_slope_inter(slope, 0.0)
     return volume, difference
+
+
+def _floats_within(clean: np.ndarray, delta: np.ndarray, eps: float, dtype: np.dtype) -> np.ndarray:
+    """``clean + delta`` in the file's precision, a float nearer to the clean value where rounding left the radius."""
+    stored = (clean + np.clip(delta, -eps, eps)).astype(dtype)
+    outside = np.abs(stored.astype(np.float64) - clean) > eps
+    return np.where(outside, np.nextafter(stored, clean.astype(dtype)), stored)
 
 
 def _header(source: nib.Nifti1Image) -> nib.Nifti1Header:

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from dicom_files import planes, save
 from monai.bundle import run
 from monai.networks.nets import SegResNet
 from monai.transforms import (
@@ -32,6 +33,7 @@ from monai_smia.__main__ import main
 from monai_smia.bundle import check_configs, overlay_path
 from monai_smia.bundle.parts import activation_of, case_names, split_chain
 from monai_smia.bundle.pictures import PictureStorage
+from monai_smia.data import read_dicom_series
 from monai_smia.evaluation.fingerprint import weights_hash
 
 VALIDATE = {"attack#evaluator": "@validate#evaluator", "attack#postprocessing": "@validate#postprocessing"}
@@ -115,6 +117,56 @@ def test_a_classifier_of_pictures(tmp_path: Path) -> None:
     difference = np.asarray(Image.open(written), int) - np.asarray(Image.open(bundle / "data" / "frame_1.png"), int)
     assert difference.shape == (24, 32, 3)
     assert 0 < np.abs(difference).max() <= 102
+
+
+@pytest.mark.parametrize(
+    ("reader", "files"),
+    [("monai_smia.data.DicomSeriesReader", True), (None, False)],
+    ids=["ours, files", "default, folder"],
+)
+def test_a_dicom_series(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, reader: str | None, files: bool
+) -> None:
+    """DICOM in and out: padding is left alone by every reader, and neither the patient's name nor ID is told."""
+    caplog.set_level("DEBUG")
+    bundle = zoo.dicom_segmentation(tmp_path / "lungs", reader, files)
+    rows = attack_eval(bundle, "inference.json", eps=0.1, steps=2, **{"attack#progress": True, "attack#figures": True})
+    computed, stored = (rows["PGD", stage, None] for stage in ("computed", "stored"))
+    assert (computed["unit"], computed["eps_input"]) == ("HU", pytest.approx(140.0))
+    assert computed["jaccard"] < 0.8
+    assert stored["jaccard"] == pytest.approx(computed["jaccard"], abs=0.01)
+    output = bundle / "eval" / "attack_eval"
+    written = next(output.glob("volumes/series_*_pgd_equal*_adversarial"))
+    change = read_dicom_series(written).stored() - read_dicom_series(bundle / "data").stored()
+    assert np.abs(change).max() == 140
+    assert not change[:, :3].any()
+    said = capfd.readouterr()
+    assert "postprocessing goes on to KeepLargestConnectedComponentd" in said.out
+    assert [path.name for path in (bundle / "eval").iterdir()] == ["attack_eval"]  # its savers do not run
+    for name in ("SECRET", "ACC1"):
+        assert name not in said.out + said.err + caplog.text.replace(str(bundle / "data"), "")
+        for path in output.rglob("*"):
+            assert name not in path.name
+            assert path.is_dir() or name.encode() not in path.read_bytes()
+
+
+def test_an_image_put_together_from_several_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """YAML; ConcatItemsd; a classifier in 3-D."""
+    bundle = zoo.sequences(tmp_path / "grade")
+    rows = attack_eval(bundle, "inference.yaml", eps=0.5, steps=3, **{"attack#progress": True})
+    assert "made of 3 files" in capsys.readouterr().out
+    assert rows["Clean", "computed", None]["accuracy"] == 1.0
+    assert rows["Noise", "computed", None]["accuracy"] == 1.0
+    assert rows["PGD", "computed", None]["accuracy"] == rows["PGD", "stored", None]["accuracy"] == 0.0
+
+
+def test_a_volume_slice_by_slice(tmp_path: Path) -> None:
+    """JSON; SliceInferer, `evaluating`; attacked in the unit of the files."""
+    rows = attack_eval(zoo.slices(tmp_path / "heart"), "inference.json", eps=0.1, steps=3)
+    computed, stored = (rows["PGD", stage, None] for stage in ("computed", "stored"))
+    assert computed["eps_input"] == pytest.approx(140.0)
+    assert computed["jaccard"] < rows["Noise", "computed", None]["jaccard"] - 0.1
+    assert stored["jaccard"] == pytest.approx(computed["jaccard"], abs=0.01)
 
 
 @pytest.mark.parametrize("what", ["scaled", "eps"])
@@ -202,10 +254,14 @@ def test_postprocessing_tells_the_activation(transforms: list[Any], expected: st
     assert activation_of(Compose(transforms)) == expected
 
 
-def test_cases_have_names_of_their_own() -> None:
-    assert case_names([{"i": "a/ct.nii.gz"}, {"i": "a/mr.nii.gz"}], "i") == ["ct", "mr"]
-    assert case_names([{"i": "a/ct.nii.gz"}, {"i": ["b/ct.nii.gz", "b/x.nii.gz"]}], "i") == ["a_ct", "b_ct"]
-    assert case_names([{"i": "a/ct.nii.gz"}, {"i": "a/ct.nii"}], "i") == ["a_ct_0000", "a_ct_0001"]
+def test_cases_have_names_of_their_own(tmp_path: Path) -> None:
+    assert case_names(["a/ct.nii.gz", "a/mr.nii.gz"]) == ["ct", "mr"]
+    assert case_names(["a/ct.nii.gz", ["b/ct.nii.gz", "b/x.nii.gz"]]) == ["a_ct", "b_ct"]
+    assert case_names(["a/ct.nii.gz", "a/ct.nii"]) == ["a_ct_0000", "a_ct_0001"]
+    files = save(planes(), tmp_path / "SECRET^NAME")
+    (name,) = case_names([str(tmp_path / "SECRET^NAME")])
+    assert re.fullmatch(r"series_[0-9a-f]{12}", name)
+    assert case_names([[str(file) for file in files]]) == [name]
 
 
 def test_the_chain_is_cut_where_the_image_is_loaded() -> None:
@@ -215,6 +271,7 @@ def test_the_chain_is_cut_where_the_image_is_loaded() -> None:
     chain = split_chain(
         Compose([LoadImaged(["image", "label"]), EnsureChannelFirstd(["image", "label"]), both, label_alone, window]),
         "image",
+        {"image": "ct.nii.gz"},
     )
     assert [type(t).__name__ for t in chain.loading] == ["LoadImaged", "EnsureChannelFirstd", "AsDiscreted"]
     assert chain.preprocessing == [both, window]
