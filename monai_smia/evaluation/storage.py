@@ -165,7 +165,7 @@ def _in_source_units(
 
 def _floats_within(clean: np.ndarray, delta: np.ndarray, eps: float, dtype: np.dtype) -> np.ndarray:
     """``clean + delta`` in the file's precision, a float nearer to the clean value where rounding left the radius."""
-    stored = (clean + np.clip(delta, -eps, eps)).astype(dtype)
+    stored = (clean + np.clip(delta.astype(np.float64), -eps, eps)).astype(dtype)
     outside = np.abs(stored.astype(np.float64) - clean) > eps
     return np.where(outside, np.nextafter(stored, clean.astype(dtype)), stored)
 

@@ -65,6 +65,21 @@ def test_floating_point_source(tmp_path: Path) -> None:
     assert torch.equal(storage.read(path).as_tensor(), adversarial.as_tensor())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("eps", [0.1, 1.7, 20.0])
+def test_floating_point_files_obey_eps_exactly(tmp_path: Path, dtype: type, eps: float) -> None:
+    """Rounding a sum to the file's precision may leave the radius by an ulp: such a voxel goes one back."""
+    values = np.random.default_rng(0).normal(0, 700, (20, 20, 20)).astype(dtype)
+    source = str(tmp_path / "ct.nii.gz")
+    nib.save(nib.Nifti1Image(values, np.eye(4)), source)
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(source)
+    path = storage.write(image, image + eps * torch.sign(torch.randn(image.shape)), eps=eps, source=source, stem="ct")
+    difference = np.asarray(nib.load(path).dataobj, np.float64) - np.asarray(nib.load(source).dataobj, np.float64)
+    assert np.abs(difference).max() <= eps
+    assert np.abs(difference).min() > 0.99 * eps
+
+
 def test_off_the_source_grid(tmp_path: Path) -> None:
     source = source_file(tmp_path, np.int16)
     storage = NiftiStorage(tmp_path / "out")
@@ -98,6 +113,14 @@ def test_several_channels(tmp_path: Path, like_source: bool) -> None:
 )
 def test_whole_units_are_exact(eps: float, unit: float, count: int) -> None:
     assert whole_units(eps, unit) == count
+
+
+def test_the_smallest_eps_that_works_works() -> None:
+    """A slope of 0.1 is a little more in a NIfTI header, which holds float32."""
+    unit = float(np.float32(0.1))
+    with pytest.raises(ValueError, match="use at least 0.10000000149011612") as caught:
+        whole_units(0.1, unit)
+    assert whole_units(float(str(caught.value).rstrip(".").split()[-1]), unit) == 1
 
 
 def test_less_than_one_unit_is_refused() -> None:
