@@ -118,7 +118,7 @@ def test_whole_units_are_exact(eps: float, unit: float, count: int) -> None:
 def test_the_smallest_eps_that_works_works() -> None:
     """A slope of 0.1 is a little more in a NIfTI header, which holds float32."""
     unit = float(np.float32(0.1))
-    with pytest.raises(ValueError, match="use at least 0.10000000149011612") as caught:
+    with pytest.raises(ValueError, match=r"use at least 0\.10000000149011612") as caught:
         whole_units(0.1, unit)
     assert whole_units(float(str(caught.value).rstrip(".").split()[-1]), unit) == 1
 
