@@ -1,21 +1,28 @@
 """Section 3.2 of the SMIA paper in numbers: Eq. 5 (KL, its quadratic form) and Eq. 7 (the trace and its coordinates).
 
-python benchmarks/fisher.py [--config FILE --weights FILE --images FILE]
+    python benchmarks/fisher.py
+    python benchmarks/fisher.py --fundus <fundus>
 
-Without arguments on a small classifier that is trained here on the pictures of its own making; with a fundus bundle's
-weights and photographs on that network.
+On a small classifier that is trained here on the pictures of its own making, or on the network of the fundus bundle
+and photographs of its test part, as the network gets them: perturbations are in units of local contrast there, where
+one grey level is about 0.04. An ordinal grader's prediction is the probabilities of its grades.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from monai_smia.attacks import BIM, SMIA
+from monai_smia.data import LoadPhotograph, fundus_datalist
 from monai_smia.victims import ClassificationVictim
 
+BUNDLE = Path(__file__).parents[1] / "bundles" / "fundus_dr_grading"
 CLASSES = 3
 
 
@@ -56,6 +63,38 @@ def classifier() -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
+class Grades(nn.Module):
+    """An ordinal grader that answers the log-probabilities of its grades.
+
+    Args:
+        victim: the grader.
+    """
+
+    def __init__(self, victim: ClassificationVictim) -> None:
+        super().__init__()
+        self.network = victim.network
+        self.output = victim.output
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.output.probabilities(self.network(image)).clamp_min(1e-30).log()
+
+
+def fundus(folder: str, count: int) -> tuple[nn.Module, Tensor, Tensor]:
+    """The bundle's network, and test photographs spread over the list, as the network gets them; float64."""
+    config = ConfigParser()
+    config.read_config(BUNDLE / "configs" / "attack_eval.yaml")
+    victim = config.get_parsed_content("victim")
+    victim.network.load_state_dict(torch.load(BUNDLE / "models" / "model.pt", weights_only=True))
+    items = fundus_datalist(folder, split="test")
+    chosen = [items[i * len(items) // count] for i in range(count)]
+    preprocess = config.get_parsed_content("victim::preprocessing")
+    images = torch.stack(
+        [torch.as_tensor(preprocess({"image": LoadPhotograph()(i["image"])})["image"]) for i in chosen]
+    )
+    network = Grades(victim).double().eval().requires_grad_(False)
+    return network, images.double(), torch.tensor([item["label"] for item in chosen])
+
+
 def quadratic_form(network: nn.Module, image: Tensor, change: Tensor) -> Tensor:
     """1/2 eta^T G eta with the Fisher matrix G of the input, from K vector-Jacobian products ``(B,)``."""
     image = image.clone().requires_grad_()
@@ -67,18 +106,19 @@ def quadratic_form(network: nn.Module, image: Tensor, change: Tensor) -> Tensor:
     return total / 2
 
 
-def equation_5(network: nn.Module, images: Tensor) -> None:
+def equation_5(network: nn.Module, images: Tensor, clip: tuple[float, float] | None) -> None:
     """KL(f(x) || f(x + eta')) against the quadratic form, for eta' = W * eta - eta of SMIA's perturbation."""
-    smia = SMIA(eps=0.03, steps=10)
+    smia = SMIA(eps=0.03, steps=10, clip=clip)
     victim = ClassificationVictim(network)
     eta = smia(victim, images, network(images).argmax(1)).perturbation
     change = smia.smooth(eta) - eta
     print("\nEq. 5: KL and its quadratic form along eta' = W * eta - eta; medians over images")
     print("scale of eta'   KL          1/2 eta'^T G eta'   ratio  [5 %, 95 %]")
+    whole = quadratic_form(network, images, change)
     for scale in (1e-3, 1e-2, 1e-1, 0.3, 1.0):
         clean, moved = (network(x).log_softmax(1) for x in (images, images + scale * change))
         divergence = (clean.exp() * (clean - moved)).sum(1)
-        form = quadratic_form(network, images, scale * change)
+        form = scale**2 * whole
         ratio = form / divergence
         low, high = ratio.quantile(torch.tensor([0.05, 0.95], dtype=ratio.dtype))
         medians = f"{divergence.median():11.3e}   {form.median():11.3e}   {ratio.median():10.4f}"
@@ -119,17 +159,24 @@ def equation_7() -> None:
     print("sum 1/p is least at the uniform prediction (the paper's reading); 1 - sum p^2 is largest there.")
 
 
-def entropy_over_iterations(network: nn.Module, images: Tensor, labels: Tensor) -> None:
+def entropy_over_iterations(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    clip: tuple[float, float] | None,
+    radii: Sequence[float],
+    iterations: Sequence[int],
+) -> None:
     """Does the stabilization term move the prediction towards the uniform one? The entropy of every iterate."""
     victim = ClassificationVictim(network)
     print("\nMean entropy of the prediction over the iterations (log K is uniform: "
           f"{torch.log(torch.tensor(float(network(images).shape[1]))):.3f})")  # fmt: skip
-    print("attack                 " + "".join(f"{step:8d}" for step in range(0, 11, 2)))
-    for eps in (0.01, 0.03):
+    print("attack                 " + "".join(f"{step:8d}" for step in iterations))
+    for eps in radii:
         for name, make in (("DEV (BIM)", BIM), ("DEV + STA (SMIA)", SMIA)):
             values = []
-            for steps in range(0, 11, 2):
-                attack = make(eps=eps, steps=steps, step_size=eps / 4, keep="last")
+            for steps in iterations:
+                attack = make(eps=eps, steps=steps, step_size=eps / 4, keep="last", clip=clip)
                 p = network(attack(victim, images, labels).adversarial if steps else images).softmax(1)
                 values.append(-(p * p.clamp_min(1e-300).log()).sum(1).mean())
             print(f"{name:17s} {eps:5g}" + "".join(f"{v:8.3f}" for v in values))
@@ -138,27 +185,20 @@ def entropy_over_iterations(network: nn.Module, images: Tensor, labels: Tensor) 
 def main() -> None:
     """Print all three."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", help="a bundle's config with `network_def`; the small classifier where left out")
-    parser.add_argument("--weights", help="its weights")
-    parser.add_argument("--images", help="a .pt file with `image` (B, C, H, W) and `label` (B,)")
+    parser.add_argument("--fundus", metavar="DIR", help="photographs for the fundus bundle's network")
+    parser.add_argument("--photographs", type=int, default=6, help="how many of them")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.config:
-        from monai.bundle import ConfigParser
-
-        config = ConfigParser()
-        config.read_config(options.config)
-        network = config.get_parsed_content("network_def")
-        network.load_state_dict(torch.load(options.weights, weights_only=True))
-        network = network.double().eval().requires_grad_(False)
-        data = torch.load(options.images, weights_only=True)
-        images, labels = data["image"].double(), data["label"]
+    if options.fundus:
+        network, images, labels = fundus(options.fundus, options.photographs)
+        clip, radii, iterations = None, [0.03], [0, 5, 10]
     else:
         network, (images, labels) = classifier(), pictures(60, 1)
+        clip, radii, iterations = (0.0, 1.0), [0.01, 0.03], [0, 2, 4, 6, 8, 10]
     print(f"accuracy on {len(images)} images: {(network(images).argmax(1) == labels).double().mean():.3f}")
-    equation_5(network, images)
+    equation_5(network, images, clip)
     equation_7()
-    entropy_over_iterations(network, images, labels)
+    entropy_over_iterations(network, images, labels, clip, radii, iterations)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_smia.handlers.attack import AttackHandler
+from monai_smia.handlers.clip_gradients import ClipGradients
 from monai_smia.handlers.detection import DetectionMetric, SaveBoxes
 
-__all__ = ["AttackHandler", "DetectionMetric", "SaveBoxes"]
+__all__ = ["AttackHandler", "ClipGradients", "DetectionMetric", "SaveBoxes"]

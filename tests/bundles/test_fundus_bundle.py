@@ -143,16 +143,15 @@ def test_inference_writes_grades(eyes: Path, tmp_path: Path) -> None:
     assert set(grades.values()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
 
 
-def test_training_goes_on_without_data(tmp_path: Path) -> None:
-    """One step on a phantom; the weights change and are saved."""
+def train(eyes: Path, folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Two steps on a phantom: the weights before and after."""
     flow = ConfigWorkflow(
         config("train"),
         workflow_type="train",
         run_id="train",
         bundle_root=str(BUNDLE),
-        output_dir=str(tmp_path),
-        ckpt_dir=str(tmp_path),
-        phantom_dir=f"$write_fundus_phantoms('{tmp_path}/eyes', 1, grades=[0], size=128)",
+        ckpt_dir=str(folder),
+        phantom_dir=str(eyes),
         max_epochs=1,
         epoch_draws=4,
         batch_size=2,
@@ -161,10 +160,17 @@ def test_training_goes_on_without_data(tmp_path: Path) -> None:
     network = flow.parser.get_parsed_content("network")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     flow.run()
-    after = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert after.keys() == before.keys()
+    return before, torch.load(folder / "model.pt", weights_only=True)
+
+
+def test_training_goes_on_without_data_and_is_repeatable(tmp_path: Path) -> None:
+    """The weights change and are saved, and the seed decides which they are."""
+    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, grades=[0], size=128)
+    (before, after), (_, again) = (train(eyes, tmp_path / run) for run in "ab")
+    assert after.keys() == before.keys() == again.keys()
     changed = [name for name in before if not torch.equal(before[name], after[name])]
     assert {"nodes", "graph1.weight", "graph2.weight", "backbone.conv1.weight"} <= set(changed)
+    assert [name for name in after if not torch.equal(after[name], again[name])] == []
 
 
 @pytest.mark.slow
