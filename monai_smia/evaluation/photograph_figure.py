@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,7 +16,8 @@ from torch.nn.functional import interpolate
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.victims.preprocessing import as_plain
 
-COLUMNS, CELL = 6, 224  # cells in a line at most, pixels of one
+PIXELS, INCHES = 320, 3.0  # of the longer side of one picture
+TITLE = 0.4  # inches above a picture
 
 
 def photograph_figure(
@@ -29,7 +28,9 @@ def photograph_figure(
     panels: Sequence[tuple[PlannedAttack, Tensor, Tensor]],
     unit: str = "",
 ) -> None:
-    """A classified photograph under attack: every adversarial photograph above its perturbation, magnified to be seen.
+    """A classified photograph under attack, a line per attack: clean, perturbation, adversarial, and what was decided.
+
+    The perturbation is magnified so that the radius fills the range: grey is no change.
 
     Args:
         path: PNG to write.
@@ -40,26 +41,27 @@ def photograph_figure(
         unit: unit of the image.
     """
     clean = as_plain(image).float().cpu()
-    low, high = 0.0, 255.0 if float(clean.max()) > 1 else 1.0
-    cells = [(clean, torch.zeros_like(clean), f"clean: truth {int(label)}\ndecided {int(clean_decision)}")]
-    for row, adversarial, decision in panels:
+    high = 255.0 if float(clean.max()) > 1 else 1.0
+    height, width = (INCHES * n / max(clean.shape[1:]) for n in clean.shape[1:])
+    line = height + TITLE
+    figure = Figure(figsize=(3 * width, line * len(panels)))
+    FigureCanvasAgg(figure)
+    for number, (row, adversarial, decision) in enumerate(panels):
         attacked = as_plain(adversarial).float().cpu()
         bound = float(row.attack.eps) if row.attack is not None else 1.0
-        title = f"{row.name} {bound:.3g} {unit} {row.setting}".strip()
-        cells.append((attacked, (attacked - clean) / bound, f"{title}\ndecided {int(decision)}"))
-    columns = min(COLUMNS, len(cells))
-    lines = math.ceil(len(cells) / columns)
-    height, width = _thumbnail(clean).shape[:2]
-    figure = Figure(figsize=(2.1 * columns, lines * (2 * 2.1 * height / width + 0.45)))
-    FigureCanvasAgg(figure)
-    for number, (attacked, change, title) in enumerate(cells):
-        line, column = divmod(number, columns)
-        # placed by hand and drawn as one picture: dozens of axes would take longer than the attacks
-        axis = figure.add_axes((column / columns + 0.004, 1 - (line + 0.99) / lines, 0.99 / columns, 0.86 / lines))
-        pair = np.concatenate([_thumbnail((attacked - low) / (high - low)), _thumbnail(change / 2 + 0.5)])
-        axis.imshow(pair.clip(0, 1))
-        axis.set_title(title, fontsize=6.5, pad=2)
-        axis.set_axis_off()
+        change = f"{row.name}, at most {bound:.3g} {unit}".rstrip()
+        cells = (
+            (clean / high, f"clean, decided {int(clean_decision)}, truth {int(label)}"),
+            ((attacked - clean) / (2 * bound) + 0.5, change + (f"\n{row.setting}" if row.setting else "")),
+            (attacked / high, f"adversarial, decided {int(decision)}"),
+        )
+        for column, (picture, title) in enumerate(cells):
+            # placed by hand: matplotlib's layout engines take most of the time that a figure needs
+            bottom = 1 - (number * line + TITLE + height) / (line * len(panels))
+            axis = figure.add_axes((column / 3 + 0.003, bottom, 0.994 / 3, height / (line * len(panels))))
+            axis.imshow(_thumbnail(picture).clip(0, 1))
+            axis.set_title(title, fontsize=7.5, pad=3)
+            axis.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
     figure.savefig(partial, dpi=110, format="png")
@@ -67,7 +69,7 @@ def photograph_figure(
 
 
 def _thumbnail(image: Tensor) -> np.ndarray:
-    scale = CELL / max(image.shape[1:])
+    scale = PIXELS / max(image.shape[1:])
     size = [max(1, round(n * scale)) for n in image.shape[1:]]
     small = interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
     return np.asarray(small.permute(1, 2, 0).numpy())
