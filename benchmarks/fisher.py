@@ -1,28 +1,28 @@
 """Section 3.2 of the SMIA paper in numbers: Eq. 5 (KL, its quadratic form) and Eq. 7 (the trace and its coordinates).
 
-    python benchmarks/fisher.py
-    python benchmarks/fisher.py --fundus <fundus>
+python benchmarks/fisher.py [--fundus FOLDER]
 
-On a small classifier that is trained here on the pictures of its own making, or on the network of the fundus bundle
-and photographs of its test part, as the network gets them: perturbations are in units of local contrast there, where
-one grey level is about 0.04. An ordinal grader's prediction is the probabilities of its grades.
+Without arguments on a small classifier that is trained here on pictures of its own making; with a folder of fundus
+photographs on the network of the fundus bundle.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import copy
+import math
 from pathlib import Path
 
 import torch
 from monai.bundle import ConfigParser
+from monai.transforms import Compose
 from torch import Tensor, nn
 
 from monai_smia.attacks import BIM, SMIA
-from monai_smia.data import LoadPhotograph, fundus_datalist
 from monai_smia.victims import ClassificationVictim
+from monai_smia.victims.preprocessing import as_plain
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "fundus_dr_grading"
+FUNDUS = Path(__file__).parents[1] / "bundles" / "fundus_dr_grading"
 CLASSES = 3
 
 
@@ -63,42 +63,29 @@ def classifier() -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-class Grades(nn.Module):
-    """An ordinal grader that answers the log-probabilities of its grades.
-
-    Args:
-        victim: the grader.
-    """
-
-    def __init__(self, victim: ClassificationVictim) -> None:
-        super().__init__()
-        self.network = victim.network
-        self.output = victim.output
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.output.probabilities(self.network(image)).clamp_min(1e-30).log()
+def fundus(dataset_dir: str, count: int) -> tuple[ClassificationVictim, Tensor, Tensor]:
+    """The fundus bundle's network, and photographs as it sees them; the label is the grade."""
+    parser = ConfigParser()
+    parser.read_config(FUNDUS / "configs" / "attack_eval.yaml")
+    parser.update({"bundle_root": str(FUNDUS), "dataset_dir": dataset_dir})
+    parser.get_parsed_content("initialize")
+    prepare = Compose([parser.get_parsed_content("load"), *parser.get_parsed_content("preprocess")])
+    items = parser.get_parsed_content("datalist")
+    cases = [prepare(dict(item)) for item in items[:: max(len(items) // count, 1)][:count]]
+    images = torch.stack([as_plain(case["image"]) for case in cases])
+    network = parser.get_parsed_content("network").eval().requires_grad_(False)
+    return ClassificationVictim(network, activation="ordinal"), images, torch.tensor([int(c["label"]) for c in cases])
 
 
-def fundus(folder: str, count: int) -> tuple[nn.Module, Tensor, Tensor]:
-    """The bundle's network, and test photographs spread over the list, as the network gets them; float64."""
-    config = ConfigParser()
-    config.read_config(BUNDLE / "configs" / "attack_eval.yaml")
-    victim = config.get_parsed_content("victim")
-    victim.network.load_state_dict(torch.load(BUNDLE / "models" / "model.pt", weights_only=True))
-    items = fundus_datalist(folder, split="test")
-    chosen = [items[i * len(items) // count] for i in range(count)]
-    preprocess = config.get_parsed_content("victim::preprocessing")
-    images = torch.stack(
-        [torch.as_tensor(preprocess({"image": LoadPhotograph()(i["image"])})["image"]) for i in chosen]
-    )
-    network = Grades(victim).double().eval().requires_grad_(False)
-    return network, images.double(), torch.tensor([item["label"] for item in chosen])
+def log_probabilities(victim: ClassificationVictim, image: Tensor) -> Tensor:
+    """Of every class ``(B, K)``."""
+    return victim.output.probabilities(victim.predict(image)).clamp_min(1e-300).log()
 
 
-def quadratic_form(network: nn.Module, image: Tensor, change: Tensor) -> Tensor:
+def quadratic_form(victim: ClassificationVictim, image: Tensor, change: Tensor) -> Tensor:
     """1/2 eta^T G eta with the Fisher matrix G of the input, from K vector-Jacobian products ``(B,)``."""
     image = image.clone().requires_grad_()
-    log_p = network(image).log_softmax(1)
+    log_p = log_probabilities(victim, image)
     total = torch.zeros(len(image), dtype=image.dtype)
     for k in range(log_p.shape[1]):
         (score,) = torch.autograd.grad(log_p[:, k].sum(), image, retain_graph=True)
@@ -106,22 +93,24 @@ def quadratic_form(network: nn.Module, image: Tensor, change: Tensor) -> Tensor:
     return total / 2
 
 
-def equation_5(network: nn.Module, images: Tensor, clip: tuple[float, float] | None) -> None:
+def equation_5(victim: ClassificationVictim, images: Tensor, eps: float) -> None:
     """KL(f(x) || f(x + eta')) against the quadratic form, for eta' = W * eta - eta of SMIA's perturbation."""
-    smia = SMIA(eps=0.03, steps=10, clip=clip)
-    victim = ClassificationVictim(network)
-    eta = smia(victim, images, network(images).argmax(1)).perturbation
-    change = smia.smooth(eta) - eta
-    print("\nEq. 5: KL and its quadratic form along eta' = W * eta - eta; medians over images")
+    smia = SMIA(eps=eps, steps=10, clip=None)
+    eta = smia(victim, images, victim.decide(victim.infer(images))).perturbation
+    double = ClassificationVictim(copy.deepcopy(victim.network).double(), activation=victim.activation)
+    images, change = images.double(), (smia.smooth(eta) - eta).double()
+    print(f"\nEq. 5: KL and its quadratic form along eta' = W * eta - eta of eps {eps:g}; medians over images")
     print("scale of eta'   KL          1/2 eta'^T G eta'   ratio  [5 %, 95 %]")
-    whole = quadratic_form(network, images, change)
+    with torch.no_grad():
+        clean = log_probabilities(double, images)
+    form = quadratic_form(double, images, change)
     for scale in (1e-3, 1e-2, 1e-1, 0.3, 1.0):
-        clean, moved = (network(x).log_softmax(1) for x in (images, images + scale * change))
-        divergence = (clean.exp() * (clean - moved)).sum(1)
-        form = scale**2 * whole
-        ratio = form / divergence
+        with torch.no_grad():
+            moved = log_probabilities(double, images + scale * change)
+        divergence, scaled = (clean.exp() * (clean - moved)).sum(1), scale**2 * form
+        ratio = scaled / divergence
         low, high = ratio.quantile(torch.tensor([0.05, 0.95], dtype=ratio.dtype))
-        medians = f"{divergence.median():11.3e}   {form.median():11.3e}   {ratio.median():10.4f}"
+        medians = f"{divergence.median():11.3e}   {scaled.median():11.3e}   {ratio.median():10.4f}"
         print(f"{scale:8g}   {medians}  [{low:.3f}, {high:.3f}]")
 
 
@@ -159,46 +148,50 @@ def equation_7() -> None:
     print("sum 1/p is least at the uniform prediction (the paper's reading); 1 - sum p^2 is largest there.")
 
 
-def entropy_over_iterations(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    clip: tuple[float, float] | None,
-    radii: Sequence[float],
-    iterations: Sequence[int],
-) -> None:
-    """Does the stabilization term move the prediction towards the uniform one? The entropy of every iterate."""
-    victim = ClassificationVictim(network)
-    print("\nMean entropy of the prediction over the iterations (log K is uniform: "
-          f"{torch.log(torch.tensor(float(network(images).shape[1]))):.3f})")  # fmt: skip
-    print("attack                 " + "".join(f"{step:8d}" for step in iterations))
+class Watched(ClassificationVictim):
+    """Remembers the probabilities of every iterate, whose prediction an attack takes the loss of."""
+
+    def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+        self.seen.append(self.output.probabilities(prediction.detach()).double())
+        return super().loss(prediction, label)
+
+
+def over_iterations(victim: ClassificationVictim, images: Tensor, labels: Tensor, radii: tuple[float, ...]) -> None:
+    """Does the stabilization term move the prediction towards the uniform one? Entropy and trace of every iterate."""
+    watched = Watched(victim.network, activation=victim.activation)
+    classes = log_probabilities(victim, images[:1]).shape[1]
+    uniform = f"uniform: {math.log(classes):.3f} and {1 - 1 / classes:.3f}"
+    print(f"\nMean entropy of the prediction, and mean 1 - sum p^2, over the iterations ({uniform})")
+    print("attack                      eps " + "".join(f"{step:8d}" for step in range(0, 11, 2)))
     for eps in radii:
         for name, make in (("DEV (BIM)", BIM), ("DEV + STA (SMIA)", SMIA)):
-            values = []
-            for steps in iterations:
-                attack = make(eps=eps, steps=steps, step_size=eps / 4, keep="last", clip=clip)
-                p = network(attack(victim, images, labels).adversarial if steps else images).softmax(1)
-                values.append(-(p * p.clamp_min(1e-300).log()).sum(1).mean())
-            print(f"{name:17s} {eps:5g}" + "".join(f"{v:8.3f}" for v in values))
+            watched.seen = []
+            attack = make(eps=eps, steps=10, step_size=eps / 4, clip=None)  # one more prediction: of the last iterate
+            attack(watched, images, labels)
+            shown = watched.seen[0:11:2]
+            entropy = [-(p * p.clamp_min(1e-300).log()).sum(1).mean() for p in shown]
+            trace = [trace_in_logits(p).mean() for p in shown]
+            for what, values in (("entropy", entropy), ("trace", trace)):
+                print(f"{name:16s} {what:8s} {eps:6.3f}" + "".join(f"{v:8.3f}" for v in values))
 
 
 def main() -> None:
     """Print all three."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fundus", metavar="DIR", help="photographs for the fundus bundle's network")
-    parser.add_argument("--photographs", type=int, default=6, help="how many of them")
+    parser.add_argument("--fundus", help="photographs for the fundus bundle's network instead of the small classifier")
+    parser.add_argument("--count", type=int, default=8, help="of them")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.fundus:
-        network, images, labels = fundus(options.fundus, options.photographs)
-        clip, radii, iterations = None, [0.03], [0, 5, 10]
+        victim, images, labels = fundus(options.fundus, options.count)
+        eps = (1 / 255, 4 / 255)
     else:
-        network, (images, labels) = classifier(), pictures(60, 1)
-        clip, radii, iterations = (0.0, 1.0), [0.01, 0.03], [0, 2, 4, 6, 8, 10]
-    print(f"accuracy on {len(images)} images: {(network(images).argmax(1) == labels).double().mean():.3f}")
-    equation_5(network, images, clip)
+        victim, (images, labels), eps = ClassificationVictim(classifier()), pictures(60, 1), (0.01, 0.03)
+    right = (victim.decide(victim.infer(images)).flatten() == labels).double().mean()
+    print(f"accuracy on {len(images)} images: {right:.3f}")
+    equation_5(victim, images, eps[-1])
     equation_7()
-    entropy_over_iterations(network, images, labels, clip, radii, iterations)
+    over_iterations(victim, images, labels, eps)
 
 
 if __name__ == "__main__":
