@@ -26,7 +26,7 @@ from monai_smia.evaluation.records import Journal
 from monai_smia.evaluation.row import RowEvaluator
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
-ARMS = ((1, 2), (2, 1))  # processes, threads of each
+PROCESSES = ((1, 2, 0), (2, 1, 0), (2, 1, 1))  # of one: how many it is with, its threads, its rank
 
 
 def evaluation(dataset_dir: Path, output_dir: Path, steps: int, **options: Any) -> AttackEvaluation:
@@ -41,21 +41,21 @@ def evaluation(dataset_dir: Path, output_dir: Path, steps: int, **options: Any) 
     return found
 
 
-def worker(rank: int, arm: int, store: Path, data: Path, folder: Path, args: Any, turns: Any, times: Any) -> None:
-    """One process of an arm: waits for its turn, runs, says how long it took."""
-    processes, threads = ARMS[arm]
+def worker(number: int, data: Path, folder: Path, args: argparse.Namespace, turns: Any, times: Any) -> None:
+    """One of the three processes: waits for its turn, runs, says how long it took."""
+    processes, threads, rank = PROCESSES[number]
     torch.set_num_threads(threads)
     if processes > 1:
-        idist.initialize("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
-    run = evaluation(data, folder / str(arm), args.steps, **{"evaluation::attacks": "$@attacks[:7]"}).run
+        idist.initialize("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=processes)
+    run = evaluation(data, folder / str(processes), args.steps, **{"evaluation::attacks": "$@attacks[:7]"}).run
     for pair in range(args.pairs + 1):  # the first warms up
-        for turn in (0, 1) if pair % 2 == 0 else (1, 0):
+        for turn in (1, 2) if pair % 2 == 0 else (2, 1):
             turns.wait()
             start = time.perf_counter()
-            if turn == arm:
+            if turn == processes:
                 run()
                 if rank == 0 and pair > 0:
-                    times.put((pair, arm, time.perf_counter() - start))
+                    times.put((pair, processes, time.perf_counter() - start))
             turns.wait()
 
 
@@ -63,19 +63,10 @@ def throughput(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     """Time of one process of two threads over that of two processes of one, in turn."""
     data = write_ct_phantoms(folder / "ct", args.cases, size=(80, 80, 32), spacing=(3.0, 3.0, 6.0), seed=2000)
     context = multiprocessing.get_context("spawn")
-    turns, times = context.Barrier(sum(processes for processes, _ in ARMS)), context.Queue()
-    common = (folder / "store", data, folder, args, turns, times)
-    workers = [
-        context.Process(target=worker, args=(rank, arm, *common))
-        for arm, (processes, _) in enumerate(ARMS)
-        for rank in range(processes)
-    ]
-    for process in workers:
-        process.start()
-    found = {(pair, arm): seconds for pair, arm, seconds in (times.get() for _ in range(2 * args.pairs))}
-    for process in workers:
-        process.join()
-    return ratio_of([(found[pair, 0], found[pair, 1]) for pair in range(1, args.pairs + 1)])
+    turns, times = context.Barrier(len(PROCESSES)), context.Queue()
+    multiprocessing.spawn(worker, (data, folder, args, turns, times), nprocs=len(PROCESSES))
+    found = {(pair, processes): seconds for pair, processes, seconds in (times.get() for _ in range(2 * args.pairs))}
+    return ratio_of([(found[pair, 1], found[pair, 2]) for pair in range(1, args.pairs + 1)])
 
 
 def overhead(folder: Path, args: argparse.Namespace) -> dict[str, tuple[float, float]]:
