@@ -112,6 +112,7 @@ def test_what_it_says(report: Path) -> None:
     assert ("PGD, equal radius, eps 0.05", 3, pytest.approx(2.5 * 70 / 3), True, None) in list(attacks)
     assert ("SMIA, alpha 0.5, eps 0.025", 3, pytest.approx(2.5 * 35 / 3), False, 0.5) in list(attacks)
     assert content["reproduce"]["processes"] == 1
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?", content["reproduce"]["commit"] or 40 * "0")  # None without git
     assert content["reproduce"]["command"].startswith("python ")
     budget = {(b["attack"], b["eps"], b["setting"]): b for b in content["budget"]}
     assert budget["BIM", 0.05, "equal radius"]["gradients"] == 3
