@@ -83,6 +83,7 @@ def write_tables(
     columns: Mapping[str, str],
     eps: float,
     steps: int = 10,
+    also: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Write ``paper_tables.md``: ours with 95 % intervals, the published figure beside it.
 
@@ -93,6 +94,7 @@ def write_tables(
         columns: our metric by the paper's heading, ``{"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}``.
         eps: the task's epsilon in network units.
         steps: iterations of the Tables 1, 3, 4 and 6.
+        also: further datasets of Table 6 to compare with, with their columns.
 
     Returns:
         The text.
@@ -108,7 +110,8 @@ def write_tables(
             *tables.iterations(),
             *tables.radii(),
             *tables.alphas(),
-            *tables.comparison(),
+            *tables.comparison(dataset, columns),
+            *(line for name, heads in (also or {}).items() for line in tables.comparison(name, heads)),
         ]
     )
     replace_file(Path(output_dir) / "paper_tables.md", text + "\n")
@@ -160,9 +163,9 @@ class _Tables:
             out += ["", f"*The paper, EAD-2019 (IOU, mAP):* {theirs}."]
         return out
 
-    def comparison(self) -> list[str]:
+    def comparison(self, dataset: str, columns: Mapping[str, str]) -> list[str]:
         """Table 6."""
-        published = {"BIM" if name == "FGSM" else name: figures for name, figures in TABLE_6[self.dataset].items()}
+        published = {"BIM" if name == "FGSM" else name: figures for name, figures in TABLE_6[dataset].items()}
         lines = [("Clean", self._row("Clean"), published["Clean"])]
         lines.append(("Noise, equal radius", self._row("Noise", EQUAL_RADIUS, self.eps), {}))
         for setting, eps in ((EQUAL_RADIUS, self.eps), (PAPER, self.steps * self.eps)):
@@ -170,7 +173,7 @@ class _Tables:
                 if (attack, setting, eps) in self.rows:
                     row = self._row(attack, setting, eps)
                     lines.append((f"{NAMES.get(attack, attack)}, {setting}", row, published.get(attack, {})))
-        return self._table("Table 6: comparison", {**self.columns, "Var": "var"}, lines)
+        return self._table(f"Table 6: comparison, {dataset}", {**columns, "Var": "var"}, lines)
 
     def _row(self, attack: str, setting: str = "", eps: float | None = None) -> Mapping[str, Any]:
         for (name, where, radius), row in self.rows.items():

@@ -54,4 +54,11 @@ TABLE_6 = {
         "DeepFool": {"accuracy": 68.23, "var": 0.073},
         "SMIA": {"accuracy": 57.37, "var": 0.019},
     },
+    "Kaggle-DR": {
+        "Clean": {"accuracy": 75.64, "fpr": 18.18},
+        "FGSM": {"accuracy": 58.91, "var": 0.064, "fpr": 25.56},
+        "PGD": {"accuracy": 56.89, "var": 0.085, "fpr": 26.09},
+        "DeepFool": {"accuracy": 56.57, "var": 0.069, "fpr": 27.01},
+        "SMIA": {"accuracy": 51.26, "var": 0.023, "fpr": 27.80},
+    },
 }

@@ -66,6 +66,13 @@ def test_ours_beside_theirs(tmp_path: Path) -> None:
     assert "Noise, equal radius" in sixth
 
 
+def test_two_datasets_of_one_task(tmp_path: Path) -> None:
+    also = {"Kaggle-DR": {"Acc(%)": "accuracy", "FPR(%)": "fpr"}}
+    text = write_tables(tmp_path, summary(), dataset="APTOS-2019", columns={"Acc(%)": "accuracy"}, eps=0.05, also=also)
+    assert lines_of(text, "Table 6: comparison, APTOS-2019")["SMIA, equal radius"][0] == "1.0 \\| 57.37"
+    assert lines_of(text, "Table 6: comparison, Kaggle-DR")["SMIA, equal radius"][:2] == ["1.0 \\| 51.26", "- \\| 27.8"]
+
+
 def test_unknown_dataset(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="COVID-19"):
         write_tables(tmp_path, summary(), dataset="MNIST", columns={}, eps=0.05)
