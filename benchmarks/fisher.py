@@ -3,7 +3,8 @@
 python benchmarks/fisher.py [--fundus FOLDER]
 
 Without arguments on a small classifier that is trained here on pictures of its own making; with a folder of fundus
-photographs on the network of the fundus bundle.
+photographs on the network of the fundus bundle and their test part, as the network gets them: perturbations are in
+units of local contrast there, where one grey level is about 0.04.
 """
 
 from __future__ import annotations
@@ -179,12 +180,12 @@ def main() -> None:
     """Print all three."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fundus", help="photographs for the fundus bundle's network instead of the small classifier")
-    parser.add_argument("--count", type=int, default=8, help="of them")
+    parser.add_argument("--photographs", type=int, default=6, help="how many of them")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.fundus:
-        victim, images, labels = fundus(options.fundus, options.count)
-        eps = (1 / 255, 4 / 255)
+        victim, images, labels = fundus(options.fundus, options.photographs)
+        eps: tuple[float, ...] = (0.03,)
     else:
         victim, (images, labels), eps = ClassificationVictim(classifier()), pictures(60, 1), (0.01, 0.03)
     right = (victim.decide(victim.infer(images)).flatten() == labels).double().mean()
