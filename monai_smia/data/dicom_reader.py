@@ -36,8 +36,14 @@ def scanned_voxels(image: MetaTensor, source: Paths) -> Tensor:
     series, plain = read_dicom_series(source), image.as_tensor()
     if series.padding is None:
         return torch.ones_like(plain, dtype=torch.bool)
-    least, most = (series.to_values(np.full(len(series.slices), bound)) for bound in series.padding)
-    return (plain < float(least.min())) | (plain > float(most.max()))
+    least, most = _padding(series, series.padding)
+    return (plain < least) | (plain > most)
+
+
+def _padding(series: DicomSeries, bounds: tuple[int, int]) -> list[float]:
+    """Lowest and highest padding value in the series' unit."""
+    least, most = (series.to_values(np.full(len(series.slices), bound)) for bound in bounds)
+    return [float(least.min()), float(most.max())]
 
 
 class DicomSeriesReader(ImageReader):
@@ -47,7 +53,7 @@ class DicomSeriesReader(ImageReader):
     without faults. A series with faults is refused and the fault named (`read_dicom_series`), where MONAI's readers
     leave planes out, mix series or take a wrong spacing. The metadata hold ``series_uid``, ``source_uids`` (the
     SOPInstanceUID of every plane, as they were read, whatever transforms do later) and ``padding`` (lowest and
-    highest padding value a plane, if there is one).
+    highest padding value, if there is one).
 
     Args:
         series_uid: SeriesInstanceUID, needed where a folder holds several.
@@ -94,5 +100,5 @@ class DicomSeriesReader(ImageReader):
             "source_uids": [str(plane.header.SOPInstanceUID) for plane in series.slices],
         }
         if series.padding is not None:
-            meta["padding"] = [series.to_values(np.full(len(series.slices), bound)) for bound in series.padding]
+            meta["padding"] = _padding(series, series.padding)
         return series.values(), {str(key): value for key, value in meta.items()}

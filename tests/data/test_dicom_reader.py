@@ -13,8 +13,8 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import AFFINE, SHAPE, cut, enhanced, planes, save, stored_volume
-from monai.data import DataLoader, Dataset, MetaTensor
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImage, LoadImaged
+from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImage, LoadImaged, Orientationd, Resized, Spacingd
 from pydicom.dataset import Dataset as Header
 from pydicom.dataset import FileDataset
 from pydicom.fileset import FileSet
@@ -492,6 +492,27 @@ def test_in_a_pipeline(tmp_path: Path) -> None:
     assert isinstance(image, MetaTensor)
     assert image.shape == (1, 1, *SHAPE)
     assert np.allclose(image.affine[0] if image.affine.ndim == 3 else image.affine, AFFINE)
+
+
+def test_metadata_of_a_batch(tmp_path: Path) -> None:
+    """Metadata survive Orientationd, Spacingd and a batch, each series with its own UIDs and padding."""
+    for name in ("one", "other"):
+        save([changed(ds, PixelPaddingValue=20) for ds in planes()], tmp_path / name)
+    transform = Compose(
+        [
+            LoadImaged("image", reader="monai_smia.data.DicomSeriesReader", image_only=True),
+            EnsureChannelFirstd("image"),
+            Orientationd("image", "RAS", labels=None),
+            Spacingd("image", (1, 1, 2)),
+            Resized("image", (8, 8, 8)),
+        ]
+    )
+    items = [{"image": str(tmp_path / name)} for name in ("one", "other")]
+    batch = next(iter(DataLoader(Dataset(items, transform), batch_size=2)))
+    for item, image in zip(items, (d["image"] for d in decollate_batch(batch)), strict=True):
+        uids = [str(plane.header.SOPInstanceUID) for plane in read_dicom_series(item["image"]).slices]
+        assert list(image.meta["source_uids"]) == uids
+        assert [float(bound) for bound in image.meta["padding"]] == [20 - 1024.0] * 2
 
 
 def test_a_real_series(shared_data: Callable[[str], Path]) -> None:
