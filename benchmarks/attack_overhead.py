@@ -41,6 +41,12 @@ def by_hand(network: torch.nn.Module, *, start: bool = False, steps: int = STEPS
     return attack
 
 
+def gradient(network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """One gradient, as SMIA takes two a step."""
+    image = image.clone().requires_grad_(True)
+    return torch.autograd.grad(network(image).logsumexp(1).sum(), image)[0]
+
+
 def setting(task: str, batch: int, size: int) -> tuple[torch.nn.Module, Victim, torch.Tensor, torch.Tensor]:
     """Network, victim, images of 8 bits and the network's own decisions as labels."""
     torch.manual_seed(0)
@@ -100,6 +106,11 @@ def main() -> None:
             print(f"| {name} | {other} | {one_line(result)} |", flush=True)
     if "SMIA" not in args.attacks:
         return
+    both = torch.cat([image, image])
+    result = interleaved_ratio(
+        lambda: gradient(network, both), lambda: [gradient(network, image) for _ in range(2)], args.pairs, args.clock
+    )
+    print(f"| two gradients in one batch | one by one | {one_line(result)} |")
     result = interleaved_ratio(
         lambda: ours["SMIA"](victim, image, ours_label),
         lambda: ours["BIM"](victim, image, ours_label),

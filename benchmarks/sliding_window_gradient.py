@@ -22,7 +22,7 @@ import torch
 from monai.data.utils import dense_patch_slices
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import UNet
-from timing import interleaved_ratio
+from timing import add_clock, interleaved_ratio
 from torch.utils.checkpoint import checkpoint
 
 from monai_smia.inferers import CheckpointedSlidingWindowInferer
@@ -94,16 +94,19 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--method", choices=METHODS, help="run one method and print its seconds and peak MB")
     parser.add_argument("--skip-plain", action="store_true", help="leave out plain autograd (10 GB and more)")
+    parser.add_argument("--only", choices=[*KEPT], nargs="+", help="time these beside their limits, and nothing else")
+    add_clock(parser)
     args = parser.parse_args()
     if args.method:
         return run_one(args)
 
     volume = torch.Size(args.size).numel() * 4 / 2**20
     print(f"{args.size}, roi {args.roi}, overlap 0.5: {len(windows(args))} windows; a volume is {volume:.0f} MB")
-    print(f"{'method':12}{'seconds':>10}{'peak MB above idle':>20}")
+    if not args.only:
+        print(f"{'method':12}{'seconds':>10}{'peak MB above idle':>20}")
     idle = 0.0
     for method in METHODS:
-        if method == "plain" and args.skip_plain:
+        if args.only or (method == "plain" and args.skip_plain):
             continue
         done = subprocess.run(
             [sys.executable, __file__, *sys.argv[1:], "--method", method], capture_output=True, text=True
@@ -116,13 +119,15 @@ def main() -> None:
         print(f"{method:12}{seconds:10.1f}{peak - idle:20.0f}", flush=True)
 
     network, image, options = setting(args)
-    for method, share in KEPT.items():
+    for method in args.only or KEPT:
+        share = KEPT[method]
         room = budget(args, network, share)
         inferer = CheckpointedSlidingWindowInferer(memory_budget=room, **options)
         result = interleaved_ratio(
             lambda inferer=inferer: gradient(inferer, network, image),
             lambda share=share: limit(args, network, image, share),
             pairs=args.pairs,
+            clock=args.clock,
         )
         print(
             f"{method}, budget {room / 2**20:.0f} MB / limit: {result['ratio']:.3f} (95 % interval {result['low']:.3f} "

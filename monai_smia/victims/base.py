@@ -28,7 +28,8 @@ class Victim(ABC):
     """Preprocessing, network, inferer, loss and decision rule of one task.
 
     Args:
-        network: the network; it is attacked in eval mode, and a DistributedDataParallel wrapper is looked through.
+        network: the network; it is attacked in eval mode, and a DistributedDataParallel wrapper is looked through. One
+            that went through `torch.compile` or has its weights in channels-last memory is taken as it is.
         inferer: how the network is applied, a MONAI Inferer; a plain SlidingWindowInferer becomes a
             `CheckpointedSlidingWindowInferer` of the same settings, so that its gradient needs flat memory.
         preprocessing: a MONAI Compose (array or dictionary transforms) between the case's own image and the network;

@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 from helpers import assert_untouched, case, network, snapshot, unsettled
+from monai.inferers import SlidingWindowInferer
 from torch import nn
 
+from monai_smia.attacks import PGD
 from monai_smia.victims import ClassificationVictim, SegmentationVictim
 
 
@@ -92,3 +94,16 @@ def test_infer_is_the_network_in_eval_mode() -> None:
 
 def test_intensity_scale_without_preprocessing() -> None:
     assert case("segmentation", 2).victim.intensity_scale() == 1.0
+
+
+@pytest.mark.parametrize("inferer", [None, SlidingWindowInferer(6, overlap=0.5)])
+def test_a_compiled_network_is_a_victim_like_any_other(inferer: SlidingWindowInferer | None) -> None:
+    """With the backend that changes nothing the attack is the same bit for bit; the network comes back untouched."""
+    c = case("segmentation", 2, inferer=inferer)
+    attack = PGD(eps=0.05, steps=3)
+    expected = attack(c.victim, c.image, c.label)
+    compiled = torch.compile(unsettled(c.victim.network), backend="eager")
+    before = snapshot(c.victim.network)
+    result = attack(SegmentationVictim(compiled, inferer=inferer), c.image, c.label)
+    assert_untouched(c.victim.network, before)
+    assert torch.equal(result.adversarial, expected.adversarial)
