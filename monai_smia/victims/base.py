@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
 from monai_smia.victims.autocast import AutocastNetwork
 from monai_smia.victims.freezing import fixed_intensity_scale
+from monai_smia.victims.frozen_network import frozen_network
 from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
 
 PerSample = Callable[[Any, Any], Tensor]
@@ -171,22 +172,9 @@ class Victim(ABC):
         part._frozen = self._frozen.subset(index)
         return part
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
+    def frozen(self) -> AbstractContextManager[None]:
         """The network in eval mode and without parameter gradients; every module's mode and flag restored after."""
-        training = [module for module in self.network.modules() if module.training]
-        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        try:
-            if training:
-                self.network.eval()
-            for parameter in trained:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for module in training:
-                module.training = True
-            for parameter in trained:
-                parameter.requires_grad_(True)
+        return frozen_network(self.network)
 
     def with_loss(self, loss: str | PerSample) -> Victim:
         """A copy with another deviation loss; network and preprocessing are shared."""
