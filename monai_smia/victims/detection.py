@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +15,8 @@ from monai.apps.detection.utils.predict_utils import ensure_dict_value_to_list_,
 from monai.data.box_utils import box_iou
 from monai.inferers import Inferer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from monai_smia.victims import box_losses
 from monai_smia.victims.base import PerSample, Victim
 from monai_smia.victims.boxes import check_boxes
 
@@ -69,12 +70,13 @@ class DetectionVictim(Victim):
     """
 
     losses = {
-        "focal": lambda victim, p, y: victim.detection_loss(p, y, focal=True),
-        "bce": lambda victim, p, y: victim.detection_loss(p, y, focal=False),
+        "focal": partial(box_losses.detection_loss, focal=True),
+        "bce": partial(box_losses.detection_loss, focal=False),
+        "ranking": box_losses.ranking,
     }
     divergences = {
-        "focal": lambda victim, p, q: victim.head_distance(p, q, focal=True),
-        "bce": lambda victim, p, q: victim.head_distance(p, q, focal=False),
+        "focal": partial(box_losses.head_distance, focal=True),
+        "bce": partial(box_losses.head_distance, focal=False),
     }
 
     def __init__(
@@ -156,39 +158,6 @@ class DetectionVictim(Victim):
         frame = maps[0].new_empty((1, 1, *prediction["padded_size"]))
         anchors = self.detector.anchor_generator(frame, maps)[0]
         return logits, codes, anchors
-
-    # ---- loss and divergence
-
-    def detection_loss(self, prediction: Mapping[str, Any], label: Sequence[Boxes], *, focal: bool = True) -> Tensor:
-        """Classification and box loss of every image ``(B,)``, over its number of matched anchors."""
-        logits, codes, anchors = self.flat(prediction)
-        levels = [level[0, 0].numel() for level in prediction[CLASSES]]
-        values = []
-        for logit, code, truth in zip(logits, codes, label, strict=True):
-            boxes, classes = truth["boxes"].to(anchors), truth["labels"].to(anchors.device)
-            matched = self.match(boxes, anchors, levels)
-            hit = matched >= 0
-            target = torch.zeros_like(logit)
-            target[hit, classes[matched[hit]]] = 1
-            counted = matched != self.matcher.BETWEEN_THRESHOLDS
-            loss = _classification(logit[counted], target[counted], focal).sum()
-            if bool(hit.any()):
-                aim = self.detector.box_coder.encode_single(boxes[matched[hit]], anchors[hit])
-                loss = loss + F.smooth_l1_loss(code[hit], aim, beta=1 / 9, reduction="sum")
-            values.append(loss / hit.sum().clamp_min(1))
-        return torch.stack(values)
-
-    def head_distance(
-        self, prediction: Mapping[str, Any], reference: Mapping[str, Any], *, focal: bool = True
-    ) -> Tensor:
-        """Distance of both heads from a reference's ``(B,)``, over the number of objects that the reference sees."""
-        logits, codes, _ = self.flat(prediction)
-        soft, aim, _ = self.flat(reference)
-        target = soft.sigmoid()
-        seen = target.detach().amax(2)  # how much an object is there; a weight, not to be pushed
-        distance = _classification(logits, target, focal).sum((1, 2))
-        regression = F.smooth_l1_loss(codes, aim, beta=1 / 9, reduction="none").sum(2)
-        return (distance + (seen * regression).sum(1)) / seen.sum(1).clamp_min(1)
 
     @torch.no_grad()
     def match(self, boxes: Tensor, anchors: Tensor, levels: Sequence[int]) -> Tensor:
@@ -282,12 +251,3 @@ class DetectionVictim(Victim):
         """The labels of some images, by mask or number."""
         numbers = index.nonzero().flatten() if index.dtype == torch.bool else index
         return [label[i] for i in numbers.tolist()]
-
-
-def _classification(logits: Tensor, target: Tensor, focal: bool) -> Tensor:
-    """Cross entropy of independent classes, soft targets allowed; focal: what is clear already counts little."""
-    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    if not focal:
-        return loss
-    balance = 0.25 * target + 0.75 * (1 - target)
-    return balance * (logits.sigmoid() - target).square() * loss

@@ -128,13 +128,14 @@ def test_attack_eval_on_demo_data(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
     computed = [row for row in rows if row["stage"] == "computed"]
     names = [row["attack"] for row in computed]
-    assert names == ["Clean", "Noise", "FGSM", "BIM", "PGD", "DAG", "SMIA", "DAG"]
+    assert names == ["Clean", "Noise", "FGSM", "BIM", "PGD", "DAG", "SMIA", "BIM", "SMIA", "DAG"]
+    assert {row["loss"] for row in computed[1:]} == {"ranking"}
     assert [row["linf"] for row in rows[1:] if row["linf"] > row["eps"] + 1e-6] == []
     clean = rows[0]["map50"]
     assert [
         row["attack"] for row in computed if row["attack"] in ("BIM", "PGD", "SMIA") and row["map50"] >= clean
     ] == []
-    assert len(list((tmp_path / "figures").glob("*.png"))) == 7
+    assert len(list((tmp_path / "figures").glob("*.png"))) == 9
 
 
 def test_polyps_of_real_frames(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_smia.attacks import BIM, PGD, SMIA, Noise
-from monai_smia.victims import DetectionVictim
+from monai_smia.victims import DetectionVictim, box_losses
 
 NOTHING = {"boxes": torch.zeros(0, 4, dtype=torch.float64), "labels": torch.zeros(0, dtype=torch.long)}
 SOMETHING = {
@@ -28,9 +29,13 @@ def images(count: int = 1, seed: int = 0) -> Tensor:
     return torch.rand(count, 2, 64, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("loss", ["focal", "bce"])
+@pytest.mark.parametrize("loss", ["focal", "bce", "ranking"])
 @pytest.mark.parametrize("label", [SOMETHING, NOTHING], ids=["objects", "none"])
-def test_gradient_of_the_loss_is_that_of_finite_differences(loss: str, label: dict[str, Tensor]) -> None:
+def test_gradient_of_the_loss_is_that_of_finite_differences(
+    loss: str, label: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("data.box_utils", "apps.detection.utils.box_coder"):  # MONAI computes boxes in float32
+        monkeypatch.setattr(f"monai.{module}.COMPUTE_DTYPE", torch.float64)
     victim, image = small_retina().with_loss(loss), images()
     finite_difference(lambda x: victim.loss(victim.predict(x), [label]), image)
 
@@ -83,6 +88,33 @@ def test_box_loss_is_smooth_l1_of_the_codes_per_matched_anchor() -> None:
     assert gap == pytest.approx(sum(v - 0.5 / 9 for v in (shift, stretch)), abs=1e-6)
 
 
+def test_ranking_is_average_precision_where_scores_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cells of three classes; the one right guess of an object is its class at its cell."""
+    monkeypatch.setattr(box_losses, "IOU_WIDTH", 0.01)
+    victim = cells(loss="ranking")
+
+    def precision(first: tuple[float, ...], second: tuple[float, ...], *classes: int | None) -> float:
+        return -float(victim.loss(victim.predict(colored(first, second)), [cell_label(*classes)]))
+
+    best, good, low, none = 0.9, 0.7, 0.3, 0.1  # logits 8, 4, -4 and -8
+    assert precision((best, none, none), (none, good, none), 0, 1) == pytest.approx(1, abs=1e-6)
+    assert precision((low, best, none), (none, good, none), 0, 1) == pytest.approx((1 / 2 + 2 / 3) / 2, abs=1e-6)
+    assert precision((good, best, none), (none,) * 3, 0, None) == pytest.approx(1 / 2, abs=1e-6)
+    assert precision((good, good, none), (none,) * 3, 0, None) == pytest.approx(2 / 3, abs=1e-6)  # level: by half
+    # without objects: against a guess of the score from which on an object counts as found
+    assert precision((none,) * 3, (none,) * 3, None, None) == pytest.approx(1, abs=1e-6)
+    assert precision((best, none, none), (none, good, none), None, None) == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_ranking_counts_a_box_by_its_overlap() -> None:
+    victim = cells(loss="ranking")
+    prediction = victim.predict(colored((0.9, 0.1, 0.1)))
+    for width in (8, 12, 16, 20):
+        label = {"boxes": torch.tensor([[0.0, 0, width, 8]]).double(), "labels": torch.tensor([0])}
+        right = 1 / (1 + math.exp(-(8 / width - 0.5) / 0.1))  # the only guess: as right, and of as much precision
+        assert -float(victim.loss(prediction, [label])) == pytest.approx(right**2, abs=1e-6)
+
+
 def test_a_distance_from_itself_is_none_and_grows() -> None:
     victim, image = small_retina(), images()
     with torch.no_grad():
@@ -91,9 +123,10 @@ def test_a_distance_from_itself_is_none_and_grows() -> None:
         assert 0 < float(victim.divergence(near, here)) < float(victim.divergence(far, here))
 
 
+@pytest.mark.parametrize("loss", ["focal", "ranking"])
 @pytest.mark.parametrize("quantity", ["loss", "damage", "divergence", "attack"])
-def test_batch_is_its_images_one_by_one(quantity: str) -> None:
-    victim, image = small_retina(), images(3)
+def test_batch_is_its_images_one_by_one(quantity: str, loss: str) -> None:
+    victim, image = small_retina().with_loss(loss), images(3)
     labels = [SOMETHING, NOTHING, {k: v[:1] for k, v in SOMETHING.items()}]
 
     def value(x: Tensor, y: list[Any], seeds: list[int]) -> Tensor:
