@@ -107,7 +107,7 @@ def test_inference_writes_boxes(tmp_path: Path, frames: Path) -> None:
 def test_training_goes_down(tmp_path: Path, frames: Path) -> None:
     flow = workflow(
         "train", output_dir=tmp_path, workflow_type="train", dataset_dir=str(frames), split=None, max_epochs=3,
-        batch_size=4, weights=str(tmp_path / "model.pt"), planes=[8, 8, 8, 8],
+        batch_size=4, weights=str(tmp_path / "model.pt"), planes=[8, 8, 8, 8], run_id="train",
     )  # fmt: skip
     flow.initialize()
     assert flow.check_properties() == []
