@@ -46,8 +46,9 @@ class DetectionVictim(Victim):
         found_score: an object counts as found by a box of its class with at least this score
         found_iou: and at least this IoU.
         loss: ``"focal"`` (Lin et al., 2017: alpha 0.25, gamma 2) or ``"bce"``, both summed over anchors, plus smooth L1
-            on the matched anchors, divided by their number; or a callable ``(prediction, label) -> (B,)``.
-        divergence: the same functions with the reference in the place of the label: ``"focal"`` (cross entropy weighted
+            on the matched anchors, divided by their number; ``"ranking"``, an average precision made smooth, for
+            attacks (`monai_smia.victims.box_losses`); or a callable ``(prediction, label) -> (B,)``.
+        divergence: the first two with the reference in the label's place: ``"focal"`` (cross entropy weighted
             by ``|p - q|^2``) or ``"bce"`` (Eq. 3), plus the smooth L1 distance of the regressed boxes, weighted by how
             much the reference sees an object there; or a callable ``(prediction, reference) -> (B,)``.
         image_key: key of the image in dictionary transforms.
