@@ -13,6 +13,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from bundles.zoo_detection import detection
+from bundles.zoo_inference import dicom_segmentation, sequences, slices
 from dicom_files import planes, save
 from monai.bundle import run
 from monai.networks.nets import SegResNet
@@ -88,7 +90,7 @@ def test_multi_label_without_labels(tmp_path: Path, several_files: bool, capsys:
 
 def test_a_detector_with_scripts_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON; the zoo's lung nodule detector in small: its evaluator predicts boxes, the attack takes its head maps."""
-    bundle = zoo.detection(tmp_path / "nodules")
+    bundle = detection(tmp_path / "nodules")
     monkeypatch.syspath_prepend(str(bundle))  # as PYTHONPATH does, which the zoo's README asks for
     rows = attack_eval(bundle, "inference.json", eps=0.05, steps=4)
     for name in ("scripts", "scripts.network", "scripts.inferer", "scripts.evaluator"):
@@ -129,7 +131,7 @@ def test_a_dicom_series(
 ) -> None:
     """DICOM in and out: padding is left alone by every reader, and neither the patient's name nor ID is told."""
     caplog.set_level("DEBUG")
-    bundle = zoo.dicom_segmentation(tmp_path / "lungs", reader, files)
+    bundle = dicom_segmentation(tmp_path / "lungs", reader, files)
     rows = attack_eval(bundle, "inference.json", eps=0.1, steps=2, **{"attack#progress": True, "attack#figures": True})
     computed, stored = (rows["PGD", stage, None] for stage in ("computed", "stored"))
     assert (computed["unit"], computed["eps_input"]) == ("HU", pytest.approx(140.0))
@@ -152,7 +154,7 @@ def test_a_dicom_series(
 
 def test_an_image_put_together_from_several_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """YAML; ConcatItemsd; a classifier in 3-D."""
-    bundle = zoo.sequences(tmp_path / "grade")
+    bundle = sequences(tmp_path / "grade")
     rows = attack_eval(bundle, "inference.yaml", eps=0.5, steps=3, **{"attack#progress": True})
     assert "made of 3 files" in capsys.readouterr().out
     assert rows["Clean", "computed", None]["accuracy"] == 1.0
@@ -162,7 +164,7 @@ def test_an_image_put_together_from_several_keys(tmp_path: Path, capsys: pytest.
 
 def test_a_volume_slice_by_slice(tmp_path: Path) -> None:
     """JSON; SliceInferer, `evaluating`; attacked in the unit of the files."""
-    rows = attack_eval(zoo.slices(tmp_path / "heart"), "inference.json", eps=0.1, steps=3)
+    rows = attack_eval(slices(tmp_path / "heart"), "inference.json", eps=0.1, steps=3)
     computed, stored = (rows["PGD", stage, None] for stage in ("computed", "stored"))
     assert computed["eps_input"] == pytest.approx(140.0)
     assert computed["jaccard"] < rows["Noise", "computed", None]["jaccard"] - 0.1
