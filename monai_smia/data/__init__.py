@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_smia.data.ct_gas import RandBowelGasd
 from monai_smia.data.ct_labels import DropFreeAird
 from monai_smia.data.ct_layouts import ct_datalist
 from monai_smia.data.ct_phantom import ThoraxPhantom, thorax_phantom, write_ct_phantoms
@@ -32,6 +33,7 @@ __all__ = [
     "GradeSampler",
     "LoadPhotograph",
     "LoadPhotographd",
+    "RandBowelGasd",
     "ThoraxPhantom",
     "add_artefacts",
     "ct_datalist",

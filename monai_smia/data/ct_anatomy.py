@@ -181,8 +181,8 @@ def vessel_tree(rng: np.random.Generator, root: Point, side: float) -> Field:
     return np.vstack(segments)
 
 
-def draw_vessels(image: Field, segments: Field, world: Sequence[Field], edge: float) -> None:
-    """Draw capsules into ``image`` in place, each within its own small box."""
+def draw_tubes(image: Field, segments: Field, world: Sequence[Field], edge: float, value: float) -> None:
+    """Draw capsules, rows of (start xyz, end xyz, radius), into ``image`` in place, each within its own small box."""
     for segment in segments:
         start, end, radius = segment[:3], segment[3:6], float(segment[6])
         reach = radius + edge
@@ -190,8 +190,8 @@ def draw_vessels(image: Field, segments: Field, world: Sequence[Field], edge: fl
         box = tuple(slice(*np.searchsorted(axis, (a, b))) for axis, a, b in zip(world, low, high, strict=True))
         x, y, z = np.ix_(*(axis[part] for axis, part in zip(world, box, strict=True)))
         if image[box].size:
-            fill = min(1.0, 2 * radius / edge)  # of a voxel that is wider than the vessel
-            paint(image[box], capsule(x, y, z, start.tolist(), end.tolist(), radius), 40.0, edge, fill)
+            fill = min(1.0, 2 * radius / edge)  # of a voxel that is wider than the tube
+            paint(image[box], capsule(x, y, z, start.tolist(), end.tolist(), radius), value, edge, fill)
 
 
 def add_opacities(

@@ -16,7 +16,8 @@ class DropFreeAird(MapTransform):
     """Takes free air (trachea, bowel gas) out of a lung label that counts it as lung, as thresholded labels do.
 
     Free air is darker than lung: a region of at least `min_voxels` below `air_hu` after smoothing by one voxel, grown
-    by two voxels as far as the image stays below -700 HU. Meant for grids of 2 to 3 mm.
+    by two voxels as far as the image stays below -700 HU. What that leaves of the label as a thin shell goes too. Meant
+    for grids of 2 to 3 mm.
 
     Args:
         keys: labels ``(1, X, Y, Z)`` in [0, 1]; what is above one half is lung.
@@ -58,6 +59,8 @@ class DropFreeAird(MapTransform):
             sizes = ndimage.sum(core > 0, core, range(1, count + 1))
             air = np.isin(core, 1 + np.flatnonzero(np.asarray(sizes) >= self.min_voxels))
             air = ndimage.binary_dilation(air, iterations=2) & (image < -700)
-            repaired = torch.from_numpy(label * ~air)[None]
+            rest = lung & ~air
+            wall = ndimage.binary_dilation(air, iterations=3) & ~ndimage.binary_opening(rest, iterations=2)
+            repaired = torch.from_numpy(label * ~(air | wall))[None]
             item[key] = convert_to_dst_type(repaired, item[key], dtype=item[key].dtype)[0]
         return item

@@ -19,7 +19,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_smia.data.ct_anatomy import LEFT, RIGHT, Patient, add_opacities, draw_vessels, vessel_tree
+from monai_smia.data.ct_anatomy import LEFT, RIGHT, Patient, add_opacities, draw_tubes, vessel_tree
 from monai_smia.data.shapes import paint, smooth_noise
 from monai_smia.files import replacing
 
@@ -104,7 +104,7 @@ def thorax_phantom(
     parenchyma += 25 * smooth_noise(texture, shape, voxel, 2.0)
     for side in (RIGHT, LEFT):
         vessels = patient.to_world(vessel_tree(trees, patient.hilum(side), side))
-        draw_vessels(parenchyma, vessels, world, edge)
+        draw_tubes(parenchyma, vessels, world, edge, 40.0)
     infected = np.zeros(shape, bool)
     if opacities:
         rough = smooth_noise(disease.spawn(1)[0], shape, voxel, 14.0)

@@ -22,6 +22,19 @@ def test_gas_leaves_a_label_that_counts_it_as_lung() -> None:
     assert repaired[lung].mean() > 0.98
 
 
+def test_no_shell_is_left_around_the_gas() -> None:
+    """Its edge is half air and as bright as lung."""
+    place = torch.stack(torch.meshgrid(*(torch.arange(40.0) for _ in range(3)), indexing="ij"))
+    gas = (9.5 - (place - 12).norm(dim=0)).div(3).add(0.5).clamp(0, 1)
+    lung = (place[0] >= 26).float()
+    image = (40 - 1040 * gas - 890 * lung)[None]
+    label = (image < -320).float()
+    assert ((label[0] > 0) & (image[0] > -700) & (gas > 0)).sum() > 300
+    repaired = DropFreeAird("label")({"image": image, "label": label})["label"][0]
+    assert not repaired[gas > 0].any()
+    assert torch.equal(repaired[lung > 0], label[0][lung > 0])
+
+
 def test_metadata_and_type_stay() -> None:
     label = MetaTensor(torch.ones(1, 8, 8, 8, dtype=torch.uint8), affine=torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])))
     image = torch.full((1, 8, 8, 8), -1000.0)
