@@ -77,7 +77,7 @@ class RandBowelGasd(RandomizableTransform, MapTransform):
         for key in self.key_iterator(item):
             image = np.array(item[key][0], dtype=np.float32)
             if (gas := self._gas(image, lung, below)) is not None:
-                noisy = self.R.uniform(*self.air) + self.noise * self.R.standard_normal(image.shape)
+                noisy = self.R.uniform(self.air[0], self.air[1]) + self.noise * self.R.standard_normal(image.shape)
                 painted = image + gas * (np.maximum(noisy, self.air[0]) - image)
                 item[key] = convert_to_dst_type(torch.from_numpy(painted)[None], item[key])[0]
         return item
@@ -107,7 +107,7 @@ class RandBowelGasd(RandomizableTransform, MapTransform):
 
     def _tube(self, start: NDArray[np.float64]) -> Field:
         """Segments (N, 7) of a bent tube through ``start``: start xyz, end xyz, radius."""
-        radius = self.R.uniform(*self.radius)
+        radius = self.R.uniform(self.radius[0], self.radius[1])
         heading, segments = self.R.normal(size=3), []
         for _ in range(self.R.randint(1, 5)):
             heading = heading / np.linalg.norm(heading)
