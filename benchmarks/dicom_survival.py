@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -49,15 +50,25 @@ class Pacs:
     def round_trip(self, folder: Path, to: Path) -> Path:
         """Store a series, fetch it by its UID, and compare the pixels: a PACS that drops a file says Success."""
         uid = read_dicom_series(folder).uid
-        subprocess.run(["storescu", "-nh", "-xs", *self.titles, "+sd", *self.peer, str(folder)], check=True)
+        subprocess.run([dcmtk("storescu"), "-nh", "-xs", *self.titles, "+sd", *self.peer, str(folder)], check=True)
         to.mkdir(parents=True)
         level = ["-k", "QueryRetrieveLevel=SERIES", "-k", f"SeriesInstanceUID={uid}"]
-        subprocess.run(["getscu", "-S", *self.titles, *level, "-od", str(to), *self.peer], check=True)
+        subprocess.run([dcmtk("getscu"), "-S", *self.titles, *level, "-od", str(to), *self.peer], check=True)
         for path in to.iterdir():  # DCMTK names files by modality and UID
             path.rename(path.with_suffix(path.suffix + ".dcm"))
         if pixel_hashes(to) != pixel_hashes(folder):
             raise RuntimeError(f"the PACS gave back other pixels than {folder.name} holds.")
         return to
+
+
+def dcmtk(tool: str) -> str:
+    """The path of a tool of DCMTK: pynetdicom installs others of the same names beside Python."""
+    beside = Path(sys.executable).parent
+    folders = [f for f in os.environ["PATH"].split(os.pathsep) if Path(f).absolute() != beside]
+    found = shutil.which(tool, path=os.pathsep.join(folders))
+    if found is None:
+        raise FileNotFoundError(f"{tool} of DCMTK is missing: apt-get install dcmtk")
+    return found
 
 
 def pixel_hashes(folder: Path) -> list[str]:

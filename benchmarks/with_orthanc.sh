@@ -21,6 +21,7 @@ folder=$(mktemp -d)
 cat >"$folder/orthanc.json" <<JSON
 {"StorageDirectory": "$folder/db", "IndexDirectory": "$folder/db", "HttpPort": 18042, "DicomPort": 14242,
  "DicomAet": "ORTHANC", "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": [],
+ "DicomAlwaysAllowGet": true,
  "DicomModalities": {"test": {"AET": "TESTSCU", "Host": "127.0.0.1", "Port": 14243,
                               "AllowFind": true, "AllowGet": true, "AllowMove": true}}}
 JSON

@@ -30,6 +30,7 @@ from monai_smia.evaluation import (
     NiftiStorage,
     paper_comparison,
 )
+from monai_smia.evaluation.fingerprint import weights_hash
 from monai_smia.handling import Handling
 from monai_smia.victims import DetectionVictim
 from monai_smia.victims.base import Victim
@@ -169,7 +170,7 @@ def bundle_evaluation(
         attacks=attacks,
         metrics=builder.metrics(),
         output_dir=output_dir,
-        storage=_storage(chain, source, in_scanner, builder, Path(output_dir) / "volumes", identified),
+        storage=_storage(chain, source, in_scanner, builder, Path(output_dir) / "volumes", identified, seed),
         figure=builder.figure() if figures else None,
         device=device,
         unit=(unit or "HU" * is_dicom(source)) if in_scanner else "",
@@ -234,13 +235,16 @@ def _suffix(source: Any) -> str:
 
 
 def _storage(
-    chain: Chain, source: Any, in_scanner: bool, builder: VictimBuilder, folder: Path, identified: bool
+    chain: Chain, source: Any, in_scanner: bool, builder: VictimBuilder, folder: Path, identified: bool, seed: int
 ) -> Any:
     if not in_scanner:
         picture = builder.dimensions == 2 and builder.channels > 1
         return None if picture else NiftiStorage(folder, like_source=False)
     if _suffix(source) in PICTURES:
         return PictureStorage(folder, chain.read)
-    storage: Any = DicomStorage(folder, identified=identified) if is_dicom(source) else NiftiStorage(folder)
+    storage: Any = NiftiStorage(folder)
+    if is_dicom(source):
+        note = f"Seed {seed}, model {weights_hash(builder.evaluator.network)[:16]}."
+        storage = DicomStorage(folder, note=note, identified=identified)
     storage.read = chain.read  # by the unmodified pipeline
     return storage

@@ -142,6 +142,8 @@ def test_a_dicom_series(
     change = read_dicom_series(written).stored() - read_dicom_series(bundle / "data").stored()
     assert np.abs(change).max() == 140
     assert not change[:, :3].any()
+    described = read_dicom_series(written).slices[0].header.DerivationDescription
+    assert re.search(r"_pgd_.* by at most 140 HU, 140 stored units. Seed 0, model [0-9a-f]{16}\.", described)
     said = capfd.readouterr()
     assert "postprocessing goes on to KeepLargestConnectedComponentd" in said.out
     assert [path.name for path in (bundle / "eval").iterdir()] == ["attack_eval"]  # its savers do not run

@@ -65,6 +65,31 @@ def test_store_and_fetch(example: ModuleType, pacs: tuple[int, dict[str, object]
     assert np.array_equal(read_dicom_series(fetched).stored(), stored_volume())
 
 
+def test_a_series_that_is_not_there(example: ModuleType, pacs: tuple[int, dict[str, object]], tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match=r"gave no CT image of series 1\.2\.3"):
+        example.fetch("127.0.0.1", pacs[0], "PACS", "1.2.3", tmp_path / "fetched")
+
+
+def test_a_pacs_that_hangs_up(example: ModuleType, tmp_path: Path) -> None:
+    """As Orthanc does with an application entity that it does not know."""
+    from pynetdicom import AE, evt
+    from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
+
+    def hang_up(event: evt.Event) -> Iterator[int]:
+        event.assoc.abort()
+        yield 0
+
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+    entity.add_supported_context(CTImageStorage, scp_role=True, scu_role=True)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_GET, hang_up)])
+    try:
+        with pytest.raises(ConnectionError, match="PACS hung up: does it know MONAI_SMIA"):
+            example.fetch("127.0.0.1", server.socket.getsockname()[1], "PACS", "1.2.3", tmp_path / "fetched")
+    finally:
+        server.shutdown()
+
+
 def test_no_answer_is_an_error(example: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match="does not answer"):
         example.fetch("127.0.0.1", 1, "PACS", "1.2.3", tmp_path / "fetched")

@@ -12,7 +12,7 @@ import pytest
 from dicom_files import phantom_series
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-TOOLS = ("Orthanc", "storescu", "getscu", "dciodvfy", "unshare")
+TOOLS = ("Orthanc", "dcmdump", "dciodvfy", "unshare")  # pynetdicom has a storescu too, but no dcmdump
 
 
 @pytest.fixture
