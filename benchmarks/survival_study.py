@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from monai_smia.evaluation.statistics import draws, percentiles
 from monai_smia.handling import AddNoise, Box, Compress, Handling, Median, Quantise, Resample, Smooth, Untouched
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
+LISTS: dict[str, Callable[..., list[dict[str, Any]]]] = {"ct": ct_datalist, "fundus": fundus_datalist}
 NAMES = {"ct": "ct_lung_segmentation", "fundus": "fundus_dr_grading"}
 DIRECT, OURS = "none", "SurvivalSMIA"
 SEEN: dict[str, Handling] = {"smooth 0.6": Smooth(0.6), "smooth 1": Smooth(1.0), "resample 2": Resample(2.0)}
@@ -112,8 +113,9 @@ def victim_and_cases(args: argparse.Namespace) -> tuple[Any, Iterator[Case]]:
     weights = args.model or str(root / "models" / "model.pt")
 
     def cases() -> Iterator[Case]:
-        steps = [*config.get_parsed_content("load"), *config.get_parsed_content("preprocess")]
-        loading = Compose(steps) if args.bundle == "ct" else config.get_parsed_content("load")
+        loading = config.get_parsed_content("load")
+        if args.bundle == "ct":  # the fundus victim preprocesses by itself
+            loading = Compose([*loading, *config.get_parsed_content("preprocess")])
         for item in datalist(args):
             file = own.get(item["case"], weights)
             victim.network.load_state_dict(torch.load(file, weights_only=True))
@@ -123,20 +125,22 @@ def victim_and_cases(args: argparse.Namespace) -> tuple[Any, Iterator[Case]]:
             if args.crop:
                 place = around_lungs(label, args.crop)
                 image, label = image[place].clone(), label[place].clone()
-            unseen = args.split == "test" or item["case"] in own
-            yield Case(item["case"], "phantom" if args.phantoms else "unseen" if unseen else "seen", image, label)
+            yield Case(item["case"], item["kind"], image, label)
 
     return victim, itertools.islice(cases(), args.cases)
 
 
 def datalist(args: argparse.Namespace) -> list[dict[str, Any]]:
-    if args.bundle == "fundus":
-        return fundus_datalist(args.dataset_dir, split=args.split)
     if args.phantoms:
         size, spacing = (112, 80, 44), (3.3, 3.3, 6.0)
         folder = write_ct_phantoms(args.output / "phantoms", args.phantoms, size=size, spacing=spacing, seed=2000)
-        return ct_datalist(folder, target="lung")
-    return ct_datalist(args.dataset_dir, target="lung", split=args.split)
+        return [item | {"kind": "phantom"} for item in ct_datalist(folder, target="lung")]
+    own = {pair.split("=", 1)[0] for pair in args.weights}
+    items = []
+    for split in args.split:
+        listed = LISTS[args.bundle](args.dataset_dir, split=split)
+        items += [i | {"kind": "unseen" if split == "test" or i["case"] in own else "seen"} for i in listed]
+    return items
 
 
 def around_lungs(label: Tensor, size: int) -> tuple[slice, ...]:
@@ -243,7 +247,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--bundle", choices=NAMES, default="ct")
     parser.add_argument("--dataset_dir")
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--split", nargs="+", default=["test"])
     parser.add_argument("--cases", type=int, help="only the first so many")
     parser.add_argument("--phantoms", type=int, default=0, help="so many synthetic thoraxes instead")
     parser.add_argument("--model", help="weights instead of the bundle's model.pt")
