@@ -110,15 +110,16 @@ def victim_and_cases(args: argparse.Namespace) -> tuple[Any, Iterator[Case]]:
     config.update({"bundle_root": str(root), "output_dir": str(args.output), "space": "network"})
     victim = config.get_parsed_content("victim")
     own = dict(pair.split("=", 1) for pair in args.weights)
-    weights = args.model or str(root / "models" / "model.pt")
+    weights = torch.load(args.model or root / "models" / "model.pt", weights_only=True)
+    victim.network.load_state_dict(weights)
 
     def cases() -> Iterator[Case]:
         loading = config.get_parsed_content("load")
         if args.bundle == "ct":  # the fundus victim preprocesses by itself
             loading = Compose([*loading, *config.get_parsed_content("preprocess")])
         for item in datalist(args):
-            file = own.get(item["case"], weights)
-            victim.network.load_state_dict(torch.load(file, weights_only=True))
+            file = own.get(item["case"])
+            victim.network.load_state_dict(torch.load(file, weights_only=True) if file else weights)
             loaded = loading(dict(item))
             image = loaded["image"].as_tensor()[None].float()
             label = torch.tensor([item["label"]]) if args.bundle == "fundus" else loaded["label"].as_tensor()[None]
