@@ -32,6 +32,7 @@ class Iterate:
     deviation: Tensor  # what is ascended: the deviation loss, negated for a targeted attack
     # tensors (B, ...) that live from step to step: the last unprojected "step", the "previous" iterate, ...
     memory: dict[str, Tensor]
+    companion: Any = None  # prediction of the attack's second point, where it has one
 
 
 class Ascent:
@@ -90,13 +91,17 @@ class Ascent:
     def _evaluate(self, step: int, final: bool) -> Iterate:
         adversarial = self.adversarial.detach().requires_grad_(not final)
         with torch.set_grad_enabled(not final):
-            prediction = self.attack.predict(self.victim, adversarial, step)
+            second = None if final else self.attack.second_point(adversarial, self.image, self.memory, step)
+            if second is None:
+                prediction, companion = self.attack.predict(self.victim, adversarial, step), None
+            else:
+                prediction, companion = self.victim.predict_both(adversarial, second)
             if step == 0:
                 self.victim.check_label(prediction, self.label)
             loss = self.victim.checked_loss(prediction, self.label)
         self.loss_history[step, self.index] = loss.detach().to(self.loss_history)
         deviation = -loss if self.attack.targeted else loss
-        return Iterate(step, self.image, adversarial, self.label, prediction, loss, deviation, self.memory)
+        return Iterate(step, self.image, adversarial, self.label, prediction, loss, deviation, self.memory, companion)
 
     def _score(self, iterate: Iterate) -> Tensor | None:
         """Keep what is better than before; True for the samples to go on with, None for all of them."""

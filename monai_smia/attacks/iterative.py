@@ -97,6 +97,10 @@ class IterativeAttack(Attack):
         """The prediction that step `step` (`steps` at the end) differentiates: of the iterate itself."""
         return victim.predict(adversarial)
 
+    def second_point(self, adversarial: Tensor, image: Tensor, memory: dict[str, Tensor], step: int) -> Tensor | None:
+        """A point ``(B, C, *spatial)`` to be predicted in one batch with the iterate; none."""
+        return None
+
     def score(self, victim: Victim, iterate: Iterate) -> tuple[Tensor, Tensor]:
         """Damage and deviation loss ``(B,)`` by which iterates are compared."""
         return victim.damage(iterate.prediction, iterate.label), iterate.loss.detach()

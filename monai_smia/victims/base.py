@@ -85,6 +85,20 @@ class Victim(ABC):
             image = (self._frozen or self._freeze(image))(image)
         return self.network(image) if self.inferer is None else self.inferer(image, self.network)
 
+    def predict_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """The predictions of two batches of the samples it is bound to, made as one batch.
+
+        Raises:
+            ValueError: if a prediction is no tensor.
+        """
+        twice = torch.arange(len(first), device=first.device).repeat(2)
+        both = self.subset(twice).predict(torch.cat([first, second]))
+        if not isinstance(both, Tensor):
+            raise ValueError(
+                f"one batch of two points needs a network that returns a tensor, got {type(both).__name__}."
+            )
+        return both[: len(first)], both[len(first) :]
+
     def loss(self, prediction: Any, label: Any) -> Tensor:
         """Deviation loss of every sample ``(B,)``: how far the prediction is from the label."""
         return self._loss(self, prediction, label)

@@ -49,9 +49,9 @@ class BatchPreprocessing:
         return _stack([frozen.back(sample) for frozen, sample in zip(self.samples, prediction, strict=True)])
 
     def subset(self, index: Tensor) -> BatchPreprocessing:
-        """Of the samples that `index` selects."""
+        """Of the samples that `index` selects, by number or by a boolean mask."""
         part = object.__new__(BatchPreprocessing)
-        part.samples = [frozen for frozen, chosen in zip(self.samples, index.tolist(), strict=True) if chosen]
+        part.samples = [self.samples[i] for i in torch.arange(len(self.samples))[index.cpu()].tolist()]
         return part
 
     def check_differentiable(self) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from detectors import cell_label, cells, colored
 from helpers import KINDS, Case, case
+from monai.transforms import Compose, ScaleIntensity
 from torch import Tensor
 from torch.nn import functional as F
 
 from monai_smia.attacks import BIM, SMIA, Iterate
-from monai_smia.victims import ClassificationVictim
+from monai_smia.victims import ClassificationVictim, SegmentationVictim
 
 
 @pytest.mark.parametrize("targeted", [False, True])
@@ -198,3 +200,43 @@ def test_deviation_alone_is_recorded() -> None:
     loss = c.victim.loss(c.victim.predict(result.adversarial), c.label).detach()
     torch.testing.assert_close(result.loss, loss)
     assert bool((result.loss_history == loss).any(0).all())
+
+
+class TestOneBatch:
+    OPTIONS: ClassVar = {"eps": 0.3, "steps": 6, "step_size": 0.02, "stop_at": 0.6}
+
+    @pytest.mark.parametrize("offset", ["total", "constant", "step"])
+    @pytest.mark.parametrize("target", ["soft", "detached", "hard"])
+    @pytest.mark.parametrize(("task", "dims"), KINDS)
+    def test_is_the_same_attack(self, task: str, dims: int, target: str, offset: str) -> None:
+        c = case(task, dims, dtype=torch.float64)
+        options = {**self.OPTIONS, "target": target, "offset": offset}
+        two, one = (SMIA(one_batch=both, **options)(c.victim, c.image, c.label) for both in (False, True))
+        for field, value in vars(two).items():
+            torch.testing.assert_close(getattr(one, field), value, rtol=1e-9, atol=1e-11, equal_nan=True, msg=field)
+        assert int(two.gradients.max()) > 1
+
+    def test_batches_are_twice_as_large(self) -> None:
+        c = case("segmentation", 2)
+        sizes: list[int] = []
+        c.victim.network.register_forward_hook(lambda _, inputs, output: sizes.append(len(inputs[0])))
+        SMIA(eps=0.05, steps=3, one_batch=True)(c.victim, c.image, c.label)
+        assert sizes == [3, 6, 6, 3]
+
+    def test_every_sample_keeps_its_own_preprocessing(self) -> None:
+        """Intensities scaled by each image's own range; samples that fall leave with theirs."""
+        c = case("segmentation", 2, dtype=torch.float64)
+        scale = Compose([ScaleIntensity(dtype=torch.float64)])
+        victim = SegmentationVictim(c.victim.network, preprocessing=scale)
+        image = c.image * torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64).view(3, 1, 1, 1)
+        radii = torch.tensor([0.3, 0.001, 0.3], dtype=torch.float64)  # the second one stays
+        options = {**self.OPTIONS, "stop_at": 0.3}
+        two, one = (SMIA(one_batch=both, **options)(victim, image, c.label, eps=radii) for both in (False, True))
+        torch.testing.assert_close(one.adversarial, two.adversarial, rtol=1e-9, atol=1e-11)
+        assert len(two.gradients.unique()) > 1
+
+    def test_a_detector_is_refused(self) -> None:
+        victim = cells()
+        image = colored((0.9, 0.1, 0.1), (0.1, 0.9, 0.1))
+        with pytest.raises(ValueError, match="one batch of two points needs a network that returns a tensor, got dict"):
+            SMIA(eps=0.1, steps=2, one_batch=True)(victim, image, [cell_label(0, 1)])
