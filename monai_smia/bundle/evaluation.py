@@ -219,7 +219,7 @@ class _Loading:
 
 def _valid_range(chain: Chain, source: Any, in_scanner: bool) -> tuple[float, float] | None:
     if in_scanner and is_dicom(source):
-        return read_dicom_series(source).range
+        return read_dicom_series(source, chain.read(source).meta.get("series_uid")).range
     if in_scanner:
         return (0.0, 255.0) if _suffix(source) in PICTURES else None
     for transform in reversed(chain.preprocessing):

@@ -24,7 +24,7 @@ def scanned_voxels(image: MetaTensor, source: Paths) -> Tensor:
 
     Args:
         image: as any reader loads it, in the series' unit, not preprocessed ``(C, *spatial)``.
-        source: folder or files of the series.
+        source: folder or files of the series; of several, the one that the image's metadata name.
 
     Returns:
         A boolean tensor of the image's shape.
@@ -33,7 +33,7 @@ def scanned_voxels(image: MetaTensor, source: Paths) -> Tensor:
         >>> mask = scanned_voxels(image, "ct")  # doctest: +SKIP
         >>> attack(victim, image[None], label, mask=mask[None])  # doctest: +SKIP
     """
-    series, plain = read_dicom_series(source), image.as_tensor()
+    series, plain = read_dicom_series(source, image.meta.get("series_uid")), image.as_tensor()
     if series.padding is None:
         return torch.ones_like(plain, dtype=torch.bool)
     least, most = _padding(series, series.padding)

@@ -53,7 +53,7 @@ class DicomStorage:
             image: clean image ``(1, columns, rows, planes)``.
             adversarial: of the same shape.
             eps: radius in HU.
-            source: folder or files of the clean series; only read.
+            source: folder or files of the clean series, the one that the image's metadata name; only read.
             stem: beginning of the folder's name; DerivationDescription quotes it.
 
         Returns:
@@ -64,7 +64,7 @@ class DicomStorage:
                 (`write_dicom_series`).
             BelowOneUnitError: if eps is less than one stored unit.
         """
-        series = read_dicom_series(source)
+        series = read_dicom_series(source, image.meta.get("series_uid") if isinstance(image, MetaTensor) else None)
         affine = image.affine.cpu().numpy() if isinstance(image, MetaTensor) else series.affine
         if tuple(image.shape) != (1, *series.shape) or not np.allclose(affine, series.affine, atol=1e-3):
             raise ValueError(

@@ -9,11 +9,18 @@ import pytest
 import torch
 from dicom_files import AFFINE, planes, save, stored_volume
 from monai.data import MetaTensor
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, ScaleIntensityRange
+from monai.transforms import (
+    Compose,
+    EnsureChannelFirst,
+    EnsureChannelFirstd,
+    LoadImage,
+    LoadImaged,
+    ScaleIntensityRange,
+)
 from pydicom.dataset import FileDataset
 
 from monai_smia.attacks import PGD
-from monai_smia.data import DicomSeriesReader
+from monai_smia.data import DicomSeriesReader, read_dicom_series, scanned_voxels
 from monai_smia.evaluation import AttackEvaluation, DicomStorage, PlannedAttack
 from monai_smia.evaluation.dicom_storage import stored_units
 from monai_smia.metrics import SegmentationMetrics
@@ -75,7 +82,7 @@ def test_padding_stays_and_none_is_made(padding: tuple[int, int], tmp_path: Path
     low, high = min(padding), max(padding)
     was = (volume >= low) & (volume <= high)
     assert was.any()
-    assert [float(bound[0]) for bound in image.meta["padding"]] == [low - 1024, high - 1024]
+    assert image.meta["padding"] == [low - 1024, high - 1024]
     for sign in (-1, 1):
         path = storage.write(image, image + 5.0 * sign, eps=5.0, source=series, stem=f"a{sign}")
         units = stored_units(path, series)
@@ -104,6 +111,20 @@ def test_an_image_off_the_grid_is_refused(what: str, tmp_path: Path) -> None:
     other = image[:, 1:] if what == "shape" else MetaTensor(image.as_tensor(), affine=torch.eye(4))
     with pytest.raises(ValueError, match="must be on the grid of its series"):
         storage.write(other, other + 2, eps=2.0, source=series, stem="a")
+
+
+def test_one_of_two_series_in_a_folder(tmp_path: Path) -> None:
+    """Which one, the image's metadata say."""
+    series = source(tmp_path, planes())
+    uid = read_dicom_series(series).uid
+    other = planes(stored_volume(1))
+    for ds in other:
+        ds.PixelPaddingValue = 0
+    save(other, Path(series) / "other")
+    image = EnsureChannelFirst()(LoadImage(reader=DicomSeriesReader(uid), image_only=True)(series))
+    assert bool(scanned_voxels(image, series).all())
+    written = DicomStorage(tmp_path / "out").write(image, image + 2, eps=2.0, source=series, stem="a")
+    assert np.array_equal(read_dicom_series(written).stored(), read_dicom_series(series, uid).stored() + 2)
 
 
 def test_padding_is_left_alone_by_the_attack(tmp_path: Path) -> None:
