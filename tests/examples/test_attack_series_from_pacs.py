@@ -100,8 +100,8 @@ def test_the_attack_changes_the_decision(
     example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     series, _ = phantom_series(tmp_path)
-    written = example.attack_series(series, tmp_path / "out", eps=70.0, steps=2)
-    assert 0 < np.abs(read_dicom_series(written).stored() - read_dicom_series(series).stored()).max() <= 70
+    written = example.attack_series(series, tmp_path / "out", eps=200.0, steps=3)
+    assert 0 < np.abs(read_dicom_series(written).stored() - read_dicom_series(series).stored()).max() <= 200
     before, after, both = (int(word) for word in capsys.readouterr().out.replace(",", "").split() if word.isdigit())
     assert both < 0.8 * before
     assert after != before
