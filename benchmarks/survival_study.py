@@ -179,7 +179,7 @@ def read(path: Path) -> list[dict]:
 
 
 def table(args: argparse.Namespace) -> None:
-    """Of every kind of case: mean scores and recovered shares, what other attacks leave more than ours, a figure."""
+    """Of every kind of case: mean scores and recovered shares, what other attacks leave more than the reference."""
     every = handlings(args.bundle)
     records = [r for r in read(args.output / "results.jsonl") if r["eps"] == args.eps]
     for kind in dict.fromkeys(r["kind"] for r in records):
@@ -187,7 +187,7 @@ def table(args: argparse.Namespace) -> None:
         for r in records:
             if r["kind"] == kind:
                 found.setdefault(r["attack"], {})[r["case"]] = [r["score"][h] for h in every]
-        cases = [case for case in found["clean"] if case in found.get(OURS, {})]
+        cases = [case for case in found["clean"] if case in found.get(args.reference, {})]
         complete = {name: np.array([of[c] for c in cases]) for name, of in found.items() if set(cases) <= set(of)}
         print(f"\n{kind}: {len(cases)} case(s), eps {args.eps}\n")
         print("| attack | " + " | ".join(every) + " | recovered, seen | recovered, unseen |")
@@ -197,12 +197,12 @@ def table(args: argparse.Namespace) -> None:
             cells += [shares(complete, name, list(every), group) for group in (SEEN, UNSEEN[args.bundle])]
             print(f"| {name} | " + " | ".join(cells) + " |")
         if len(cases) > 1:
-            print(f"\nMore than {OURS} leaves, paired, with the interval:\n")
+            print(f"\nMore than {args.reference} leaves, paired, with the interval:\n")
             print("| attack | " + " | ".join(every) + " |")
             print("|---" * (len(every) + 1) + "|")
             for name, scores in complete.items():
-                if name not in ("clean", OURS) and not name.startswith("oracle"):
-                    more = scores - complete[OURS]
+                if name not in ("clean", args.reference) and not name.startswith("oracle"):
+                    more = scores - complete[args.reference]
                     cells = [f"{m.mean():.3f} {span(draws(len(cases)) @ m / len(cases))}" for m in more.T]
                     print(f"| {name} | " + " | ".join(cells) + " |")
         draw(args.output / f"survival_{kind}.png", complete, list(every))
@@ -259,6 +259,7 @@ def main() -> None:
     )
     parser.add_argument("--eps", type=float, default=0.03)
     parser.add_argument("--gradients", type=int, default=20)
+    parser.add_argument("--reference", default=OURS, help="attack that the others are compared with, case by case")
     parser.add_argument("--table", action="store_true", help="only print the table and draw the figure")
     args = parser.parse_args()
     if not args.table:
