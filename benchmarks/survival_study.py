@@ -88,7 +88,7 @@ def attacks(bundle: str, which: list[str], eps: float, gradients: int) -> dict[s
     further = {
         "SurvivalSMIA, cross entropy": SurvivalSMIA(**steps),
         "SurvivalSMIA, handling none alone": SurvivalSMIA(cycle=[Untouched()], **strong),
-        **{f"SurvivalSMIA, direct {weight:g}": SurvivalSMIA(direct=weight, **strong) for weight in (0.5, 2.0, 4.0)},
+        **{f"SurvivalSMIA, direct {weight:g}": SurvivalSMIA(direct=weight, **strong) for weight in (0.5, 1.3)},
     }
     oracles = {
         group: {f"oracle: {name}": SurvivalSMIA(cycle=[handling], **strong) for name, handling in held.items()}
@@ -231,13 +231,14 @@ def span(values: np.ndarray, digits: int = 3) -> str:
 def draw(path: Path, complete: dict[str, np.ndarray], every: list[str]) -> None:
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axis = figure.subplots()
-    for name, scores in complete.items():
-        if not name.startswith("oracle"):
-            axis.plot(every, scores.mean(0), marker="o", label=name)
-    known = {h: complete[f"oracle: {h}"].mean(0)[i] for i, h in enumerate(every) if f"oracle: {h}" in complete}
-    axis.plot(list(known), list(known.values()), "k_", markersize=18, label="oracle of the handling")
-    axis.set_ylabel("score")
-    axis.set_ylim(0, 1)
+    lost = {name: (complete["clean"] - scores).mean(0).clip(1e-3) for name, scores in complete.items()}
+    for name, values in lost.items():
+        if name != "clean" and not name.startswith("oracle"):
+            axis.plot(every, values, marker="o", label=name)
+    known = {h: lost[f"oracle: {h}"][i] for i, h in enumerate(every) if f"oracle: {h}" in lost}
+    axis.plot(list(known), list(known.values()), "k_", markersize=18, linestyle="none", label="oracle of the handling")
+    axis.set_ylabel("lost to the attack: clean - attacked")
+    axis.set_yscale("log")
     axis.tick_params(axis="x", rotation=30)
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=120)

@@ -65,7 +65,7 @@ class SurvivalSMIA(IterativeAttack):
         self,
         *,
         cycle: Sequence[Callable[[Tensor], Tensor]] = CYCLE,
-        direct: float = 1.3,
+        direct: float = 4.0,
         keep: str = "last",
         **options: Any,
     ) -> None:
