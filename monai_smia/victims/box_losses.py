@@ -70,7 +70,7 @@ def ranking(victim: DetectionVictim, prediction: Mapping[str, Any], label: Seque
         score, right = logit.flatten(), _rightness(victim, logit, code, anchors, truth).flatten()
         there = right.detach() > LEAST_RIGHT
         if not bool(there.any()):
-            score = torch.cat([score, torch.tensor([victim.found_score]).logit().to(score)])
+            score = torch.cat([score, torch.tensor([victim.found_score]).logit(1e-6).to(score)])
             right = torch.cat([right, right.new_ones(1)])
             there = torch.cat([there, there.new_ones(1)])
         level = ((score - score[there, None]) / SCORE_WIDTH).sigmoid()

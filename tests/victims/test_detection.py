@@ -104,6 +104,8 @@ def test_ranking_is_average_precision_where_scores_are_apart(monkeypatch: pytest
     # without objects: against a guess of the score from which on an object counts as found
     assert precision((none,) * 3, (none,) * 3, None, None) == pytest.approx(1, abs=1e-6)
     assert precision((best, none, none), (none, good, none), None, None) == pytest.approx(1 / 3, abs=1e-6)
+    victim = cells(loss="ranking", found_score=0)  # every guess is above it
+    assert precision((none,) * 3, (none,) * 3, None, None) == pytest.approx(1 / 7, abs=1e-3)
 
 
 def test_ranking_counts_a_box_by_its_overlap() -> None:
