@@ -112,9 +112,12 @@ class _Row:
             found.append(
                 Flag("stopped early", f"{self.name}: fewer gradients than planned in {early} of {total} cases.")
             )
-        falls = sum(_falls(r) for r in self.members)
-        if falls > total / 4:
-            text = f"{self.name}: no step of the attack raised the loss in {falls} of {total} cases."
+        tried = [
+            r for r in self.members if r.get("gradients")
+        ]  # what is decided wrongly before any step stays as it is
+        falls = sum(_falls(r) for r in tried)
+        if falls > len(tried) / 4:
+            text = f"{self.name}: no step of the attack raised the loss in {falls} of {len(tried)} cases."
             found.append(Flag("loss falls", text))
         return found
 

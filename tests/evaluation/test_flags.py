@@ -256,6 +256,13 @@ def row(attack: str, damage: float, **values: Any) -> list[dict[str, Any]]:
         ([row("BIM", 1.0, gradients=2)], None),
         ([row("BIM", 0.5, still_steps=1)], "zero gradients"),
         ([row("BIM", 0.5, history={"loss": [1.0, 0.5, 0.9]})], "loss falls"),
+        (  # wrong before any step: the loss has had no chance to rise
+            [
+                row("BIM", 1.0, gradients=0, history={"loss": [2.0, 2.0]})
+                + row("BIM", 1.0, gradients=2, history={"loss": [0.5, 1.0]})
+            ],
+            None,
+        ),
         ([row("BIM", 0.5, history={"loss": [1.0, 0.5, 1.9]})], None),
     ],
 )  # fmt: skip
