@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from monai_smia.evaluation.comparisons import row_name
+from monai_smia.evaluation.summary import ENDS
 from monai_smia.evaluation.table import COLUMNS, cell, table_of
 
 Table = dict[str, list[Any]]
@@ -71,7 +72,7 @@ def _row_tables(content: Content, radius: str) -> dict[str, Table]:
     """One line per attack, as stored where it was stored: task metrics, those per class, sizes of perturbations."""
     primary, rows = content["primary"]["metric"], content["rows"]
     names = [n for n in table_of(content)[0] if n not in COLUMNS]
-    per_class = [n for n in names if n.startswith(f"{primary}_")]
+    per_class = [n for n in names if n.startswith(f"{primary}_") and not n.endswith(ENDS)]
     sizes = [n for n in names if n in SIZES]
     task = [primary, *(n for n in names if n not in (primary, *per_class, *sizes))]
     stored = {row_name(row) for row in rows if row["stage"] == "stored"}

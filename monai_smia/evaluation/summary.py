@@ -19,6 +19,7 @@ Summary = Callable[[Sequence[Record]], Mapping[str, Any]]
 KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "alpha", "stage")
 BOOKKEEPING = ("case", "patient", "status", "reason", "kind", "key", "seed", "versions", "history", "strata", "erased")
 COSTS = ("seconds", "gradients", "planned_gradients", "still_steps")
+ENDS = ("_low", "_high")  # of an interval that a metric brings along
 NOT_METRICS = (*KEY, *BOOKKEEPING)
 
 
@@ -78,7 +79,8 @@ def summarize(
             patients = [{"case": m["case"], "patient": m.get("patient", m["case"])} for m in members]
             scores = [{n: v for n, v in value.items() if n not in COSTS} for value in values]
             known = [patient | score for patient, score in zip(patients, scores, strict=True)]
-            row["intervals"] = intervals(known, summary)
+            found = intervals(known, summary)
+            row["intervals"] = {name: value for name, value in found.items() if not name.endswith(ENDS)}
         rows.append(row)
     return rows
 

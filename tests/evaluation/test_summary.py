@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from monai_smia.evaluation.summary import summarize, write_summary
+from monai_smia.metrics import ClassificationMetrics
 
 
 def record(case: str, jaccard: float | None, attack: str = "BIM") -> dict[str, object]:
@@ -29,3 +30,12 @@ def test_undefined_for_all_is_null(tmp_path: Path) -> None:
 def test_rows_keep_their_order() -> None:
     rows = summarize([record("a", 1.0, "Clean"), record("a", 0.1, "BIM"), record("b", 1.0, "Clean")])
     assert [row["attack"] for row in rows] == ["Clean", "BIM"]
+
+
+def test_the_ends_of_an_interval_have_no_interval() -> None:
+    grades = [{"case": str(i), "attack": "BIM", "status": "ok", "stage": "computed"} for i in range(4)]
+    records = [r | {"grade": 0, "decided": i % 2, "probabilities": [0.6, 0.4]} for i, r in enumerate(grades)]
+    (row,) = summarize(records, ClassificationMetrics(2).summary, with_intervals=True)
+    assert (row["accuracy"], round(row["accuracy_low"], 2), round(row["accuracy_high"], 2)) == (0.5, 0.15, 0.85)
+    assert "accuracy" in row["intervals"]
+    assert not {"accuracy_low", "accuracy_high"} & row["intervals"].keys()
