@@ -71,8 +71,8 @@ class Attack(ABC):
         autocast: ``"bfloat16"`` or ``"float16"`` runs the network in that precision, for attacks in half the time;
             losses keep full precision. float16 underflows where the loss's gradient at a voxel is tiny, as soft
             Jaccard's on a volume is.
-        channels_last: with `autocast`, hand images over with their channels last in memory, which is faster; False for
-            a network that takes `view` of its feature maps, which PyTorch then refuses.
+        channels_last: with `autocast`, hand images over with their channels last in memory; False for a network that
+            takes `view` of its feature maps, which PyTorch then refuses.
 
     Raises:
         ValueError: if an argument is outside its range.
