@@ -14,8 +14,8 @@ class AutocastNetwork(nn.Module):
     """Runs a network under `torch.autocast` and hands its answer on in the precision of its input.
 
     Everything around it (preprocessing, the stitching of windows, losses) keeps full precision. Other attributes are
-    the network's own. Images are handed over with their channels last in memory, which may be faster, depending on network,
-    image and machine (`benchmarks/lower_precision.py`).
+    the network's own. Images are handed over with their channels last in memory, which may be faster, depending on
+    network, image and machine (`benchmarks/lower_precision.py`).
 
     Args:
         network: the network; its parameters are shared and not converted.
