@@ -1,4 +1,4 @@
-"""Makes docs/overview.png, the picture of the README: a synthetic CT under PGD and SMIA, at the bundle's eps.
+"""Makes docs/overview.png, the picture of the README: a synthetic CT under PGD and SMIA, at twice the bundle's eps.
 
 python docs/overview.py
 """
@@ -31,10 +31,10 @@ def main() -> None:
     image, label = case["image"], case["label"]
     panels = []
     for loss, attack_class in (("soft_jaccard", PGD), (None, SMIA)):
-        attack = attack_class(eps=70.0, steps=10, clip=(-1024.0, 3071.0), loss=loss)
+        attack = attack_class(eps=140.0, steps=10, clip=(-1024.0, 3071.0), loss=loss)
         adversarial = attack(victim, image, label).adversarial
         decision = victim.decide(victim.infer(adversarial))
-        panels.append((PlannedAttack(attack, 0.05, EQUAL_RADIUS), adversarial[0], decision[0]))
+        panels.append((PlannedAttack(attack, 0.1, EQUAL_RADIUS), adversarial[0], decision[0]))
     segmentation_figure(docs / "overview.png", image[0], label[0], victim.decide(victim.infer(image))[0], panels, "HU")
 
 
