@@ -1,4 +1,4 @@
-"""Adversarial training of the CT bundle: an overlay on its training."""
+"""The CT bundle's robust weights; how they are trained is in test_train_robust.py."""
 
 from __future__ import annotations
 
@@ -7,63 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from ignite.engine import Events
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from monai_smia.attacks import PGD
-from monai_smia.data import ct_datalist, write_ct_phantoms
-from monai_smia.handlers import AttackHandler
 from monai_smia.victims import SegmentationVictim
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_ct_phantoms(tmp_path_factory.mktemp("ct"), 1, size=(72, 64, 40), spacing=(4.5, 4.5, 7.0), seed=77)
-
-
-@pytest.mark.parametrize("every", [1, 2])
-def test_the_overlay_trains_on_attacked_batches_from_the_shipped_weights(
-    tmp_path: Path, phantoms: Path, every: int
-) -> None:
-    items = ct_datalist(phantoms, target="lung")
-    flow = ConfigWorkflow(
-        [str(BUNDLE / "configs" / f"{name}.yaml") for name in ("train", "train_robust")],
-        workflow_type="train",
-        bundle_root=str(BUNDLE),
-        output_dir=str(tmp_path),
-        ckpt_dir=str(tmp_path),
-        patients=[],
-        phantoms=items * 4,
-        roi_size=[32, 32, 32],
-        max_epochs=1,
-        attack_every=every,
-    )
-    flow.initialize()
-    shipped = torch.load(BUNDLE / "models" / "model.pt", weights_only=True)
-    network = flow.parser.get_parsed_content("network")
-    assert all(torch.equal(value, shipped[name]) for name, value in network.state_dict().items())
-    trainer = flow.parser.get_parsed_content("train::trainer")
-    seen: list[float | None] = []
-
-    def look(engine: object) -> None:
-        result = engine.state.attack_result  # type: ignore[attr-defined]
-        seen.append(None if result is None else float(result.perturbation.abs().max()))
-        if result is not None:  # what the network learns from is the attacked image
-            assert torch.equal(engine.state.batch[0]["image"], result.adversarial[0])  # type: ignore[attr-defined]
-        assert network.training
-
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, look)
-    flow.run()
-    assert [value is not None for value in seen] == [every == 1, True]
-    assert all(value is None or 0.02 < value <= 0.03 + 1e-6 for value in seen)
-    trained = torch.load(tmp_path / "model_robust.pt", weights_only=True)
-    assert any(not torch.equal(value, shipped[name]) for name, value in trained.items())
-    assert trainer.has_event_handler(
-        next(h for h in flow.parser.get_parsed_content("train::handlers") if isinstance(h, AttackHandler))
-    )
 
 
 @pytest.mark.slow

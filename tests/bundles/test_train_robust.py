@@ -1,7 +1,8 @@
-"""Adversarial training of the fundus and the endoscopy bundle: overlays on their training."""
+"""Adversarial training of the bundles: overlays on their training."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,15 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 
-from monai_smia.data import write_artefact_frames, write_fundus_phantoms
+from monai_smia.data import ct_datalist, write_artefact_frames, write_ct_phantoms, write_fundus_phantoms
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
+
+
+def ct(folder: Path) -> dict[str, Any]:
+    phantoms = write_ct_phantoms(folder / "ct", 1, size=(72, 64, 40), spacing=(4.5, 4.5, 7.0), seed=77)
+    items = ct_datalist(phantoms, target="lung") * 4
+    return {"patients": [], "phantoms": items, "roi_size": [32, 32, 32], "ckpt_dir": str(folder)}
 
 
 def fundus(folder: Path) -> dict[str, Any]:
@@ -27,7 +34,12 @@ def endoscopy(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize(
-    ("bundle", "data", "eps"), [("fundus_dr_grading", fundus, 0.03), ("endoscopic_artefact_detection", endoscopy, 0.01)]
+    ("bundle", "data", "eps"),
+    [
+        ("ct_lung_segmentation", ct, 0.03),
+        ("fundus_dr_grading", fundus, 0.03),
+        ("endoscopic_artefact_detection", endoscopy, 0.01),
+    ],
 )
 def test_the_overlay_trains_on_attacked_batches_from_the_shipped_weights(
     tmp_path: Path, bundle: str, data: Any, eps: float, every: int
@@ -54,7 +66,9 @@ def test_the_overlay_trains_on_attacked_batches_from_the_shipped_weights(
         result = engine.state.attack_result  # type: ignore[attr-defined]
         seen.append(None if result is None else float(result.perturbation.abs().max()))
         if result is not None:  # what the network learns from is the attacked image
-            assert torch.equal(engine.state.batch["image"], result.adversarial)  # type: ignore[attr-defined, index]
+            batch = engine.state.batch  # MONAI may have taken it apart
+            image = batch["image"] if isinstance(batch, Mapping) else torch.stack([item["image"] for item in batch])
+            assert torch.equal(image, result.adversarial)  # type: ignore[attr-defined]
         assert network.training
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, look)
