@@ -12,6 +12,7 @@ from torch import Tensor
 from monai_smia.attacks.base import AttackResult
 from monai_smia.attacks.best import is_better
 from monai_smia.attacks.records import cosine, sizes, stands_still
+from monai_smia.inferers import wanted_within
 from monai_smia.threat import ThreatModel
 from monai_smia.victims.base import Victim
 
@@ -90,6 +91,8 @@ class Ascent:
 
     def _evaluate(self, step: int, final: bool) -> Iterate:
         adversarial = self.adversarial.detach().requires_grad_(not final)
+        if self.threat.mask is not None:
+            wanted_within(adversarial, self.threat.mask)
         with torch.set_grad_enabled(not final):
             second = None if final else self.attack.second_point(adversarial, self.image, self.memory, step)
             if second is None:

@@ -28,9 +28,10 @@ class DAG(IterativeAttack):
     ``r = sum over T_m of grad(f_l' - f_l)`` on scores f before the softmax. It ends when T_m is empty.
 
     The background is no wrong class to turn a proposal to, with one exception: a detector of a single class has no
-    other, and there DAG makes objects vanish. The background's score is that below which no box is decided. A
-    proposal that falls below it is lost to the true class and leaves T_m as well. (The released code goes on until a
-    proposal is of class l' and puts lost ones back; here the paper's own test of T_m holds.)
+    other, and there DAG makes objects vanish. A voxel is of the true class while that has the highest score, as in
+    the paper. A RetinaNet's classes are independent, unlike the paper's softmax: a box of the true class is decided
+    beside any of higher score, so that a proposal stays in T_m until its true class falls below the score from which
+    boxes are decided (`DetectionVictim.dense_held`).
 
     As published, the perturbation is not bounded: that is ``eps=None``. With a radius every iterate is projected onto
     the ball, so that DAG compares at equal radius and steps; its default step is then ten times the radius, since a
@@ -95,7 +96,7 @@ class DAG(IterativeAttack):
                     for truth, draw in zip(memory["truth"], memory["draw"], strict=True)
                 ]
             )
-        return (scores.argmax(2) == memory["truth"]) & (memory["truth"] != NO_TARGET)
+        return victim.dense_held(scores, memory["truth"])
 
     def objective(self, victim: Victim, iterate: Iterate) -> Tensor:
         """Sum of f_l' - f_l over the active targets ``(B,)``."""

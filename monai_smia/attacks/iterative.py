@@ -75,6 +75,8 @@ class IterativeAttack(Attack):
     def move(self, victim: Victim, iterate: Iterate, threat: ThreatModel) -> tuple[Tensor, int]:
         """The step before it is projected, and how many gradients per sample it took."""
         gradient = gradient_of(self.objective(victim, iterate).sum(), iterate.adversarial)
+        if threat.mask is not None:  # before an ascent takes its mean, say
+            gradient = gradient * threat.mask
         if iterate.step == 0:
             _warn_if_zero(gradient)
         size = self.step_length(iterate.step, threat.eps)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
+from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer, wanted_within
 from monai_smia.inferers.victim import VictimInferer
 
-__all__ = ["CheckpointedSlidingWindowInferer", "VictimInferer"]
+__all__ = ["CheckpointedSlidingWindowInferer", "VictimInferer", "wanted_within"]

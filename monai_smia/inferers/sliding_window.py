@@ -34,6 +34,9 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
     where the network changes the resolution, each window is checkpointed instead: just as exact, with MONAI's stitching
     and its memory. Gradients of gradients are not supported.
 
+    Windows that a loss ignores are not run again, nor are those beside the voxels whose gradient is wanted, where the
+    input says so (`wanted_within`).
+
     Args:
         *args: as for `monai.inferers.SlidingWindowInferer`.
         memory_budget: bytes that kept graphs may hold, on top of the flat memory.
@@ -82,7 +85,9 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
             plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
             padding = self._padding(plain)
             padded = F.pad(plain, padding, mode=str(self.padding_mode), value=self.cval) if any(padding) else plain
-            windows = Windows(self, network, args, kwargs, [*_tensors_of(modules), padded])
+            region = getattr(inputs, "gradient_region", None)
+            region = F.pad(region, padding) if region is not None and any(padding) else region
+            windows = Windows(self, network, args, kwargs, [*_tensors_of(modules), padded], region)
             outputs = windows.stitched(padded.detach())
             if outputs is not None:
                 outputs = _WindowGradient.apply(padded, windows, *outputs)
@@ -94,6 +99,29 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
         shape = inputs.shape[2:]
         missing = [max(r - s, 0) for r, s in zip(fall_back_tuple(self.roi_size, shape), shape, strict=True)]
         return [amount for m in reversed(missing) for amount in (m // 2, m - m // 2)]
+
+
+def wanted_within(image: Tensor, region: Tensor) -> Tensor:
+    """The image, noted for this inferer: its gradient is wanted in a region alone, and may be left zero beside it.
+
+    What is computed from the image (smoothed, resampled) does not carry the note: there the region may be larger.
+
+    Args:
+        image: ``(B, C, *spatial)``.
+        region: bool, of the same shape.
+
+    Example:
+        >>> image = torch.rand(1, 1, 20, 20, requires_grad=True)
+        >>> region = torch.zeros(1, 1, 20, 20, dtype=torch.bool)
+        >>> region[..., :4, :4] = True
+        >>> inferer = CheckpointedSlidingWindowInferer(roi_size=(8, 8), overlap=0)
+        >>> network = nn.Conv2d(1, 2, 1).requires_grad_(False)
+        >>> inferer(wanted_within(image, region), network).sum().backward()
+        >>> bool(image.grad[..., :4, :4].all()), bool(image.grad[..., 8:, :].any())
+        (True, False)
+    """
+    image.gradient_region = region  # type: ignore[attr-defined]
+    return image
 
 
 class _WindowGradient(torch.autograd.Function):

@@ -31,7 +31,9 @@ class Windows:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         known: Sequence[Tensor],
+        region: Tensor | None,
     ) -> None:
+        self.region = region  # where the image's gradient is wanted, None for everywhere
         self.inferer, self.network, self.args = inferer, network, args
         self.budget, self.known = inferer.budget, known  # tensors that a kept graph does not hold by itself
         self.graph_size = float("inf")  # bytes of one batch of windows; known once one was kept
@@ -57,7 +59,8 @@ class Windows:
         number = len(self.batches)
         self.batches.append([tuple(c) for c in coordinates])  # copies: MONAI's buffered mode changes its lists
         first, budget = number == 0, self.budget
-        keep = budget.limit > 0 if first else budget.fits(self.graph_size)
+        wanted = self._wanted(self.batches[number])
+        keep = budget.limit > 0 if first else budget.fits(self.graph_size) and wanted
         leaf = window.detach().requires_grad_(True) if keep else window
         with (
             torch.set_grad_enabled(first or keep),
@@ -71,13 +74,17 @@ class Windows:
             self.supported = same and all(variable is leaf for variable in leaves(parts))  # no hidden parameters
             if graph is not None:
                 self.graph_size = graph.size + sum(part.numel() * part.element_size() for part in parts)
-            keep = keep and self.supported and budget.fits(self.graph_size)
+            keep = keep and self.supported and budget.fits(self.graph_size) and wanted
         if keep and any(p.requires_grad for p in parts):
             self.kept[number] = KeptGraph(budget, self.graph_size, leaf, parts)
             return _mapped(lambda part: part.detach().clone(), output)  # MONAI weighs it in place
         if self.checked is None:
             self.checked = number, [part.detach().clone() for part in parts]
         return _mapped(Tensor.detach, output)
+
+    def _wanted(self, batch: Sequence[Window]) -> bool:
+        """Whether any voxel of these windows has its gradient wanted."""
+        return self.region is None or any(bool(self.region[place].any()) for place in batch)
 
     def _apply(self, window: Tensor, coordinates: Any, *args: Any, **kwargs: Any) -> Any:
         with_coordinates = (coordinates,) if self.inferer.with_coord else ()
@@ -93,6 +100,8 @@ class Windows:
             count[place] += importance.to(count.device)
         gradient = torch.zeros_like(image)
         for number, batch in enumerate(self.batches):
+            if not self._wanted(batch):
+                continue
             vectors = [None if c is None else _gathered(c, batch).to(device) for c in cotangents]
             if not any(v is not None and _holds_anything(v) for v in vectors):
                 self.kept.pop(number, None)

@@ -175,6 +175,12 @@ class DetectionVictim(Victim):
         background = torch.tensor(self.detector.box_selector.score_thresh).logit().to(logits)
         return torch.cat([logits, background.expand(*logits.shape[:2], 1)], 2)
 
+    def dense_held(self, scores: Tensor, truth: Tensor) -> Tensor:
+        """Whether every anchor may still give a box of its true class ``(B, A)``, by `dense_scores` and `dense_truth`:
+        classes are independent, and another one of a higher score does not keep it from that."""
+        own = scores.gather(2, truth.clamp_min(0)[..., None])[..., 0]
+        return (own > scores[..., -1]) & (truth >= 0)
+
     @torch.no_grad()
     def dense_truth(
         self, prediction: Mapping[str, Any], label: Sequence[Boxes], *, iou: float = 0.1, score: float = 0.1

@@ -103,6 +103,10 @@ class SegmentationVictim(LogitsVictim):
             return prediction.flatten(2).transpose(1, 2)
         return torch.stack([torch.zeros_like(prediction), prediction], -1).flatten(1, -2)
 
+    def dense_held(self, scores: Tensor, truth: Tensor) -> Tensor:
+        """Whether every voxel is still decided as its true class ``(B, N)``, by `dense_scores` and `dense_truth`."""
+        return scores.argmax(2) == truth
+
     def dense_truth(self, prediction: Tensor, label: Tensor) -> Tensor:
         """The true class of every voxel ``(B, N)``; -1 where the label does not count."""
         target = self.target(label).flatten(1).long()

@@ -13,17 +13,22 @@ STEP = 0.01
 
 
 def test_hand_made_detector_steps_active_set_and_end() -> None:
-    """Two objects, both turned to the only class that the image does not hold; the nearer one is there first."""
-    image = colored((0.70, 0.5, 0.645), (0.5, 0.80, 0.705))  # class 0 leads class 2 by 0.055, class 1 leads it by 0.095
+    """Two objects, both turned to the only class that the image does not hold; the less sure one is lost first."""
+    image = colored((0.70, 0.5, 0.645), (0.5, 0.80, 0.705))
     victim, label = cells(), [cell_label(0, 1)]
     result = DAG(steps=50, step_size=STEP, clip=None, keep="last")(victim, image, label)
-    # both colours move by gamma a step: the gaps close by 0.02, after 3 steps the first, after 5 the second
-    assert result.gradients.tolist() == [5]
+    # a box is decided from logit(0.05) = -2.944 on, colour 0.353: 35 steps of gamma from 0.70, 45 from 0.80. That class
+    # 2 leads after 3 and 5 steps ends nothing
+    assert result.gradients.tolist() == [45]
     moved = result.perturbation[0, :, ::8, 0]  # (K, cells)
-    expected = torch.tensor([[-3, 0], [0, -5], [3, 5]], dtype=torch.float64) * STEP
+    expected = torch.tensor([[-35, 0], [0, -45], [35, 45]], dtype=torch.float64) * STEP
     assert torch.allclose(moved, expected, atol=1e-12)
-    assert torch.equal(result.linf[:6, 0].mul(1 / STEP).round(), torch.arange(6.0).double())
-    assert victim.dense_scores(victim.predict(result.adversarial)).argmax(2).tolist() == [[2, 2]]
+    assert torch.equal(result.linf[:46, 0].mul(1 / STEP).round(), torch.arange(46.0).double())
+    scores = victim.dense_scores(victim.predict(result.adversarial))
+    assert scores.argmax(2).tolist() == [[2, 2]]
+    assert victim.dense_held(scores, torch.tensor([[0, 1]])).tolist() == [[False, False]]
+    before = victim.dense_scores(victim.predict(image))
+    assert victim.dense_held(before, torch.tensor([[0, -1]])).tolist() == [[True, False]]
 
 
 def test_step_is_gamma_whatever_the_scores_are_scaled_by() -> None:

@@ -12,7 +12,9 @@ from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 from window_helpers import Counting, Net, by_autograd, draw_setting, gradient, loss_of, rand, relative_error, tensors
 
-from monai_smia.inferers import CheckpointedSlidingWindowInferer
+from monai_smia.attacks import MIFGSM, SMIA, Attack, SurvivalSMIA
+from monai_smia.inferers import CheckpointedSlidingWindowInferer, wanted_within
+from monai_smia.victims import SegmentationVictim
 
 
 @pytest.mark.parametrize("seed", range(72))
@@ -193,6 +195,41 @@ def test_windows_without_a_gradient_are_skipped() -> None:
     assert len(calls) == 5
     assert not x.grad[..., 8:, :].any()
     assert x.grad[..., :8, :].any()
+
+
+@pytest.mark.parametrize("memory_budget", [0, float("inf")])
+def test_windows_beside_the_region_are_not_differentiated(memory_budget: float) -> None:
+    """A region in the first rows of an image that is narrower than the window, and hence padded."""
+    net, image = Net(2), rand(1, 2, 32, 6)
+    region = torch.zeros_like(image, dtype=torch.bool)
+    region[..., 2:5, :] = True
+    inferer = CheckpointedSlidingWindowInferer(8, overlap=0.5, memory_budget=memory_budget)
+    backwards: list[int] = []
+    net.register_full_backward_hook(lambda *_: backwards.append(1))
+    everywhere, within = image.clone().requires_grad_(True), image.clone().requires_grad_(True)
+    inferer(everywhere, net).square().sum().backward()
+    assert len(backwards) == 7  # windows at rows 0, 4, ..., 24
+    inferer(wanted_within(within, region), net).square().sum().backward()
+    assert len(backwards) == 7 + 2  # the region lies in the first two
+    assert torch.equal(everywhere.grad[region], within.grad[region])
+    assert not within.grad[..., 12:, :].any()
+
+
+class PlainInferer(SlidingWindowInferer):
+    """MONAI's own, which a victim leaves as it is."""
+
+
+@pytest.mark.parametrize("attack", [MIFGSM(eps=0.1, steps=3), SMIA(eps=0.1, steps=3), SurvivalSMIA(eps=0.1, steps=3)])
+def test_masked_attacks_find_what_they_find_by_plain_autograd(attack: Attack) -> None:
+    image, label = rand(1, 2, 32, 8), (rand(1, 1, 32, 8) > 0.5).double()
+    mask = torch.zeros(1, 1, 32, 8)
+    mask[..., 9:12, :] = 1
+    plain, ours = (
+        attack(SegmentationVictim(Net(2), inferer=kind(8, overlap=0.5)), image, label, mask=mask)
+        for kind in (PlainInferer, SlidingWindowInferer)
+    )
+    assert bool(plain.perturbation.any())
+    torch.testing.assert_close(plain.adversarial, ours.adversarial)
 
 
 def test_gradient_only_where_one_is_asked_for() -> None:
