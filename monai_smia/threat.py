@@ -41,7 +41,10 @@ class ThreatModel:
     mask: Tensor | None = None
 
     def __post_init__(self) -> None:
-        radii = torch.as_tensor(0.0 if self.eps is None else self.eps, dtype=torch.float64)
+        try:
+            radii = torch.as_tensor(0.0 if self.eps is None else self.eps, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"eps must be a number, or one per sample, got {self.eps!r}.") from error
         if radii.ndim > 1 or not bool(((radii >= 0) & radii.isfinite()).all()):
             raise ValueError(f"eps must be a finite number >= 0, or one per sample, got {self.eps}.")
         if self.norm not in NORMS:

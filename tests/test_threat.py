@@ -124,6 +124,7 @@ class TestOn:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"eps": "a"}, "eps must be a number, .* got 'a'"),
         ({"eps": -0.1}, "eps must be .* got -0.1"),
         ({"eps": float("nan")}, "eps must be .* got nan"),
         ({"eps": float("inf")}, "eps must be .* got inf"),

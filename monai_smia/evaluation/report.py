@@ -21,6 +21,8 @@ from monai_smia.evaluation.table import cell
 if TYPE_CHECKING:
     from monai_smia.evaluation.runner import AttackEvaluation
 
+Row = Mapping[str, Any]
+
 SECTIONS = (
     ("results", "Results"),
     ("worst", "Worst case"),
@@ -70,21 +72,27 @@ def write_report(
 
 
 def _headline(content: Mapping[str, Any], unit: str) -> str:
-    """Clean, under noise of the smallest radius, and under the worst attack within it."""
+    """Clean, and at the smallest and the largest radius under noise and under the worst attack."""
     if not content["worst_case"]:
         return ""
-    name, worst = content["primary"]["metric"], content["worst_case"][0]
+    name = content["primary"]["metric"]
     rows = [row for row in content["rows"] if row["stage"] == "computed" and row.get(name) is not None]
+    clean = [f"{cell(row[name])} on clean images" for row in rows if row["attack"] == "Clean"]
+    ends = content["worst_case"][:: max(len(content["worst_case"]) - 1, 1)]
+    return f"Mean {name}: {'; '.join([*clean, *(_at_radius(content, rows, worst, unit) for worst in ends)])}."
+
+
+def _at_radius(content: Mapping[str, Any], rows: Sequence[Row], worst: Row, unit: str) -> str:
+    name = content["primary"]["metric"]
     within = [row for row in rows if (row["eps"], row["norm"]) == (worst["eps"], worst["norm"])]
-    parts = [f"{cell(row[name])} on clean images" for row in rows if row["attack"] == "Clean"]
-    parts += [f"{cell(row[name])} under noise" for row in within if row["attack"] == "Noise"]
+    parts = [f"{cell(row[name])} under noise" for row in within if row["attack"] == "Noise"]
     if content["primary"]["case_metric"] == name and worst["mean"] is not None:
         parts.append(f"{cell(worst['mean'])}{interval_text(worst['interval'])} under the worst attack of every case")
     elif within:
         least = (min if content["primary"]["higher_is_better"] else max)(row[name] for row in within)
         parts.append(f"{cell(least)} under the strongest attack")
     radius = f"{worst['eps_input']:g} {unit} (eps {worst['eps']:g})" if unit else f"{worst['eps']:g}"
-    return f"Mean {name} at radius {radius}: {', '.join(parts)}."
+    return f"at radius {radius} {', '.join(parts)}"
 
 
 def _figures(content: Mapping[str, Any], pictures: Pictures) -> list[tuple[str, list[tuple[str, str]]]]:

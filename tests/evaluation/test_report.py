@@ -21,6 +21,7 @@ from monai_smia.attacks import BIM, PGD, SMIA, Noise
 from monai_smia.evaluation import PlannedAttack, segmentation_figure
 from monai_smia.evaluation.content import SCHEMA
 from monai_smia.evaluation.errors import FailedCasesError
+from monai_smia.evaluation.table import cell
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
 
@@ -93,6 +94,10 @@ def test_what_it_says(report: Path) -> None:
         fair = [v for (_, _, eps, stage), v in jaccard.items() if (eps, stage) == (worst["eps"], "computed")]
         assert worst["mean"] <= min(fair) + 1e-12
         assert sum(worst["won"].values()) == worst["cases"] == 3
+    page = (report / "report.html").read_text()
+    for worst in content["worst_case"]:
+        radius = f"at radius {worst['eps_input']:g} HU (eps {worst['eps']:g}) "
+        assert re.search(rf"{re.escape(radius)}0.\d+ under noise, {re.escape(cell(worst['mean']))}", page)
     against_clean = next(d for d in content["differences"] if d["minus"] == "Clean" and d["row"].startswith("BIM"))
     expected = jaccard["BIM", "equal radius", 0.025, "computed"] - jaccard["Clean", "", None, "computed"]
     assert against_clean["difference"] == pytest.approx(expected)
