@@ -4,11 +4,11 @@ Every attack takes the same number of gradients on a bundle's victim: the CT bun
 the Jaccard index; the fundus bundle's in grey levels, the share graded right. Handlings are "seen" (SurvivalSMIA cycles
 over them) or "unseen". The recovered share of a handling is (clean - attacked) / (clean - oracle), means over cases
 after the handling; its oracle is SurvivalSMIA with all of its gradients through that handling alone. Intervals are 95 %
-bootstrap intervals over cases.
+bootstrap intervals over cases; a case with several weights of its own counts once, by its mean.
 Results go to OUTPUT/results.jsonl, one line a case and attack; what is there is not computed again.
 
     python benchmarks/survival_study.py OUTPUT --dataset_dir CT             # the split "test", whole volumes
-    python benchmarks/survival_study.py OUTPUT --dataset_dir CT --split train --crop 96 --weights P001=a.pt P002=b.pt
+    python benchmarks/survival_study.py OUTPUT --dataset_dir CT --split train --crop 96 --weights P1=a.pt P1=b.pt
     python benchmarks/survival_study.py OUTPUT --phantoms 20 --crop 96
     python benchmarks/survival_study.py OUTPUT --bundle fundus --dataset_dir FUNDUS --cases 12 --eps 2
     python benchmarks/survival_study.py OUTPUT --table
@@ -40,6 +40,7 @@ BUNDLES = Path(__file__).parents[1] / "bundles"
 LISTS: dict[str, Callable[..., list[dict[str, Any]]]] = {"ct": ct_datalist, "fundus": fundus_datalist}
 NAMES = {"ct": "ct_lung_segmentation", "fundus": "fundus_dr_grading"}
 DIRECT, OURS = "none", "SurvivalSMIA"
+TRAINING = " #"  # in a case's name, before the number of its weights
 SEEN: dict[str, Handling] = {"smooth 0.6": Smooth(0.6), "smooth 1": Smooth(1.0), "resample 2": Resample(2.0)}
 BOTH: dict[str, Handling] = {
     "smooth 1.5": Smooth(1.5),
@@ -109,7 +110,9 @@ def victim_and_cases(args: argparse.Namespace) -> tuple[Any, Iterator[Case]]:
     config.read_config(root / "configs" / "attack_eval.yaml")
     config.update({"bundle_root": str(root), "output_dir": str(args.output), "space": "network"})
     victim = config.get_parsed_content("victim")
-    own = dict(pair.split("=", 1) for pair in args.weights)
+    own: dict[str, list[str]] = {}
+    for name, file in (pair.split("=", 1) for pair in args.weights):
+        own.setdefault(name, []).append(file)
     weights = torch.load(args.model or root / "models" / "model.pt", weights_only=True)
     victim.network.load_state_dict(weights)
 
@@ -118,15 +121,15 @@ def victim_and_cases(args: argparse.Namespace) -> tuple[Any, Iterator[Case]]:
         if args.bundle == "ct":  # the fundus victim preprocesses by itself
             loading = Compose([*loading, *config.get_parsed_content("preprocess")])
         for item in datalist(args):
-            file = own.get(item["case"])
-            victim.network.load_state_dict(torch.load(file, weights_only=True) if file else weights)
             loaded = loading(dict(item))
             image = loaded["image"].as_tensor()[None].float()
             label = torch.tensor([item["label"]]) if args.bundle == "fundus" else loaded["label"].as_tensor()[None]
             if args.crop:
                 place = around_lungs(label, args.crop)
                 image, label = image[place].clone(), label[place].clone()
-            yield Case(item["case"], item["kind"], image, label)
+            for number, file in enumerate(own.get(item["case"], [""])):
+                victim.network.load_state_dict(torch.load(file, weights_only=True) if file else weights)
+                yield Case(f"{item['case']}{TRAINING}{number}" if file else item["case"], item["kind"], image, label)
 
     return victim, itertools.islice(cases(), args.cases)
 
@@ -183,13 +186,19 @@ def table(args: argparse.Namespace) -> None:
     every = handlings(args.bundle)
     records = [r for r in read(args.output / "results.jsonl") if r["eps"] == args.eps]
     for kind in dict.fromkeys(r["kind"] for r in records):
-        found: dict[str, dict[str, list[float]]] = {}
+        found: dict[str, dict[str, list[list[float]]]] = {}
         for r in records:
             if r["kind"] == kind:
-                found.setdefault(r["attack"], {})[r["case"]] = [r["score"][h] for h in every]
+                of = found.setdefault(r["attack"], {})
+                of.setdefault(r["case"].partition(TRAINING)[0], []).append([r["score"][h] for h in every])
         cases = [case for case in found["clean"] if case in found.get(args.reference, {})]
-        complete = {name: np.array([of[c] for c in cases]) for name, of in found.items() if set(cases) <= set(of)}
-        print(f"\n{kind}: {len(cases)} case(s), eps {args.eps}\n")
+        complete = {
+            name: np.array([np.mean(of[case], 0) for case in cases])
+            for name, of in found.items()
+            if all(len(of.get(case, [])) == len(found["clean"][case]) for case in cases)
+        }
+        runs = sum(len(found["clean"][case]) for case in cases)
+        print(f"\n{kind}: {len(cases)} case(s), {runs} run(s) of every attack, eps {args.eps}\n")
         print("| attack | " + " | ".join(every) + " | recovered, seen | recovered, unseen |")
         print("|---" * (len(every) + 3) + "|")
         for name, scores in complete.items():
