@@ -112,7 +112,8 @@ class DeepFool(IterativeAttack):
         so_far = torch.linalg.vector_norm(memory["total"].flatten(1), 2 if self.norm == "l2" else torch.inf, dim=1)
         length = torch.maximum(nearest.where(nearest.isfinite(), 0), LEAST_STEP * so_far)
         memory["total"] = memory["total"] + _wide(length, direction) * direction
-        return iterate.image + (1 + self.overshoot) * memory["total"] - iterate.adversarial, rivals.shape[1]
+        step = iterate.image + (1 + self.overshoot) * memory["total"] - iterate.adversarial.detach()
+        return step, rivals.shape[1]
 
 
 def _wide(value: Tensor, image: Tensor) -> Tensor:

@@ -147,7 +147,8 @@ def test_candidates_are_the_closest_scores() -> None:
 def test_image_and_network_come_back_untouched() -> None:
     c = cnn()
     before_image, before = c.image.clone(), snapshot(unsettled(c.victim.network))
-    DeepFool()(c.victim, c.image, c.label)
+    result = DeepFool()(c.victim, c.image, c.label)
+    assert not any(t.requires_grad for t in vars(result).values())
     assert torch.equal(c.image, before_image)
     assert_untouched(c.victim.network, before)
 
