@@ -225,6 +225,10 @@ def shares(complete: dict[str, np.ndarray], name: str, every: list[str], group: 
     columns = [every.index(h) for h in known]
     oracle = np.stack([complete[f"oracle: {h}"][:, c] for h, c in zip(known, columns, strict=True)], 1)
     clean, attacked = complete["clean"][:, columns], complete[name][:, columns]
+    does = (clean - oracle).mean(0) > 0  # where even the oracle does nothing there is no share
+    if not does.any():
+        return "-"
+    clean, attacked, oracle = clean[:, does], attacked[:, does], oracle[:, does]
     share = float(((clean - attacked).mean(0) / (clean - oracle).mean(0)).mean())
     if len(clean) == 1:
         return f"{share:.2f}"
