@@ -168,7 +168,7 @@ def _vector_jacobian(graph: KeptGraph, vectors: Sequence[Tensor | None]) -> Tens
 
 def _check_repeats(parts: Sequence[Tensor], first: Sequence[Tensor]) -> None:
     for part, before in zip(parts, first, strict=True):
-        if not torch.allclose(part.detach(), before, rtol=1e-2, atol=1e-3 * float(before.abs().amax())):
+        if not (part.detach() - before).norm() <= 1e-2 * before.norm():  # kernels may round differently without a graph
             raise RuntimeError(
                 "the network does not repeat its own output (randomness outside of nn.Dropout, or state that "
                 "changes with every call): its sliding-window gradient would be wrong; make it deterministic."
