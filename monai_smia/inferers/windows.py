@@ -116,7 +116,7 @@ class Windows:
 
     def _again(self, number: int, window: Tensor) -> KeptGraph:
         """The graph of a batch of windows that was not kept."""
-        window.requires_grad_(True)
+        window = window.detach().requires_grad_(True)
         with torch.enable_grad(), self.autocast(window.device):
             coordinates = [list(place) for place in self.batches[number]]
             parts = _flatten(self._apply(window, coordinates, *self.args, **self.kwargs))
@@ -149,8 +149,8 @@ class Windows:
 
 
 def _gathered(volume: Tensor, places: Sequence[Window]) -> Tensor:
-    """A copy of these windows as one batch."""
-    return torch.cat([volume[place] for place in places])
+    """These windows as one batch, a view where it is one window: as MONAI hands them to the network."""
+    return volume[places[0]] if len(places) == 1 else torch.cat([volume[place] for place in places])
 
 
 def _holds_anything(vector: Tensor) -> bool:
