@@ -49,11 +49,13 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=64, help="side of the volume's windows")
     parser.add_argument("--side", type=int, default=128, help="of the images")
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--only", default="", help="networks whose names hold this")
     add_clock(parser)
     args = parser.parse_args()
     print("| network | attack | channels last | time bf16 / fp32 (95 % interval) | damage bf16 | damage fp32 |")
     print("|---|---|---|---|---|---|")
-    for name, (victim, image, label) in cases(args.window, args.side).items():
+    held = {name: case for name, case in cases(args.window, args.side).items() if args.only in name}
+    for name, (victim, image, label) in held.items():
         for kind, layouts in ((PGD, (True, False)), (SMIA, (True,))):
             options = {"eps": EPS, "steps": args.steps, "keep": "last", "progress": False}
             exact = kind(**options)
