@@ -192,6 +192,8 @@ def table(args: argparse.Namespace) -> None:
                 of = found.setdefault(r["attack"], {})
                 of.setdefault(r["case"].partition(TRAINING)[0], []).append([r["score"][h] for h in every])
         cases = [case for case in found["clean"] if case in found.get(args.reference, {})]
+        if not cases:
+            raise SystemExit(f"--reference must be an attack with results in {args.output}, got {args.reference!r}.")
         complete = {
             name: np.array([np.mean(of[case], 0) for case in cases])
             for name, of in found.items()
