@@ -7,13 +7,12 @@ What the first call takes (compiling), then interleaved pairs. The victims of `b
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
 
 import torch
-from lower_precision import EPS, cases
-from timing import add_clock, interleaved_ratio
+from lower_precision import EPS, cases, size_options
+from timing import interleaved_ratio
 
 from monai_smia.attacks import PGD
 from monai_smia.victims import Victim
@@ -28,13 +27,7 @@ def compiled(victim: Victim) -> Victim:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--window", type=int, default=64, help="side of the volume's windows")
-    parser.add_argument("--side", type=int, default=128, help="of the images")
-    parser.add_argument("--steps", type=int, default=10)
-    add_clock(parser)
-    args = parser.parse_args()
+    args = size_options(__doc__).parse_args()
     print("| network | precision | first call (s) | time compiled / as it is (95 % interval) | same damage |")
     print("|---|---|---|---|---|")
     for name, (victim, image, label) in cases(args.window, args.side).items():

@@ -43,14 +43,20 @@ def cases(window: int, side: int) -> dict[str, tuple[Victim, Tensor, Tensor]]:
         return {name: (v, image, v.decide(v.predict(image))) for name, (v, image) in victims.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def size_options(description: str | None) -> argparse.ArgumentParser:
+    """The sizes of `cases`, pairs and steps."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--window", type=int, default=64, help="side of the volume's windows")
     parser.add_argument("--side", type=int, default=128, help="of the images")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--only", default="", help="networks whose names hold this")
     add_clock(parser)
+    return parser
+
+
+def main() -> None:
+    parser = size_options(__doc__)
+    parser.add_argument("--only", default="", help="networks whose names hold this")
     args = parser.parse_args()
     print("| network | attack | channels last | time bf16 / fp32 (95 % interval) | damage bf16 | damage fp32 |")
     print("|---|---|---|---|---|---|")
