@@ -14,8 +14,9 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["monai_smia", "monai_smia.*"]),
     package_data={
-        "monai_smia": ["py.typed", "bundle/*.yaml"],
-        "monai_smia.evaluation": ["report.schema.json", "templates/*.j2"],
+        "monai_smia": ["py.typed"],
+        "monai_smia.adapters.monai_bundle": ["*.yaml"],
+        "monai_smia.report": ["report.schema.json", "templates/*.j2"],
     },
     install_requires=[
         "torch>=2.4",
@@ -33,7 +34,7 @@ setup(
         "pyyaml>=6.0",  # YAML configs
         "scipy>=1.10",  # MONAI's surface distances, the phantoms
         "scikit-image>=0.22",  # SSIM
-        "pillow>=10",  # photographs, JPEG and JPEG 2000 as handling
+        "pillow>=10",  # photographs, JPEG and JPEG 2000 as degradation
     ],
     extras_require={
         "test": ["jsonschema>=4", "pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],

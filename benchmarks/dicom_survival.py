@@ -32,7 +32,7 @@ from monai.transforms import EnsureChannelFirst, LoadImage, ResampleToMatch
 from monai_smia.attacks import PGD, SMIA, Noise
 from monai_smia.data import DicomSeriesReader, read_dicom_series
 from monai_smia.evaluation import DicomStorage
-from monai_smia.evaluation.dicom_storage import stored_units
+from monai_smia.storage.dicom import stored_units
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
 READ = LoadImage(reader=DicomSeriesReader(), image_only=True)

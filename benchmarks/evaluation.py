@@ -22,7 +22,7 @@ from timing import ratio_of
 from monai_smia.data import write_ct_phantoms
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.progress import Progress
-from monai_smia.evaluation.records import Journal
+from monai_smia.records.journal import Journal
 from monai_smia.evaluation.row import RowEvaluator
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"

@@ -1,9 +1,9 @@
 """What is left of an attack's damage after the image was smoothed, resampled, filtered, compressed or rounded.
 
 Every attack takes the same number of gradients on a bundle's victim: the CT bundle's in network units (1 is 1400 HU),
-the Jaccard index; the fundus bundle's in grey levels, the share graded right. Handlings are "seen" (SurvivalSMIA cycles
-over them) or "unseen". The recovered share of a handling is (clean - attacked) / (clean - oracle), means over cases
-after the handling; its oracle is SurvivalSMIA with all of its gradients through that handling alone. Intervals are 95 %
+the Jaccard index; the fundus bundle's in grey levels, the share graded right. Degradations are "seen" (SurvivalSMIA cycles
+over them) or "unseen". The recovered share of a degradation is (clean - attacked) / (clean - oracle), means over cases
+after the degradation; its oracle is SurvivalSMIA with all of its gradients through that degradation alone. Intervals are 95 %
 bootstrap intervals over cases; a case with several weights of its own counts once, by its mean.
 Results go to OUTPUT/results.jsonl, one line a case and attack; what is there is not computed again.
 
@@ -33,29 +33,29 @@ from torch import Tensor
 
 from monai_smia.attacks import BIM, MIFGSM, PGD, SMIA, Attack, SurvivalSMIA
 from monai_smia.data import ct_datalist, fundus_datalist, write_ct_phantoms
-from monai_smia.evaluation.statistics import draws, percentiles
-from monai_smia.handling import AddNoise, Box, Compress, Handling, Median, Quantise, Resample, Smooth, Untouched
+from monai_smia.analysis.statistics import draws, percentiles
+from monai_smia.degradations import AddNoise, Box, Compress, Degradation, Median, Quantize, Resample, Smooth, Identity
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 LISTS: dict[str, Callable[..., list[dict[str, Any]]]] = {"ct": ct_datalist, "fundus": fundus_datalist}
 NAMES = {"ct": "ct_lung_segmentation", "fundus": "fundus_dr_grading"}
 DIRECT, OURS = "none", "SurvivalSMIA"
 TRAINING = " #"  # in a case's name, before the number of its weights
-SEEN: dict[str, Handling] = {"smooth 0.6": Smooth(0.6), "smooth 1": Smooth(1.0), "resample 2": Resample(2.0)}
-BOTH: dict[str, Handling] = {
+SEEN: dict[str, Degradation] = {"smooth 0.6": Smooth(0.6), "smooth 1": Smooth(1.0), "resample 2": Resample(2.0)}
+BOTH: dict[str, Degradation] = {
     "smooth 1.5": Smooth(1.5),
     "resample 1.5": Resample(1.5),
     "box 3": Box(3),
     "median 3": Median(3),
 }
-UNSEEN: dict[str, dict[str, Handling]] = {
+UNSEEN: dict[str, dict[str, Degradation]] = {
     "ct": BOTH
     | {
         "jpeg2000 10:1": Compress("jpeg2000", 10, levels=1400),
         "noise 14 HU": AddNoise(0.01),
-        "whole HU": Quantise(1 / 1400),
+        "whole HU": Quantize(1 / 1400),
     },
-    "fundus": BOTH | {"jpeg 90": Compress("jpeg", 90, high=255), "whole grey levels": Quantise(1.0)},
+    "fundus": BOTH | {"jpeg 90": Compress("jpeg", 90, high=255), "whole grey levels": Quantize(1.0)},
 }
 
 
@@ -67,12 +67,12 @@ class Case:
     label: Tensor
 
 
-def handlings(bundle: str) -> dict[str, Handling]:
-    return {DIRECT: Untouched(), **SEEN, **UNSEEN[bundle]}
+def degradations(bundle: str) -> dict[str, Degradation]:
+    return {DIRECT: Identity(), **SEEN, **UNSEEN[bundle]}
 
 
 def attacks(bundle: str, which: list[str], eps: float, gradients: int) -> dict[str, Attack]:
-    """The attacks of the study, and the oracles of the handlings."""
+    """The attacks of the study, and the oracles of the degradations."""
     clip = {"ct": (0.0, 1.0), "fundus": (0.0, 255.0)}[bundle]
     common: dict[str, Any] = {"eps": eps, "clip": clip, "autocast": "bfloat16", "progress": False}
     steps = {**common, "steps": gradients}
@@ -88,11 +88,11 @@ def attacks(bundle: str, which: list[str], eps: float, gradients: int) -> dict[s
         main["PGD, soft Jaccard"] = PGD(**strong)
     further = {
         "SurvivalSMIA, cross entropy": SurvivalSMIA(**steps),
-        "SurvivalSMIA, handling none alone": SurvivalSMIA(cycle=[Untouched()], **strong),
+        "SurvivalSMIA, degradation none alone": SurvivalSMIA(cycle=[Identity()], **strong),
         **{f"SurvivalSMIA, direct {weight:g}": SurvivalSMIA(direct=weight, **strong) for weight in (0.5, 1.3)},
     }
     oracles = {
-        group: {f"oracle: {name}": SurvivalSMIA(cycle=[handling], **strong) for name, handling in held.items()}
+        group: {f"oracle: {name}": SurvivalSMIA(cycle=[degradation], **strong) for name, degradation in held.items()}
         for group, held in {"seen": SEEN, "unseen": UNSEEN[bundle]}.items()
     }
     groups: dict[str, dict[str, Attack]] = {"main": main, "further": further, **oracles}
@@ -167,9 +167,9 @@ def run(args: argparse.Namespace) -> None:
                 continue
             attacked = case.image if attack is None else attack(victim, case.image, case.label).adversarial
             score = {}
-            for handling, handle in handlings(args.bundle).items():
+            for degradation, handle in degradations(args.bundle).items():
                 bound, label = victim.bind(case.image, case.label, differentiable=False)
-                score[handling] = 1 - float(bound.damage(bound.infer(handle(attacked)), label))
+                score[degradation] = 1 - float(bound.damage(bound.infer(handle(attacked)), label))
             record = {"case": case.name, "kind": case.kind, "attack": name, "eps": args.eps, "score": score}
             record["gradients"] = 0 if attack is None else attack.planned_gradients
             with results.open("a") as file:
@@ -183,7 +183,7 @@ def read(path: Path) -> list[dict]:
 
 def table(args: argparse.Namespace) -> None:
     """Of every kind of case: mean scores and recovered shares, what other attacks leave more than the reference."""
-    every = handlings(args.bundle)
+    every = degradations(args.bundle)
     records = [r for r in read(args.output / "results.jsonl") if r["eps"] == args.eps]
     for kind in dict.fromkeys(r["kind"] for r in records):
         found: dict[str, dict[str, list[list[float]]]] = {}
@@ -219,8 +219,8 @@ def table(args: argparse.Namespace) -> None:
         draw(args.output / f"survival_{kind}.png", complete, list(every))
 
 
-def shares(complete: dict[str, np.ndarray], name: str, every: list[str], group: dict[str, Handling]) -> str:
-    """Mean recovered share over the handlings of a group whose oracle is known, with its interval."""
+def shares(complete: dict[str, np.ndarray], name: str, every: list[str], group: dict[str, Degradation]) -> str:
+    """Mean recovered share over the degradations of a group whose oracle is known, with its interval."""
     known = [h for h in group if f"oracle: {h}" in complete]
     if name == "clean" or not known:
         return "-"
@@ -251,7 +251,7 @@ def draw(path: Path, complete: dict[str, np.ndarray], every: list[str]) -> None:
         if name != "clean" and not name.startswith("oracle"):
             axis.plot(every, values, marker="o", label=name)
     known = {h: lost[f"oracle: {h}"][i] for i, h in enumerate(every) if f"oracle: {h}" in lost}
-    axis.plot(list(known), list(known.values()), "k_", markersize=18, linestyle="none", label="oracle of the handling")
+    axis.plot(list(known), list(known.values()), "k_", markersize=18, linestyle="none", label="oracle of the degradation")
     axis.set_ylabel("lost to the attack: clean - attacked")
     axis.set_yscale("log")
     axis.tick_params(axis="x", rotation=30)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from monai_smia.bundle.overlay import check_configs, overlay_path
+from monai_smia.adapters.monai_bundle.overlay import check_configs, overlay_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MARK = "ADVERSARIAL TEST - NOT FOR CLINICAL USE"  # what every adversarial image that is written says about itself
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

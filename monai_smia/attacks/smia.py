@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from monai_smia.attacks.iterative import Iterate, IterativeAttack
-from monai_smia.smoothing import gaussian_taps, smooth
+from monai_smia.degradations.smoothing import gaussian_taps, smooth
 from monai_smia.victims.base import Victim
 
 TARGETS = ("soft", "detached", "hard")
@@ -19,7 +19,7 @@ class SMIA(IterativeAttack):
     """Stabilized medical image attack (Qi et al., ICLR 2021).
 
     Ascends the deviation loss minus `alpha` times a stabilization term (Eq. 4):
-    ``L(f(x_t), y) - alpha * D(f(x_t), f(x + W * eta_t))``, where eta_t is the perturbation and W a normalised Gaussian
+    ``L(f(x_t), y) - alpha * D(f(x_t), f(x + W * eta_t))``, where eta_t is the perturbation and W a normalized Gaussian
     over the spatial axes. The first step has no perturbation to smooth and ascends the deviation loss alone (Eq. 1),
     so T steps take 2 T - 1 gradients. ``alpha=0`` is `BIM`, bit for bit. A targeted attack flips the deviation only.
 

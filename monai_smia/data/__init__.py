@@ -1,57 +1,44 @@
-"""Where data comes from: layouts of datasets on disk, and phantoms when there is none."""
+"""Names that configs know: layouts and synthetic data of the three targets, DICOM and photographs."""
 
 from __future__ import annotations
 
-from monai_smia.data.ct_gas import RandBowelGasd
-from monai_smia.data.ct_labels import DropFreeAird
-from monai_smia.data.ct_layouts import ct_datalist
-from monai_smia.data.ct_phantom import ThoraxPhantom, thorax_phantom, write_ct_phantoms
-from monai_smia.data.dicom_files import DicomSeriesError
-from monai_smia.data.dicom_reader import DicomSeriesReader, scanned_voxels
-from monai_smia.data.dicom_series import DicomSeries, find_dicom_series, read_dicom_series
-from monai_smia.data.dicom_writer import write_dicom_series
-from monai_smia.data.endoscopy_artefacts import EAD_CLASSES, ArtefactFrame, add_artefacts
-from monai_smia.data.endoscopy_clean import suppress_highlights, tissue_field
-from monai_smia.data.endoscopy_frames import fitted_frames, mucosa, write_artefact_frames
-from monai_smia.data.endoscopy_layouts import endoscopy_datalist
-from monai_smia.data.fundus_layouts import fundus_datalist
-from monai_smia.data.fundus_lesions import draw_lesions
-from monai_smia.data.fundus_phantom import FundusPhantom, fundus_phantom, write_fundus_phantoms
-from monai_smia.data.fundus_sampler import GradeSampler, grade_weights
-from monai_smia.data.marks import MARK
-from monai_smia.data.photographs import LoadPhotograph, LoadPhotographd
+from monai_smia._moved import moved
 
-__all__ = [
-    "EAD_CLASSES",
-    "MARK",
-    "ArtefactFrame",
-    "DicomSeries",
-    "DicomSeriesError",
-    "DicomSeriesReader",
-    "DropFreeAird",
-    "FundusPhantom",
-    "GradeSampler",
-    "LoadPhotograph",
-    "LoadPhotographd",
-    "RandBowelGasd",
-    "ThoraxPhantom",
-    "add_artefacts",
-    "ct_datalist",
-    "draw_lesions",
-    "endoscopy_datalist",
-    "find_dicom_series",
-    "fitted_frames",
-    "fundus_datalist",
-    "fundus_phantom",
-    "grade_weights",
-    "mucosa",
-    "read_dicom_series",
-    "scanned_voxels",
-    "suppress_highlights",
-    "thorax_phantom",
-    "tissue_field",
-    "write_artefact_frames",
-    "write_ct_phantoms",
-    "write_dicom_series",
-    "write_fundus_phantoms",
-]
+_CT, _ENDOSCOPY, _FUNDUS = (f"monai_smia.targets.{target}" for target in ("ct_lung", "endoscopy", "fundus"))
+_HOMES = {
+    "DropFreeAird": f"{_CT}.labels",
+    "RandBowelGasd": f"{_CT}.gas",
+    "ThoraxPhantom": f"{_CT}.phantom",
+    "ct_datalist": f"{_CT}.layouts",
+    "thorax_phantom": f"{_CT}.phantom",
+    "write_ct_phantoms": f"{_CT}.phantom",
+    "ArtefactFrame": f"{_ENDOSCOPY}.artefacts",
+    "EAD_CLASSES": f"{_ENDOSCOPY}.artefacts",
+    "add_artefacts": f"{_ENDOSCOPY}.artefacts",
+    "endoscopy_datalist": f"{_ENDOSCOPY}.layouts",
+    "fitted_frames": f"{_ENDOSCOPY}.frames",
+    "mucosa": f"{_ENDOSCOPY}.frames",
+    "suppress_highlights": f"{_ENDOSCOPY}.clean",
+    "tissue_field": f"{_ENDOSCOPY}.clean",
+    "write_artefact_frames": f"{_ENDOSCOPY}.frames",
+    "FundusPhantom": f"{_FUNDUS}.phantom",
+    "GradeSampler": f"{_FUNDUS}.sampler",
+    "draw_lesions": f"{_FUNDUS}.lesions",
+    "fundus_datalist": f"{_FUNDUS}.layouts",
+    "fundus_phantom": f"{_FUNDUS}.phantom",
+    "grade_weights": f"{_FUNDUS}.sampler",
+    "write_fundus_phantoms": f"{_FUNDUS}.phantom",
+    "DicomSeries": "monai_smia.dicom",
+    "DicomSeriesError": "monai_smia.dicom",
+    "DicomSeriesReader": "monai_smia.dicom",
+    "find_dicom_series": "monai_smia.dicom",
+    "read_dicom_series": "monai_smia.dicom",
+    "scanned_voxels": "monai_smia.dicom",
+    "write_dicom_series": "monai_smia.dicom",
+    "LoadPhotograph": "monai_smia.transforms",
+    "LoadPhotographd": "monai_smia.transforms",
+    "MARK": "monai_smia.files",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+__getattr__ = moved(__name__, _HOMES, deprecated=False)

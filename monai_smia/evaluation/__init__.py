@@ -1,27 +1,18 @@
-"""Evaluation: cases x attacks, records, summary and report."""
+"""Evaluation: cases x attacks, what is planned and what is run."""
 
 from __future__ import annotations
 
-from monai_smia.evaluation.detection_figure import detection_figure
-from monai_smia.evaluation.dicom_storage import DicomStorage
-from monai_smia.evaluation.figures import segmentation_figure
-from monai_smia.evaluation.paper import tables_plan, write_tables
-from monai_smia.evaluation.photograph_figure import photograph_figure
+from monai_smia._moved import moved
 from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
-from monai_smia.evaluation.png_storage import PngStorage
 from monai_smia.evaluation.runner import AttackEvaluation
-from monai_smia.evaluation.storage import NiftiStorage
+from monai_smia.report.paper_tables import tables_plan, write_tables
 
-__all__ = [
-    "AttackEvaluation",
-    "DicomStorage",
-    "NiftiStorage",
-    "PlannedAttack",
-    "PngStorage",
-    "detection_figure",
-    "paper_comparison",
-    "photograph_figure",
-    "segmentation_figure",
-    "tables_plan",
-    "write_tables",
-]
+__all__ = ["AttackEvaluation", "PlannedAttack", "paper_comparison", "tables_plan", "write_tables"]
+_FIGURES, _STORAGE = "monai_smia.report.figures", "monai_smia.storage"
+__getattr__ = moved(
+    __name__,
+    {
+        **dict.fromkeys(("DicomStorage", "NiftiStorage", "PngStorage"), _STORAGE),
+        **dict.fromkeys(("detection_figure", "photograph_figure", "segmentation_figure"), _FIGURES),
+    },
+)

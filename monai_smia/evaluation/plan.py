@@ -111,7 +111,7 @@ def paper_comparison(
 
 
 def schedule(
-    plan: Sequence[PlannedAttack], cases: int, seconds: float, *, stored: bool = False, handlings: int = 0
+    plan: Sequence[PlannedAttack], cases: int, seconds: float, *, stored: bool = False, degradations: int = 0
 ) -> str:
     """What is going to be computed, and about how long it takes.
 
@@ -120,7 +120,7 @@ def schedule(
         cases: how many of them.
         seconds: that one gradient of one case takes; a prediction takes half of it.
         stored: every attacked image is predicted once more from its file.
-        handlings: how many; each is attacked through by an oracle.
+        degradations: how many; each is attacked through by an oracle.
 
     Example:
         >>> schedule(paper_comparison(0.05, steps=10)[:4], 2, 3.0)
@@ -128,7 +128,7 @@ def schedule(
     """
     gradients = sum(row.attack.planned_gradients for row in plan if row.attack is not None)
     predictions = (2 if stored else 1) * len(plan)
-    minutes = cases * seconds * (gradients + predictions / 2) * (1 + handlings) / 60
+    minutes = cases * seconds * (gradients + predictions / 2) * (1 + degradations) / 60
     return (
         f"{cases} cases x {len(plan)} rows: {gradients} gradients a case at {seconds:.1f} s, "
         f"about {minutes:.1f} minutes in all."

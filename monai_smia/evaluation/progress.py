@@ -16,7 +16,7 @@ import ignite.distributed as idist
 from monai_smia.evaluation.errors import TRY_AGAIN, ConfigurationError, LostWorkerError
 from monai_smia.evaluation.fingerprint import describe, digest, input_hash, input_stat, weights_hash
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.evaluation.records import Line, current, read_journals, replace_file
+from monai_smia.records.journal import Line, current, read_journals, replace_file
 
 if TYPE_CHECKING:
     from monai_smia.evaluation.runner import AttackEvaluation

@@ -18,11 +18,11 @@ from torch import Tensor
 from monai_smia.attacks import Attack, AttackResult
 from monai_smia.engines import AttackEvaluator
 from monai_smia.evaluation.cases import case_seed
-from monai_smia.evaluation.flags import probe
+from monai_smia.analysis.flags import probe
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.evaluation.storage import BelowOneUnitError
-from monai_smia.evaluation.survival import handled_records
-from monai_smia.handling import Handling
+from monai_smia.storage.nifti import BelowOneUnitError
+from monai_smia.analysis.survival import degraded_records
+from monai_smia.degradations import Degradation
 from monai_smia.metrics import CaseMetrics, perturbation_metrics
 from monai_smia.metrics.base import numbers
 from monai_smia.victims.base import Victim
@@ -60,7 +60,7 @@ class RowEvaluator:
         unit: unit of the images.
         data_range: width of the images' range that PSNR and SSIM relate to.
         write_volumes: keep what was stored.
-        survival: handlings by their names, after each of which the image is measured again.
+        survival: degradations by their names, after each of which the image is measured again.
     """
 
     victim: Victim
@@ -72,7 +72,7 @@ class RowEvaluator:
     unit: str
     data_range: float
     write_volumes: bool
-    survival: Mapping[str, Handling] = field(default_factory=dict)
+    survival: Mapping[str, Degradation] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -82,7 +82,7 @@ class RowEvaluator:
         draw: Callable[[Record], bool] | None = None,
         check: Attack | None = None,
     ) -> list[Record]:
-        """The records: as computed, as stored where there is a storage, and after every handling.
+        """The records: as computed, as stored where there is a storage, and after every degradation.
 
         Args:
             case: as `monai_smia.evaluation.cases.load_case` gives it; what was predicted clean is kept in it.
@@ -114,19 +114,19 @@ class RowEvaluator:
         }
         if result is None or attack is None:
             case["clean_decision"] = self.victim.decide(prediction)[0]
-            handled = handled_records(self, case, row, record, case["image"])
+            degraded = degraded_records(self, case, row, record, case["image"])
             probed = record if check is None else record | {"probe": probe(self.victim, case, check)}
-            return [probed, *handled]
+            return [probed, *degraded]
         computed = record | self._sizes(adversarial[0], case, result, attack.eps) | _history(attack, result)
         if self.figure is not None and draw is not None and draw(computed):
             self._draw(self.figure, case, row, adversarial, prediction)
         if self.storage is None:
-            return [computed, *handled_records(self, case, row, record, adversarial)]
+            return [computed, *degraded_records(self, case, row, record, adversarial)]
         again, stored = self._stored(self.storage, case, row, adversarial, result)
         return [
             computed,
             record | {"stage": "stored", "seconds": None} | stored,
-            *handled_records(self, case, row, record, again),
+            *degraded_records(self, case, row, record, again),
         ]
 
     def predict(self, case: Mapping[str, Any], row: PlannedAttack) -> tuple[Any, Tensor, AttackResult | None]:

@@ -30,18 +30,18 @@ from tqdm.auto import tqdm
 from monai_smia.attacks import FGSM
 from monai_smia.evaluation.cases import load_case, read_ahead
 from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, kind_of, reason_of
-from monai_smia.evaluation.flags import flags_of
-from monai_smia.evaluation.pictures import Pictures
+from monai_smia.analysis.flags import flags_of
+from monai_smia.report.figures.selector import Pictures
 from monai_smia.evaluation.plan import PlannedAttack, schedule
 from monai_smia.evaluation.progress import Progress, wait_for_all
-from monai_smia.evaluation.records import Journal
-from monai_smia.evaluation.report import write_report
+from monai_smia.records.journal import Journal
+from monai_smia.report.html import write_report
 from monai_smia.evaluation.row import RowEvaluator, Storage
-from monai_smia.evaluation.summary import failed_cases, groups_of, summarize, write_summary
-from monai_smia.evaluation.survival import add_recovered, survival_table
-from monai_smia.evaluation.table import format_table
+from monai_smia.analysis.summary import failed_cases, groups_of, summarize, write_summary
+from monai_smia.analysis.survival import add_recovered, survival_table
+from monai_smia.report.text_table import format_table
 from monai_smia.evaluation.tracking import track
-from monai_smia.handling import Handling
+from monai_smia.degradations import Degradation
 from monai_smia.metrics import CaseMetrics
 from monai_smia.victims.base import Victim
 
@@ -76,11 +76,11 @@ class AttackEvaluation:
         unit: unit of the images, for tables (``"HU"``).
         data_range: width of the images' range that PSNR and SSIM relate to.
         write_volumes: keep adversarial images and perturbations; without them they are removed once read back.
-        survival: handlings by their names (`monai_smia.handling`), after each of which every attack is measured again,
-            beside an oracle that attacks through the handling: see `monai_smia.evaluation.survival`.
+        survival: degradations by their names (`monai_smia.degradations`), after each of which every attack is measured again,
+            beside an oracle that attacks through the degradation: see `monai_smia.analysis.survival`.
         resume: go on from the records in `output_dir`; False starts anew.
         verify: hash every input file again, though its size and time of change are as they were.
-        about: what the report says of model, intended use and acceptance, see `monai_smia.evaluation.report`.
+        about: what the report says of model, intended use and acceptance, see `monai_smia.report.html`.
         handlers: Ignite handlers that get the summary's figures as metrics, such as MONAI's MLFlowHandler.
         progress: print the schedule and show progress.
 
@@ -105,7 +105,7 @@ class AttackEvaluation:
         unit: str = "",
         data_range: float = 1.0,
         write_volumes: bool = True,
-        survival: Mapping[str, Handling] | None = None,
+        survival: Mapping[str, Degradation] | None = None,
         resume: bool = True,
         verify: bool = False,
         about: Mapping[str, Any] | None = None,
@@ -169,7 +169,7 @@ class AttackEvaluation:
         start = time.perf_counter()
         FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, case["image"], case["label"])
         seconds = time.perf_counter() - start
-        return schedule(self.attacks, cases, seconds, stored=self.storage is not None, handlings=len(self.survival))
+        return schedule(self.attacks, cases, seconds, stored=self.storage is not None, degradations=len(self.survival))
 
     def _evaluate(self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal) -> None:
         evaluate_row = RowEvaluator(

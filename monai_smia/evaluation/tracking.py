@@ -8,7 +8,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from monai_smia.evaluation.table import HIDDEN
+from monai_smia.report.text_table import HIDDEN
 
 
 def tracked_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from monai_smia._moved import moved
 from monai_smia.transforms.attack import ApplyAttack, ApplyAttackD, ApplyAttackd, ApplyAttackDict
-from monai_smia.transforms.frames import BoxTensorsd, FitFramed, RandFramed, collate_frames
-from monai_smia.transforms.fundus import RandColord, RandPaintLesionsd
-from monai_smia.transforms.handling import ApplyHandling, ApplyHandlingD, ApplyHandlingd, ApplyHandlingDict
-from monai_smia.transforms.local_contrast import LocalContrast, LocalContrastd
+from monai_smia.transforms.degradation import (
+    ApplyDegradation,
+    ApplyDegradationD,
+    ApplyDegradationd,
+    ApplyDegradationDict,
+)
+from monai_smia.transforms.photographs import LoadPhotograph, LoadPhotographd
 
 __all__ = [
     "ApplyAttack",
     "ApplyAttackD",
     "ApplyAttackDict",
     "ApplyAttackd",
-    "ApplyHandling",
-    "ApplyHandlingD",
-    "ApplyHandlingDict",
-    "ApplyHandlingd",
-    "BoxTensorsd",
-    "FitFramed",
-    "LocalContrast",
-    "LocalContrastd",
-    "RandColord",
-    "RandFramed",
-    "RandPaintLesionsd",
-    "collate_frames",
+    "ApplyDegradation",
+    "ApplyDegradationD",
+    "ApplyDegradationDict",
+    "ApplyDegradationd",
+    "LoadPhotograph",
+    "LoadPhotographd",
 ]
+_ENDOSCOPY, _FUNDUS = "monai_smia.targets.endoscopy", "monai_smia.targets.fundus"
+__getattr__ = moved(
+    __name__,
+    {
+        **{f"ApplyHandling{end}": f"{__name__}:ApplyDegradation{end}" for end in ("", "D", "d", "Dict")},
+        **dict.fromkeys(("BoxTensorsd", "FitFramed", "RandFramed", "collate_frames"), _ENDOSCOPY),
+        **dict.fromkeys(("LocalContrast", "LocalContrastd", "RandColord", "RandPaintLesionsd"), _FUNDUS),
+    },
+)

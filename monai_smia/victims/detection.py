@@ -58,7 +58,7 @@ class DetectionVictim(Victim):
 
     Example:
         >>> from monai.apps.detection.networks.retinanet_network import RetinaNet
-        >>> from monai_smia.networks import BoosterPyramid
+        >>> from monai_smia.targets.endoscopy import BoosterPyramid
         >>> pyramid = BoosterPyramid(planes=(8, 8, 16, 16), layers=(1, 1, 1, 1), out_channels=16)
         >>> network = RetinaNet(2, 7, 1, pyramid, size_divisible=64).eval()
         >>> anchors = AnchorGenerator(sizes=((32,), (64,), (128,), (256,)), aspect_ratios=((1.0,),) * 4)

@@ -10,7 +10,7 @@ from helpers import KINDS, case, linear_victim
 from torch import nn
 
 from monai_smia.attacks import BIM, SurvivalSMIA
-from monai_smia.handling import Resample, Smooth, Untouched
+from monai_smia.degradations import Resample, Smooth, Identity
 from monai_smia.victims import SegmentationVictim, Victim
 
 
@@ -19,19 +19,19 @@ def test_without_handling_it_is_bim_with_a_falling_step(task: str, dims: int) ->
     """With one step there is nothing to fall."""
     c = case(task, dims)
     options = {"eps": 0.05, "steps": 1, "step_size": 0.03, "keep": "last"}
-    ours = SurvivalSMIA(cycle=[Untouched()], **options)(c.victim, c.image, c.label)
+    ours = SurvivalSMIA(cycle=[Identity()], **options)(c.victim, c.image, c.label)
     assert torch.equal(ours.adversarial, BIM(**options)(c.victim, c.image, c.label).adversarial)
 
 
 def test_steps_fall_in_a_straight_line() -> None:
     victim, image = linear_victim(torch.tensor([[[1.0, -1.0]]])), torch.full((1, 1, 1, 2), 0.5)
-    attack = SurvivalSMIA(eps=1.0, steps=4, clip=None, cycle=[Untouched()], step_size=0.1)
+    attack = SurvivalSMIA(eps=1.0, steps=4, clip=None, cycle=[Identity()], step_size=0.1)
     linf = attack(victim, image, torch.tensor([0])).linf[:, 0]
     torch.testing.assert_close(linf.diff(), 0.1 * torch.tensor([1.0, 0.75, 0.5, 0.25]))
 
 
 def test_ascent_is_the_sum_of_every_handlings_latest_gradient() -> None:
-    attack, memory = SurvivalSMIA(eps=0.1, steps=9, cycle=[Untouched(), Smooth(1.0), Untouched()], direct=3.0), {}
+    attack, memory = SurvivalSMIA(eps=0.1, steps=9, cycle=[Identity(), Smooth(1.0), Identity()], direct=3.0), {}
     first, smoothed, second, third = (
         torch.tensor([[[a, b]]]) for a, b in ((2.0, 2.0), (-1.0, 3.0), (4.0, 0.0), (0.0, 1.0))
     )
@@ -60,7 +60,7 @@ def test_every_step_is_predicted_through_its_handling() -> None:
     c = case("segmentation", 2)
     seen: list[torch.Tensor] = []
     c.victim.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
-    cycle = [Untouched(), Smooth(1.0), Resample(2.0)]
+    cycle = [Identity(), Smooth(1.0), Resample(2.0)]
     SurvivalSMIA(eps=0.05, steps=4, cycle=cycle)(c.victim, c.image, c.label)
     assert len(seen) == 4  # one gradient a step, and no forward pass at the end
     assert torch.equal(seen[0], c.image)
@@ -75,7 +75,7 @@ def test_every_step_is_predicted_through_its_handling() -> None:
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_best_is_by_the_mean_damage_over_the_cycle(task: str) -> None:
     c = case(task, 2, dtype=torch.float64)
-    cycle = (Untouched(), Untouched(), Smooth(1.0))
+    cycle = (Identity(), Identity(), Smooth(1.0))
     attack = SurvivalSMIA(eps=0.1, steps=6, cycle=cycle, keep="best")
     iterates = recorded(attack)
     result = attack(c.victim, c.image, c.label)
@@ -108,8 +108,8 @@ def test_it_survives_smoothing_the_more_the_less_the_untouched_image_weighs() ->
         attack = SurvivalSMIA(eps=0.04, steps=20, loss="soft_jaccard", **options)
         return float(victim.damage(victim.predict(Smooth(1.0)(attack(victim, image, label).adversarial)), label))
 
-    cycle = [Untouched(), Smooth(1.0)]
-    damages = [left(cycle=[Untouched()]), *(left(cycle=cycle, direct=weight) for weight in (1.0, 0.25, 0.0))]
+    cycle = [Identity(), Smooth(1.0)]
+    damages = [left(cycle=[Identity()]), *(left(cycle=cycle, direct=weight) for weight in (1.0, 0.25, 0.0))]
     assert all(more > less + 0.05 for less, more in itertools.pairwise(damages))
 
 
@@ -121,5 +121,5 @@ def test_bad_weight(direct: float) -> None:
 
 @pytest.mark.parametrize("cycle", [[], [3]])
 def test_bad_cycle(cycle: list) -> None:
-    with pytest.raises(ValueError, match="cycle must hold one handling or more, each callable"):
+    with pytest.raises(ValueError, match="cycle must hold one degradation or more, each callable"):
         SurvivalSMIA(eps=0.1, cycle=cycle)

@@ -33,8 +33,8 @@ from PIL import Image
 from bundles import zoo
 from monai_smia.__main__ import main
 from monai_smia.bundle import check_configs, overlay_path
-from monai_smia.bundle.parts import activation_of, case_names, split_chain
-from monai_smia.bundle.pictures import PictureStorage
+from monai_smia.adapters.monai_bundle.parts import activation_of, case_names, split_chain
+from monai_smia.storage.pictures import PictureStorage
 from monai_smia.data import read_dicom_series
 from monai_smia.evaluation.fingerprint import weights_hash
 

@@ -12,8 +12,8 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientati
 
 from monai_smia.evaluation import AttackEvaluation, NiftiStorage, paper_comparison, segmentation_figure
 from monai_smia.evaluation.cases import case_seed
-from monai_smia.evaluation.storage import stored_difference
-from monai_smia.evaluation.table import format_table
+from monai_smia.storage.nifti import stored_difference
+from monai_smia.report.text_table import format_table
 from monai_smia.metrics import SegmentationMetrics
 from monai_smia.victims import SegmentationVictim
 

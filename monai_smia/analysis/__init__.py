@@ -1,0 +1,1 @@
+"""From records to figures: summary, statistics, comparisons, flags, survival."""

@@ -1,8 +1,0 @@
-"""Any MONAI bundle under attack: the overlay config and what it is made of."""
-
-from __future__ import annotations
-
-from monai_smia.bundle.evaluation import bundle_evaluation
-from monai_smia.bundle.overlay import check_configs, overlay_path
-
-__all__ = ["bundle_evaluation", "check_configs", "overlay_path"]

@@ -1,0 +1,44 @@
+"""A degradation: what may happen to an image between the attacker and the network.
+
+Every degradation maps a batch ``(B, C, *spatial)`` to one of the same shape, 2-D or 3-D, in the image's own unit. The
+gradient goes through: exactly where the degradation is smooth, straight through (as if nothing had happened) where it
+leaves PyTorch or rounds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+class Degradation(ABC):
+    """A deterministic change of an image."""
+
+    @abstractmethod
+    def __call__(self, image: Tensor) -> Tensor:
+        """The image after it, of the same shape.
+
+        Args:
+            image: ``(B, C, *spatial)``.
+        """
+
+
+@dataclass(frozen=True)
+class Identity(Degradation):
+    """Nothing happens.
+
+    Example:
+        >>> image = torch.rand(1, 1, 4, 4)
+        >>> Identity()(image) is image
+        True
+    """
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return image
+
+
+def straight_through(image: Tensor, degraded: Tensor) -> Tensor:
+    """The value of one, the gradient of the other."""
+    return image + (degraded.to(image) - image).detach()

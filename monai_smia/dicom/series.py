@@ -1,0 +1,242 @@
+"""A DICOM series as one volume: sorted by position, and refused by name where it is not a whole and regular one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_smia.dicom.files import (
+    DicomSeriesError,
+    DicomSlice,
+    decode,
+    image_files,
+    naming,
+    read_header,
+    slices_of,
+    stored_range,
+)
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+SAME = (
+    *("StudyInstanceUID", "FrameOfReferenceUID", "Modality", "SOPClassUID", "Rows", "Columns"),
+    *("BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+)
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """The planes of one series along their normal, and where they lie.
+
+    Args:
+        slices: the planes, from the lowest position along the normal on.
+        affine: from voxel indices ``(column, row, plane)`` to mm, RAS, as NIfTI and MONAI have it ``(4, 4)``.
+    """
+
+    slices: tuple[DicomSlice, ...]
+    affine: np.ndarray
+
+    @property
+    def uid(self) -> str:
+        """SeriesInstanceUID."""
+        return str(self.slices[0].header.SeriesInstanceUID)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Columns, rows, planes."""
+        header = self.slices[0].header
+        return int(header.Columns), int(header.Rows), len(self.slices)
+
+    @property
+    def padding(self) -> tuple[int, int] | None:
+        """Lowest and highest stored value that stands for "nothing was scanned here", if there is one."""
+        header = self.slices[0].header
+        value = header.get("PixelPaddingValue")
+        if value is None:
+            return None
+        limit = header.get("PixelPaddingRangeLimit")
+        low, high = sorted(_as_stored(int(v), header) for v in (value, value if limit is None else limit))
+        return low, high
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest value that can be stored, in the series' unit."""
+        low, high = (self.to_values(np.full(len(self.slices), v)) for v in stored_range(self.slices[0].header))
+        return float(low.max()), float(high.min())
+
+    def to_values(self, stored: np.ndarray) -> np.ndarray:
+        """Stored integers ``(..., planes)`` in the series' unit, HU for a CT: stored * slope + intercept, float32."""
+        slope, intercept = (np.asarray([getattr(s, name) for s in self.slices]) for name in ("slope", "intercept"))
+        return (stored * slope + intercept).astype(np.float32)
+
+    def stored(self) -> np.ndarray:
+        """Stored integers ``(columns, rows, planes)``.
+
+        Raises:
+            DicomSeriesError: if the pixels of a file do not decode.
+        """
+        volume, files = np.empty(self.shape, np.int32), dict[Path, np.ndarray]()
+        for index, plane in enumerate(self.slices):
+            if plane.path not in files:
+                files = {plane.path: decode(plane.path)}  # the planes of a file follow each other, save in odd files
+            pixels = files[plane.path]
+            frame = pixels[plane.frame] if pixels.ndim == 3 else pixels
+            if frame.shape != volume.shape[1::-1]:
+                raise DicomSeriesError(f"{plane.name} must hold {volume.shape[1::-1]} pixels, got {frame.shape}.")
+            volume[..., index] = frame.T
+        return volume
+
+    def values(self) -> np.ndarray:
+        """Values in the series' unit, float32 ``(columns, rows, planes)``."""
+        return self.to_values(self.stored())
+
+
+def find_dicom_series(paths: Paths) -> dict[str, list[Path]]:
+    """Which series there are.
+
+    Args:
+        paths: a folder, searched with all below it, or files.
+
+    Returns:
+        The files of every SeriesInstanceUID.
+
+    Raises:
+        DicomSeriesError: if a file is not DICOM or is cut off; it is named.
+        FileNotFoundError: if a path does not exist.
+    """
+    return {uid: [path for path, _ in files] for uid, files in _headers(paths).items()}
+
+
+def read_dicom_series(paths: Paths, series_uid: str | None = None) -> DicomSeries:
+    """Read the headers of one series and put its planes in order; pixels are decoded when asked for.
+
+    Planes are sorted by their position along the normal, whatever the files' names and InstanceNumbers are. Refused
+    are: several series and none chosen, a localizer inside, planes missing, twice or unevenly spaced, a gantry tilt,
+    planes of different size, orientation, spacing, study or frame of reference, headers cut off or contradictory, and
+    a CT without HU. A plane missing at an end cannot be known.
+
+    Args:
+        paths: a folder, searched with all below it, or files.
+        series_uid: SeriesInstanceUID, needed where there are several.
+
+    Returns:
+        The series.
+
+    Raises:
+        DicomSeriesError: if it is refused; the file or plane is named.
+        FileNotFoundError: if a path does not exist.
+
+    Example:
+        >>> read_dicom_series("thorax/ct", "1.2.3")  # doctest: +SKIP
+        DicomSeries(slices=(...), affine=array(...))
+    """
+    found = _headers(paths)
+    images = {uid: files for uid, files in found.items() if any("Rows" in header for _, header in files)} or found
+    if series_uid is None and len(images) > 1:
+        names = ", ".join(
+            f"{uid} ({files[0][1].get('Modality')}, {len(files)} files)" for uid, files in sorted(images.items())
+        )
+        raise DicomSeriesError(f"found {len(images)} series, choose one by its SeriesInstanceUID: {names}.")
+    uid = series_uid or next(iter(images))
+    if uid not in found:
+        raise DicomSeriesError(f"found no series {uid!r}, only {sorted(found)}.")
+    slices = [plane for path, header in found[uid] for plane in slices_of(path, header)]
+    _check_same(slices)
+    return _ordered(slices)
+
+
+def _as_stored(value: int, header: Any) -> int:
+    """A padding value as the pixels have it: some scanners write that of signed pixels as if they had no sign."""
+    wraps = header.PixelRepresentation == 1 and value >= 1 << header.BitsAllocated - 1
+    return value - (1 << header.BitsAllocated) if wraps else value
+
+
+def _headers(paths: Paths) -> dict[str, list[tuple[Path, Any]]]:
+    given: Any = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    found: dict[str, list[tuple[Path, Any]]] = {}
+    for path in image_files(Path(p) for p in given):
+        header = read_header(path)
+        if header is not None:
+            found.setdefault(str(header.SeriesInstanceUID), []).append((path, header))
+    if not found:
+        raise DicomSeriesError("found no DICOM image.")
+    return found
+
+
+def _check_same(slices: Sequence[DicomSlice]) -> None:
+    first, seen = slices[0], dict[tuple[str, int], DicomSlice]()
+    for plane in slices:
+        key = (str(plane.header.get("SOPInstanceUID")), plane.frame)
+        if key in seen:
+            raise DicomSeriesError(f"{seen[key].name} and {plane.name} are the same image, by their SOPInstanceUID.")
+        seen[key] = plane
+        for name in SAME:
+            with naming(plane.path, name):
+                ours, theirs = (p.header.get(name) for p in (plane, first))
+            if ours != theirs:
+                raise DicomSeriesError(f"{plane.name} has {name} {ours}, but {first.name} has {theirs}.")
+        with naming(plane.path, "PatientID"):
+            other = plane.header.get("PatientID") != first.header.get("PatientID")
+        if other:  # who they are is nobody's business
+            raise DicomSeriesError(f"{plane.name} and {first.name} are of different patients.")
+        for what, slack in (("orientation", 1e-4), ("spacing", 1e-4)):
+            ours, theirs = (getattr(p, what) for p in (plane, first))
+            if not np.allclose(ours, theirs, rtol=0, atol=slack):
+                raise DicomSeriesError(f"{plane.name} has another {what} than {first.name}: {ours} and {theirs}.")
+
+
+def _ordered(slices: Sequence[DicomSlice]) -> DicomSeries:
+    if len(slices) < 2:
+        raise DicomSeriesError(f"{slices[0].name} is alone: a volume needs two planes or more.")
+    row, column = slices[0].orientation[:3], slices[0].orientation[3:]
+    normal = np.cross(row, column)
+    ordered = sorted(slices, key=lambda plane: float(plane.position @ normal))
+    positions = np.stack([plane.position for plane in ordered])
+    distance = (positions - positions[0]) @ normal
+    _check_spacing(ordered, distance)
+    drift = np.linalg.norm(positions - positions[0] - np.outer(distance, normal), axis=1)
+    slack = 0.1 * ordered[0].spacing.min() + 1e-3 * distance  # headers round directions to four digits or so
+    if (drift > slack).any():
+        worst = int((drift - slack).argmax())
+        tilt = np.degrees(np.arctan2(drift[worst], distance[worst]))
+        raise DicomSeriesError(
+            f"{ordered[worst].name} lies {drift[worst]:.2f} mm beside the axis of the first plane, {ordered[0].name} "
+            f"(a gantry tilt of {tilt:.1f} degrees?); resample the series to an upright grid first."
+        )
+    affine = np.eye(4)
+    affine[:3, 0] = row * ordered[0].spacing[1]
+    affine[:3, 1] = column * ordered[0].spacing[0]
+    affine[:3, 2] = normal * distance[-1] / (len(ordered) - 1)
+    affine[:3, 3] = positions[0]
+    return DicomSeries(tuple(ordered), LPS_TO_RAS @ affine)
+
+
+def _check_spacing(ordered: Sequence[DicomSlice], distance: np.ndarray) -> None:
+    gaps = np.diff(distance)
+    usual = float(np.median(gaps))
+    for index, gap in enumerate(gaps):
+        if gap < 1e-3 + 0.01 * usual:
+            one, other = ordered[index].name, ordered[index + 1].name
+            raise DicomSeriesError(f"{one} and {other} lie at the same position: {distance[index]:.3f} mm, twice.")
+    number = np.arange(len(distance))
+    off = distance - np.polyval(np.polyfit(number, distance, 1), number)
+    # headers round positions, to 0.1 mm at worst
+    if np.abs(off).max() <= max(0.02 * usual, min(0.06, 0.1 * usual)):
+        return
+    between = [f"between {one.name} and {other.name}" for one, other in pairwise(ordered)]
+    times = gaps / gaps.min()
+    if times.max() > 1.5 and np.abs(times - times.round()).max() < 0.1:
+        holes = [
+            f"{round(times[i]) - 1} plane(s) missing {between[i]}, {gaps[i]:.3f} mm apart"
+            for i in np.flatnonzero(times > 1.5)
+        ]
+        raise DicomSeriesError("; ".join(holes) + ".")
+    index = int(np.abs(gaps - usual).argmax())
+    raise DicomSeriesError(f"uneven planes: {gaps[index]:.3f} mm {between[index]}, {usual:.3f} mm elsewhere.")

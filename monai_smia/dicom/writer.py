@@ -1,0 +1,208 @@
+"""A derived CT series: changed pixels under new UIDs, marked as not for clinical use, complete or not there."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import DSfloat
+
+from monai_smia.dicom.files import UNFINISHED, DicomSeriesError, DicomSlice, decode, stored_range
+from monai_smia.dicom.series import DicomSeries
+from monai_smia.files import MARK
+
+# what describes the pixels that were, or vouches for them
+STALE = (
+    "SmallestImagePixelValue",
+    "LargestImagePixelValue",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "OriginalAttributesSequence",
+    "IconImageSequence",
+    "ContentCreatorName",
+)
+# what stays in a study of its own: how the scan was made and where it lies, nothing of whose it is
+KEPT_GROUPS = (0x0018, 0x0020, 0x0028)
+KEPT = (
+    *("SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "TimezoneOffsetFromUTC"),
+    *(f"{what}{when}" for what in ("Study", "Series", "Acquisition", "Content") for when in ("Date", "Time")),
+    *("Manufacturer", "ManufacturerModelName", "LossyImageCompression"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
+)
+
+
+def write_dicom_series(
+    source: DicomSeries,
+    stored: np.ndarray,
+    folder: str | os.PathLike[str],
+    *,
+    description: str = "",
+    same_study: bool = False,
+    identified: bool = False,
+) -> Path:
+    """Write the planes of a CT series with other stored values, as a series derived from it.
+
+    Every plane gets a new SOPInstanceUID, the series a new SeriesInstanceUID; position, orientation, spacing and frame
+    of reference stay. The series says what it is in codes, which survive de-identification (ImageType DERIVED,
+    Synthetic Data, ContentQualification RESEARCH, DerivationCodeSequence, ContributingEquipmentSequence, the source
+    images), and in text, which does not. By default it is a study of its own of a research patient, so that no worklist
+    picks it up; of the header it keeps how the scan was made and where it lies, and no name of a person. Pixels
+    are uncompressed, private attributes are left out.
+
+    Files are written into a hidden folder beside `folder`, read back and compared, and the folder renamed: it is
+    complete or not there. Sources are only read.
+
+    Args:
+        source: the series, of one file a plane.
+        stored: its new stored integers ``(columns, rows, planes)``.
+        folder: folder to make.
+        description: for DerivationDescription: the attack, its radius, its seed.
+        same_study: stay in the study and with the patient of the source.
+        identified: allow a source that does not say that it is de-identified.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if the source is not de-identified, not CT or multi-frame, or the values do not fit it.
+        FileExistsError: if `folder` exists.
+    """
+    folder = Path(folder)
+    _check(source, stored, identified)
+    if folder.exists():
+        raise FileExistsError(f"folder {folder.name} exists; a series is never overwritten.")
+    partial = folder.with_name(f".{folder.name}{UNFINISHED}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    series_uid, study_uid, frame_uid = generate_uid(), generate_uid(), generate_uid()
+    for index, plane in enumerate(source.slices):
+        ds = _derived(plane, stored[..., index], description, same_study)
+        ds.SeriesInstanceUID, ds.InstanceNumber = series_uid, index + 1
+        if not same_study:
+            ds.StudyInstanceUID = study_uid
+        if not ds.get("FrameOfReferenceUID"):
+            ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = frame_uid, ""
+        path = partial / f"{index:05d}.dcm"
+        _save(ds, path)
+        if not np.array_equal(decode(path), stored[..., index].T):  # a disk that lies, a header that was wrong
+            raise DicomSeriesError(f"{path.name} of {folder.name} does not hold what was to be written.")
+    _sync(partial)
+    os.rename(partial, folder)
+    _sync(folder.parent)
+    return folder
+
+
+def _check(source: DicomSeries, stored: np.ndarray, identified: bool) -> None:
+    for plane in source.slices:
+        header = plane.header
+        if header.SOPClassUID != CTImageStorage:
+            raise ValueError(f"source must be a CT series of one file a plane, got {header.SOPClassUID.name}.")
+        removed = header.get("PatientIdentityRemoved") == "YES"
+        how = header.get("DeidentificationMethod") or header.get("DeidentificationMethodCodeSequence")
+        if not identified and not (removed and how):
+            raise ValueError(
+                f"source is not de-identified: {plane.name} must have PatientIdentityRemoved YES and a "
+                "DeidentificationMethod; de-identify it first, or set identified=True to write it all the same."
+            )
+        low, high = stored_range(header)
+    if stored.shape != source.shape or not np.issubdtype(stored.dtype, np.integer):
+        raise ValueError(f"stored must hold integers of shape {source.shape}, got {stored.dtype} {stored.shape}.")
+    if int(stored.min()) < low or int(stored.max()) > high:
+        raise ValueError(f"stored must lie in [{low}, {high}], got values from {stored.min()} to {stored.max()}.")
+
+
+def _derived(plane: DicomSlice, pixels: np.ndarray, description: str, same_study: bool) -> FileDataset:
+    source = plane.header
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for element in source:
+        # private attributes may say anything, overlays (60xx) are drawn on the pixels that were
+        if not element.tag.is_private and element.tag.group >> 8 != 0x60 and element.keyword not in STALE:
+            ds.add(_of_legal_length(copy.deepcopy(element)))
+    ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    ds.SeriesNumber = 9000 + int(source.get("SeriesNumber") or 0) % 1000
+    ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    if not same_study:
+        _research_patient(ds, source)
+    _mark(ds, source, description)
+    kind = ("<i" if source.PixelRepresentation else "<u") + str(source.BitsAllocated // 8)
+    data = np.ascontiguousarray(pixels.T).astype(kind).tobytes()
+    ds.add_new("PixelData", "OW", data + b"\0" * (len(data) % 2))
+    return ds
+
+
+def _of_legal_length(element: DataElement) -> DataElement:
+    """A decimal string has 16 characters at most, which some exporters do not know."""
+    if element.VR == "DS" and not element.is_empty:
+        values = element.value if element.VM > 1 else [element.value]
+        if any(len(str(value)) > 16 for value in values):
+            element.value = [DSfloat(float(value), auto_format=True) for value in values]
+    return element
+
+
+def _research_patient(ds: Dataset, source: Dataset) -> None:
+    for element in list(ds):
+        if element.tag.group not in KEPT_GROUPS and element.keyword not in KEPT:
+            del ds[element.tag]
+    ds.walk(_drop_person)
+    pseudonym = hashlib.sha256(str(source.get("StudyInstanceUID")).encode()).hexdigest()[:12]
+    ds.PatientName, ds.PatientID = "ADVERSARIAL^TEST", f"RESEARCH-{pseudonym}"
+    ds.PatientBirthDate, ds.PatientSex = "", ""
+    ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = "", "", ""
+    ds.StudyDescription = MARK
+
+
+def _drop_person(ds: Dataset, element: DataElement) -> None:
+    if element.VR == "PN" or element.tag.group == 0x0010:
+        del ds[element.tag]
+
+
+def _mark(ds: Dataset, source: Dataset, description: str) -> None:
+    ds.SeriesDescription = ds.ImageComments = MARK
+    ds.DerivationDescription = f"{MARK}. {description}".strip()[:1024]
+    ds.add_new(0x0008001C, "CS", "YES")  # Synthetic Data: some or all of the content was made artificially
+    ds.ContentQualification = "RESEARCH"
+    ds.BurnedInAnnotation = "NO"
+    ds.DerivationCodeSequence = [_code("113042", "Pixel by pixel addition")]
+    origin = Dataset()
+    origin.ReferencedSOPClassUID, origin.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    origin.SpatialLocationsPreserved = "YES"
+    origin.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
+    ds.SourceImageSequence = [origin]
+    equipment = Dataset()
+    equipment.PurposeOfReferenceCodeSequence = [_code("109100", "Synthesizing Equipment")]
+    equipment.Manufacturer, equipment.ManufacturerModelName = "monai_smia", "adversarial robustness test"
+    equipment.ContributionDescription = MARK
+    ds.ContributingEquipmentSequence = [*ds.get("ContributingEquipmentSequence", []), equipment]
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    return code
+
+
+def _save(ds: FileDataset, path: Path) -> None:
+    with path.open("xb") as file:
+        pydicom.dcmwrite(file, ds, enforce_file_format=True)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

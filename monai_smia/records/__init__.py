@@ -1,0 +1,1 @@
+"""What was measured, as typed objects, and their journal on disk."""

@@ -1,0 +1,1 @@
+"""From analysis to what people look at: the page, tables, charts, pictures."""

@@ -1,0 +1,114 @@
+"""Pictures of a detector under attack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from monai.data.box_utils import box_iou
+from torch import Tensor
+
+from monai_smia.report.figures.segmentation import DECISION, TRUTH
+from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.victims.preprocessing import as_plain
+
+FOUND = "#60e070"
+COLUMNS = 3  # cells in a line at most
+
+
+def detection_figure(
+    path: Path,
+    image: Tensor,
+    label: Mapping[str, Tensor],
+    clean_decision: Mapping[str, Tensor],
+    panels: Sequence[tuple[PlannedAttack, Tensor, Mapping[str, Tensor]]],
+    unit: str = "",
+    *,
+    classes: Sequence[str] = (),
+    min_score: float = 0.3,
+    min_iou: float = 0.5,
+) -> None:
+    """Boxes before and after; below every adversarial picture its perturbation, magnified to be seen.
+
+    Objects are blue with their class below. Boxes found have class and score above: green where they are of the class
+    of an object and overlap it by `min_iou`, red where they are wrong.
+
+    Args:
+        path: PNG to write.
+        image: clean picture ``(3, W, H)`` in [0, 1].
+        label: ``boxes`` and ``labels`` of the objects.
+        clean_decision: ``boxes``, ``labels`` and ``scores`` found in the clean picture.
+        panels: row, adversarial picture and decision of every attack.
+        unit: unit of the image.
+        classes: names to write at the boxes; numbers without.
+        min_score: boxes of a lower score are not shown.
+        min_iou: overlap from which on a box is right.
+    """
+    clean = _picture(image)
+    cells: list[tuple[str, np.ndarray, np.ndarray, Mapping[str, Tensor]]] = [
+        ("clean", clean, np.full_like(clean, 0.5), clean_decision)
+    ]
+    for row, adversarial, decision in panels:
+        bound = float(row.attack.eps) if row.attack is not None else 1.0
+        attacked = _picture(adversarial)
+        name = " ".join(
+            part for part in (row.name, row.loss, f"{bound:.3g} {unit}".strip(), f"({row.setting})") if part
+        )
+        cells.append((name, attacked, (attacked - clean) / (2 * bound) + 0.5, decision))
+    columns = min(len(cells), COLUMNS)
+    lines = -(-len(cells) // columns)
+    height, width = clean.shape[:2]
+    figure = Figure(figsize=(4.0 * columns, lines * (2 * 4.0 * height / width + 0.4)))
+    FigureCanvasAgg(figure)
+    for number, (title, attacked, change, decision) in enumerate(cells):
+        line, column = divmod(number, columns)
+        axis = figure.add_axes((column / columns + 0.003, 1 - (line + 0.995) / lines, 0.994 / columns, 0.94 / lines))
+        axis.imshow(np.concatenate([attacked, change]).clip(0, 1))
+        axis.set_axis_off()
+        for box, kind in zip(label["boxes"].tolist(), label["labels"].tolist(), strict=True):
+            _rectangle(axis, box, TRUTH, classes[kind] if classes else str(kind), below=True)
+        sure = {key: decision[key][decision["scores"] >= min_score].cpu() for key in ("boxes", "labels", "scores")}
+        right = _right(sure, label, min_iou)
+        for box, kind, score, hit in zip(*(v.tolist() for v in sure.values()), right.any(0).tolist(), strict=True):
+            _rectangle(axis, box, FOUND if hit else DECISION, f"{classes[kind] if classes else kind} {score:.2f}")
+        counts = f"{int(right.any(1).sum())} of {len(right)} objects found, {int((~right.any(0)).sum())} boxes wrong"
+        axis.set_title(f"{title}: {counts}", fontsize=7, pad=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}")
+    figure.savefig(partial, dpi=110, format="png")
+    os.replace(partial, path)
+
+
+def _right(decision: Mapping[str, Tensor], label: Mapping[str, Tensor], min_iou: float) -> Tensor:
+    """Which box is right for which object ``(objects, boxes)``."""
+    boxes, kinds = (torch.as_tensor(label[key]).cpu() for key in ("boxes", "labels"))
+    same = kinds[:, None] == decision["labels"][None]
+    if not same.numel():
+        return same
+    return same & (torch.as_tensor(box_iou(boxes.float(), decision["boxes"].float())) >= min_iou)
+
+
+def _picture(image: Tensor) -> np.ndarray:
+    return np.asarray(as_plain(image).detach().float().cpu().permute(2, 1, 0).numpy())  # (H, W, 3)
+
+
+def _rectangle(axis: Any, box: Sequence[float], color: str, text: str, *, below: bool = False) -> None:
+    x1, y1, x2, y2 = box
+    axis.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=1.1))
+    axis.text(
+        x1,
+        y2 - 1 if below else y1 + 1,
+        text,
+        color="black",
+        fontsize=4.5,
+        va="bottom" if below else "top",
+        clip_on=True,
+        bbox={"facecolor": color, "edgecolor": "none", "pad": 0.6, "alpha": 0.75},
+    )

@@ -1,0 +1,68 @@
+"""Which cases are drawn, and where their pictures are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_smia.analysis.comparisons import primary_of
+from monai_smia.metrics import CaseMetrics
+
+Record = Mapping[str, Any]
+
+
+class Pictures:
+    """Chooses the first cases, and of every attack the case with the most and the one with the least damage.
+
+    Which those are is known at the end alone: a case is drawn where it is one of them so far, and what is none of them
+    any more is removed at the end. Interruptions and several processes leave the same pictures.
+
+    Args:
+        folder: of the pictures.
+        cases: names of all cases, in their order.
+        first: how many of them are drawn in any case.
+        metrics: of the task.
+    """
+
+    def __init__(self, folder: Path, cases: Sequence[str], first: int, metrics: CaseMetrics) -> None:
+        self.folder = folder
+        self.order = {case: number for number, case in enumerate(cases)}
+        self.first = first
+        self.metrics = metrics
+        self._ends: dict[tuple[str, str], tuple[tuple[float, int], ...]] = {}
+
+    def path(self, case: str, slug: str) -> Path:
+        """The picture of a case under an attack."""
+        return self.folder / f"{case}_{slug}.png"
+
+    def wanted(self, slug: str, record: Record) -> bool:
+        """Whether to draw a case under an attack, whose record as computed this is."""
+        name, value = self._value(record)
+        number = self.order[record["case"]]
+        ends = self._ends.get((slug, name))
+        return number < self.first or (
+            value is not None and (ends is None or (value, number) < ends[0] or (-value, number) < ends[1])
+        )
+
+    def note(self, records: Iterable[Record]) -> None:
+        """Take note of the outcomes of cases that did not fail."""
+        for record in records:
+            name, value = self._value(record)
+            if value is not None and record["stage"] == "computed":
+                key = (record["key"].removeprefix(f"{record['case']}|"), name)
+                low, high = ends = tuple((sign * value, self.order[record["case"]]) for sign in (1, -1))
+                before = self._ends.get(key, ends)
+                self._ends[key] = min(low, before[0]), min(high, before[1])
+
+    def remove_others(self, slugs: Sequence[str]) -> None:
+        """Remove what is of none of the chosen cases, once all outcomes are noted."""
+        for slug in slugs:
+            kept = {number for (name, _), ends in self._ends.items() if name == slug for _, number in ends}
+            for case, number in self.order.items():
+                if number >= self.first and number not in kept:
+                    self.path(case, slug).unlink(missing_ok=True)
+
+    def _value(self, record: Record) -> tuple[str, float | None]:
+        name, _ = primary_of(self.metrics, [record])
+        return name, record.get(name)

@@ -1,0 +1,10 @@
+"""Adversarial images as files: NIfTI, PNG, DICOM."""
+
+from __future__ import annotations
+
+from monai_smia.storage.dicom import DicomStorage
+from monai_smia.storage.nifti import NiftiStorage
+from monai_smia.storage.pictures import PictureStorage
+from monai_smia.storage.png import PngStorage
+
+__all__ = ["DicomStorage", "NiftiStorage", "PictureStorage", "PngStorage"]

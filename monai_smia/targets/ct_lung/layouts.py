@@ -1,0 +1,177 @@
+"""Layouts of CT segmentation datasets: from a folder to the list of items that MONAI's datasets and transforms take."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monai.data.decathlon_datalist import load_decathlon_datalist
+
+__all__ = ["ct_datalist"]
+
+TARGETS = ("lung", "infection", "lung_and_infection")
+_LISTS = ("training", "validation", "test")
+
+_LAYOUTS = """one of
+  - Kaggle "COVID-19 CT scans": metadata.csv (ct_scan, lung_mask, ...) beside the folders ct_scans/, lung_masks/, ...
+  - a decathlon datalist: dataset.json, or a single other *.json, with "training", "validation" or "test" lists
+  - labels.csv with the columns file, lung_mask and optionally infection_mask, split"""
+
+
+class _Row(NamedTuple):
+    where: str
+    image: Path
+    label: Path | None
+    split: str
+
+
+def ct_datalist(
+    dataset_dir: str | os.PathLike[str], *, target: str = "lung", split: str | None = None
+) -> list[dict[str, str]]:
+    """List the cases of a CT segmentation dataset. Nothing is written, and no image is opened.
+
+    The first layout that fits is taken:
+
+    1. Kaggle's "COVID-19 CT scans", by its ``metadata.csv``. The folders may be named in the singular or the plural,
+       and only the file names of the table's paths count. Left and right lung are labels 1 and 2 of its ``lung_mask``,
+       the infection is 3 in ``lung_and_infection_mask``: labels are passed on as they are, transforms binarise them.
+    2. A decathlon-style datalist, ``dataset.json`` or the only ``*.json`` that is one. Its items have a single label,
+       taken for whatever ``target`` says. "train" is its "training" list; "test" is its "test" list or, as the
+       decathlon leaves that without labels, its "validation" list. With both labelled, "validation" is a split too.
+    3. A folder with ``labels.csv``: the columns ``file`` and ``<target>_mask`` hold paths relative to the folder.
+
+    Both tables may have a column ``split``, whose values then name the splits.
+
+    Args:
+        dataset_dir: the folder, or its JSON or CSV file.
+        target: what to segment: "lung", "infection" or "lung_and_infection".
+        split: the split to list, usually "train" or "test"; ``None`` lists all cases that have labels.
+
+    Returns:
+        One ``{"image": path, "label": path, "case": name}`` a case, in the dataset's order. Paths are absolute, the
+        name is the image's file name without ``.nii`` or ``.nii.gz``.
+
+    Raises:
+        FileNotFoundError: if ``dataset_dir`` or a file that it lists does not exist.
+        ValueError: if no layout fits, ``target`` or ``split`` is not in the dataset, or two cases have the same name.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from monai_smia.targets.ct_lung import write_ct_phantoms
+        >>> with TemporaryDirectory() as tmp:
+        ...     folder = write_ct_phantoms(tmp, 2, size=(32, 32, 32), spacing=(10.0, 10.0, 9.0))
+        ...     [item["case"] for item in ct_datalist(folder, target="infection", split="test")]
+        ['phantom_001']
+    """
+    if target not in TARGETS:
+        raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
+    path = Path(os.path.abspath(dataset_dir))
+    if not path.exists():
+        raise FileNotFoundError(f"dataset_dir {path} does not exist; expected a folder or file, {_LAYOUTS}")
+    source = path if path.is_file() else _index_file(path)
+    rows = _json_rows(source) if source.suffix == ".json" else _csv_rows(source, target)
+
+    splits = sorted({row.split for row in rows} - {""})
+    if split is not None:
+        rows = [row for row in rows if row.split == split]
+    if not rows:
+        known = f"splits there: {', '.join(splits)}" if splits else "it names no splits: use split=None"
+        raise ValueError(f"split={split!r} selects no labelled case of dataset_dir, {source}; {known}")
+    return _items(rows, target)
+
+
+def _index_file(folder: Path) -> Path:
+    """The file that tells which layout ``folder`` has."""
+    if (folder / "metadata.csv").is_file():
+        return folder / "metadata.csv"
+    lists = [path for path in sorted(folder.glob("*.json")) if _is_datalist(path)]
+    if folder / "dataset.json" in lists:
+        return folder / "dataset.json"
+    if len(lists) > 1:
+        several = ", ".join(path.name for path in lists)
+        raise ValueError(f"dataset_dir {folder} holds several datalists ({several}); give the path of the one to use")
+    if lists:
+        return lists[0]
+    if (folder / "labels.csv").is_file():
+        return folder / "labels.csv"
+    names = sorted(path.name for path in folder.iterdir())
+    found = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    raise ValueError(f"dataset_dir {folder} has no known layout: it holds {found or 'nothing'}; expected {_LAYOUTS}")
+
+
+def _is_datalist(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and any(isinstance(content.get(key), list) for key in _LISTS)
+
+
+def _json_rows(source: Path) -> list[_Row]:
+    if not _is_datalist(source):
+        raise ValueError(f'dataset_dir {source} is no datalist: expected a "training", "validation" or "test" list')
+    content = json.loads(source.read_text(encoding="utf-8"))
+    lists: dict[str, list[Any]] = {key: content.get(key) or [] for key in _LISTS}
+    if not all(isinstance(item, dict) and "label" in item for item in lists["test"]):
+        lists["test"] = []  # as the decathlon publishes it: images alone
+    splits = {"training": "train", "validation": "validation" if lists["test"] else "test", "test": "test"}
+    rows = []
+    for key in (key for key, items in lists.items() if items):
+        for i, item in enumerate(load_decathlon_datalist(source, is_segmentation=True, data_list_key=key)):
+            where = f'item {i} of "{key}" in {source.name}'
+            if not (isinstance(item.get("image"), str) and isinstance(item.get("label"), str)):
+                raise ValueError(f'dataset_dir: {where} needs one path as "image" and one as "label", got {item}')
+            rows.append(_Row(where, Path(item["image"]), Path(item["label"]), splits[key]))
+    return rows
+
+
+def _csv_rows(source: Path, target: str) -> list[_Row]:
+    with source.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or ())
+        table = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    kaggle = "ct_scan" in columns
+    image_column, label_column = "ct_scan" if kaggle else "file", f"{target}_mask"
+    for argument, column in (("dataset_dir", image_column), (f"target={target!r}", label_column)):
+        if column not in columns:
+            have = ", ".join(columns) or "none"
+            raise ValueError(f"{argument} needs a column {column!r} in {source}, which has the columns: {have}")
+
+    def locate(row: dict[str, str], column: str) -> Path | None:
+        if not row[column]:
+            return None
+        if not kaggle:
+            return source.parent / row[column]
+        plural, singular = source.parent / f"{column}s", source.parent / column
+        return (singular if singular.is_dir() else plural) / row[column].replace("\\", "/").rsplit("/", 1)[-1]
+
+    rows = []
+    for number, row in enumerate(table, start=1):
+        where = f"row {number} of {source.name}"
+        image = locate(row, image_column)
+        if image is None:
+            raise ValueError(f"dataset_dir: {where} has an empty {image_column!r}")
+        rows.append(_Row(where, image, locate(row, label_column), row.get("split", "")))
+    return rows
+
+
+def _items(rows: list[_Row], target: str) -> list[dict[str, str]]:
+    items: list[dict[str, str]] = []
+    seen: dict[str, str] = {}
+    for where, image, label, _ in rows:
+        if label is None:
+            raise ValueError(f"target={target!r}: {where} ({image.name}) names no mask for it")
+        for path in (image, label):
+            if not path.is_file():
+                raise FileNotFoundError(f"dataset_dir: {where} names {path}, which does not exist")
+        case = image.name.removesuffix(".gz").removesuffix(".nii")
+        if case in seen:
+            raise ValueError(
+                f"dataset_dir: {seen[case]} and {where} are both the case {case!r}; image names must be unique"
+            )
+        seen[case] = where
+        items.append({"image": os.path.abspath(image), "label": os.path.abspath(label), "case": case})
+    return items

@@ -1,0 +1,28 @@
+"""Artefact and polyp detection in endoscopy."""
+
+from __future__ import annotations
+
+from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, ArtefactFrame, add_artefacts
+from monai_smia.targets.endoscopy.clean import suppress_highlights, tissue_field
+from monai_smia.targets.endoscopy.frame_transforms import BoxTensorsd, FitFramed, RandFramed, collate_frames
+from monai_smia.targets.endoscopy.frames import fitted_frames, mucosa, write_artefact_frames
+from monai_smia.targets.endoscopy.layouts import endoscopy_datalist
+from monai_smia.targets.endoscopy.multi_scale_booster import BoosterPyramid, MultiScaleBooster
+
+__all__ = [
+    "EAD_CLASSES",
+    "ArtefactFrame",
+    "BoosterPyramid",
+    "BoxTensorsd",
+    "FitFramed",
+    "MultiScaleBooster",
+    "RandFramed",
+    "add_artefacts",
+    "collate_frames",
+    "endoscopy_datalist",
+    "fitted_frames",
+    "mucosa",
+    "suppress_highlights",
+    "tissue_field",
+    "write_artefact_frames",
+]

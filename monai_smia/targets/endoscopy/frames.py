@@ -1,0 +1,228 @@
+"""Synthetic endoscopy: procedural mucosa, and datasets of frames with drawn artefacts."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, add_artefacts
+from monai_smia.targets.endoscopy.clean import suppress_highlights
+from monai_smia.targets.endoscopy.shapes import Map, smooth_noise
+
+__all__ = ["fitted_frames", "mucosa", "write_artefact_frames"]
+
+_VERSION = 1  # raise it whenever the same seed draws something else
+
+
+def mucosa(size: Sequence[int] = (256, 192), *, seed: int = 0) -> Map:
+    """A frame of an empty colon: a lit tube with folds, vessels and a dark end, in the octagon of an endoscope.
+
+    Args:
+        size: width and height in pixels, each at least 64.
+        seed: a non-negative integer.
+
+    Returns:
+        float32 ``(height, width, 3)`` in [0, 1].
+
+    Example:
+        >>> mucosa((96, 80), seed=1).shape
+        (80, 96, 3)
+    """
+    width, height = _checked_size(size)
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    scale = min(width, height)
+    u, v = (x - width / 2) / scale, (y - height / 2) / scale
+
+    # the tube: depth grows towards the lumen; its walls are bent by slow noise
+    lumen = rng.uniform(-0.32, 0.32, 2)
+    bend = [0.07 * smooth_noise(rng, (height, width), scale / 7) for _ in range(2)]
+    du, dv = u - lumen[0] + bend[0], v - lumen[1] + bend[1]
+    radius = np.hypot(du, dv * rng.uniform(0.8, 1.25)) + 1e-3
+    depth = 1 / (radius + 0.08)
+    angle = np.arctan2(dv, du)
+
+    # folds: rings across the tube, thick at one side, each with a lit edge and a shaded back
+    rings = math.tau * (rng.uniform(1.2, 2.4) * np.log(depth) + rng.random())
+    rings = rings + 0.9 * np.sin(3 * angle + rng.uniform(0, math.tau)) * rng.uniform(0.2, 0.8)
+    rings = rings + 0.7 * smooth_noise(rng, (height, width), scale / 9)
+    fold = np.sin(rings) + 0.35 * np.sin(2 * rings + 0.8)
+    strength = rng.uniform(0.1, 0.3) * np.clip(radius * 2.2, 0.15, 1)
+    light = np.clip((1.25 - 0.17 * depth * rng.uniform(0.7, 1.1)), 0.03, 1.15) * (1 + strength * fold)
+    light *= 1 - rng.uniform(0.15, 0.4) * np.hypot(u, v) ** 2
+    light *= 1 + 0.08 * smooth_noise(rng, (height, width), scale / 12)
+
+    base = np.array([[0.82, 0.48, 0.36], [0.86, 0.56, 0.38], [0.78, 0.5, 0.46], [0.72, 0.46, 0.28]])[rng.integers(4)]
+    tint = 1 + 0.05 * np.stack([smooth_noise(rng, (height, width), scale / 10) for _ in range(3)], 2)
+    image = base * tint * light[..., None] * rng.uniform(0.85, 1.15)
+    image = image * (1 - _vessels(rng, (height, width), radius)[..., None] * np.array([0.16, 0.4, 0.36]))
+    image = image * (1 + 0.025 * smooth_noise(rng, (height, width), 1.2)[..., None])
+    image += 0.008 * rng.standard_normal(image.shape)
+    image = np.clip(image, 0, 1) ** rng.uniform(0.9, 1.2)
+    return (np.clip(image, 0, 1) * _aperture(rng, width, height)[..., None]).astype(np.float32)
+
+
+def write_artefact_frames(
+    folder: str | os.PathLike[str],
+    count: int,
+    *,
+    frames: Sequence[str | os.PathLike[str]] | None = None,
+    size: Sequence[int] = (256, 192),
+    seed: int = 0,
+) -> Path:
+    """Write frames with drawn artefacts as a dataset in the EAD-2019 layout of :func:`endoscopy_datalist`.
+
+    Frame i shows real frame ``i * len(frames) // count``, scaled to fit and freed from its own small highlights, or
+    mucosa of seed ``seed + i``; its artefacts are those of seed ``seed + i``. A complete folder with the same
+    parameters is left as it is.
+
+    Args:
+        folder: where to write ``frame_00000.png``, ``frame_00000.txt``, ..., ``classes.txt``; made if absent.
+        count: number of frames, at least 1.
+        frames: paths of real frames; None draws mucosa.
+        size: width and height to fit a frame into, in pixels, each at least 64.
+        seed: seed of the first frame.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        ValueError: if an argument is out of its range, or `frames` is empty.
+        FileExistsError: if ``folder`` holds a class list that is not of this function's making.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as tmp:
+        ...     sorted(path.name for path in write_artefact_frames(tmp, 1, size=(96, 80)).iterdir())
+        ['artefacts.json', 'classes.txt', 'frame_00000.png', 'frame_00000.txt']
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"count must be an integer >= 1, got {count!r}.")
+    if frames is not None and not frames:
+        raise ValueError("frames must hold at least one path, or be None for mucosa, got none.")
+    fit = _checked_size(size)
+    folder = Path(folder).resolve()
+    classes, receipt = folder / "classes.txt", folder / "artefacts.json"
+    names = None if frames is None else [Path(frame).name for frame in frames]
+    text = json.dumps({"version": _VERSION, "count": count, "size": fit, "seed": seed, "frames": names}) + "\n"
+    if classes.exists():
+        if not receipt.exists():
+            raise FileExistsError(f"folder {folder} holds another dataset (no artefacts.json): choose another.")
+        if receipt.read_text() == text:
+            return folder
+        classes.unlink()  # first: a folder without its class list is never mistaken for a complete one
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        clean = (
+            mucosa(fit, seed=seed + i) if frames is None else _real_frame(Path(frames[i * len(frames) // count]), fit)
+        )
+        drawn = add_artefacts(clean, seed=seed + i)
+        Image.fromarray(np.rint(drawn.image * 255).astype(np.uint8)).save(folder / f"frame_{i:05d}.png")
+        lines = [_yolo_line(box, label, clean.shape) for box, label in zip(drawn.boxes, drawn.labels, strict=True)]
+        (folder / f"frame_{i:05d}.txt").write_text("".join(lines))
+    receipt.write_text(text)
+    classes.write_text("\n".join(EAD_CLASSES) + "\n")
+    return folder
+
+
+def fitted_frames(
+    items: Sequence[Mapping[str, Any]], folder: str | os.PathLike[str], *, size: Sequence[int] = (256, 192)
+) -> list[dict[str, Any]]:
+    """Write frames scaled to fit a size: what a detector sees, what is attacked and what is stored are then one file.
+
+    Args:
+        items: frames with boxes, as from :func:`endoscopy_datalist`.
+        folder: where to write ``<case>.png``; made if absent.
+        size: width and height to fit a frame into, in pixels, each at least 64.
+
+    Returns:
+        The items with the new files and the scaled boxes.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as tmp:
+        ...     Image.new("RGB", (200, 100)).save(f"{tmp}/large.png")
+        ...     item = {"image": f"{tmp}/large.png", "label": {"boxes": [[20, 10, 60, 50]], "labels": [0]}, "case": "a"}
+        ...     fitted = fitted_frames([item], f"{tmp}/small", size=(100, 100))[0]
+        ...     Image.open(fitted["image"]).size, fitted["label"]["boxes"]
+        ((100, 50), [[10.0, 5.0, 30.0, 25.0]])
+    """
+    fit, folder = _checked_size(size), Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted = []
+    for item in items:
+        path = folder / f"{item['case']}.png"
+        with Image.open(item["image"]) as image:
+            old, small = image.size, _fit(image, fit)
+        partial = path.with_name(f".{path.name}")
+        small.save(partial, format="png")
+        os.replace(partial, path)
+        scale = [new / before for new, before in zip(small.size, old, strict=True)] * 2
+        boxes = [[v * s for v, s in zip(box, scale, strict=True)] for box in item["label"]["boxes"]]
+        fitted.append({**item, "image": str(path), "label": {**item["label"], "boxes": boxes}})
+    return fitted
+
+
+def _fit(image: Image.Image, fit: tuple[int, int]) -> Image.Image:
+    scale = min(fit[0] / image.width, fit[1] / image.height)
+    new = (round(image.width * scale), round(image.height * scale))
+    return image.convert("RGB").resize(new, Image.Resampling.BILINEAR)
+
+
+@lru_cache(maxsize=1)  # a frame shown several times is shown in a row
+def _real_frame(path: Path, fit: tuple[int, int]) -> Map:
+    with Image.open(path) as image:
+        pixels = np.asarray(_fit(image, fit))
+    return suppress_highlights((pixels / 255).astype(np.float32))
+
+
+def _yolo_line(box: Any, label: Any, shape: Sequence[int]) -> str:
+    x1, y1, x2, y2 = (float(v) for v in box)
+    values = ((x1 + x2) / 2 / shape[1], (y1 + y2) / 2 / shape[0], (x2 - x1) / shape[1], (y2 - y1) / shape[0])
+    return f"{int(label)} " + " ".join(f"{value:.7f}" for value in values) + "\n"
+
+
+def _vessels(rng: np.random.Generator, shape: tuple[int, int], radius: Any) -> Map:
+    """Branching lines: the zero crossings of smooth noise, thick ones and thin ones."""
+    scale = min(shape)
+    lines = np.zeros(shape, np.float32)
+    for sigma, thickness, weight in ((scale / 11, 0.045, 0.8), (scale / 22, 0.07, 0.5)):
+        noise = smooth_noise(rng, shape, sigma)
+        slope = np.hypot(*np.gradient(noise)) * sigma
+        crossing = np.exp(-((noise / (thickness * np.maximum(slope, 0.3))) ** 2))
+        patchy = np.clip(smooth_noise(rng, shape, scale / 8) + 0.4, 0, 1)
+        lines = np.maximum(lines, weight * crossing * patchy)
+    return ndimage.gaussian_filter(lines * np.clip(radius * 2.5, 0, 1) * rng.uniform(0.3, 1.0), 0.6)
+
+
+def _aperture(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
+    """What the endoscope shows: a rectangle with cut corners or a wide disc, sometimes beside a black margin."""
+    y, x = np.mgrid[:height, :width].astype(float)
+    left = rng.uniform(0, 0.3) * width if rng.random() < 0.4 else 0.0
+    half_width, half_height = (width - left) / 2, height / 2
+    dx, dy = np.abs(x - left - half_width), np.abs(y - half_height)
+    if rng.random() < 0.75:
+        corner = rng.uniform(0.35, 0.75) * min(half_width, half_height)
+        inside = np.minimum(
+            np.minimum(half_width - 2 - dx, half_height - 2 - dy), half_width + half_height - corner - dx - dy
+        )
+    else:
+        inside = (1 - np.hypot(dx / half_width, dy / (half_height * 1.15))) * half_height
+        inside = np.minimum(inside, half_height - 2 - dy)
+    return np.asarray(np.clip(inside + 0.5, 0, 1))
+
+
+def _checked_size(size: Sequence[int]) -> tuple[int, int]:
+    if len(size) != 2 or any(int(n) != n or n < 64 for n in size):
+        raise ValueError(f"size must be width and height in whole pixels, each at least 64, got {tuple(size)}.")
+    return int(size[0]), int(size[1])

@@ -1,0 +1,31 @@
+"""Grading of diabetic retinopathy in fundus photographs."""
+
+from __future__ import annotations
+
+from monai_smia.targets.fundus.layouts import fundus_datalist
+from monai_smia.targets.fundus.lesion_supervision import GradingLoss, LesionSupervision
+from monai_smia.targets.fundus.lesions import draw_lesions
+from monai_smia.targets.fundus.local_contrast import LocalContrast, LocalContrastd
+from monai_smia.targets.fundus.phantom import FundusPhantom, fundus_phantom, write_fundus_phantoms
+from monai_smia.targets.fundus.resnet_gcn import GraphConvolution, ResNetGCN, normalized_adjacency
+from monai_smia.targets.fundus.sampler import GradeSampler, grade_weights
+from monai_smia.targets.fundus.transforms import RandColord, RandPaintLesionsd
+
+__all__ = [
+    "FundusPhantom",
+    "GradeSampler",
+    "GradingLoss",
+    "GraphConvolution",
+    "LesionSupervision",
+    "LocalContrast",
+    "LocalContrastd",
+    "RandColord",
+    "RandPaintLesionsd",
+    "ResNetGCN",
+    "draw_lesions",
+    "fundus_datalist",
+    "fundus_phantom",
+    "grade_weights",
+    "normalized_adjacency",
+    "write_fundus_phantoms",
+]

@@ -1,0 +1,175 @@
+"""Layouts of fundus photograph datasets: from a folder to the items that MONAI's datasets and transforms take."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from monai.data.decathlon_datalist import load_decathlon_datalist
+
+__all__ = ["fundus_datalist"]
+
+GRADES = range(5)
+
+
+class _Layout(NamedTuple):
+    table: str
+    image: str
+    grade: str
+    folder: str
+    suffix: str
+
+
+_LAYOUTS = (
+    _Layout("train.csv", "id_code", "diagnosis", "train_images", ".png"),  # APTOS 2019
+    _Layout("trainLabels.csv", "image", "level", "train", ".jpeg"),  # Kaggle 2015
+    _Layout("labels.csv", "file", "dr_grade", "", ""),  # ours; IDRiD as it is prepared for this project
+)
+_LISTS = {"training": "train", "validation": "validation", "test": "test"}  # of a MONAI datalist, and its split here
+_EXPECTED = "; ".join(
+    [
+        f"{layout.table} ({layout.image}, {layout.grade}) with {layout.folder or 'the images'}/*{layout.suffix}"
+        for layout in _LAYOUTS
+    ]
+    + [f"dataset.json with lists {', '.join(_LISTS)} of image and label"]
+)
+
+
+def fundus_datalist(
+    dataset_dir: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    max_cases: int | None = None,
+    seed: int = 0,
+    need_all_grades: bool = False,
+) -> list[dict[str, Any]]:
+    """List the photographs of a diabetic retinopathy dataset. Nothing is written, and no image is opened.
+
+    The first layout that fits is taken: APTOS-2019 (``train.csv`` with ``id_code, diagnosis`` and
+    ``train_images/*.png``), Kaggle's of 2015 (``trainLabels.csv`` with ``image, level`` and ``train/*.jpeg``), a
+    ``labels.csv`` with ``file, dr_grade`` and optionally ``split`` and ``dme_risk``, or a MONAI datalist
+    ``dataset.json`` with lists ``training`` (its split is ``train``), ``validation``, ``test`` of ``image, label``.
+
+    Args:
+        dataset_dir: the folder.
+        split: only rows with this value in the column ``split``, or of this list; None for all.
+        max_cases: a random subset of this many (the SMIA paper takes 11,000 of Kaggle's), or all if there are fewer.
+        seed: of the subset.
+        need_all_grades: whether it is an error that a grade does not occur, as it is for training.
+
+    Returns:
+        One ``{"image": path, "label": grade, "case": name}`` a photograph, in the table's order; with ``"dme"``, the
+        risk of macular oedema, where the table has it. Paths are absolute, the name is the file's without its ending.
+
+    Raises:
+        FileNotFoundError: if the folder or an image that the table names does not exist.
+        ValueError: if no layout fits, a grade is not 0-4, the split is empty, a name occurs twice, or a needed grade is
+            absent.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from monai_smia.targets.fundus import write_fundus_phantoms
+        >>> with TemporaryDirectory() as tmp:
+        ...     folder = write_fundus_phantoms(tmp, 1, size=64)
+        ...     [(item["case"], item["label"]) for item in fundus_datalist(folder)][:2]
+        [('grade0_eye0', 0), ('grade1_eye1', 1)]
+    """
+    folder = Path(os.path.abspath(dataset_dir))
+    if not folder.is_dir():
+        raise FileNotFoundError(f"dataset_dir {folder} does not exist.")
+    table, rows = _rows(folder)
+    if split is not None:
+        splits = sorted({row.split for row in rows if row.split})
+        rows = [row for row in rows if row.split == split]
+        if not rows:
+            known = f"splits there: {splits}" if splits else "it names no splits, use split=None"
+            raise ValueError(f"split={split!r} selects no row of {table}; {known}.")
+    if max_cases is not None and max_cases < len(rows):
+        chosen = np.random.default_rng(seed).choice(len(rows), max_cases, replace=False)
+        rows = [rows[i] for i in sorted(chosen)]
+    items = [_item(row) for row in rows]
+    missing = [item["image"] for item in items if not os.path.isfile(item["image"])]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise FileNotFoundError(f"{table} names images that do not exist: {missing[:3]}{more}.")
+    double = [name for name, count in Counter(item["case"] for item in items).items() if count > 1]
+    if double:
+        raise ValueError(f"{table} names images more than once: {double[:3]}.")
+    if need_all_grades:
+        _check_all_grades([item["label"] for item in items], str(table))
+    return items
+
+
+class _Row(NamedTuple):
+    image: Path
+    grade: str
+    split: str
+    oedema: str
+
+
+def _rows(folder: Path) -> tuple[Path, list[_Row]]:
+    """The table of the first layout that fits, and what it says."""
+    for layout in _LAYOUTS:
+        if (table := folder / layout.table).is_file():
+            rows, column = _csv_rows(table, layout), layout.grade
+            break
+    else:
+        if not (table := folder / "dataset.json").is_file():
+            raise ValueError(f"dataset_dir {folder} has no known layout, expected one of: {_EXPECTED}.")
+        rows, column = _json_rows(table), "label"
+    if not rows:
+        raise ValueError(f"{table} has no rows.")
+    for number, row in enumerate(rows, start=1):
+        if row.grade not in map(str, GRADES):
+            raise ValueError(f"{table}, row {number}: {column} must be 0, 1, 2, 3 or 4, got {row.grade!r}.")
+    return table, rows
+
+
+def _csv_rows(table: Path, layout: _Layout) -> list[_Row]:
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or ())
+        absent = [column for column in (layout.image, layout.grade) if column not in columns]
+        if absent:
+            raise ValueError(f"{table} needs the columns {absent}, it has: {', '.join(columns) or 'none'}.")
+        rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    folder = table.parent / layout.folder
+    return [
+        _Row(
+            folder / f"{row[layout.image]}{layout.suffix}",
+            row[layout.grade],
+            row.get("split", ""),
+            row.get("dme_risk", ""),
+        )
+        for row in rows
+    ]
+
+
+def _json_rows(table: Path) -> list[_Row]:
+    content = json.loads(table.read_text(encoding="utf-8"))
+    rows = []
+    for name in (name for name in _LISTS if content.get(name)):
+        for number, item in enumerate(load_decathlon_datalist(table, is_segmentation=False, data_list_key=name)):
+            if not isinstance(item, dict) or not {"image", "label"} <= item.keys():
+                raise ValueError(f'{table}, item {number} of "{name}" needs an image and a label, got {item}.')
+            rows.append(_Row(Path(item["image"]), str(item["label"]), _LISTS[name], ""))
+    return rows
+
+
+def _item(row: _Row) -> dict[str, Any]:
+    item: dict[str, Any] = {"image": str(row.image), "label": int(row.grade), "case": row.image.stem}
+    if row.oedema:
+        item["dme"] = int(row.oedema)
+    return item
+
+
+def _check_all_grades(labels: Sequence[int], where: str) -> None:
+    absent = sorted(set(GRADES) - set(labels))
+    if absent:
+        raise ValueError(f"{where} must hold every grade for training, grades {absent} are absent.")

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_smia.records.journal import Journal, current, read_journals
+
+
+def line(case: str, key: str, time: float, source: str = "x") -> dict[str, Any]:
+    return {"case": case, "key": key, "time": time, "input": source, "records": [{"jaccard": time}]}
+
+
+def test_a_line_is_on_disk_before_the_next(tmp_path: Path) -> None:
+    with Journal(tmp_path / "rank0.jsonl") as journal:
+        journal.add(line("a", "bim", 0.5))
+        assert json.loads((tmp_path / "rank0.jsonl").read_text())["records"] == [{"jaccard": 0.5}]
+
+
+def test_a_line_torn_anywhere_does_not_count_and_harms_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "rank0.jsonl"
+    with Journal(path) as journal:
+        journal.add(line("a", "bim", 1.0))
+    whole = path.read_bytes()
+    for cut in range(1, len(whole)):
+        path.write_bytes(whole + whole[:cut])
+        with Journal(path) as journal:
+            journal.add(line("b", "bim", 2.0))
+        cases = [found["case"] for found in read_journals(tmp_path)]
+        assert cases in (["a", "b"], ["a", "a", "b"])  # the latter where nothing but the newline was cut off
+        assert cases == ["a", "b"] or cut == len(whole) - 1
+
+
+def test_processes_files_are_merged_and_the_newest_line_of_a_key_counts(tmp_path: Path) -> None:
+    for rank, lines in enumerate(([line("a", "bim", 1.0), line("a", "pgd", 4.0)], [line("a", "bim", 3.0)])):
+        with Journal(tmp_path / f"rank{rank}.jsonl") as journal:
+            for one in lines:
+                journal.add(one)
+    merged = current(read_journals(tmp_path))
+    assert {key: found["time"] for key, found in merged["a"].items()} == {"bim": 3.0, "pgd": 4.0}
+
+
+def test_lines_of_an_older_input_do_not_count() -> None:
+    lines = [line("a", "bim", 1.0, "old"), line("a", "pgd", 2.0, "new"), line("b", "bim", 3.0, "old")]
+    assert {case: list(keys) for case, keys in current(lines).items()} == {"a": ["pgd"], "b": ["bim"]}
+
+
+def test_a_full_disk_is_an_error() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    journal = Journal.__new__(Journal)
+    journal._file = full.open("wb", buffering=0)
+    with pytest.raises(OSError, match="space"):
+        journal.add(line("a", "bim", 0.0))

@@ -1,0 +1,258 @@
+"""The report: valid JSON, accessible HTML, a page that a real browser shows, and thousands of records in seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from evaluation.test_resume import quick
+from evaluation.test_runner import write_case
+
+from monai_smia.attacks import BIM, PGD, SMIA, Noise
+from monai_smia.evaluation import PlannedAttack, segmentation_figure
+from monai_smia.report.content import SCHEMA
+from monai_smia.evaluation.errors import FailedCasesError
+from monai_smia.report.text_table import cell
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
+
+
+def plan() -> list[PlannedAttack]:
+    rows = [PlannedAttack()]
+    for eps, radius in ((0.025, 35.0), (0.05, 70.0)):
+        options: dict[str, Any] = {"eps": radius, "clip": (-1024.0, 3071.0), "progress": False}
+        for attack in (Noise(**options), BIM(steps=3, **options), PGD(steps=3, **options), SMIA(steps=3, **options)):
+            rows.append(PlannedAttack(attack, eps, "equal radius"))
+        half = SMIA(steps=3, alpha=0.5, **options)
+        rows.append(PlannedAttack(half, eps, "alpha 0.5"))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cases, one of which cannot be evaluated, two of one patient."""
+    folder = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(0)
+
+    def vary(image: np.ndarray, label: np.ndarray) -> None:
+        image += rng.integers(-40, 60)
+
+    cases: list[Any] = [write_case(folder, f"case{i}", vary) for i in range(4)]
+    cases = [{**case, "patient": f"p{i // 2}", "strata": {"scanner": "AAB-"[i]}} for i, case in enumerate(cases)]
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), cases[3]["label"])
+    about = {"metadata": BUNDLE / "configs" / "metadata.json", "acceptance": "jaccard >= 0.5 at 35 HU; risk file R-7"}
+    with pytest.raises(FailedCasesError):
+        quick(cases, folder / "out", attacks=plan(), figure=segmentation_figure, figures=1, about=about).run()
+    return folder / "out"
+
+
+class Page(HTMLParser):
+    """Headings, images, tables and links of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.headings: list[int] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_json_is_what_its_schema_says(report: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    content = json.loads((report / "report.json").read_text())
+    validator.validate(content)
+    for broken in ({"format": "other"}, {"data": {}}, {"flags": [{"name": 1}]}):
+        assert not validator.is_valid({**content, **broken})
+
+
+def test_what_it_says(report: Path) -> None:
+    content = json.loads((report / "report.json").read_text())
+    assert content["model"]["name"] == json.loads((BUNDLE / "configs" / "metadata.json").read_text())["name"]
+    assert (content["data"]["cases"], content["data"]["evaluated"], content["data"]["patients"]) == (4, 3, 2)
+    assert [(e["case"], e["kind"]) for e in content["data"]["excluded"]] == [("case3", "invalid case")]
+    jaccard = {(r["attack"], r["setting"], r["eps"], r["stage"]): r["jaccard"] for r in content["rows"]}
+    for worst in content["worst_case"]:
+        fair = [v for (_, _, eps, stage), v in jaccard.items() if (eps, stage) == (worst["eps"], "computed")]
+        assert worst["mean"] <= min(fair) + 1e-12
+        assert sum(worst["won"].values()) == worst["cases"] == 3
+    page = (report / "report.html").read_text()
+    for worst in content["worst_case"]:
+        radius = f"at radius {worst['eps_input']:g} HU (eps {worst['eps']:g}) "
+        assert re.search(rf"{re.escape(radius)}0.\d+ under noise, {re.escape(cell(worst['mean']))}", page)
+    against_clean = next(d for d in content["differences"] if d["minus"] == "Clean" and d["row"].startswith("BIM"))
+    expected = jaccard["BIM", "equal radius", 0.025, "computed"] - jaccard["Clean", "", None, "computed"]
+    assert against_clean["difference"] == pytest.approx(expected)
+    assert all(k["largest_change"] <= k["eps_input"] + 1e-3 for k in content["constraint"])
+    bound = {k["row"]: k["at_bound"] for k in content["constraint"] if k["stage"] == "computed"}
+    assert bound["Noise, equal radius, eps 0.05"] > 0.95  # random signs; what leaves the valid range stays behind
+    assert {s["row"] for s in content["survival"]} == {c["row"] for c in content["constraint"]}
+    every = {case["case"]: case for case in content["cases"]}
+    assert np.mean([case["worst"] for case in every.values()]) == pytest.approx(content["worst_case"][0]["mean"])
+    assert all(case["difference"] == pytest.approx(case["worst"] - case["clean"]) for case in every.values())
+    assert [case["worst"] for case in content["cases"]] == sorted(case["worst"] for case in every.values())
+    strata = {(s["name"], s["value"]): s for s in content["data"]["strata"]}
+    assert strata.keys() == {("scanner", "A"), ("scanner", "B")}  # all are of one spacing
+    of_a = [every[case]["worst"] for case in ("case0", "case1")]
+    assert strata["scanner", "A"]["worst"] == pytest.approx(np.mean(of_a))
+    attacks = {(a["row"], a["steps"], a["step_size"], a["random_start"], a["alpha"]) for a in content["attacks"]}
+    assert ("PGD, equal radius, eps 0.05", 3, pytest.approx(2.5 * 70 / 3), True, None) in list(attacks)
+    assert ("SMIA, alpha 0.5, eps 0.025", 3, pytest.approx(2.5 * 35 / 3), False, 0.5) in list(attacks)
+    assert content["reproduce"]["processes"] == 1
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?", content["reproduce"]["commit"] or 40 * "0")  # None without git
+    assert content["reproduce"]["command"].startswith("python ")
+    budget = {(b["attack"], b["eps"], b["setting"]): b for b in content["budget"]}
+    assert budget["BIM", 0.05, "equal radius"]["gradients"] == 3
+    assert budget["BIM", 0.05, "equal radius"]["most_gradients_of_setting"] == 5
+
+
+def test_accessible(report: Path) -> None:
+    text = (report / "report.html").read_text()
+    page = Page(text)
+    assert page.headings[0] == 1
+    assert page.headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    images = page.all("img")
+    assert len(images) >= 6
+    assert all(len(image["alt"] or "") > 20 and (image["src"] or "").startswith("data:") for image in images)
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("table")) == len(page.all("caption"))
+    assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
+    anchors = {attributes["id"] for _, attributes in page.tags if attributes.get("id")}
+    assert {(link["href"] or "")[1:] for link in page.all("a")} <= anchors
+    colors = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", text))
+    for ink, ground in (("ink", "#ffffff"), ("soft", "#ffffff"), ("soft", colors["tint"]), ("warn", "#ffffff")):
+        assert contrast(colors[ink], ground) >= 4.5, ink
+    assert contrast(colors["ink"], colors["warn-tint"]) >= 4.5
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)  # opens without a network
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio of the WCAG."""
+
+    def luminance(color: str) -> float:
+        parts = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_what_is_missing_is_said(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    assert "Over the number of iterations (an attack with several numbers of iterations)" in page
+    titles = re.findall("<h3>(.*)</h3>", page)
+    assert {"Over the radius", "Over alpha", "Variance of the perturbation over the iterations"} <= set(titles)
+    assert "Over the number of iterations" not in titles
+
+
+def test_every_metric_is_explained_once(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    terms = re.findall("<dt>([a-z0-9_]+)</dt>", page)
+    assert len(terms) == len(set(terms))
+    assert {"jaccard", "dice", "hd95", "linf", "var", "cos", "ssim"} <= set(terms)
+
+
+def test_names_from_files_are_escaped(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    bad = {**write_case(tmp_path, "b"), "case": "<script>alert(1)</script>"}
+    Path(bad["image"]).write_bytes(b"")
+    with pytest.raises(FailedCasesError):
+        quick([case, bad], tmp_path / "out").run()
+    assert "<script" not in (tmp_path / "out" / "report.html").read_text()
+
+
+CHECK = """<script>
+addEventListener("load", () => {
+  const broken = [...document.images].filter(i => !i.naturalWidth).length;
+  const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  document.title = `images ${document.images.length} broken ${broken} overflow ${wide}`;
+});</script></body>"""
+
+
+@pytest.mark.parametrize("width", [1280, 500])  # Chromium's windows are no narrower than 500
+def test_in_a_real_browser(report: Path, tmp_path: Path, width: int) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs Chromium")
+    page = tmp_path / "page.html"
+    page.write_text((report / "report.html").read_text().replace("</body>", CHECK))
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    command += [f"--window-size={width},900", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    title = re.search(r"<title>images (\d+) broken (\d+) overflow (\d+)</title>", done.stdout)
+    assert title is not None, done.stdout[:500]
+    assert int(title[1]) >= 6
+    assert (title[2], title[3]) == ("0", "0")
+    assert "CONSOLE" not in done.stderr
+
+
+GROWTH = """
+import json, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+sys.path.insert(0, {tests!r})
+from evaluation.test_runner import evaluation
+from monai_smia.evaluation.progress import Progress
+from monai_smia.evaluation import paper_comparison
+folder = Path({folder!r})
+cases = [{{"case": f"c{{i:04d}}", "patient": f"p{{i % 250}}", "image": "", "label": ""}} for i in range(500)]
+plan = [row for row in paper_comparison([0.01, 0.03], steps=10, clip=None)]
+run = evaluation(cases, folder, attacks=plan)
+progress = Progress(run)
+progress.open()
+import random
+random.seed(0)
+with (folder / "journal" / "rank0.jsonl").open("w") as file:
+    for item in cases:
+        for row in plan:
+            score = random.random()
+            record = {{"case": item["case"], "attack": row.name, "setting": row.setting, "loss": row.loss,
+              "eps": row.eps, "eps_input": row.eps, "unit": "HU", "norm": "linf", "steps": 10, "alpha": None,
+              "status": "ok", "gradients": 10, "planned_gradients": 10, "still_steps": 0, "damage": 1 - score,
+              "jaccard": score, "dice": score, "accuracy": score, "hd95": 3.0, "linf": 1.0,
+              "var": 0.5, "ssim": 0.9, "psnr": 30.0, "seconds": 0.1,
+              "history": {{name: [0.1] * 11 for name in ("loss", "linf", "variance", "cosine")}}}}
+            stages = ["computed"] if row.attack is None else ["computed", "stored"]
+            line = progress.line(item, row, [record | {{"stage": stage}} for stage in stages])
+            file.write(json.dumps(line) + chr(10))
+start = time.process_time()
+summary = evaluation(cases, folder, attacks=plan).run()
+# not ru_maxrss, which a child has from the process that forked it
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps({{"seconds": time.process_time() - start, "evaluated": summary["evaluated"],
+  "megabytes": int(peak.split()[1]) / 1024}}))
+"""
+
+
+def test_ten_thousand_records(tmp_path: Path) -> None:
+    """500 cases x 19 rows, most of them stored, too: 18,500 records merged and rendered."""
+    code = GROWTH.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path / "out"))
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    records = sum(1 for _ in (tmp_path / "out" / "records.jsonl").open())
+    assert records >= 10_000
+    assert found["evaluated"] == 500
+    assert found["seconds"] < 20
+    assert found["megabytes"] < 1024

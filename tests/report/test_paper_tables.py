@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_smia.attacks import DeepFool
+from monai_smia.evaluation import tables_plan, write_tables
+from monai_smia.report.published import TABLE_1, TABLE_6
+
+
+def summary(**values: float) -> dict[str, Any]:
+    """As if every attack left of a metric a figure that tells its row: 0.1 * steps * eps."""
+    rows = []
+    for row in tables_plan(0.05, unit_scale=1 / 1400, clip=(-1024, 3071)):
+        steps = getattr(row.attack, "steps", 0)
+        rows.append(
+            {
+                "attack": row.name,
+                "setting": row.setting,
+                "eps": row.eps,
+                "alpha": getattr(row.attack, "alpha", None),
+                "stage": "computed",
+                "accuracy": 0.001 * steps,
+                "jaccard": row.eps or 1.0,
+                "cos": 60.0,
+                "var": 0.25,
+                "intervals": {"jaccard": [0.01, 0.02]},
+            }
+        )
+    return {"rows": rows, "cases": 3, "evaluated": 3}
+
+
+def lines_of(text: str, title: str) -> dict[str, list[str]]:
+    part = text.split(f"### {title}")[1].split("###")[0]
+    rows = [[c.strip() for c in line.strip("|").split(" | ")] for line in part.splitlines() if line.startswith("| ")]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_every_row_of_the_tables_is_planned_once() -> None:
+    plan = tables_plan(0.01, extra=[DeepFool])
+    assert len({row.slug for row in plan}) == len(plan)
+    names = {(row.name, row.setting) for row in plan}
+    assert {("DeepFool", "equal radius"), ("BIM", "25 iterations"), ("SMIA", "alpha 1.25"), ("SMIA", "paper")} <= names
+    paper = {row.name: row.attack for row in plan if row.setting == "paper"}
+    assert (paper["BIM"].eps, paper["BIM"].step_size) == (pytest.approx(0.1), 0.01)  # type: ignore[union-attr]
+    assert ("SMIA", "alpha 0") not in names  # that is BIM
+
+
+def test_ours_beside_theirs(tmp_path: Path) -> None:
+    columns = {"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}
+    text = write_tables(tmp_path, summary(), dataset="COVID-19", columns=columns, eps=0.05)
+    assert (tmp_path / "paper_tables.md").read_text() == text + "\n"
+    first = lines_of(text, "Table 1")
+    assert first["DEV + STA, equal radius"] == ["1.0 \\| 60.82", "5.0 [1.0, 2.0] \\| 79.18", "60.0 \\| 63.21"]
+    assert first["Clean"][0] == "0.0 \\| 87.82"
+    second = lines_of(text, "Table 2")
+    assert [cell.split()[0] for cell in second["SMIA"][::2]] == ["1.0", "1.5", "2.0", "2.5"]  # 10, 15, 20, 25 steps
+    assert "0.5, 0.02" in " ".join(second["*paper, EAD-2019 (IOU, mAP): SMIA*"])
+    third = lines_of(text, "Table 3")
+    assert [cell.split()[0] for cell in third["PGD"][1::2]] == ["2.5", "5.0", "7.5"]
+    assert list(lines_of(text, "Table 4"))[1:] == ["alpha 0", "alpha 0.75", "alpha 1", "alpha 1.25"]
+    sixth = lines_of(text, "Table 6")
+    assert sixth["FGSM (= DEV), equal radius"][2].startswith("0.250 \\| 0.087")
+    assert "Noise, equal radius" in sixth
+
+
+def test_two_datasets_of_one_task(tmp_path: Path) -> None:
+    also = {"Kaggle-DR": {"Acc(%)": "accuracy", "FPR(%)": "fpr"}}
+    text = write_tables(tmp_path, summary(), dataset="APTOS-2019", columns={"Acc(%)": "accuracy"}, eps=0.05, also=also)
+    assert lines_of(text, "Table 6: comparison, APTOS-2019")["SMIA, equal radius"][0] == "1.0 \\| 57.37"
+    assert lines_of(text, "Table 6: comparison, Kaggle-DR")["SMIA, equal radius"][:2] == ["1.0 \\| 51.26", "- \\| 27.8"]
+
+
+def test_unknown_dataset(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="COVID-19"):
+        write_tables(tmp_path, summary(), dataset="MNIST", columns={}, eps=0.05)
+
+
+def test_the_papers_own_tables_agree_where_they_overlap() -> None:
+    for dataset in ("COVID-19", "EAD-2019", "APTOS-2019"):
+        ours = {name: {m: v for m, v in row.items() if m != "cos"} for name, row in TABLE_1[dataset].items()}
+        theirs = {name: {m: v for m, v in row.items() if m != "var"} for name, row in TABLE_6[dataset].items()}
+        assert ours["DEV"] == theirs["FGSM"]  # their FGSM is their DEV
+        assert ours["DEV + STA"] == theirs["SMIA"]

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from dicom_files import AFFINE, planes, save, stored_volume
+from monai.data import MetaTensor
+from monai.transforms import (
+    Compose,
+    EnsureChannelFirst,
+    EnsureChannelFirstd,
+    LoadImage,
+    LoadImaged,
+    ScaleIntensityRange,
+)
+from pydicom.dataset import FileDataset
+
+from monai_smia.attacks import PGD
+from monai_smia.data import DicomSeriesReader, read_dicom_series, scanned_voxels
+from monai_smia.evaluation import AttackEvaluation, DicomStorage, PlannedAttack
+from monai_smia.storage.dicom import stored_units
+from monai_smia.metrics import SegmentationMetrics
+from monai_smia.victims import SegmentationVictim
+
+
+def source(folder: Path, datasets: list[FileDataset] | None = None) -> str:
+    save(datasets or planes(), folder / "source")
+    return str(folder / "source")
+
+
+def with_slope(slope: str) -> list[FileDataset]:
+    datasets = planes(stored_volume() + 100)  # away from the stored bits' end
+    for ds in datasets:
+        ds.RescaleSlope = slope
+    return datasets
+
+
+@pytest.mark.parametrize("slope", ["1", "0.5", "0.3", "2"])
+@pytest.mark.parametrize("eps", [2.0, 3.3, 20.0])
+def test_eps_is_obeyed_exactly(slope: str, eps: float, tmp_path: Path) -> None:
+    series = source(tmp_path, with_slope(slope))
+    storage = DicomStorage(tmp_path / "out")
+    image = storage.read(series)
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
+    path = storage.write(image, image + noise * eps, eps=eps, source=series, stem="a_pgd")
+    units = stored_units(path, series)
+    most = Fraction(int(np.abs(units).max())) * Fraction(slope)
+    assert Fraction(str(eps)) - Fraction(slope) < most <= Fraction(str(eps))
+    rounded = (noise[0] * eps / float(slope)).round().numpy()
+    inside = np.abs(rounded * float(slope)) <= eps
+    assert np.mean(units[inside] == rounded[inside]) > 0.99  # float32 decides a tie here and there
+    assert np.abs(units[inside] - rounded[inside]).max() <= 1
+    assert torch.equal(storage.read(path).affine, image.affine)
+
+
+def test_less_than_one_unit_is_refused(tmp_path: Path) -> None:
+    series = source(tmp_path)
+    storage = DicomStorage(tmp_path / "out")
+    image = storage.read(series)
+    with pytest.raises(ValueError, match=r"eps=0\.9 is less than one stored unit.*at least 1"):
+        storage.write(image, image + 0.9, eps=0.9, source=series, stem="a")
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (63, 40), (4095, 4095), (1000, 1000)])
+def test_padding_stays_and_none_is_made(padding: tuple[int, int], tmp_path: Path) -> None:
+    value, limit = padding
+    volume = stored_volume()
+    volume[:3] = value
+    volume[5] = np.clip(np.arange(volume[5].size).reshape(volume[5].shape) % 7 - 3 + value, 0, 4095)  # next to it
+    datasets = planes(volume)
+    for ds in datasets:
+        ds.PixelPaddingValue = value
+        if limit != value:
+            ds.PixelPaddingRangeLimit = limit
+    series = source(tmp_path, datasets)
+    storage = DicomStorage(tmp_path / "out")
+    image = storage.read(series)
+    low, high = min(padding), max(padding)
+    was = (volume >= low) & (volume <= high)
+    assert was.any()
+    assert image.meta["padding"] == [low - 1024, high - 1024]
+    for sign in (-1, 1):
+        path = storage.write(image, image + 5.0 * sign, eps=5.0, source=series, stem=f"a{sign}")
+        units = stored_units(path, series)
+        after = volume + units
+        assert np.array_equal((after >= low) & (after <= high), was)
+        assert not units[was].any()
+        assert np.abs(units).max() == 5
+
+
+def test_values_stop_at_the_stored_bits(tmp_path: Path) -> None:
+    volume = np.full((4, 4, 3), 4094)
+    volume[0] = 1
+    series = source(tmp_path, planes(volume))
+    storage = DicomStorage(tmp_path / "out")
+    image = storage.read(series)
+    up, down = (storage.write(image, image + d, eps=5.0, source=series, stem=f"{d:g}") for d in (5.0, -5.0))
+    assert stored_units(up, series)[1:].max() == 1
+    assert stored_units(down, series)[0].min() == -1
+
+
+@pytest.mark.parametrize("what", ["shape", "affine"])
+def test_an_image_off_the_grid_is_refused(what: str, tmp_path: Path) -> None:
+    series = source(tmp_path)
+    storage = DicomStorage(tmp_path / "out")
+    image = storage.read(series)
+    other = image[:, 1:] if what == "shape" else MetaTensor(image.as_tensor(), affine=torch.eye(4))
+    with pytest.raises(ValueError, match="must be on the grid of its series"):
+        storage.write(other, other + 2, eps=2.0, source=series, stem="a")
+
+
+def test_one_of_two_series_in_a_folder(tmp_path: Path) -> None:
+    """Which one, the image's metadata say."""
+    series = source(tmp_path, planes())
+    uid = read_dicom_series(series).uid
+    other = planes(stored_volume(1))
+    for ds in other:
+        ds.PixelPaddingValue = 0
+    save(other, Path(series) / "other")
+    image = EnsureChannelFirst()(LoadImage(reader=DicomSeriesReader(uid), image_only=True)(series))
+    assert bool(scanned_voxels(image, series).all())
+    written = DicomStorage(tmp_path / "out").write(image, image + 2, eps=2.0, source=series, stem="a")
+    assert np.array_equal(read_dicom_series(written).stored(), read_dicom_series(series, uid).stored() + 2)
+
+
+def test_padding_is_left_alone_by_the_attack(tmp_path: Path) -> None:
+    volume = stored_volume()
+    volume[:3] = 0  # -1024 HU, inside of the attacks' valid range
+    datasets = planes(volume)
+    for ds in datasets:
+        ds.PixelPaddingValue = 0
+    series = source(tmp_path, datasets)
+    label = np.zeros(volume.shape, np.uint8)
+    label[4:8, 2:6, 1:4] = 1
+    nib.save(nib.Nifti1Image(label, AFFINE), tmp_path / "label.nii.gz")
+    keys = ["image", "label"]
+    window = Compose([ScaleIntensityRange(-1000, 400, 0, 1, clip=True)])
+    evaluation = AttackEvaluation(
+        cases=[{"case": "a", "image": series, "label": str(tmp_path / "label.nii.gz")}],
+        loading=Compose([LoadImaged(keys, reader=DicomSeriesReader(), image_only=True), EnsureChannelFirstd(keys)]),
+        victim=SegmentationVictim(torch.nn.Conv3d(1, 2, 3, padding=1), preprocessing=window),
+        attacks=[PlannedAttack(), PlannedAttack(PGD(eps=20.0, steps=2, clip=(-1024.0, 3071.0)), 20 / 1400)],
+        metrics=SegmentationMetrics(2),
+        output_dir=tmp_path / "out",
+        storage=DicomStorage(tmp_path / "out" / "volumes"),
+        progress=False,
+    )
+    for _ in range(2):  # and once more, in the place of what was written
+        summary = evaluation.run()
+        assert [row["stage"] for row in summary["rows"]] == ["computed", "computed", "stored"]
+        (folder,) = (tmp_path / "out" / "volumes").iterdir()
+        units = stored_units(folder, series)
+        assert not units[:3].any()
+        assert np.abs(units).max() == 20
+        evaluation.resume = False

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from monai_smia.evaluation import NiftiStorage
+from monai_smia.storage.nifti import MARK, stored_difference, whole_units
+
+
+def source_file(folder: Path, dtype: type, slope: float = 1.0, inter: float = 0.0) -> str:
+    values = np.random.default_rng(0).integers(50, 150, (5, 6, 7)).astype(dtype)
+    image = nib.Nifti1Image(values, np.diag([-1.5, 1.2, 2.0, 1.0]))
+    image.header.set_slope_inter(slope, inter)
+    path = folder / "ct.nii.gz"
+    nib.save(image, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "slope", "inter"), [(np.int16, 1, 0), (np.int16, 0.5, -3), (np.uint8, 2, 5), (np.uint16, 1, -1024)]
+)
+@pytest.mark.parametrize("eps", [2.0, 3.3, 7.0])
+def test_integers_obey_eps_exactly(tmp_path: Path, dtype: type, slope: float, inter: float, eps: float) -> None:
+    source = source_file(tmp_path, dtype, slope, inter)
+    before = Path(source).read_bytes()
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(source)
+    adversarial = image + (torch.rand(image.shape) * 2 - 1) * eps
+    path = storage.write(image, adversarial, eps=eps, source=source, stem="ct_bim")
+
+    written, original = (nib.Nifti1Image.from_filename(p) for p in (path, source))
+    units = written.dataobj.get_unscaled().astype(int) - original.dataobj.get_unscaled().astype(int)
+    assert np.abs(units).max() * slope <= eps
+    assert stored_difference(path, source) <= eps
+    assert written.get_data_dtype() == dtype
+    assert np.array_equal(written.affine, original.affine)
+    assert written.dataobj.slope == slope
+    assert bytes(written.header["descrip"].tobytes()).startswith(MARK.encode())
+    assert (storage.read(path) - adversarial).abs().max() <= max(slope / 2, eps % slope + slope / 2) + 1e-4
+    change = nib.load(str(path).replace("_adversarial", "_perturbation")).get_fdata()
+    assert np.allclose(change, written.get_fdata() - original.get_fdata())
+    assert Path(source).read_bytes() == before
+
+
+def test_saturates_at_the_data_type(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.full((4, 4, 4), 254, np.uint8), np.eye(4))
+    source = str(tmp_path / "u8.nii.gz")
+    nib.save(image, source)
+    storage = NiftiStorage(tmp_path / "out")
+    clean = storage.read(source)
+    path = storage.write(clean, clean + 5, eps=5.0, source=source, stem="u8")
+    assert storage.read(path).unique().tolist() == [255.0]
+
+
+def test_floating_point_source(tmp_path: Path) -> None:
+    source = source_file(tmp_path, np.float32)
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(source)
+    adversarial = image + 0.25
+    path = storage.write(image, adversarial, eps=0.25, source=source, stem="ct")
+    assert torch.equal(storage.read(path).as_tensor(), adversarial.as_tensor())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("eps", [0.1, 1.7, 20.0])
+def test_floating_point_files_obey_eps_exactly(tmp_path: Path, dtype: type, eps: float) -> None:
+    """Rounding a sum to the file's precision may leave the radius by an ulp: such a voxel goes one back."""
+    values = np.random.default_rng(0).normal(0, 700, (20, 20, 20)).astype(dtype)
+    source = str(tmp_path / "ct.nii.gz")
+    nib.save(nib.Nifti1Image(values, np.eye(4)), source)
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(source)
+    path = storage.write(image, image + eps * torch.sign(torch.randn(image.shape)), eps=eps, source=source, stem="ct")
+    difference = np.asarray(nib.load(path).dataobj, np.float64) - np.asarray(nib.load(source).dataobj, np.float64)
+    assert np.abs(difference).max() <= eps
+    assert np.abs(difference).min() > 0.99 * eps
+
+
+def test_off_the_source_grid(tmp_path: Path) -> None:
+    source = source_file(tmp_path, np.int16)
+    storage = NiftiStorage(tmp_path / "out")
+    small = storage.read(source)[:, :3]
+    with pytest.raises(ValueError, match="like_source=False"):
+        storage.write(small, small, eps=2.0, source=source, stem="ct")
+    free = NiftiStorage(tmp_path / "out", like_source=False)
+    path = free.write(small, small + 0.3, eps=0.3, source=source, stem="ct")
+    assert torch.equal(free.read(path).as_tensor(), (small + 0.3).as_tensor())
+    assert torch.equal(free.read(path).affine, small.affine)
+
+
+@pytest.mark.parametrize("like_source", [True, False])
+def test_several_channels(tmp_path: Path, like_source: bool) -> None:
+    values = np.random.default_rng(0).integers(50, 150, (5, 6, 7, 3)).astype(np.int16)
+    source = str(tmp_path / "mr.nii.gz")
+    nib.save(nib.Nifti1Image(values, np.diag([-1.5, 1.2, 2.0, 1.0])), source)
+    storage = NiftiStorage(tmp_path / "out", like_source=like_source)
+    image = storage.read(source)
+    assert image.shape == (3, 5, 6, 7)
+    adversarial = image + torch.tensor([1.0, -2.0, 0.4]).view(3, 1, 1, 1)
+    again = storage.read(storage.write(image, adversarial, eps=2.0, source=source, stem="mr"))
+    expected = torch.tensor([1.0, -2.0, 0.0 if like_source else 0.4])
+    assert torch.allclose((again - image).as_tensor(), expected.view(3, 1, 1, 1).expand(3, 5, 6, 7), atol=1e-4)
+    with pytest.raises(ValueError, match="three dimensions and channels"):
+        storage.write(image[..., 0], image[..., 0], eps=2.0, source=source, stem="mr")
+
+
+@pytest.mark.parametrize(
+    ("eps", "unit", "count"), [(0.3, 0.1, 3), (0.29, 0.01, 29), (1.3, 0.5, 2), (129 / 255, 1 / 255, 129)]
+)
+def test_whole_units_are_exact(eps: float, unit: float, count: int) -> None:
+    assert whole_units(eps, unit) == count
+
+
+def test_the_smallest_eps_that_works_works() -> None:
+    """A slope of 0.1 is a little more in a NIfTI header, which holds float32."""
+    unit = float(np.float32(0.1))
+    with pytest.raises(ValueError, match=r"use at least 0\.10000000149011612") as caught:
+        whole_units(0.1, unit)
+    assert whole_units(float(str(caught.value).rstrip(".").split()[-1]), unit) == 1
+
+
+def test_less_than_one_unit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"at least 0\.5"):
+        whole_units(0.4, 0.5)

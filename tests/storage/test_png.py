@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from monai_smia.evaluation import PngStorage
+from monai_smia.storage.nifti import MARK, BelowOneUnitError
+
+LEVELS = pytest.mark.parametrize("level", [1.0, 1 / 255])
+
+
+def photograph(folder: Path, name: str = "eye.png") -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / name)
+    return folder / name
+
+
+def noise(image: Tensor, eps: float) -> Tensor:
+    return eps * (2 * torch.rand(image.shape, generator=torch.Generator().manual_seed(1)) - 1)
+
+
+@LEVELS
+@pytest.mark.parametrize("name", ["eye.png", "eye.jpg"])
+@pytest.mark.parametrize("radius", [1, 2, 3, 4, 7, 129])
+def test_eps_holds_exactly_after_storage(tmp_path: Path, radius: int, name: str, level: float) -> None:
+    source, storage = photograph(tmp_path, name), PngStorage(tmp_path / "out", level=level)
+    image = storage.read(source)
+    eps = radius * level
+    path = storage.write(image, image + noise(image, 1.5 * eps), eps=eps, source=str(source), stem="case_pgd")
+    before, after = (np.asarray(Image.open(p)).astype(int) for p in (source, path))
+    assert np.abs(after - before).max() == radius
+    assert torch.allclose(storage.read(path), torch.from_numpy(after).permute(2, 0, 1) * level)
+
+
+def test_rounding_is_the_only_loss(tmp_path: Path) -> None:
+    source, storage = photograph(tmp_path), PngStorage(tmp_path / "out")
+    image = storage.read(source)
+    adversarial = (image + noise(image, 4.0)).clamp(0, 255)
+    path = storage.write(image, adversarial, eps=4.0, source=str(source), stem="case")
+    assert float((storage.read(path) - adversarial).abs().max()) <= 0.5
+
+
+@LEVELS
+def test_less_than_one_grey_level_is_refused(tmp_path: Path, level: float) -> None:
+    """The paper's radius, 5e-5 of the range, is 0.013 grey levels."""
+    source, storage = photograph(tmp_path), PngStorage(tmp_path / "out", level=level)
+    image, eps = storage.read(source), 5e-5 * 255 * level
+    with pytest.raises(BelowOneUnitError, match=f"eps={eps:g} is less than one stored unit.*at least {level:g}"):
+        storage.write(image, image + noise(image, eps), eps=eps, source=str(source), stem="case")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_are_marked_complete_and_begin_with_the_stem(tmp_path: Path) -> None:
+    source, storage = photograph(tmp_path), PngStorage(tmp_path / "out")
+    image = storage.read(source)
+    path = storage.write(image, image + noise(image, 3.0), eps=3.0, source=str(source), stem="case")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["case_adversarial.png", "case_perturbation.png"]
+    with Image.open(path) as stored, Image.open(path.with_name("case_perturbation.png")) as change:
+        assert stored.info["Comment"] == change.info["Comment"] == MARK
+        assert (stored.mode, stored.size) == ("RGB", (36, 24))
+        difference = np.asarray(stored).astype(int) - np.asarray(Image.open(source)).astype(int)
+        assert np.array_equal(np.asarray(change).astype(int) - 128, difference)
+
+
+def test_another_grid_and_a_bad_level(tmp_path: Path) -> None:
+    source, storage = photograph(tmp_path), PngStorage(tmp_path / "out")
+    image = storage.read(source)[:, :20]
+    message = r"image \(3, 20, 36\) must be on the grid of its source eye.png \(3, 24, 36\)"
+    with pytest.raises(ValueError, match=message):
+        storage.write(image, image, eps=1.0, source=str(source), stem="case")
+    with pytest.raises(ValueError, match="level must be a number > 0, got 0"):
+        PngStorage(tmp_path, level=0)
