@@ -10,8 +10,8 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.parts import Chain, activation_of, detector_of, is_dicom
-from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.metrics import CaseMetrics, ClassificationMetrics, DetectionMetrics, SegmentationMetrics
+from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import FrozenPreprocessing, as_plain

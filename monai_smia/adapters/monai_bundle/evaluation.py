@@ -22,11 +22,11 @@ from monai_smia.adapters.monai_bundle.parts import (
     on_grid_of,
     split_chain,
 )
-from monai_smia.storage import DicomStorage, NiftiStorage, PictureStorage
+from monai_smia.degradations import Degradation
 from monai_smia.dicom import read_dicom_series, scanned_voxels
 from monai_smia.evaluation import AttackEvaluation, paper_comparison
 from monai_smia.evaluation.fingerprint import weights_hash
-from monai_smia.degradations import Degradation
+from monai_smia.storage import DicomStorage, NiftiStorage, PictureStorage
 from monai_smia.victims import DetectionVictim
 from monai_smia.victims.base import Victim
 from monai_smia.victims.freezing import array_attribute

@@ -8,6 +8,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_smia.adapters import OVERLAY
+
 NEEDS = {
     "evaluator": (
         "a SupervisedEvaluator (or one with network, inferer and data loader); where it has another id, as in a "
@@ -29,7 +31,7 @@ def overlay_path() -> Path:
         >>> overlay_path().name
         'attack_eval.yaml'
     """
-    return Path(__file__).with_name("attack_eval.yaml")
+    return OVERLAY
 
 
 def check_configs(config_files: Sequence[str]) -> list[str]:

@@ -19,9 +19,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_smia.files import replacing
 from monai_smia.targets.ct_lung.anatomy import LEFT, RIGHT, Patient, add_opacities, draw_tubes, vessel_tree
 from monai_smia.targets.ct_lung.shapes import paint, smooth_noise
-from monai_smia.files import replacing
 
 __all__ = ["ThoraxPhantom", "thorax_phantom", "write_ct_phantoms"]
 

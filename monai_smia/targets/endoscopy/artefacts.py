@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_smia.targets.endoscopy import light
-from monai_smia.targets.endoscopy import objects
+from monai_smia.targets.endoscopy import light, objects
 from monai_smia.targets.endoscopy.clean import tissue_field
 from monai_smia.targets.endoscopy.shapes import Drawn, Map
 

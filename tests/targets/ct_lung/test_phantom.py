@@ -197,7 +197,9 @@ def test_complete_folder_is_reused_and_a_broken_one_renewed(tmp_path: Path) -> N
 
 def test_interrupted_writing_leaves_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_ct_phantoms(tmp_path, 1, **SMALL)
-    monkeypatch.setattr("monai_smia.targets.ct_lung.phantom.nib.save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        "monai_smia.targets.ct_lung.phantom.nib.save", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         write_ct_phantoms(tmp_path, 1, **SMALL, seed=1)
     assert not (tmp_path / "labels.csv").exists()
