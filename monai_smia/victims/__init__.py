@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from monai_smia.victims.base import Victim
 from monai_smia.victims.classification import ClassificationVictim
+from monai_smia.victims.degradation import degraded
 from monai_smia.victims.detection import DetectionVictim
 from monai_smia.victims.segmentation import SegmentationVictim
 
-__all__ = ["ClassificationVictim", "DetectionVictim", "SegmentationVictim", "Victim"]
+__all__ = ["ClassificationVictim", "DetectionVictim", "SegmentationVictim", "Victim", "degraded"]

@@ -7,26 +7,34 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from inspect import isfunction
 from typing import Any, ClassVar
 
 import torch
-from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
 from torch import Tensor, nn
-from torch.nn.modules.loss import _Loss
 from torch.nn.parallel import DistributedDataParallel
 
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
 from monai_smia.victims.autocast import AutocastNetwork
+from monai_smia.victims.choice import KNOWN, Choice, PerSample
 from monai_smia.victims.freezing import fixed_intensity_scale
 from monai_smia.victims.frozen_network import frozen_network
-from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
+from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain, check_same_grid
 
-PerSample = Callable[[Any, Any], Tensor]
+__all__ = ["Victim", "check_same_grid"]
 
 
+@dataclass(kw_only=True, eq=False)
 class Victim(ABC):
     """Preprocessing, network, inferer, loss and decision rule of one task.
+
+    A dataclass: `dataclasses.replace(victim, loss=...)` gives another one. A new task subclasses it with `decide`,
+    `damage`, `check_label`, `losses` and `divergences`, and says by the fields `loss` and `divergence` which of them it
+    takes (``loss: Choice = Choice("squared_error")``). A named function is pure: ``(output, prediction, target) ->
+    (B,)``, `output` being the victim's output layer and `target` the label as that takes it; a divergence is given a
+    reference prediction in the target's place.
 
     Args:
         network: the network; it is attacked in eval mode, and a DistributedDataParallel wrapper is looked through. One
@@ -39,10 +47,12 @@ class Victim(ABC):
         image_key: key of the image in dictionary transforms.
         straight_through: let the gradient through where the preprocessing's intensity window clips, so that an attack
             may bring voxels back into it; decisions and damage are those of the clip.
+        degradation: what happens to every image on its way to preprocessing and network, differentiable, as those of
+            `monai_smia.degradations`; see `degraded`.
         loss: deviation loss: a name out of `losses`, a PyTorch or MONAI loss module (taken sample by sample), or a
-            callable ``(prediction, label) -> (B,)``.
+            callable ``(prediction, label) -> (B,)``. On the victim a method of that signature.
         divergence: distance of two predictions: a name out of `divergences`, or a callable
-            ``(prediction, reference) -> (B,)``.
+            ``(prediction, reference) -> (B,)``. On the victim a method of that signature.
 
     Raises:
         ValueError: if `loss` or `divergence` is unknown.
@@ -51,27 +61,26 @@ class Victim(ABC):
     losses: ClassVar[Mapping[str, Callable[..., Tensor]]] = {}
     divergences: ClassVar[Mapping[str, Callable[..., Tensor]]] = {}
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        inferer: Inferer | None = None,
-        preprocessing: Any = None,
-        image_key: str = "image",
-        straight_through: bool = False,
-        loss: str | PerSample = "cross_entropy",
-        divergence: str | PerSample = "cross_entropy",
-    ) -> None:
-        self.network = network.module if isinstance(network, DistributedDataParallel) else network
-        if type(inferer) is SlidingWindowInferer:
-            inferer = CheckpointedSlidingWindowInferer.of(inferer)
-        self.inferer = inferer
-        self.preprocessing = preprocessing
-        self.image_key = image_key
-        self.straight_through = straight_through
-        self._loss = self._choice("loss", loss, self.losses)
-        self._divergence = self._choice("divergence", divergence, self.divergences)
-        self._frozen: BatchPreprocessing | None = None
+    network: nn.Module = field(kw_only=False, repr=False)
+    inferer: Inferer | None = None
+    preprocessing: Any = None
+    image_key: str = "image"
+    straight_through: bool = False
+    degradation: Callable[[Tensor], Tensor] | None = None
+    loss: Choice = Choice("cross_entropy")
+    divergence: Choice = Choice("cross_entropy")
+    _frozen: BatchPreprocessing | None = field(default=None, init=False, repr=False)
+
+    def __init_subclass__(cls) -> None:
+        for name, known in KNOWN.items():
+            if isfunction(vars(cls).get(name)):
+                raise TypeError(f"{cls.__name__}.{name} is an argument, no method: put the function into `{known}`.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.network, DistributedDataParallel):
+            self.network = self.network.module
+        if type(self.inferer) is SlidingWindowInferer:
+            self.inferer = CheckpointedSlidingWindowInferer.of(self.inferer)
 
     # ---- what an attack asks for
 
@@ -81,9 +90,19 @@ class Victim(ABC):
         Args:
             image: ``(B, C, *spatial)``; on the case's own grid where the victim holds its preprocessing.
         """
+        return self.forward(self.network_input(image))
+
+    def network_input(self, image: Tensor) -> Tensor:
+        """What the network is given: the image after degradation and preprocessing."""
+        if self.degradation is not None:
+            image = self.degradation(image)
         if self.preprocessing is not None:
             image = (self._frozen or self._freeze(image))(image)
-        return self.network(image) if self.inferer is None else self.inferer(image, self.network)
+        return image
+
+    def forward(self, network_input: Tensor) -> Any:
+        """The raw prediction of what the network is given; a task of another prediction overrides it."""
+        return self.network(network_input) if self.inferer is None else self.inferer(network_input, self.network)
 
     def predict_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """The predictions of two batches of the samples it is bound to, made as one batch.
@@ -98,14 +117,6 @@ class Victim(ABC):
                 f"one batch of two points needs a network that returns a tensor, got {type(both).__name__}."
             )
         return both[: len(first)], both[len(first) :]
-
-    def loss(self, prediction: Any, label: Any) -> Tensor:
-        """Deviation loss of every sample ``(B,)``: how far the prediction is from the label."""
-        return self._loss(self, prediction, label)
-
-    def divergence(self, prediction: Any, reference: Any) -> Tensor:
-        """Distance of every sample's prediction from a reference prediction ``(B,)``."""
-        return self._divergence(self, prediction, reference)
 
     @abstractmethod
     def decide(self, prediction: Any) -> Any:
@@ -136,35 +147,45 @@ class Victim(ABC):
 
     # ---- what the attack's machinery asks for
 
-    def bind(self, image: Tensor, label: Any, *, differentiable: bool = True) -> tuple[Victim, Any]:
+    @property
+    def output(self) -> Any:
+        """The output layer that named losses and divergences are given; None for a task without one."""
+        return None
+
+    def target(self, label: Any) -> Any:
+        """The label as the output layer takes it."""
+        return label
+
+    @property
+    def frozen_preprocessing(self) -> BatchPreprocessing | None:
+        """The preprocessing frozen on the batch that it is bound to; None where there is none or it is not bound."""
+        return self._frozen
+
+    def bind(self, image: Tensor, label: Any) -> tuple[Victim, Any]:
         """This victim with its preprocessing frozen on a clean batch, and the label on the network's grid.
 
         Args:
             image: clean batch.
             label: its label.
-            differentiable: whether the gradient has to pass the preprocessing.
 
         Raises:
-            ValueError: if the label lies on another grid, or a transform blocks the gradient; it is named.
+            ValueError: if the label lies on another grid.
         """
         check_same_grid(image, label)
         bound = self._bound_to(image)
-        if bound._frozen is None:
-            return bound, as_plain(label)
-        if differentiable:
-            bound._frozen.check_differentiable()
-        return bound, bound._label_to_network(as_plain(label))
+        return bound, as_plain(label) if bound._frozen is None else bound._label_to_network(as_plain(label))
 
-    def on_network_grid(self, image: Tensor, label: Any) -> tuple[Victim, Any, BatchPreprocessing]:
-        """As `bind`, for preprocessing that need not be differentiable: also what brings images and labels across.
+    def check_differentiable(self) -> None:
+        """Raise where the gradient does not pass the preprocessing of a bound victim.
 
         Raises:
-            ValueError: if the label lies on another grid, or there is no preprocessing.
+            ValueError: if a transform blocks the gradient; it is named. Also if the victim is not bound.
         """
-        bound, target = self.bind(image, label, differentiable=False)
-        if bound._frozen is None:
-            raise ValueError("victim must hold a preprocessing; without one the image is what the network sees.")
-        return bound, target, bound._frozen
+        if self.preprocessing is None:
+            return
+        if self._frozen is None:
+            raise ValueError("the victim must be bound to an image before its preprocessing can be checked.")
+        self._frozen.check_differentiable()
 
     def checked_loss(self, prediction: Any, label: Any) -> Tensor:
         """The loss, or a ValueError where it is not one finite value per sample."""
@@ -191,21 +212,21 @@ class Victim(ABC):
         return frozen_network(self.network)
 
     def with_loss(self, loss: str | PerSample) -> Victim:
-        """A copy with another deviation loss; network and preprocessing are shared."""
+        """A copy with another deviation loss; network and frozen preprocessing are shared."""
         other = copy.copy(self)
-        other._loss = self._choice("loss", loss, self.losses)
+        other.loss = loss
+        return other
+
+    def with_divergence(self, divergence: str | PerSample) -> Victim:
+        """A copy with another divergence; network and frozen preprocessing are shared."""
+        other = copy.copy(self)
+        other.divergence = divergence
         return other
 
     def without_preprocessing(self) -> Victim:
         """A copy that takes what the network sees; the network is shared."""
         other = copy.copy(self)
         other.preprocessing = other._frozen = None
-        return other
-
-    def with_divergence(self, divergence: str | PerSample) -> Victim:
-        """A copy with another divergence; network and preprocessing are shared."""
-        other = copy.copy(self)
-        other._divergence = self._choice("divergence", divergence, self.divergences)
         return other
 
     def with_autocast(self, dtype: torch.dtype, *, channels_last: bool = True) -> Victim:
@@ -258,35 +279,3 @@ class Victim(ABC):
 
     def _freeze(self, image: Tensor) -> BatchPreprocessing:
         return BatchPreprocessing(self.preprocessing, image, self.image_key, straight_through=self.straight_through)
-
-    def _choice(self, name: str, choice: str | PerSample, known: Mapping[str, Callable[..., Tensor]]) -> Callable:
-        """A function of (victim, prediction, label or reference)."""
-        if isinstance(choice, str):
-            if choice not in known:
-                raise ValueError(f"{name} must be one of {sorted(known)} or a callable, got {choice!r}.")
-            return known[choice]
-        if not callable(choice):
-            raise ValueError(f"{name} must be one of {sorted(known)} or a callable, got {choice!r}.")
-        if isinstance(choice, _Loss):
-            return lambda _, prediction, label: sample_by_sample(choice, prediction, label)
-        return lambda _, prediction, label: choice(prediction, label)
-
-
-def sample_by_sample(loss: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, label: Tensor) -> Tensor:
-    """A loss that reduces over the batch, taken one sample at a time ``(B,)``."""
-    values = [loss(prediction[i : i + 1], label[i : i + 1]) for i in range(len(prediction))]
-    if values[0].numel() != 1:
-        raise ValueError(f"loss must reduce to one value, got {tuple(values[0].shape)}; set its reduction.")
-    return torch.stack([value.reshape(()) for value in values])
-
-
-def check_same_grid(image: Any, label: Any) -> None:
-    """Raise a ValueError where image and label are MetaTensors of different affines."""
-    if not (isinstance(image, MetaTensor) and isinstance(label, MetaTensor)) or label.ndim != image.ndim:
-        return
-    ours, theirs = (t.affine.cpu().double() for t in (image, label))  # one, or one per sample
-    if not torch.allclose(ours, theirs, atol=1e-3):
-        raise ValueError(
-            f"label must lie on the image's grid: the affines differ, image {ours.tolist()}, label {theirs.tolist()}; "
-            "resample the label to the image first."
-        )

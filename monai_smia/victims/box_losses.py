@@ -1,61 +1,52 @@
 """Losses and distances of a detector's head maps, image by image ``(B,)``.
 
-Each takes a detection victim, its prediction and a label, or a reference prediction in the label's place.
+Losses take an output layer, the prediction and a label (a list with one dictionary of boxes per image); divergences
+take a reference prediction in the label's place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from monai.data.box_utils import box_iou
 from torch import Tensor
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from monai_smia.victims.detection import Boxes, DetectionVictim
+from monai_smia.victims.detector_output import Boxes, DetectorOutput
 
 SCORE_WIDTH, IOU_WIDTH = 0.25, 0.1  # of the sigmoids that stand for "at least this score" and "at least this IoU"
 LEAST_RIGHT = 0.1  # guesses less right than this have no precision of their own
 
 
-def detection_loss(
-    victim: DetectionVictim, prediction: Mapping[str, Any], label: Sequence[Boxes], *, focal: bool
+def focal(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
+    """RetinaNet's loss: focal classification loss and smooth L1 box loss, over the number of matched anchors."""
+    return _detection_loss(output, prediction, label, focal=True)
+
+
+def cross_entropy(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
+    """As `focal`, with the plain cross entropy of independent classes."""
+    return _detection_loss(output, prediction, label, focal=False)
+
+
+def focal_distance(output: DetectorOutput, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Tensor:
+    """Distance of both heads from a reference's, over the number of objects that the reference sees.
+
+    Cross entropy with the reference's probabilities as target, weighted by ``|p - q|^2``, and the smooth L1 distance
+    of the regressed boxes, weighted by how much the reference sees an object there.
+    """
+    return _head_distance(output, prediction, reference, focal=True)
+
+
+def cross_entropy_distance(
+    output: DetectorOutput, prediction: Mapping[str, Any], reference: Mapping[str, Any]
 ) -> Tensor:
-    """Classification and box loss, over the number of matched anchors."""
-    logits, codes, anchors = victim.flat(prediction)
-    levels = [level[0, 0].numel() for level in prediction["classification"]]
-    values = []
-    for logit, code, truth in zip(logits, codes, label, strict=True):
-        boxes, classes = truth["boxes"].to(anchors), truth["labels"].to(anchors.device)
-        matched = victim.match(boxes, anchors, levels)
-        hit = matched >= 0
-        target = torch.zeros_like(logit)
-        target[hit, classes[matched[hit]]] = 1
-        counted = matched != victim.matcher.BETWEEN_THRESHOLDS
-        loss = _cross_entropy(logit[counted], target[counted], focal).sum()
-        if bool(hit.any()):
-            aim = victim.detector.box_coder.encode_single(boxes[matched[hit]], anchors[hit])
-            loss = loss + F.smooth_l1_loss(code[hit], aim, beta=1 / 9, reduction="sum")
-        values.append(loss / hit.sum().clamp_min(1))
-    return torch.stack(values)
+    """As `focal_distance`, with the plain cross entropy (Eq. 3)."""
+    return _head_distance(output, prediction, reference, focal=False)
 
 
-def head_distance(
-    victim: DetectionVictim, prediction: Mapping[str, Any], reference: Mapping[str, Any], *, focal: bool
-) -> Tensor:
-    """Distance of both heads from a reference's, over the number of objects that the reference sees."""
-    logits, codes, _ = victim.flat(prediction)
-    soft, aim, _ = victim.flat(reference)
-    target = soft.sigmoid()
-    seen = target.detach().amax(2)  # how much an object is there; a weight, not to be pushed
-    distance = _cross_entropy(logits, target, focal).sum((1, 2))
-    regression = F.smooth_l1_loss(codes, aim, beta=1 / 9, reduction="none").sum(2)
-    return (distance + (seen * regression).sum(1)) / seen.sum(1).clamp_min(1)
-
-
-def ranking(victim: DetectionVictim, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
+def ranking(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
     """Minus the average precision of an image, made smooth: what mAP counts, for attacks.
 
     Every class at every anchor is a guess, right where its box overlaps an object of that class by `found_iou`. The
@@ -64,13 +55,13 @@ def ranking(victim: DetectionVictim, prediction: Mapping[str, Any], label: Seque
     cross entropies it falls most where right and wrong are level. (After the AP-loss of Chen et al., CVPR 2019, which
     is piecewise constant and knows scores alone.) With no right guess, one of the score `found_score` stands in.
     """
-    logits, codes, anchors = victim.flat(prediction)
+    logits, codes, anchors = output.flat(prediction)
     values = []
     for logit, code, truth in zip(logits, codes, label, strict=True):
-        score, right = logit.flatten(), _rightness(victim, logit, code, anchors, truth).flatten()
+        score, right = logit.flatten(), _rightness(output, logit, code, anchors, truth).flatten()
         there = right.detach() > LEAST_RIGHT
         if not bool(there.any()):
-            score = torch.cat([score, torch.tensor([victim.found_score]).logit(1e-6).to(score)])
+            score = torch.cat([score, torch.tensor([output.found_score]).logit(1e-6).to(score)])
             right = torch.cat([right, right.new_ones(1)])
             there = torch.cat([there, there.new_ones(1)])
         level = ((score - score[there, None]) / SCORE_WIDTH).sigmoid()
@@ -79,11 +70,44 @@ def ranking(victim: DetectionVictim, prediction: Mapping[str, Any], label: Seque
     return torch.stack(values)
 
 
-def _rightness(victim: DetectionVictim, logit: Tensor, code: Tensor, anchors: Tensor, truth: Boxes) -> Tensor:
+def _detection_loss(
+    output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes], *, focal: bool
+) -> Tensor:
+    logits, codes, anchors = output.flat(prediction)
+    levels = [level[0, 0].numel() for level in prediction["classification"]]
+    values = []
+    for logit, code, truth in zip(logits, codes, label, strict=True):
+        boxes, classes = truth["boxes"].to(anchors), truth["labels"].to(anchors.device)
+        matched = output.match(boxes, anchors, levels)
+        hit = matched >= 0
+        target = torch.zeros_like(logit)
+        target[hit, classes[matched[hit]]] = 1
+        counted = matched != output.matcher.BETWEEN_THRESHOLDS
+        loss = _cross_entropy(logit[counted], target[counted], focal).sum()
+        if bool(hit.any()):
+            aim = output.detector.box_coder.encode_single(boxes[matched[hit]], anchors[hit])
+            loss = loss + F.smooth_l1_loss(code[hit], aim, beta=1 / 9, reduction="sum")
+        values.append(loss / hit.sum().clamp_min(1))
+    return torch.stack(values)
+
+
+def _head_distance(
+    output: DetectorOutput, prediction: Mapping[str, Any], reference: Mapping[str, Any], *, focal: bool
+) -> Tensor:
+    logits, codes, _ = output.flat(prediction)
+    soft, aim, _ = output.flat(reference)
+    target = soft.sigmoid()
+    seen = target.detach().amax(2)  # how much an object is there; a weight, not to be pushed
+    distance = _cross_entropy(logits, target, focal).sum((1, 2))
+    regression = F.smooth_l1_loss(codes, aim, beta=1 / 9, reduction="none").sum(2)
+    return (distance + (seen * regression).sum(1)) / seen.sum(1).clamp_min(1)
+
+
+def _rightness(output: DetectorOutput, logit: Tensor, code: Tensor, anchors: Tensor, truth: Boxes) -> Tensor:
     """How right every class at every anchor is ``(A, classes)``, in [0, 1]."""
-    found = victim.detector.box_coder.decode_single(code, anchors)
+    found = output.detector.box_coder.decode_single(code, anchors)
     overlap = torch.as_tensor(box_iou(truth["boxes"].to(found), found))
-    share = ((overlap - victim.found_iou) / IOU_WIDTH).sigmoid()
+    share = ((overlap - output.found_iou) / IOU_WIDTH).sigmoid()
     right = [logit.new_zeros(len(logit))] * logit.shape[1]
     for number, row in zip(truth["labels"].tolist(), share, strict=True):
         right[number] = torch.maximum(right[number], row)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from monai_smia.victims import logit_losses
 from monai_smia.victims.logits import LogitsVictim
 from monai_smia.victims.outputs import Ordinal
 
 
+@dataclass(kw_only=True, eq=False)
 class ClassificationVictim(LogitsVictim):
     """A classification network, 2-D or 3-D.
 
@@ -22,7 +26,7 @@ class ClassificationVictim(LogitsVictim):
             ``(prediction, label) -> (B,)``.
         divergence: ``"cross_entropy"`` (Eq. 3), ``"kl"`` (Eq. 5), ``"reverse_kl"``, or a callable
             ``(prediction, reference) -> (B,)``.
-        **options: `inferer`, `preprocessing`, `image_key` as for `Victim`.
+        inferer, preprocessing, image_key, straight_through, degradation: as for `Victim`.
 
     Raises:
         ValueError: if an argument is outside its range; in use, if a label does not fit.
@@ -35,10 +39,7 @@ class ClassificationVictim(LogitsVictim):
         ([-1.0], [1.0])
     """
 
-    losses = {
-        "cross_entropy": lambda victim, p, y: victim.cross_entropy(p, y),
-        "margin": lambda victim, p, y: victim.margin(p, y),
-    }
+    losses = {"cross_entropy": logit_losses.cross_entropy, "margin": logit_losses.margin}
 
     def target(self, label: Tensor) -> Tensor:
         """Class numbers ``(B,)``, or 0/1 ``(B, K)``."""
@@ -58,20 +59,6 @@ class ClassificationVictim(LogitsVictim):
         if prediction.shape[1] > 1:
             raise ValueError(f"one class must be decided for: activation='sigmoid' has {prediction.shape[1]} labels.")
         return torch.cat([torch.zeros_like(prediction), prediction], 1)
-
-    def margin(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Highest wrong logit minus the true one ``(B,)``; ``"sigmoid"``, ``"ordinal"``: largest one on the wrong side.
-
-        It is positive where the decision is wrong.
-        """
-        target = self.target(label)
-        if isinstance(self.output, Ordinal):
-            ordered = self.output.ordered(prediction)
-            return torch.where(self.output.one_hot(target, ordered.shape[1]), -ordered, ordered).amax(1)
-        if self.activation == "sigmoid":
-            return torch.where(target == 1, -prediction, prediction).amax(1)
-        truth = self.output.one_hot(target, prediction.shape[1])
-        return prediction.masked_fill(truth, -torch.inf).amax(1) - prediction[truth]
 
     @torch.no_grad()
     def decide(self, prediction: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,18 +12,16 @@ from monai.apps.detection.utils.anchor_utils import AnchorGenerator
 from monai.apps.detection.utils.ATSS_matcher import ATSSMatcher, Matcher
 from monai.apps.detection.utils.detector_utils import preprocess_images
 from monai.apps.detection.utils.predict_utils import ensure_dict_value_to_list_, predict_with_inferer
-from monai.data.box_utils import box_iou
-from monai.inferers import Inferer
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_smia.victims import box_losses
-from monai_smia.victims.base import PerSample, Victim
+from monai_smia.victims.base import Victim
 from monai_smia.victims.boxes import check_boxes
+from monai_smia.victims.choice import Choice
+from monai_smia.victims.detector_output import BOXES, CLASSES, Boxes, DetectorOutput
 
-CLASSES, BOXES = "classification", "box_regression"  # the heads, as RetinaNet names them
-Boxes = Mapping[str, Tensor]
 
-
+@dataclass(kw_only=True, eq=False)
 class DetectionVictim(Victim):
     """A one-stage detector: the head maps of a RetinaNet, their loss on matched anchors, and the boxes made of them.
 
@@ -36,6 +34,8 @@ class DetectionVictim(Victim):
         network: a MONAI RetinaNet (heads ``{"classification": maps, "box_regression": maps}``), or a
             RetinaNetDetector, whose network, anchors, box coder, box selector and inferer are then used.
         anchors: MONAI's AnchorGenerator, needed for a bare network.
+        detector: the RetinaNetDetector whose anchors, box coder and box selector are used: that given as `network`, or
+            one made of a bare network, `anchors` and the thresholds below.
         matcher: assigns anchors to objects, a MONAI matcher: `monai_smia.victims.matching.IoUMatcher`, or ATSSMatcher,
             which is taken where this is None.
         inferer: a sliding-window inferer for images larger than the windows trained on.
@@ -51,7 +51,7 @@ class DetectionVictim(Victim):
         divergence: the first two with the reference in the label's place: ``"focal"`` (cross entropy weighted
             by ``|p - q|^2``) or ``"bce"`` (Eq. 3), plus the smooth L1 distance of the regressed boxes, weighted by how
             much the reference sees an object there; or a callable ``(prediction, reference) -> (B,)``.
-        image_key: key of the image in dictionary transforms.
+        image_key, straight_through, degradation: as for `Victim`.
 
     Raises:
         ValueError: if an argument is outside its range; in use, if a label does not fit.
@@ -70,74 +70,74 @@ class DetectionVictim(Victim):
         torch.Size([2])
     """
 
-    losses = {
-        "focal": partial(box_losses.detection_loss, focal=True),
-        "bce": partial(box_losses.detection_loss, focal=False),
-        "ranking": box_losses.ranking,
-    }
-    divergences = {
-        "focal": partial(box_losses.head_distance, focal=True),
-        "bce": partial(box_losses.head_distance, focal=False),
-    }
+    losses = {"focal": box_losses.focal, "bce": box_losses.cross_entropy, "ranking": box_losses.ranking}
+    divergences = {"focal": box_losses.focal_distance, "bce": box_losses.cross_entropy_distance}
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        anchors: AnchorGenerator | None = None,
-        matcher: Matcher | None = None,
-        inferer: Inferer | None = None,
-        score_thresh: float = 0.05,
-        nms_thresh: float = 0.5,
-        max_boxes: int = 100,
-        found_score: float = 0.3,
-        found_iou: float = 0.5,
-        loss: str | PerSample = "focal",
-        divergence: str | PerSample = "focal",
-        **options: Any,
-    ) -> None:
-        for name, share in (("score_thresh", score_thresh), ("nms_thresh", nms_thresh), ("found_score", found_score)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {share}.")
-        if not 0 < found_iou <= 1:
-            raise ValueError(f"found_iou must lie in (0, 1], got {found_iou}.")
-        if isinstance(network, RetinaNetDetector):
-            detector = network
-            inferer = inferer or detector.inferer
-        elif anchors is None:
+    anchors: AnchorGenerator | None = None
+    detector: RetinaNetDetector | None = field(default=None, repr=False)
+    matcher: Matcher | None = None
+    score_thresh: float = 0.05
+    nms_thresh: float = 0.5
+    max_boxes: int = 100
+    found_score: float = 0.3
+    found_iou: float = 0.5
+    loss: Choice = Choice("focal")
+    divergence: Choice = Choice("focal")
+
+    def __post_init__(self) -> None:
+        for name in ("score_thresh", "nms_thresh", "found_score"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}.")
+        if not 0 < self.found_iou <= 1:
+            raise ValueError(f"found_iou must lie in (0, 1], got {self.found_iou}.")
+        if isinstance(self.network, RetinaNetDetector):
+            self.detector, self.anchors = self.network, None
+            self.inferer = self.inferer or self.detector.inferer
+            self.network = self.detector.network
+        elif self.anchors is not None:
+            self.detector = RetinaNetDetector(self.network, self.anchors)
+            self.detector.set_box_selector_parameters(self.score_thresh, 1000, self.nms_thresh, self.max_boxes)
+        elif self.detector is None:
             raise ValueError(
                 "anchors must be given for a bare network: MONAI's AnchorGenerator that it was trained with."
             )
-        else:
-            detector = RetinaNetDetector(network, anchors)
-            detector.set_box_selector_parameters(score_thresh, 1000, nms_thresh, max_boxes)
-        super().__init__(detector.network, inferer=inferer, loss=loss, divergence=divergence, **options)
-        self.detector = detector
-        self.matcher = matcher or ATSSMatcher(center_in_gt=False)
-        self.found_score = found_score
-        self.found_iou = found_iou
+        self.matcher = self.matcher or ATSSMatcher(center_in_gt=False)
+        super().__post_init__()
+
+    @property
+    def output(self) -> DetectorOutput:
+        """The output layer: the meaning of the head maps."""
+        assert self.detector is not None
+        assert self.matcher is not None
+        return DetectorOutput(self.detector, self.matcher, self.found_score, self.found_iou)
 
     # ---- the prediction
 
-    def predict(self, image: Tensor) -> dict[str, Any]:
+    def network_input(self, image: Tensor) -> Tensor:
+        """What the network is given: the image after degradation and preprocessing, on the same grid.
+
+        Raises:
+            ValueError: if the preprocessing changes the grid.
+        """
+        seen = super().network_input(image)
+        if seen.shape[2:] != image.shape[2:]:
+            raise ValueError(
+                f"preprocessing must keep the grid: {tuple(image.shape[2:])} became {tuple(seen.shape[2:])}, and "
+                "boxes are not resampled; resize frames where they are loaded."
+            )
+        return seen
+
+    def forward(self, network_input: Tensor) -> dict[str, Any]:
         """The raw maps of both heads, finest level first, and the sizes that anchors and boxes depend on.
 
         Args:
-            image: ``(B, C, *spatial)``.
+            network_input: ``(B, C, *spatial)``.
 
         Returns:
-            ``classification``: logits ``(B, anchors * classes, *level)`` per level; ``box_regression``:
-            ``(B, anchors * 2 * spatial_dims, *level)``; ``image_size``, and ``padded_size`` as the network saw it.
+            The prediction as `DetectorOutput` takes it.
         """
-        size = tuple(image.shape[2:])
-        if self.preprocessing is not None:
-            image = (self._frozen or self._freeze(image))(image)
-            if tuple(image.shape[2:]) != size:
-                raise ValueError(
-                    f"preprocessing must keep the grid: {size} became {tuple(image.shape[2:])}, and "
-                    "boxes are not resampled; resize frames where they are loaded."
-                )
-        padded, _ = preprocess_images(image, self.detector.spatial_dims, self.detector.size_divisible)
+        detector = self.output.detector
+        padded, _ = preprocess_images(network_input, detector.spatial_dims, detector.size_divisible)
         if self.inferer is None:
             heads = self.network(padded)
             if not isinstance(heads, dict):
@@ -148,91 +148,44 @@ class DetectionVictim(Victim):
         return {
             CLASSES: heads[CLASSES],
             BOXES: heads[BOXES],
-            "image_size": size,
+            "image_size": tuple(network_input.shape[2:]),
             "padded_size": tuple(padded.shape[2:]),
         }
 
     def flat(self, prediction: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Logits ``(B, A, classes)``, box codes ``(B, A, 2 * dims)`` and anchors ``(A, 2 * dims)`` of all levels."""
-        logits, codes = (self.detector._reshape_maps(prediction[key]) for key in (CLASSES, BOXES))
-        maps = prediction[CLASSES]
-        frame = maps[0].new_empty((1, 1, *prediction["padded_size"]))
-        anchors = self.detector.anchor_generator(frame, maps)[0]
-        return logits, codes, anchors
+        return self.output.flat(prediction)
 
-    @torch.no_grad()
     def match(self, boxes: Tensor, anchors: Tensor, levels: Sequence[int]) -> Tensor:
         """The object of every anchor ``(A,)``; negative where it is background or does not count."""
-        _, matched = self.matcher(boxes, anchors, levels, self.detector.num_anchors_per_loc)
-        return matched.to(anchors.device)
+        return self.output.match(boxes, anchors, levels)
 
     # ---- what a dense attack sees
 
     def dense_scores(self, prediction: Mapping[str, Any]) -> Tensor:
-        """Logits of every anchor ``(B, A, classes + 1)``; the last is the background's, the score that no decided box
-        is below (a constant: a detector of independent classes has no background of its own)."""
-        logits, _, _ = self.flat(prediction)
-        background = torch.tensor(self.detector.box_selector.score_thresh).logit().to(logits)
-        return torch.cat([logits, background.expand(*logits.shape[:2], 1)], 2)
+        """Logits of every anchor ``(B, A, classes + 1)``, as `DetectorOutput.dense_scores`."""
+        return self.output.dense_scores(prediction)
 
     def dense_held(self, scores: Tensor, truth: Tensor) -> Tensor:
-        """Whether every anchor may still give a box of its true class ``(B, A)``, by `dense_scores` and `dense_truth`:
-        classes are independent, and another one of a higher score does not keep it from that."""
-        own = scores.gather(2, truth.clamp_min(0)[..., None])[..., 0]
-        return (own > scores[..., -1]) & (truth >= 0)
+        """Whether every anchor may still give a box of its true class ``(B, A)``, as `DetectorOutput.dense_held`."""
+        return self.output.dense_held(scores, truth)
 
-    @torch.no_grad()
     def dense_truth(
         self, prediction: Mapping[str, Any], label: Sequence[Boxes], *, iou: float = 0.1, score: float = 0.1
     ) -> Tensor:
-        """The class that every anchor proposes rightly ``(B, A)``, -1 for the others.
-
-        A proposal is an anchor whose predicted box overlaps an object by more than `iou` and gives its class more than
-        `score`; of several objects the one of most overlap counts.
-        """
-        logits, codes, anchors = self.flat(prediction)
-        truths = []
-        for logit, code, truth in zip(logits, codes, label, strict=True):
-            proposed = torch.full((len(anchors),), -1, device=anchors.device)
-            if len(truth["boxes"]):
-                boxes = self.detector.box_coder.decode_single(code, anchors)
-                overlap, nearest = torch.as_tensor(box_iou(truth["boxes"].to(boxes), boxes)).max(0)
-                classes = truth["labels"].to(anchors.device)[nearest]
-                sure = logit.sigmoid().gather(1, classes[:, None])[:, 0] > score
-                proposed = torch.where((overlap > iou) & sure, classes, proposed)
-            truths.append(proposed)
-        return torch.stack(truths)
+        """The class that every anchor proposes rightly ``(B, A)``, as `DetectorOutput.dense_truth`."""
+        return self.output.dense_truth(prediction, label, iou=iou, score=score)
 
     # ---- the decision
 
-    @torch.no_grad()
     def decide(self, prediction: Mapping[str, Any]) -> list[dict[str, Tensor]]:
         """The boxes of every image, best first: ``boxes (N, 2 * dims)``, ``labels (N,)`` and ``scores (N,)``."""
-        logits, codes, anchors = self.flat(prediction)
-        found = self.detector.postprocess_detections(
-            {CLASSES: logits, BOXES: codes},
-            [anchors] * len(logits),
-            [list(prediction["image_size"])] * len(logits),
-            [level[0, 0].numel() for level in prediction[CLASSES]],
-        )
-        keys = {self.detector.target_box_key: "boxes", self.detector.target_label_key: "labels"}
-        keys[self.detector.pred_score_key] = "scores"
-        return [{ours: image[theirs] for theirs, ours in keys.items()} for image in found]
+        return self.output.decide(prediction)
 
     def damage(self, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
         """The share of an image's objects no longer found ``(B,)``; without objects, 1 where one is found."""
-        return torch.tensor([self._missed(d, truth) for d, truth in zip(self.decide(prediction), label, strict=True)])
-
-    def _missed(self, decision: Boxes, truth: Boxes) -> float:
-        sure = decision["scores"] >= self.found_score
-        if not len(truth["boxes"]):
-            return float(sure.any())
-        if not bool(sure.any()):
-            return 1.0
-        boxes, classes = truth["boxes"].to(decision["boxes"]), truth["labels"].to(decision["labels"])
-        hit = torch.as_tensor(box_iou(boxes, decision["boxes"][sure])) >= self.found_iou
-        hit &= classes[:, None] == decision["labels"][sure][None]
-        return 1 - float(hit.any(1).float().mean())
+        decided = self.decide(prediction)
+        return torch.tensor([self.output.missed(d, truth) for d, truth in zip(decided, label, strict=True)])
 
     # ---- what the attack's machinery asks for
 
@@ -243,7 +196,7 @@ class DetectionVictim(Victim):
             count = self.batch_size(prediction)
             raise ValueError(f"label must be a list with one dictionary for each of {count} images, got {got}.")
         for number, truth in enumerate(label):
-            check_boxes(truth, prediction["image_size"], self.detector.num_classes, f"label[{number}]")
+            check_boxes(truth, prediction["image_size"], self.output.detector.num_classes, f"label[{number}]")
 
     def batch_size(self, prediction: Mapping[str, Any]) -> int:
         """Number of images."""

@@ -7,22 +7,38 @@ in half precision) and returns one value per sample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
+@dataclass(frozen=True)
 class Output(ABC):
-    """An output layer."""
+    """An output layer.
+
+    Args:
+        ignore_index: label value of voxels that do not count.
+
+    Example:
+        >>> loss = Softmax(ignore_index=9).cross_entropy(torch.zeros(1, 2, 3), torch.tensor([[0, 1, 9]]))
+        >>> round(float(loss), 4)  # two times log 2
+        1.3863
+    """
+
+    exclusive: ClassVar[bool]  # one class a voxel; class 0 is the background
+
+    ignore_index: int | None = None
 
     @abstractmethod
-    def voxel_cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+    def voxel_cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
         """Negative log likelihood of the label, voxel by voxel, in the label's shape; 0 where ignored."""
 
-    def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+    def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
         """Negative log likelihood of the label ``(B,)``."""
-        return _sum(self.voxel_cross_entropy(logits, label, ignore_index))
+        return _sum(self.voxel_cross_entropy(logits, label))
 
     @abstractmethod
     def voxel_margin(self, logits: Tensor, label: Tensor) -> Tensor:
@@ -45,8 +61,12 @@ class Output(ABC):
         """The label as 0/1 per channel, bool."""
 
     @abstractmethod
-    def check(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> None:
+    def check(self, logits: Tensor, label: Tensor) -> None:
         """Raise a ValueError where the label does not fit."""
+
+    def foreground(self, per_channel: Tensor) -> Tensor:
+        """What concerns the foreground of ``(B, K, ...)``: all but the first of exclusive classes."""
+        return per_channel[:, 1:] if self.exclusive else per_channel
 
     def kl(self, logits: Tensor, reference: Tensor) -> Tensor:
         """KL(prediction || reference), Eq. 5, ``(B,)``."""
@@ -57,11 +77,14 @@ class Output(ABC):
         return self.kl(reference, logits)
 
 
+@dataclass(frozen=True)
 class Softmax(Output):
     """K exclusive classes; the label holds class numbers ``(B, *spatial)``."""
 
-    def voxel_cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
-        ignored = -100 if ignore_index is None else ignore_index
+    exclusive = True
+
+    def voxel_cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
+        ignored = -100 if self.ignore_index is None else self.ignore_index
         return F.cross_entropy(logits, label.long(), reduction="none", ignore_index=ignored)
 
     def voxel_margin(self, logits: Tensor, label: Tensor) -> Tensor:
@@ -81,7 +104,7 @@ class Softmax(Output):
         classes = torch.arange(channels, device=label.device).view(1, -1, *[1] * (label.ndim - 1))
         return label.unsqueeze(1) == classes
 
-    def check(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> None:
+    def check(self, logits: Tensor, label: Tensor) -> None:
         if logits.shape[1] < 2:
             raise ValueError("activation='softmax' needs two channels or more, got 1; use activation='sigmoid'.")
         expected = (len(logits), *logits.shape[2:])
@@ -89,9 +112,9 @@ class Softmax(Output):
             raise ValueError(
                 f"label must hold classes of shape {expected} (channel left out), got {tuple(label.shape)}."
             )
-        valid = label if ignore_index is None else label[label != ignore_index]
+        valid = label if self.ignore_index is None else label[label != self.ignore_index]
         if not valid.numel():
-            raise ValueError(f"label must hold a class that is not ignore_index={ignore_index}.")
+            raise ValueError(f"label must hold a class that is not ignore_index={self.ignore_index}.")
         low, high = float(valid.min()), float(valid.max())
         if not (low >= 0 and high < logits.shape[1]) or (label.is_floating_point() and bool((valid % 1 != 0).any())):
             raise ValueError(
@@ -99,12 +122,15 @@ class Softmax(Output):
             )
 
 
+@dataclass(frozen=True)
 class Sigmoid(Output):
     """Independent channels, or one for a binary task; the label holds 0/1 in the logits' shape."""
 
-    def voxel_cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
+    exclusive = False
+
+    def voxel_cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
         loss = F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), reduction="none")
-        return loss if ignore_index is None else loss.where(label != ignore_index, 0)
+        return loss if self.ignore_index is None else loss.where(label != self.ignore_index, 0)
 
     def voxel_margin(self, logits: Tensor, label: Tensor) -> Tensor:
         return torch.where(label == 1, -logits, logits)
@@ -121,26 +147,33 @@ class Sigmoid(Output):
     def one_hot(self, label: Tensor, channels: int) -> Tensor:
         return label == 1
 
-    def check(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> None:
+    def check(self, logits: Tensor, label: Tensor) -> None:
         if label.shape != logits.shape:
             raise ValueError(f"label must have the prediction's shape {tuple(logits.shape)}, got {tuple(label.shape)}.")
-        valid = label if ignore_index is None else label[label != ignore_index]
+        valid = label if self.ignore_index is None else label[label != self.ignore_index]
         if not valid.numel():
-            raise ValueError(f"label must hold a value that is not ignore_index={ignore_index}.")
+            raise ValueError(f"label must hold a value that is not ignore_index={self.ignore_index}.")
         if not bool(((valid == 0) | (valid == 1)).all()):
             low, high = float(valid.min()), float(valid.max())
             raise ValueError(f"label must hold 0 and 1 for activation='sigmoid', got values from {low:g} to {high:g}.")
 
 
+@dataclass(frozen=True)
 class Ordinal(Sigmoid):
     """K ordered grades by K - 1 logits, the k-th for "more than grade k"; the label holds grades ``(B,)``.
 
     Each logit is one binary task (Li & Lin, 2007). The decision is the number of positive logits. Logits that
     contradict each other (more than 2, but not more than 1) are sorted where an order is needed, which keeps it.
+    Every grade counts: `ignore_index` has no meaning here. What other layers say of voxels is said of thresholds.
     """
 
-    def cross_entropy(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> Tensor:
-        return super().cross_entropy(logits, self.one_hot(label, logits.shape[1]))
+    def voxel_cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
+        passed = self.one_hot(label, logits.shape[1]).to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits, passed, reduction="none")
+
+    def voxel_margin(self, logits: Tensor, label: Tensor) -> Tensor:
+        ordered = self.ordered(logits)
+        return torch.where(self.one_hot(label, ordered.shape[1]), -ordered, ordered)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         more = self.ordered(logits).sigmoid()
@@ -153,7 +186,7 @@ class Ordinal(Sigmoid):
     def one_hot(self, label: Tensor, channels: int) -> Tensor:
         return label.unsqueeze(1) > torch.arange(channels, device=label.device)
 
-    def check(self, logits: Tensor, label: Tensor, ignore_index: int | None = None) -> None:
+    def check(self, logits: Tensor, label: Tensor) -> None:
         if logits.ndim != 2 or label.shape != logits.shape[:1]:
             raise ValueError(
                 "activation='ordinal' needs logits (B, K - 1) and grades (B,), got shapes "
@@ -174,15 +207,23 @@ class Ordinal(Sigmoid):
 OUTPUTS: dict[str, type[Output]] = {"softmax": Softmax, "sigmoid": Sigmoid, "ordinal": Ordinal}
 
 
-def output_of(activation: str) -> Output:
-    """The output layer of that name.
+def output_of(activation: str, ignore_index: int | None = None) -> Output:
+    """The output layer of a name.
+
+    Args:
+        activation: ``"softmax"``, ``"sigmoid"`` or ``"ordinal"``.
+        ignore_index: label value of voxels that do not count.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such layer.
+
+    Example:
+        >>> output_of("sigmoid", 255)
+        Sigmoid(ignore_index=255)
     """
     if activation not in OUTPUTS:
         raise ValueError(f"activation must be one of {sorted(OUTPUTS)}, got {activation!r}.")
-    return OUTPUTS[activation]()
+    return OUTPUTS[activation](ignore_index)
 
 
 def _sum(values: Tensor) -> Tensor:

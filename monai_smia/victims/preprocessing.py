@@ -134,7 +134,7 @@ class FrozenPreprocessing:
                     raise ValueError(
                         f"preprocessing must be differentiable: {type(transform).__name__} blocks the gradient (a "
                         "spline mode leaves torch, for example); use a torch mode, or wrap the attack in "
-                        "OnNetworkGrid, which attacks what the network sees and maps the perturbation back."
+                        "NetworkSpaceAttack, which attacks what the network sees and maps the perturbation back."
                     )
 
     def label_to_network(self, label: Tensor) -> Tensor:
@@ -191,6 +191,18 @@ def as_plain(value: Any) -> Any:
         return value
     plain = value.as_tensor() if isinstance(value, MetaTensor) else value
     return plain.clone() if plain.is_inference() and not torch.is_inference_mode_enabled() else plain
+
+
+def check_same_grid(image: Any, label: Any) -> None:
+    """Raise a ValueError where image and label are MetaTensors of different affines."""
+    if not (isinstance(image, MetaTensor) and isinstance(label, MetaTensor)) or label.ndim != image.ndim:
+        return
+    ours, theirs = (t.affine.cpu().double() for t in (image, label))  # one, or one per sample
+    if not torch.allclose(ours, theirs, atol=1e-3):
+        raise ValueError(
+            f"label must lie on the image's grid: the affines differ, image {ours.tolist()}, label {theirs.tolist()}; "
+            "resample the label to the image first."
+        )
 
 
 def split_batch(image: Tensor) -> list[Tensor]:

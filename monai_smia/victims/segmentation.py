@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from monai_smia.victims import voxel_losses
-from monai_smia.victims.base import PerSample
+from monai_smia.victims import logit_losses, voxel_losses
 from monai_smia.victims.logits import LogitsVictim
 
 
+@dataclass(kw_only=True, eq=False)
 class SegmentationVictim(LogitsVictim):
     """A segmentation network with its inferer and preprocessing.
 
@@ -31,14 +32,14 @@ class SegmentationVictim(LogitsVictim):
             a callable ``(prediction, label) -> (B,)``.
         divergence: ``"cross_entropy"`` (Eq. 3), ``"kl"`` (Eq. 5), ``"reverse_kl"``, or a callable
             ``(prediction, reference) -> (B,)``.
-        image_key: key of the image in dictionary transforms.
+        image_key, straight_through, degradation: as for `Victim`.
 
     Raises:
         ValueError: if an argument is outside its range; in use, if a label does not fit or is empty.
 
     Example:
         >>> from monai.inferers import SlidingWindowInferer
-        >>> network = nn.Conv3d(1, 2, 3, padding=1)
+        >>> network = torch.nn.Conv3d(1, 2, 3, padding=1)
         >>> victim = SegmentationVictim(network, inferer=SlidingWindowInferer(8, overlap=0.5), loss="soft_jaccard")
         >>> prediction = victim.predict(torch.rand(1, 1, 12, 12, 12))
         >>> prediction.shape, victim.decide(prediction).shape
@@ -46,47 +47,19 @@ class SegmentationVictim(LogitsVictim):
     """
 
     losses = {
-        "cross_entropy": lambda victim, p, y: victim.cross_entropy(p, y),
-        "soft_jaccard": lambda victim, p, y: victim.soft_jaccard(p, y),
+        "cross_entropy": logit_losses.cross_entropy,
+        "soft_jaccard": voxel_losses.soft_jaccard,
         "masked_cross_entropy": voxel_losses.masked_cross_entropy,
         "balanced_cross_entropy": voxel_losses.balanced_cross_entropy,
         "jensen_shannon": voxel_losses.jensen_shannon,
         "margin": voxel_losses.margin,
     }
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        allow_empty: bool = False,
-        loss: str | PerSample = "cross_entropy",
-        **options: Any,
-    ) -> None:
-        super().__init__(network, loss=loss, **options)
-        self.allow_empty = allow_empty
+    allow_empty: bool = False
 
     def target(self, label: Tensor) -> Tensor:
         """Class numbers without their channel, or 0/1 per channel."""
         return label[:, 0] if self.activation == "softmax" and label.ndim > 1 and label.shape[1] == 1 else label
-
-    def soft_jaccard(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """1 - soft Jaccard index of probabilities, mean over the foreground classes that the label holds ``(B,)``.
-
-        Times the number of voxels that count, on the scale of the other losses and of the divergence, which are sums.
-        """
-        voxels: float | Tensor = prediction[0, 0].numel()
-        probability = self.output.probabilities(prediction)
-        target = self.target(label)
-        truth = self.output.one_hot(target, prediction.shape[1])
-        if self.ignore_index is not None:
-            valid = (target != self.ignore_index).view(len(target), -1, *target.shape[-(prediction.ndim - 2) :])
-            probability, truth = probability * valid, truth & valid
-            voxels = valid.flatten(1).sum(1) / valid.shape[1]
-        intersection = (probability * truth).flatten(2).sum(2)
-        union = (probability + truth - probability * truth).flatten(2).sum(2)
-        score = intersection / union.clamp_min(1e-6)
-        held = self._foreground(truth.flatten(2).any(2))
-        return voxels * (1 - (self._foreground(score) * held).sum(1) / held.sum(1).clamp_min(1))
 
     @torch.no_grad()
     def decide(self, prediction: Tensor) -> Tensor:
@@ -96,7 +69,7 @@ class SegmentationVictim(LogitsVictim):
 
     def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
         """1 - Jaccard index of the decision, mean over the foreground classes that decision or label hold ``(B,)``."""
-        both, decided, truth = (self._foreground(count).double() for count in self._counts(prediction, label))
+        both, decided, truth = (self.output.foreground(count).double() for count in self._counts(prediction, label))
         union = decided + truth - both
         held = union > 0
         jaccard = (both / union.clamp_min(1)).sum(1) / held.sum(1).clamp_min(1)
@@ -122,7 +95,7 @@ class SegmentationVictim(LogitsVictim):
         super().check_label(prediction, label)
         if self.allow_empty:
             return
-        truth = self._foreground(self.output.one_hot(self.target(label), prediction.shape[1]))
+        truth = self.output.foreground(self.output.one_hot(self.target(label), prediction.shape[1]))
         empty = (~truth.flatten(1).any(1)).nonzero().flatten().tolist()
         if empty:
             raise ValueError(
@@ -137,5 +110,19 @@ class SegmentationVictim(LogitsVictim):
         assert self._frozen is not None
         return self._frozen.back(prediction)
 
-    def _foreground(self, per_channel: Tensor) -> Tensor:
-        return per_channel[:, 1:] if self.activation == "softmax" else per_channel
+    @torch.no_grad()
+    def _counts(self, prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Voxels of decision and label, of the decision, of the label: each ``(B, K)``."""
+        channels = prediction.shape[1]
+        decided = self.output.one_hot(self.output.decide(prediction), channels)
+        target = self.target(label)
+        truth = self.output.one_hot(target, channels)
+        if self.ignore_index is not None:
+            valid = target != self.ignore_index
+            valid = valid.unsqueeze(1) if valid.ndim < decided.ndim else valid
+            decided, truth = decided & valid, truth & valid
+        return (
+            (decided & truth).flatten(2).sum(2),
+            decided.flatten(2).sum(2),
+            truth.flatten(2).sum(2),
+        )

@@ -1,83 +1,98 @@
 """Deviation losses of segmentation attacks, all of them sums over voxels ``(B,)``.
 
-Each takes a segmentation victim, its prediction ``(B, K, *spatial)`` and a label, and leaves ignored voxels out.
+Each takes an output layer, logits ``(B, K, *spatial)`` and a target as the layer takes it (`SegmentationVictim.output`
+and `SegmentationVictim.target`), and leaves ignored voxels out.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from monai_smia.victims.segmentation import SegmentationVictim
+from monai_smia.victims.outputs import Output
 
 
-def voxel_cross_entropy(victim: SegmentationVictim, prediction: Tensor, label: Tensor) -> Tensor:
+def voxel_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Cross entropy voxel by voxel ``(B, *spatial)``, with independent channels ``(B, K, *spatial)``."""
-    return victim.output.voxel_cross_entropy(prediction, victim.target(label), victim.ignore_index)
+    return output.voxel_cross_entropy(prediction, target)
 
 
 @torch.no_grad()
-def correct_voxels(victim: SegmentationVictim, prediction: Tensor, label: Tensor) -> Tensor:
+def correct_voxels(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Where the decision is right and counts, bool, in the shape of `voxel_cross_entropy`."""
-    target = victim.target(label)
-    right = victim.output.decide(prediction) == target
-    return right if victim.ignore_index is None else right & (target != victim.ignore_index)
+    right = output.decide(prediction) == target
+    return right if output.ignore_index is None else right & (target != output.ignore_index)
 
 
-def masked_cross_entropy(victim: SegmentationVictim, prediction: Tensor, label: Tensor) -> Tensor:
+def soft_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
+    """1 - soft Jaccard index of probabilities, mean over the foreground classes that the label holds ``(B,)``.
+
+    Times the number of voxels that count, on the scale of the other losses and of the divergence, which are sums.
+    """
+    voxels: float | Tensor = prediction[0, 0].numel()
+    probability = output.probabilities(prediction)
+    truth = output.one_hot(target, prediction.shape[1])
+    if output.ignore_index is not None:
+        valid = (target != output.ignore_index).view(len(target), -1, *target.shape[-(prediction.ndim - 2) :])
+        probability, truth = probability * valid, truth & valid
+        voxels = valid.flatten(1).sum(1) / valid.shape[1]
+    intersection = (probability * truth).flatten(2).sum(2)
+    union = (probability + truth - probability * truth).flatten(2).sum(2)
+    score = intersection / union.clamp_min(1e-6)
+    held = output.foreground(truth.flatten(2).any(2))
+    return voxels * (1 - (output.foreground(score) * held).sum(1) / held.sum(1).clamp_min(1))
+
+
+def masked_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Cross entropy of the voxels that are still right: no effort is spent on those already lost.
 
     The first loss of the Segmentation Ensemble Attack (Croce et al., 2024).
     """
-    return _sum(voxel_cross_entropy(victim, prediction, label) * correct_voxels(victim, prediction, label))
+    return _sum(voxel_cross_entropy(output, prediction, target) * correct_voxels(output, prediction, target))
 
 
-def balanced_cross_entropy(victim: SegmentationVictim, prediction: Tensor, label: Tensor) -> Tensor:
+def balanced_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """`masked_cross_entropy`, every class weighing the same however many voxels it has (the second loss of SEA)."""
-    target = victim.target(label)
     weight = torch.zeros_like(target, dtype=prediction.dtype)
-    for value in range(prediction.shape[1] if victim.activation == "softmax" else 2):
+    for value in range(prediction.shape[1] if output.exclusive else 2):
         held = target == value
-        dims = tuple(range(1 if victim.activation == "softmax" else 2, held.ndim))  # channel by channel
+        dims = tuple(range(1 if output.exclusive else 2, held.ndim))  # channel by channel
         weight += held / held.sum(dims, keepdim=True).clamp_min(1)
-    voxels = target[0].numel() / prediction.shape[1] if victim.activation == "softmax" else target[0, 0].numel() / 2
-    right = correct_voxels(victim, prediction, label)
-    return _sum(voxel_cross_entropy(victim, prediction, label) * right * weight * voxels)
+    voxels = target[0].numel() / prediction.shape[1] if output.exclusive else target[0, 0].numel() / 2
+    right = correct_voxels(output, prediction, target)
+    return _sum(voxel_cross_entropy(output, prediction, target) * right * weight * voxels)
 
 
-def jensen_shannon(victim: SegmentationVictim, prediction: Tensor, label: Tensor) -> Tensor:
+def jensen_shannon(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Jensen-Shannon divergence of the probabilities from the one-hot label (the third loss of SEA).
 
     Bounded by log 2 a voxel, so that its gradient fades where a voxel is lost for good. With a one-hot label it is a
     function of the true class's probability alone.
     """
-    loss = voxel_cross_entropy(victim, prediction, label)
+    loss = voxel_cross_entropy(output, prediction, target)
     p = torch.exp(-loss)
     log_mean = torch.log1p(p) - math.log(2)  # of the mixture at the true class
     return _sum(0.5 * ((1 - p) * math.log(2) - p * (loss + log_mean) - log_mean))
 
 
-def margin(victim: SegmentationVictim, prediction: Tensor, label: Tensor) -> Tensor:
+def margin(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Highest wrong logit minus the true one, of the voxels that are still right (as in DAG): at most zero."""
-    target = victim.target(label)
-    right = correct_voxels(victim, prediction, label)
-    held = target if victim.ignore_index is None else target.where(target != victim.ignore_index, 0)
-    return _sum(victim.output.voxel_margin(prediction, held).clamp_max(0).where(right, 0))
+    right = correct_voxels(output, prediction, target)
+    held = target if output.ignore_index is None else target.where(target != output.ignore_index, 0)
+    return _sum(output.voxel_margin(prediction, held).clamp_max(0).where(right, 0))
 
 
-def agreement(victim: SegmentationVictim, prediction: Tensor, label: Tensor) -> Tensor:
+@torch.no_grad()
+def agreement(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Cosine of the probabilities with the one-hot label, voxel by voxel, without gradient (for `CosPGD`)."""
-    with torch.no_grad():
-        probability = victim.output.probabilities(prediction)
-        if victim.activation == "softmax":
-            length = probability.square().sum(1).sqrt()
-        else:
-            length = (probability.square() + (1 - probability).square()).sqrt()
-        return torch.exp(-voxel_cross_entropy(victim, prediction, label)) / length
+    probability = output.probabilities(prediction)
+    if output.exclusive:
+        length = probability.square().sum(1).sqrt()
+    else:
+        length = (probability.square() + (1 - probability).square()).sqrt()
+    return torch.exp(-voxel_cross_entropy(output, prediction, target)) / length
 
 
 def _sum(voxels: Tensor) -> Tensor:
