@@ -12,8 +12,8 @@ import torch
 from fisher import classifier, pictures  # beside this file
 from torch import Tensor
 
-from monai_smia.attacks import BIM, SMIA
 from monai_smia.analysis.statistics import mean_intervals
+from monai_smia.attacks import BIM, SMIA
 from monai_smia.metrics.perturbation import positive_cosine, variance
 from monai_smia.victims import ClassificationVictim
 

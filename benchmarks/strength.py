@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from survival_study import victim_and_cases
 
-from monai_smia.attacks import APGD, BIM, PGD, SEA_SCHEDULE, SMIA, Attack, CosPGD, Noise, SegPGD, Square, Transfer
 from monai_smia.analysis.statistics import draws, percentiles
+from monai_smia.attacks import APGD, BIM, PGD, SEA_SCHEDULE, SMIA, Attack, CosPGD, Noise, SegPGD, Square, Transfer
 
 REFERENCE = "PGD, cross entropy"
 STEPS = (1, 2.5, 5, 10)  # of the reference, in eps / gradients; the default is 2.5

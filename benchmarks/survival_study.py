@@ -1,10 +1,10 @@
 """What is left of an attack's damage after the image was smoothed, resampled, filtered, compressed or rounded.
 
 Every attack takes the same number of gradients on a bundle's victim: the CT bundle's in network units (1 is 1400 HU),
-the Jaccard index; the fundus bundle's in grey levels, the share graded right. Degradations are "seen" (SurvivalSMIA cycles
-over them) or "unseen". The recovered share of a degradation is (clean - attacked) / (clean - oracle), means over cases
-after the degradation; its oracle is SurvivalSMIA with all of its gradients through that degradation alone. Intervals are 95 %
-bootstrap intervals over cases; a case with several weights of its own counts once, by its mean.
+the Jaccard index; the fundus bundle's in grey levels, the share graded right. Degradations are "seen" (SurvivalSMIA
+cycles over them) or "unseen". The recovered share of a degradation is (clean - attacked) / (clean - oracle), means over
+cases after the degradation; its oracle is SurvivalSMIA with all of its gradients through that degradation alone.
+Intervals are 95 % bootstrap intervals over cases; a case with several weights of its own counts once, by its mean.
 Results go to OUTPUT/results.jsonl, one line a case and attack; what is there is not computed again.
 
     python benchmarks/survival_study.py OUTPUT --dataset_dir CT             # the split "test", whole volumes
@@ -31,10 +31,10 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from torch import Tensor
 
+from monai_smia.analysis.statistics import draws, percentiles
 from monai_smia.attacks import BIM, MIFGSM, PGD, SMIA, Attack, SurvivalSMIA
 from monai_smia.data import ct_datalist, fundus_datalist, write_ct_phantoms
-from monai_smia.analysis.statistics import draws, percentiles
-from monai_smia.degradations import AddNoise, Box, Compress, Degradation, Median, Quantize, Resample, Smooth, Identity
+from monai_smia.degradations import AddNoise, Box, Compress, Degradation, Identity, Median, Quantize, Resample, Smooth
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 LISTS: dict[str, Callable[..., list[dict[str, Any]]]] = {"ct": ct_datalist, "fundus": fundus_datalist}
@@ -251,7 +251,9 @@ def draw(path: Path, complete: dict[str, np.ndarray], every: list[str]) -> None:
         if name != "clean" and not name.startswith("oracle"):
             axis.plot(every, values, marker="o", label=name)
     known = {h: lost[f"oracle: {h}"][i] for i, h in enumerate(every) if f"oracle: {h}" in lost}
-    axis.plot(list(known), list(known.values()), "k_", markersize=18, linestyle="none", label="oracle of the degradation")
+    axis.plot(
+        list(known), list(known.values()), "k_", markersize=18, linestyle="none", label="oracle of the degradation"
+    )
     axis.set_ylabel("lost to the attack: clean - attacked")
     axis.set_yscale("log")
     axis.tick_params(axis="x", rotation=30)

@@ -31,12 +31,12 @@ from monai.transforms import (
 from PIL import Image
 
 from bundles import zoo
-from monai_smia.__main__ import main
-from monai_smia.bundle import check_configs, overlay_path
+from monai_smia.adapters.monai_bundle import check_configs, overlay_path
 from monai_smia.adapters.monai_bundle.parts import activation_of, case_names, split_chain
-from monai_smia.storage.pictures import PictureStorage
-from monai_smia.data import read_dicom_series
+from monai_smia.cli import main
+from monai_smia.dicom import read_dicom_series
 from monai_smia.evaluation.fingerprint import weights_hash
+from monai_smia.storage.pictures import PictureStorage
 
 VALIDATE = {"attack#evaluator": "@validate#evaluator", "attack#postprocessing": "@validate#postprocessing"}
 QUICK = {"attack#progress": False, "attack#figures": False, "attack#only": ["Noise", "PGD"]}

@@ -40,5 +40,5 @@ _HOMES = {
     "MARK": "monai_smia.files",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 __getattr__ = moved(__name__, _HOMES, deprecated=False)
