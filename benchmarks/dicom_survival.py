@@ -30,8 +30,8 @@ from monai.metrics import compute_iou
 from monai.transforms import EnsureChannelFirst, LoadImage, ResampleToMatch
 
 from monai_smia.attacks import PGD, SMIA, Noise
-from monai_smia.data import DicomSeriesReader, read_dicom_series
-from monai_smia.evaluation import DicomStorage
+from monai_smia.dicom import DicomSeriesReader, read_dicom_series
+from monai_smia.storage import DicomStorage
 from monai_smia.storage.dicom import stored_units
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"

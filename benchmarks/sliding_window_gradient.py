@@ -2,7 +2,7 @@
 
 Plain MONAI autograd, torch checkpointing and ours, beside the limit: two forwards and one backward a window, and the
 loss, without any stitching. Every method runs in a process of its own for its peak memory; ours and the limit are timed
-in turn in one process. "half" and "all" keep the graphs of half of the windows and of all (`memory_budget`): the limit
+in turn in one process. "half" and "all" keep the graphs of half of the windows and of all (`memory_limit`): the limit
 for them holds these graphs, too, and leaves out their second forward.
 
     python benchmarks/sliding_window_gradient.py                    # 256x256x192, roi 96, overlap 0.5
@@ -92,7 +92,7 @@ def run_one(args: argparse.Namespace) -> None:
         gradient(SlidingWindowInferer(**options), lambda w: checkpoint(network, w, use_reentrant=False), image)
     elif args.method in KEPT:
         room = budget(args, network, KEPT[args.method])
-        gradient(CheckpointedSlidingWindowInferer(memory_budget=room, **options), network, image)
+        gradient(CheckpointedSlidingWindowInferer(memory_limit=room, **options), network, image)
     seconds = time.perf_counter() - start
     print(f"{seconds:.2f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f}")
 
@@ -133,7 +133,7 @@ def main() -> None:
     for method in args.only or KEPT:
         share = KEPT[method]
         room = budget(args, network, share)
-        inferer = CheckpointedSlidingWindowInferer(memory_budget=room, **options)
+        inferer = CheckpointedSlidingWindowInferer(memory_limit=room, **options)
         result = interleaved_ratio(
             lambda inferer=inferer: gradient(inferer, network, image),
             lambda share=share: limit(args, network, image, share),

@@ -26,8 +26,8 @@ from pynetdicom import AE, StoragePresentationContexts, build_role, evt
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
 
 from monai_smia.attacks import PGD
-from monai_smia.data import DicomSeriesReader, read_dicom_series, scanned_voxels
-from monai_smia.evaluation import DicomStorage
+from monai_smia.dicom import DicomSeriesReader, read_dicom_series, scanned_voxels
+from monai_smia.storage import DicomStorage
 
 SYNTAXES = (
     *(ExplicitVRLittleEndian, ImplicitVRLittleEndian),

@@ -8,7 +8,7 @@ from monai.apps.detection.utils.anchor_utils import AnchorGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_smia.networks import BoosterPyramid
+from monai_smia.targets.endoscopy import BoosterPyramid
 from monai_smia.victims import DetectionVictim
 from monai_smia.victims.matching import IoUMatcher
 

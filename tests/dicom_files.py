@@ -11,7 +11,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, LegacyConvertedEnhancedCTImageStorage, generate_uid
 
-from monai_smia.data import ct_datalist, write_ct_phantoms
+from monai_smia.targets.ct_lung import ct_datalist, write_ct_phantoms
 
 SHAPE = (10, 8, 6)  # columns, rows, planes
 SPACING = (0.7, 0.6, 2.5)

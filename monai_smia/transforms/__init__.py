@@ -30,6 +30,7 @@ __getattr__ = moved(
     {
         **{f"ApplyHandling{end}": f"{__name__}:ApplyDegradation{end}" for end in ("", "D", "d", "Dict")},
         **dict.fromkeys(("BoxTensorsd", "FitFramed", "RandFramed", "collate_frames"), _ENDOSCOPY),
-        **dict.fromkeys(("LocalContrast", "LocalContrastd", "RandColord", "RandPaintLesionsd"), _FUNDUS),
+        **dict.fromkeys(("LocalContrast", "LocalContrastd", "RandPaintLesionsd"), _FUNDUS),
+        "RandColord": f"{_FUNDUS}:random_color",
     },
 )

@@ -16,7 +16,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImage, LoadImaged, Orientationd, Resized, Spacingd
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from monai_smia.data import DicomSeriesError, DicomSeriesReader, find_dicom_series, read_dicom_series
+from monai_smia.dicom import DicomSeriesError, DicomSeriesReader, find_dicom_series, read_dicom_series
 
 HU = stored_volume() - 1024.0
 

@@ -14,7 +14,8 @@ from dicom_files import AFFINE, SHAPE, enhanced, planes, save, stored_volume
 from monai.transforms import LoadImage
 from pydicom.uid import RLELossless
 
-from monai_smia.data import MARK, DicomSeriesError, read_dicom_series, write_dicom_series
+from monai_smia.dicom import DicomSeriesError, read_dicom_series, write_dicom_series
+from monai_smia.files import MARK
 
 
 def hashes(folder: Path) -> dict[str, str]:

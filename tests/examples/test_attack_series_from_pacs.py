@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from dicom_files import phantom_series, planes, save, stored_volume
 
-from monai_smia.data import read_dicom_series
+from monai_smia.dicom import read_dicom_series
 
 pynetdicom = pytest.importorskip("pynetdicom")
 FILE = Path(__file__).parents[2] / "examples" / "attack_series_from_pacs.py"

@@ -9,7 +9,7 @@ from monai_smia.targets.fundus.local_contrast import LocalContrast, LocalContras
 from monai_smia.targets.fundus.phantom import FundusPhantom, fundus_phantom, write_fundus_phantoms
 from monai_smia.targets.fundus.resnet_gcn import GraphConvolution, ResNetGCN, normalized_adjacency
 from monai_smia.targets.fundus.sampler import GradeSampler, grade_weights
-from monai_smia.targets.fundus.transforms import RandColord, RandPaintLesionsd
+from monai_smia.targets.fundus.transforms import RandPaintLesionsd, random_color
 
 __all__ = [
     "FundusPhantom",
@@ -19,7 +19,6 @@ __all__ = [
     "LesionSupervision",
     "LocalContrast",
     "LocalContrastd",
-    "RandColord",
     "RandPaintLesionsd",
     "ResNetGCN",
     "draw_lesions",
@@ -27,5 +26,6 @@ __all__ = [
     "fundus_phantom",
     "grade_weights",
     "normalized_adjacency",
+    "random_color",
     "write_fundus_phantoms",
 ]

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Randomizable
+from monai.transforms import (
+    Compose,
+    MapTransform,
+    RandAdjustContrastd,
+    Randomizable,
+    RandScaleIntensityd,
+    ThresholdIntensityd,
+)
 from monai.utils import TransformBackends
 
 from monai_smia.targets.fundus.lesions import draw_lesions
@@ -79,41 +86,29 @@ class RandPaintLesionsd(Randomizable, MapTransform):
         return item
 
 
-class RandColord(Randomizable, MapTransform):
-    """Another camera and another pigment: brightness, gain of every channel, and gamma.
+def random_color(keys: KeysCollection, *, brightness: float = 0.2, tint: float = 0.12, gamma: float = 0.2) -> Compose:
+    """Another camera and another pigment, of MONAI's transforms: gamma, brightness, gain of every channel.
+
+    It is what train.yaml of the bundle spells out, and what the deprecated `monai_smia.transforms.RandColord` builds.
 
     Args:
-        keys: photographs ``(C, H, W)`` in [0, 1].
+        keys: photographs ``(C, H, W)`` in [0, 1], their darkest value 0 and their brightest about 1.
         brightness: all channels are multiplied by a number from ``1 - brightness`` to ``1 + brightness``.
         tint: and each by one from ``1 - tint`` to ``1 + tint``.
         gamma: logarithm of the exponent, at most.
 
     Example:
-        >>> color = RandColord("image").set_random_state(0)
-        >>> image = color({"image": torch.full((3, 8, 8), 0.5)})["image"]
-        >>> len(image.unique()), bool(((image >= 0) & (image <= 1)).all())
-        (3, True)
+        >>> color = random_color("image").set_random_state(0)
+        >>> ramp = torch.linspace(0, 1, 8).expand(3, 8, 8)
+        >>> image = color({"image": ramp})["image"]
+        >>> bool((image[0] != image[1]).any()), bool(((image >= 0) & (image <= 1)).all())
+        (True, True)
     """
-
-    backend = [TransformBackends.TORCH]
-
-    def __init__(
-        self, keys: KeysCollection, *, brightness: float = 0.2, tint: float = 0.12, gamma: float = 0.2
-    ) -> None:
-        super().__init__(keys)
-        self.brightness = brightness
-        self.tint = tint
-        self.gamma = gamma
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with its photographs recoloured."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            image = torch.as_tensor(item[key])
-            gain = 1 + self.R.uniform(-self.brightness, self.brightness)
-            gains = gain * (1 + self.R.uniform(-self.tint, self.tint, len(image)))
-            exponent = float(np.exp(self.R.uniform(-self.gamma, self.gamma)))
-            item[key] = (image.clamp_min(1e-4) ** exponent * torch.as_tensor(gains).to(image)[:, None, None]).clamp(
-                0, 1
-            )
-        return item
+    return Compose(
+        [
+            RandAdjustContrastd(keys, prob=1.0, gamma=(float(np.exp(-gamma)), float(np.exp(gamma)))),
+            RandScaleIntensityd(keys, prob=1.0, factors=brightness),
+            RandScaleIntensityd(keys, prob=1.0, factors=tint, channel_wise=True),
+            ThresholdIntensityd(keys, threshold=1.0, above=False, cval=1.0),
+        ]
+    )

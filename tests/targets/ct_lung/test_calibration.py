@@ -6,7 +6,7 @@ from monai.networks.nets import UNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_smia.networks import fold_temperature
+from monai_smia.targets.ct_lung import fold_temperature
 from monai_smia.targets.ct_lung.calibration import TEMPERATURES
 
 

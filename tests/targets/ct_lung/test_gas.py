@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from monai_smia.data import RandBowelGasd
+from monai_smia.targets.ct_lung import RandBowelGasd
 
 LUNG, TISSUE = -850.0, 40.0
 

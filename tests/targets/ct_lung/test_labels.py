@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_smia.data import DropFreeAird, thorax_phantom
+from monai_smia.targets.ct_lung import DropFreeAird, thorax_phantom
 
 
 def test_gas_leaves_a_label_that_counts_it_as_lung() -> None:

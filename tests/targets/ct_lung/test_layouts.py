@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_smia.data import ct_datalist
+from monai_smia.targets.ct_lung import ct_datalist
 
 KAGGLE_FOLDERS = {"ct_scan": "ct_scans", "lung_mask": "lung_masks", "infection_mask": "infection_masks"}
 KAGGLE_FOLDERS["lung_and_infection_mask"] = "lung_and_infection_mask"

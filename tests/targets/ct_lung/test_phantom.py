@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from monai_smia.data import ThoraxPhantom, ct_datalist, thorax_phantom, write_ct_phantoms
+from monai_smia.targets.ct_lung import ThoraxPhantom, ct_datalist, thorax_phantom, write_ct_phantoms
 
 SMALL = {"size": (32, 32, 32), "spacing": (10.0, 10.0, 9.0)}
 

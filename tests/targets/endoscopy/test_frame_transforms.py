@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_smia.transforms import FitFramed, RandFramed, collate_frames
+from monai_smia.targets.endoscopy import FitFramed, RandFramed, collate_frames
 
 
 def painted(width: int, height: int, box: list[int]) -> dict:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from monai_smia.data import EAD_CLASSES, endoscopy_datalist, fitted_frames, write_artefact_frames
+from monai_smia.targets.endoscopy import EAD_CLASSES, endoscopy_datalist, fitted_frames, write_artefact_frames
 
 CLASSES = ["polyp", "bubbles"]
 

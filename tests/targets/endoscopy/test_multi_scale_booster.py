@@ -7,7 +7,7 @@ import torch
 from detectors import small_retina
 from monai.apps.detection.networks.retinanet_network import RetinaNet
 
-from monai_smia.networks import BoosterPyramid, MultiScaleBooster
+from monai_smia.targets.endoscopy import BoosterPyramid, MultiScaleBooster
 
 
 @pytest.mark.parametrize("dims", [2, 3])

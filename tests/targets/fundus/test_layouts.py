@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_smia.data import fundus_datalist
+from monai_smia.targets.fundus import fundus_datalist
 
 
 def table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

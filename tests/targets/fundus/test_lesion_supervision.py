@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from monai_smia.networks import GradingLoss, LesionSupervision, ResNetGCN
+from monai_smia.targets.fundus import GradingLoss, LesionSupervision, ResNetGCN
 from monai_smia.targets.fundus.lesion_supervision import Supervised
 
 

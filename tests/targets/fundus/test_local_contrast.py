@@ -5,7 +5,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from monai_smia.transforms import LocalContrast, LocalContrastd
+from monai_smia.targets.fundus import LocalContrast, LocalContrastd
 
 
 def eye(size: int = 64, *, seed: int = 0) -> Tensor:

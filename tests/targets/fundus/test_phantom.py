@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_smia.data import draw_lesions, fundus_datalist, fundus_phantom, write_fundus_phantoms
+from monai_smia.targets.fundus import draw_lesions, fundus_datalist, fundus_phantom, write_fundus_phantoms
 
 SIZE = 160
 

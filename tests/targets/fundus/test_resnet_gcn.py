@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_smia.networks import GraphConvolution, ResNetGCN, normalized_adjacency
+from monai_smia.targets.fundus import GraphConvolution, ResNetGCN, normalized_adjacency
 
 PATH = [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
 

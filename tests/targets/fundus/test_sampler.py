@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_smia.data import GradeSampler, grade_weights
+from monai_smia.targets.fundus import GradeSampler, grade_weights
 
 
 def test_weights_by_hand() -> None:

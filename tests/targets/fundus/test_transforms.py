@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_smia.transforms import RandColord, RandPaintLesionsd
+from monai_smia.targets.fundus import RandPaintLesionsd, random_color
 
 
 def healthy(**more: object) -> dict[str, object]:
@@ -47,10 +47,18 @@ def test_bad_input() -> None:
             RandPaintLesionsd("image", grade_share=share)
 
 
-def test_colour_stays_in_its_bounds() -> None:
-    color = RandColord("image", brightness=0.2, tint=0.1, gamma=0.0)
-    color.set_random_state(0)
+def test_color_stays_in_its_bounds() -> None:
+    color = random_color("image", brightness=0.2, tint=0.1, gamma=0.0).set_random_state(0)
     images = torch.stack([color({"image": torch.full((3, 2, 2), 0.5)})["image"][:, 0, 0] for _ in range(50)])
     assert float(images.min()) >= 0.5 * 0.8 * 0.9 - 1e-6
     assert float(images.max()) <= 0.5 * 1.2 * 1.1 + 1e-6
     assert images.std(0).min() > 0.03
+
+
+def test_color_does_not_leave_the_unit_interval() -> None:
+    color = random_color("image", brightness=0.2, tint=0.1, gamma=0.2).set_random_state(0)
+    ramp = torch.linspace(0, 1, 16).expand(3, 4, 16)
+    images = torch.stack([color({"image": ramp})["image"] for _ in range(50)])
+    assert (float(images.min()), float(images.max())) == (0.0, 1.0)
+    middle = images[:, :, 0, 8] / images[:, :, 0, 15].clamp(max=0.999)  # the exponent alone, where nothing was cut
+    assert middle.std() > 0.02
