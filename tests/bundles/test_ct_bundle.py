@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import pytest
-import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
-from torch import Tensor
+from bundles.shipped import CT
+from monai.bundle import ConfigWorkflow
 
-from monai_smia.data import ct_datalist, write_ct_phantoms
-
-BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
-CONFIGS = ("train", "inference", "evaluate")
-MANDATORY = {
-    "version",
-    "monai_version",
-    "pytorch_version",
-    "numpy_version",
-    "required_packages_version",
-    "task",
-    "description",
-    "authors",
-    "copyright",
-    "network_data_format",
-}
-
-
-def config(name: str) -> str:
-    return str(BUNDLE / "configs" / f"{name}.yaml")
-
-
-def workflow(name: str, output_dir: Path, workflow_type: str = "infer", **override: Any) -> ConfigWorkflow:
-    return ConfigWorkflow(
-        config(name), workflow_type=workflow_type, bundle_root=str(BUNDLE), output_dir=str(output_dir), **override
-    )
+from monai_smia.targets.ct_lung import ct_datalist, write_ct_phantoms
 
 
 def evaluate(output_dir: Path, dataset_dir: Path, **override: Any) -> ConfigWorkflow:
-    flow = workflow("evaluate", output_dir, dataset_dir=str(dataset_dir), **override)
-    flow.initialize()
+    flow = CT.workflow("evaluate", output_dir=str(output_dir), dataset_dir=str(dataset_dir), **override)
     flow.run()
     return flow
 
@@ -54,72 +26,9 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_ct_phantoms(tmp_path_factory.mktemp("ct"), 1, size=(96, 96, 72), spacing=(3.6, 3.6, 4.0), seed=77)
 
 
-def test_required_files_exist() -> None:
-    files = ["LICENSE", "configs/metadata.json", "models/model.pt", "docs/README.md", "docs/data_license.txt"]
-    files += [f"configs/{name}.yaml" for name in CONFIGS]
-    assert [file for file in files if not (BUNDLE / file).is_file()] == []
-
-
-def test_metadata_is_complete() -> None:
-    meta = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
-    assert MANDATORY - meta.keys() == set()
-    assert meta["version"] in meta["changelog"]
-    for tensor in (meta["network_data_format"]["inputs"]["image"], meta["network_data_format"]["outputs"]["pred"]):
-        assert len(tensor["channel_def"]) == tensor["num_channels"]
-
-
-def test_network_answers_as_the_metadata_say() -> None:
-    verify_net_in_out(
-        net_id="network_def",
-        meta_file=str(BUNDLE / "configs" / "metadata.json"),
-        config_file=config("inference"),
-        device="cpu",
-    )
-
-
-def test_all_configs_describe_the_same_victim() -> None:
-    """An overlay cannot share these blocks, because each config also stands alone; this keeps the copies equal."""
-    configs = {}
-    for name in (*CONFIGS, "attack_eval"):
-        configs[name] = ConfigParser()
-        configs[name].read_config(config(name))
-    inference = configs["inference"]
-    assert all(parser["network_def"] == inference["network_def"] for parser in configs.values())
-    assert configs["evaluate"]["inferer"] == inference["inferer"] == configs["attack_eval"]["inferer"]
-
-    def steps(transforms: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        shared = ("Orientationd", "Spacingd", "ScaleIntensityRanged")
-        return {
-            t["_target_"]: {k: v for k, v in t.items() if k != "keys"} for t in transforms if t["_target_"] in shared
-        }
-
-    victim = steps(inference["preprocessing::transforms"])
-    assert len(victim) == 3
-    assert steps(configs["evaluate"]["preprocessing::transforms"]) == victim
-    attacked = steps(configs["attack_eval"]["preprocess"])
-    attacked["Orientationd"].pop("allow_missing_keys")  # there the label goes the same way, in the paper's space
-    assert attacked.pop("Spacingd")["pixdim"] == victim["Spacingd"]["pixdim"]
-    assert attacked.items() <= victim.items()
-    training = steps(configs["train"]["train::deterministic_transforms"])
-    training["Spacingd"]["pixdim"] = configs["train"]["pixdim"]
-    assert training == victim
-
-
-def test_weights_load_strictly_and_are_small() -> None:
-    path = BUNDLE / "models" / "model.pt"
-    assert path.stat().st_size < 5e6
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    assert all(isinstance(tensor, Tensor) and tensor.isfinite().all() for tensor in weights.values())
-    parser = ConfigParser()
-    parser.read_config(config("inference"))
-    parser.get_parsed_content("network_def").load_state_dict(weights, strict=True)
-
-
 @pytest.mark.parametrize(("space", "radius", "unit"), [("scanner", 70.0, "HU"), ("network", 0.05, "")])
 def test_attack_eval_attacks_in_the_unit_of_its_space(space: str, radius: float, unit: str, phantoms: Path) -> None:
-    parser = ConfigParser()
-    parser.read_config(config("attack_eval"))
-    parser.update({"bundle_root": str(BUNDLE), "dataset_dir": str(phantoms), "split": None, "space": space})
+    parser = CT.parser("attack_eval", dataset_dir=str(phantoms), split=None, space=space)
     evaluation = parser.get_parsed_content("evaluation")
     attack = evaluation.attacks[-1].attack
     assert (attack.eps, evaluation.unit) == (pytest.approx(10 * radius), unit)  # the paper's own ball, of ten steps
@@ -130,15 +39,16 @@ def test_attack_eval_attacks_in_the_unit_of_its_space(space: str, radius: float,
 @pytest.mark.parametrize("name", ["inference", "evaluate"])
 def test_inference_properties(name: str, tmp_path: Path, phantoms: Path) -> None:
     override = {"split": None} if name == "evaluate" else {}
-    flow = workflow(name, tmp_path, dataset_dir=str(phantoms), **override)
-    flow.initialize()
+    flow = CT.workflow(name, output_dir=str(tmp_path), dataset_dir=str(phantoms), **override)
     assert flow.check_properties() == []
 
 
 def test_training_properties(tmp_path: Path, phantoms: Path) -> None:
     items = ct_datalist(phantoms)
-    flow = workflow("train", tmp_path, "train", patients=items, phantoms=items * 2, ckpt_dir=str(tmp_path))
-    flow.initialize()
+    folder = str(tmp_path)
+    flow = CT.workflow(
+        "train", workflow_type="train", output_dir=folder, patients=items, phantoms=items * 2, ckpt_dir=folder
+    )
     assert flow.check_properties() == []
 
 
@@ -151,8 +61,7 @@ def test_evaluate_segments_an_unseen_phantom(tmp_path: Path, phantoms: Path) -> 
 
 
 def test_inference_writes_the_mask_on_the_grid_of_the_ct(tmp_path: Path, phantoms: Path) -> None:
-    flow = workflow("inference", tmp_path, dataset_dir=str(phantoms))
-    flow.initialize()
+    flow = CT.workflow("inference", output_dir=str(tmp_path), dataset_dir=str(phantoms))
     flow.run()
     assert [path.name for path in tmp_path.glob("*.nii.gz")] == ["phantom_000_lung.nii.gz"]
     predicted = nib.load(tmp_path / "phantom_000_lung.nii.gz")
@@ -183,9 +92,7 @@ def test_held_out_patient(tmp_path: Path, shared_data: Callable[[str], Path], la
 
 
 def test_overlay_for_several_processes(tmp_path: Path, phantoms: Path) -> None:
-    parser = ConfigParser()
-    parser.read_config([config("attack_eval"), config("multi_gpu_attack_eval")])
-    parser.update({"bundle_root": str(BUNDLE), "output_dir": str(tmp_path)})
+    parser = CT.parser("attack_eval", "multi_gpu_attack_eval", output_dir=str(tmp_path))
     assert "one_rank_only" in parser["image_dir"]  # the others wait for the first one's demo data
     cases = parser.get_parsed_content("evaluation").cases
     assert [Path(case["image"]).parent for case in cases] == [tmp_path / "demo"]
@@ -194,15 +101,11 @@ def test_overlay_for_several_processes(tmp_path: Path, phantoms: Path) -> None:
     assert [Path(case["image"]).parent for case in parser.get_parsed_content("evaluation").cases] == [phantoms]
     first, *others = parser["initialize"]
     assert "idist.initialize" in first
-    base = ConfigParser()
-    base.read_config(config("attack_eval"))
-    assert others == base["initialize"]
+    assert others == CT.parser("attack_eval")["initialize"]
 
 
 def test_overlay_for_the_papers_tables(tmp_path: Path) -> None:
-    parser = ConfigParser()
-    parser.read_config([config("attack_eval"), config("paper_tables")])
-    parser.update({"bundle_root": str(BUNDLE), "output_dir": str(tmp_path), "cases": 3})
+    parser = CT.parser("attack_eval", "paper_tables", output_dir=str(tmp_path), cases=3)
     evaluation = parser.get_parsed_content("evaluation")
     assert len(evaluation.cases) == 3
     assert (evaluation.storage, evaluation.figure) == (None, None)

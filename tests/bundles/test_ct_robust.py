@@ -7,24 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import ConfigParser
-from monai.transforms import Compose
+from bundles.shipped import CT
 
 from monai_smia.attacks import PGD
 from monai_smia.victims import SegmentationVictim
-
-BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
 
 
 @pytest.mark.slow
 def test_the_robust_weights_stand_where_the_standard_ones_fall(shared_data: Callable[[str], Path]) -> None:
     """A cube of 96 voxels of the held-out patient, 42 HU, on the network's grid."""
-    parser = ConfigParser()
-    parser.read_config(BUNDLE / "configs" / "attack_eval.yaml")
-    parser.update({"bundle_root": str(BUNDLE), "dataset_dir": str(shared_data("ct")), "space": "network"})
-    case = Compose([*parser.get_parsed_content("load"), *parser.get_parsed_content("preprocess")])(
-        parser.get_parsed_content("datalist")[0]
-    )
+    parser = CT.parser("attack_eval", dataset_dir=str(shared_data("ct")), space="network")
+    case = parser.get_parsed_content("evaluation").loading(parser.get_parsed_content("datalist")[0])
     image, label = (case[key].as_tensor()[None] for key in ("image", "label"))
     place = [slice(None), slice(None)]
     for axis, size in zip(label[0, 0].nonzero().T, label.shape[2:], strict=True):
@@ -35,7 +28,7 @@ def test_the_robust_weights_stand_where_the_standard_ones_fall(shared_data: Call
     victim = SegmentationVictim(network)
     jaccard = {}
     for name in ("model", "model_robust"):
-        network.load_state_dict(torch.load(BUNDLE / "models" / f"{name}.pt", weights_only=True))
+        network.load_state_dict(torch.load(CT.root / "models" / f"{name}.pt", weights_only=True))
         attack = PGD(eps=0.03, steps=20, loss="soft_jaccard", autocast="bfloat16", progress=False)
         attacked = victim.infer(attack(victim, image, label).adversarial)
         jaccard[name] = [1 - float(victim.damage(seen, label)) for seen in (victim.infer(image), attacked)]

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bundles.shipped import ENDOSCOPY
 from monai.bundle import ConfigParser
-
-BUNDLE = Path(__file__).parents[2] / "bundles" / "endoscopic_artefact_detection"
 
 
 def parsed(overlay: str, folder: Path) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config([str(BUNDLE / "configs" / f"{name}.yaml") for name in ("attack_eval", overlay)])
-    parser.update({"bundle_root": str(BUNDLE), "output_dir": str(folder), "frame_count": 1})
-    return parser
+    return ENDOSCOPY.parser("attack_eval", overlay, output_dir=str(folder), frame_count=1)
 
 
 def test_the_papers_tables(tmp_path: Path) -> None:
@@ -28,6 +24,4 @@ def test_several_processes(tmp_path: Path) -> None:
     assert "one_rank_only" in parser["drawn"]  # the others wait for the first one's frames
     (case,) = parser.get_parsed_content("evaluation").cases
     assert Path(case["image"]).parent == tmp_path / "cases" / "0"
-    base = ConfigParser()
-    base.read_config(str(BUNDLE / "configs" / "attack_eval.yaml"))
-    assert parser["initialize"][1:] == base["initialize"]
+    assert parser["initialize"][1:] == ENDOSCOPY.parser("attack_eval")["initialize"]

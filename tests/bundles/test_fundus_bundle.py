@@ -11,86 +11,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
+from bundles.shipped import FUNDUS
+from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose
 from PIL import Image
 from torch import Tensor
 
-from monai_smia.data import LoadPhotograph, fundus_datalist, write_fundus_phantoms
 from monai_smia.evaluation import PlannedAttack
-
-BUNDLE = Path(__file__).parents[2] / "bundles" / "fundus_dr_grading"
-CONFIGS = ("train", "inference", "evaluate", "attack_eval")
-
-
-def config(name: str) -> str:
-    return str(BUNDLE / "configs" / f"{name}.yaml")
-
-
-def parser_of(name: str) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config(config(name))
-    return parser
+from monai_smia.targets.fundus import fundus_datalist, write_fundus_phantoms
+from monai_smia.transforms import LoadPhotograph
+from monai_smia.victims.preprocessing import FrozenPreprocessing
 
 
 def workflow(name: str, output_dir: Path, **override: Any) -> ConfigWorkflow:
     run_id = name if name == "attack_eval" else "run"
-    flow = ConfigWorkflow(
-        config(name),
-        workflow_type="infer",
-        run_id=run_id,
-        bundle_root=str(BUNDLE),
-        output_dir=str(output_dir),
-        **override,
-    )
-    flow.initialize()
-    return flow
+    return FUNDUS.workflow(name, run_id=run_id, output_dir=str(output_dir), **override)
 
 
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A healthy eye and a sick one."""
     return write_fundus_phantoms(tmp_path_factory.mktemp("eyes"), 1, grades=[0, 3], size=256, seed=77)
-
-
-def test_required_files_exist() -> None:
-    files = ["LICENSE", "configs/metadata.json", "models/model.pt", "docs/README.md", "docs/data_license.txt"]
-    files += [f"configs/{name}.yaml" for name in CONFIGS]
-    assert [file for file in files if not (BUNDLE / file).is_file()] == []
-
-
-def test_network_answers_as_the_metadata_say() -> None:
-    meta = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
-    for tensor in (meta["network_data_format"]["inputs"]["image"], meta["network_data_format"]["outputs"]["pred"]):
-        assert len(tensor["channel_def"]) == tensor["num_channels"]
-    verify_net_in_out(
-        net_id="network_def",
-        meta_file=str(BUNDLE / "configs" / "metadata.json"),
-        config_file=config("inference"),
-        device="cpu",
-    )
-
-
-def test_all_configs_describe_the_same_victim() -> None:
-    """An overlay cannot share these blocks, because each config also stands alone; this keeps the copies equal."""
-    parsers = {name: parser_of(name) for name in CONFIGS}
-    victim = parsers["attack_eval"]
-    assert all(parser["network_def"] == victim["network_def"] for parser in parsers.values())
-    assert len(victim["preprocess"]) == 5
-    assert parsers["evaluate"]["preprocess"] == victim["preprocess"]
-    assert parsers["inference"]["preprocess"][1:] == victim["preprocess"]
-    assert parsers["train"]["deterministic_transforms"][1:] == victim["preprocess"][:3]
-    training = parsers["train"]["train::random_transforms"]
-    assert [step for step in training if step["_target_"] == "ScaleIntensityRanged"] == victim["preprocess"][3:4]
-    assert training[-1] == victim["preprocess"][4]
-
-
-def test_weights_load_strictly_and_are_small() -> None:
-    path = BUNDLE / "models" / "model.pt"
-    assert path.stat().st_size < 25e6
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    assert all(isinstance(tensor, Tensor) and tensor.isfinite().all() for tensor in weights.values())
-    parser_of("inference").get_parsed_content("network_def").load_state_dict(weights, strict=True)
 
 
 def test_the_attack_lives_in_the_photograph(eyes: Path, tmp_path: Path) -> None:
@@ -124,9 +65,7 @@ def test_the_attack_lives_in_the_photograph(eyes: Path, tmp_path: Path) -> None:
 
 
 def test_preprocessing_is_differentiable_from_the_photograph_on(eyes: Path) -> None:
-    preprocess = Compose([parser_of("attack_eval").get_parsed_content(f"preprocess::{i}") for i in range(5)])
-    from monai_smia.victims.preprocessing import FrozenPreprocessing
-
+    preprocess = Compose(FUNDUS.parser("attack_eval").get_parsed_content("preprocess"))
     image = LoadPhotograph()(eyes / "grade0_eye77.png")
     frozen = FrozenPreprocessing(preprocess, image)
     frozen.check_differentiable()
@@ -149,18 +88,16 @@ def test_inference_writes_grades(eyes: Path, tmp_path: Path) -> None:
 
 def train(eyes: Path, folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Two steps on a phantom: the weights before and after."""
-    flow = ConfigWorkflow(
-        config("train"),
+    flow = FUNDUS.workflow(
+        "train",
         workflow_type="train",
         run_id="train",
-        bundle_root=str(BUNDLE),
         ckpt_dir=str(folder),
         phantom_dir=str(eyes),
         max_epochs=1,
         epoch_draws=4,
         batch_size=2,
     )
-    flow.initialize()
     network = flow.parser.get_parsed_content("network")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     flow.run()

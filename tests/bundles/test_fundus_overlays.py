@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bundles.shipped import FUNDUS
 from monai.bundle import ConfigParser
 
-from monai_smia.data import write_fundus_phantoms
-
-BUNDLE = Path(__file__).parents[2] / "bundles" / "fundus_dr_grading"
+from monai_smia.targets.fundus import write_fundus_phantoms
 
 
 def parsed(overlay: str, folder: Path) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config([str(BUNDLE / "configs" / f"{name}.yaml") for name in ("attack_eval", overlay)])
     eyes = write_fundus_phantoms(folder / "eyes", 1, grades=[0], size=96, seed=1)
-    parser.update({"bundle_root": str(BUNDLE), "output_dir": str(folder), "dataset_dir": str(eyes), "split": None})
+    parser = FUNDUS.parser("attack_eval", overlay, output_dir=str(folder), dataset_dir=str(eyes), split=None)
     parser.parse()
     return parser
 
@@ -33,6 +30,4 @@ def test_the_papers_tables(tmp_path: Path) -> None:
 def test_several_processes(tmp_path: Path) -> None:
     parser = parsed("multi_gpu_attack_eval", tmp_path)
     assert len(parser.get_parsed_content("evaluation").cases) == 1
-    base = ConfigParser()
-    base.read_config(str(BUNDLE / "configs" / "attack_eval.yaml"))
-    assert parser["initialize"][1:] == base["initialize"]
+    assert parser["initialize"][1:] == FUNDUS.parser("attack_eval")["initialize"]

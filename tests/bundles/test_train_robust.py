@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from bundles.shipped import CT, ENDOSCOPY, FUNDUS, Shipped
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigWorkflow
 
-from monai_smia.data import ct_datalist, write_artefact_frames, write_ct_phantoms, write_fundus_phantoms
-
-BUNDLES = Path(__file__).parents[2] / "bundles"
+from monai_smia.targets.ct_lung import ct_datalist, write_ct_phantoms
+from monai_smia.targets.endoscopy import write_artefact_frames
+from monai_smia.targets.fundus import write_fundus_phantoms
 
 
 def ct(folder: Path) -> dict[str, Any]:
@@ -36,27 +36,25 @@ def endoscopy(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("bundle", "data", "eps"),
     [
-        ("ct_lung_segmentation", ct, 0.03),
-        ("fundus_dr_grading", fundus, 0.03),
-        ("endoscopic_artefact_detection", endoscopy, 0.01),
+        (CT, ct, 0.03),
+        (FUNDUS, fundus, 0.03),
+        (ENDOSCOPY, endoscopy, 0.01),
     ],
 )
 def test_the_overlay_trains_on_attacked_batches_from_the_shipped_weights(
-    tmp_path: Path, bundle: str, data: Any, eps: float, every: int
+    tmp_path: Path, bundle: Shipped, data: Any, eps: float, every: int
 ) -> None:
-    root = BUNDLES / bundle
-    flow = ConfigWorkflow(
-        [str(root / "configs" / f"{name}.yaml") for name in ("train", "train_robust")],
+    flow = bundle.workflow(
+        "train",
+        "train_robust",
         workflow_type="train",
-        bundle_root=str(root),
         output_dir=str(tmp_path),
         batch_size=2,
         max_epochs=1,
         attack_every=every,
         **data(tmp_path),
     )
-    flow.initialize()
-    shipped = torch.load(root / "models" / "model.pt", weights_only=True)
+    shipped = torch.load(bundle.root / "models" / "model.pt", weights_only=True)
     network = flow.parser.get_parsed_content("network")
     assert all(torch.equal(value, shipped[name].to(value)) for name, value in network.state_dict().items())
     trainer = flow.parser.get_parsed_content("train::trainer")

@@ -1,0 +1,130 @@
+"""What every bundle of this repository owes: complete, loadable, small, described once, from any working directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bundles.shipped import CT, ENDOSCOPY, FUNDUS, Shipped
+from monai.bundle import verify_net_in_out
+from torch import Tensor, nn
+
+import monai_smia
+
+CONFIGS = ("inference", "evaluate", "attack_eval", "train")
+MANDATORY = {
+    "version",
+    "changelog",
+    "monai_version",
+    "pytorch_version",
+    "numpy_version",
+    "required_packages_version",
+    "task",
+    "description",
+    "authors",
+    "copyright",
+    "network_data_format",
+}
+EVERY = pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
+
+
+@EVERY
+def test_required_files_exist(bundle: Shipped) -> None:
+    files = ["LICENSE", "configs/metadata.json", "models/model.pt", "docs/README.md", "docs/data_license.txt"]
+    files += [f"configs/{name}.yaml" for name in (*CONFIGS, "paper_tables", "train_robust", "multi_gpu_attack_eval")]
+    assert [file for file in files if not (bundle.root / file).is_file()] == []
+
+
+@EVERY
+def test_metadata_is_complete(bundle: Shipped) -> None:
+    meta = bundle.metadata()
+    assert MANDATORY - meta.keys() == set()
+    assert meta["version"] in meta["changelog"]
+    assert meta["required_packages_version"]["monai_smia"] == monai_smia.__version__
+    for tensor in (meta["network_data_format"]["inputs"]["image"], meta["network_data_format"]["outputs"]["pred"]):
+        assert len(tensor["channel_def"]) == tensor["num_channels"]
+
+
+@pytest.mark.parametrize(
+    "bundle", [CT, FUNDUS], ids=lambda bundle: bundle.name
+)  # a detector predicts maps of several sizes
+def test_network_answers_as_the_metadata_say(bundle: Shipped) -> None:
+    (config,) = bundle.configs("inference")
+    meta = str(bundle.root / "configs" / "metadata.json")
+    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("bundle", "file", "override"),
+    [
+        (CT, "model.pt", {}),
+        (CT, "model_robust.pt", {}),
+        (FUNDUS, "model.pt", {}),
+        (ENDOSCOPY, "model.pt", {}),
+        (ENDOSCOPY, "model_polyps.pt", {"classes": ["polyp"]}),
+    ],
+    ids=lambda value: getattr(value, "name", None) or (value if isinstance(value, str) else ""),
+)
+def test_weights_load_strictly_and_are_small(bundle: Shipped, file: str, override: dict[str, Any]) -> None:
+    path = bundle.root / "models" / file
+    assert path.stat().st_size < (5e6 if bundle == CT else 25e6)
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    assert all(isinstance(tensor, Tensor) and tensor.isfinite().all() for tensor in weights.values())
+    for name in CONFIGS:
+        bundle.parser(name, **override).get_parsed_content("network_def").load_state_dict(weights, strict=True)
+
+
+@EVERY
+@pytest.mark.parametrize("name", CONFIGS[1:])
+def test_the_network_stands_once(bundle: Shipped, name: str) -> None:
+    """The other configs take it from inference.yaml, and an override still reaches it."""
+    assert bundle.parser(name)["network_def"]["_target_"] == "monai_smia.targets.part_of"
+    assert str(network(bundle, name)) == str(network(bundle, "inference"))
+    override: dict[str, Any] = {
+        CT: {"network_def::channels": [4, 8], "network_def::strides": [2]},
+        FUNDUS: {"network_def#widths": [4, 8, 16, 32]},
+        ENDOSCOPY: {"feature_extractor#planes": [4, 4, 4, 4]},
+    }[bundle]
+    narrow = network(bundle, name, **override)
+    assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in network(bundle, name).parameters())
+    assert str(narrow) == str(network(bundle, "inference", **override))
+
+
+def network(bundle: Shipped, name: str, **override: Any) -> nn.Module:
+    return bundle.parser(name, **override).get_parsed_content("network_def")
+
+
+@EVERY
+@pytest.mark.parametrize("folder", [".", "configs", ".."])
+def test_from_any_working_directory(bundle: Shipped, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With relative paths, as they are typed: bundle_root leads to inference.yaml, not the working directory."""
+    monkeypatch.chdir(bundle.root / folder)
+    root = Path({".": ".", "configs": "..", "..": bundle.name}[folder])
+    parser = bundle.parser("attack_eval", bundle_root=str(root))
+    assert isinstance(parser.get_parsed_content("network_def"), nn.Module)
+
+
+def test_preprocessing_stands_once() -> None:
+    """Of the same settings in every config; labels go the same way where a config needs them."""
+    for bundle, names in ((CT, CONFIGS[1:]), (FUNDUS, CONFIGS[1:]), (ENDOSCOPY, ("evaluate", "attack_eval"))):
+        id = "load" if bundle == ENDOSCOPY else "preprocess"
+        for name in names:
+            assert bundle.parser(name)[id]["_target_"] == "monai_smia.targets.part_of"
+    deployed = CT.parser("inference").get_parsed_content("preprocess")
+    attacked = CT.parser("attack_eval").get_parsed_content("preprocess")
+    training = CT.parser("train").get_parsed_content("preprocess")
+    assert [t.keys for t in deployed] == [("image",)] * 3
+    assert [t.keys for t in attacked] == [t.keys for t in training] == [("image", "label")] * 2 + [("image",)]
+    assert [pixdim(steps) for steps in (deployed, attacked, training)] == [[2.5, 2.5, 2.5]] * 3
+    assert deployed[1].mode == ("bilinear",)
+    assert attacked[1].mode == ("bilinear", "nearest")
+    assert training[1].mode == ("bilinear", "bilinear")
+    for name in ("evaluate", "attack_eval"):
+        coarse = CT.parser(name, **{"preprocess::pixdim": [5.0, 5.0, 5.0]})
+        assert pixdim(coarse.get_parsed_content("preprocess")) == [5.0, 5.0, 5.0]
+
+
+def pixdim(preprocess: list[Any]) -> list[float]:
+    return preprocess[1].spacing_transform.pixdim.tolist()
