@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,6 +54,17 @@ class ThreatModel:
             if not low < high:  # also false for NaN
                 raise ValueError(f"clip must be (low, high) with low < high, or None, got {self.clip}.")
             object.__setattr__(self, "clip", (low, high))
+
+    @property
+    def radius(self) -> float | Tensor:
+        """The radius, where there is a ball.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.eps is None:
+            raise ValueError("eps must be a number here, got None: there is no ball.")
+        return self.eps
 
     def on(self, image: Tensor) -> ThreatModel:
         """This threat model for one batch: radii and mask brought to the image's device and batch size, both checked.
@@ -111,7 +122,7 @@ class ThreatModel:
         if self.eps is not None:
             radius = per_sample(self.eps, image)
             if self.norm == "linf":
-                perturbation.clamp_(-radius, radius)  # type: ignore[arg-type]
+                perturbation.clamp_(-radius, radius)  # type: ignore[arg-type]  # torch's stub wants both of one type
             else:
                 perturbation *= (radius / _norm(perturbation).clamp_min(TINY)).clamp(max=1.0)
         projected = perturbation.add_(image)
@@ -150,10 +161,10 @@ class ThreatModel:
         return gradient / _norm(gradient).clamp_min(TINY)
 
 
-def draw(sampler: object, image: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+def draw(sampler: Callable[..., Tensor], image: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """One draw of `sampler` (torch.rand, torch.randn) per sample, shaped like the image."""
     return torch.stack(
-        [sampler(image.shape[1:], generator=g, dtype=image.dtype, device=image.device) for g in generators]  # type: ignore[operator]
+        [sampler(image.shape[1:], generator=g, dtype=image.dtype, device=image.device) for g in generators]
     )
 
 

@@ -1,17 +1,19 @@
-"""What all attacks share: the checks, the frozen victim and the result."""
+"""What all attacks share: the checks, the problem that is handed to an algorithm, and the result."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, TypeVar, final
 
 import torch
 from monai.data import MetaTensor
 from monai.utils import convert_to_dst_type
 from torch import Tensor
+from typing_extensions import Self
 
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import Victim
@@ -20,10 +22,61 @@ from monai_smia.victims.preprocessing import as_plain
 KEEP = ("best", "last")
 AUTOCAST = (None, "bfloat16", "float16")
 
+VictimT = TypeVar("VictimT", bound=Victim)
+
+
+@dataclass(frozen=True)
+class AttackProblem:
+    """One batch to attack: all that an algorithm is given, checked.
+
+    Args:
+        victim: bound to the clean batch, its network frozen.
+        image: clean batch ``(B, C, *spatial)``, a plain tensor.
+        label: truth or target on the network's grid, as the bound victim takes it.
+        threat: allowed perturbations of this batch.
+        generators: one per sample, for every random draw.
+        source_image: the batch as it was handed to the attack, a MetaTensor where it has an affine.
+        source_label: the label on the image's own grid; with `source_image` what another victim is bound to.
+    """
+
+    victim: Victim
+    image: Tensor
+    label: Any
+    threat: ThreatModel
+    generators: Sequence[torch.Generator]
+    source_image: Tensor
+    source_label: Any
+
+    def part(self, attack: Attack) -> AttackProblem:
+        """The problem of an attack that is a part of another: its own loss and precision, draws from their start.
+
+        Raises:
+            ValueError: if the attack needs a gradient that the preprocessing blocks.
+        """
+        victim = attack.victim_for(self.victim)
+        if attack.needs_gradient:
+            victim.check_differentiable()
+        seeds = [generator.initial_seed() for generator in self.generators]
+        generators = seeded_generators(seeds, len(self.image), self.image.device)
+        return replace(self, victim=victim, generators=generators)
+
+    def subset(self, index: Tensor) -> AttackProblem:
+        """The problem of some samples, by a boolean mask ``(B,)``."""
+        victim = self.victim.subset(index)
+        return AttackProblem(
+            victim=victim,
+            image=self.image[index],
+            label=victim.select_label(self.label, index),
+            threat=self.threat.subset(index),
+            generators=[generator for generator, taken in zip(self.generators, index.tolist(), strict=True) if taken],
+            source_image=self.source_image[index],
+            source_label=victim.select_label(self.source_label, index),
+        )
+
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack found; every tensor is detached.
+    """Adversarial images and how the attack came to them; every tensor is detached.
 
     Args:
         adversarial: adversarial batch ``(B, C, *spatial)``, of the image's type (a MetaTensor keeps its affine).
@@ -35,8 +88,8 @@ class AttackResult:
         gradients: gradients taken per sample over all restarts ``(B,)``.
         loss: deviation loss of the returned image ``(B,)``; NaN with ``keep="last"``, which does not score it.
         damage: the victim's damage of the returned image ``(B,)``; NaN with ``keep="last"``.
-        variance: population variance of every iterate's perturbation ``(steps + 1, B)``; None where not recorded.
-        still_steps: steps per sample that moved nothing, as with a zero gradient ``(B,)``; None if not recorded.
+        variance: population variance of every iterate's perturbation ``(steps + 1, B)``.
+        zero_gradient_steps: steps per sample that moved nothing, as with a zero gradient ``(B,)``.
     """
 
     adversarial: Tensor
@@ -47,14 +100,26 @@ class AttackResult:
     gradients: Tensor
     loss: Tensor
     damage: Tensor
-    variance: Tensor | None = None
-    still_steps: Tensor | None = None
+    variance: Tensor
+    zero_gradient_steps: Tensor
+
+    @property
+    def still_steps(self) -> Tensor:
+        """Deprecated name of `zero_gradient_steps`."""
+        warnings.warn(
+            "AttackResult.still_steps is deprecated and will be removed in 0.3: use zero_gradient_steps.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.zero_gradient_steps
 
 
+@dataclass(kw_only=True, eq=False)
 class Attack(ABC):
     """An attack: calling it checks the input, freezes the victim, runs the algorithm and returns an `AttackResult`.
 
-    A new attack implements `run`, or subclasses `IterativeAttack` and says its objective.
+    A new attack is a keyword-only dataclass that implements `run`, or subclasses `IterativeAttack` and says its
+    objective.
 
     Args:
         eps: radius of the ball around the image, in the image's own unit (HU for a victim that holds its
@@ -79,42 +144,28 @@ class Attack(ABC):
     """
 
     minimizes: ClassVar[bool] = False  # whether it looks for the smallest perturbation when there is no ball
-    needs_gradient: ClassVar[bool] = (
-        True  # a black-box attack says False, and preprocessing may then block the gradient
-    )
+    needs_gradient: ClassVar[bool] = True  # where False, preprocessing may block the gradient
 
-    def __init__(
-        self,
-        *,
-        eps: float | None,
-        norm: str = "linf",
-        clip: tuple[float, float] | None = (0.0, 1.0),
-        targeted: bool = False,
-        loss: str | Callable[[Any, Any], Tensor] | None = None,
-        seed: int | Sequence[int] = 0,
-        keep: str = "best",
-        progress: bool = True,
-        autocast: str | None = None,
-        channels_last: bool = True,
-    ) -> None:
-        threat = ThreatModel(eps, norm, clip)  # checks all three
-        if eps is None and not self.minimizes:
+    eps: float | None
+    norm: str = "linf"
+    clip: tuple[float, float] | None = (0.0, 1.0)
+    targeted: bool = False
+    loss: str | Callable[[Any, Any], Tensor] | None = None
+    seed: int | Sequence[int] = 0
+    keep: str = "best"
+    progress: bool = True
+    autocast: str | None = None
+    channels_last: bool = True
+
+    def __post_init__(self) -> None:
+        self.clip = ThreatModel(self.eps, self.norm, self.clip).clip  # checks all three
+        if self.eps is None and not self.minimizes:
             raise ValueError(f"eps must be a finite number >= 0 for {type(self).__name__}, got None.")
-        if keep not in KEEP:
-            raise ValueError(f"keep must be one of {KEEP}, got {keep!r}.")
-        checked_seeds(seed)
-        if autocast not in AUTOCAST:
-            raise ValueError(f"autocast must be one of {AUTOCAST}, got {autocast!r}.")
-        self.eps: float = eps  # type: ignore[assignment]  # None: only of an attack that minimizes
-        self.norm = norm
-        self.clip = threat.clip
-        self.targeted = targeted
-        self.loss = loss
-        self.seed = seed
-        self.keep = keep
-        self.progress = progress
-        self.autocast = autocast
-        self.channels_last = channels_last
+        if self.keep not in KEEP:
+            raise ValueError(f"keep must be one of {KEEP}, got {self.keep!r}.")
+        checked_seeds(self.seed)
+        if self.autocast not in AUTOCAST:
+            raise ValueError(f"autocast must be one of {AUTOCAST}, got {self.autocast!r}.")
 
     @final
     def __call__(
@@ -147,14 +198,30 @@ class Attack(ABC):
             plain = _plain_image(image)
             threat = ThreatModel(self.eps if eps is None else eps, self.norm, self.clip, mask).on(plain)
             generators = seeded_generators(self.seed if seed is None else seed, len(plain), plain.device)
-            bound, target = self.bind(victim, image, label)
-            result = self.run(bound, plain, target, threat, generators)
+            bound, target = victim.bind(image, label)
+            if self.needs_gradient:
+                bound.check_differentiable()
+            result = self.run(AttackProblem(bound, plain, target, threat, generators, image, label))
         if isinstance(image, MetaTensor):
             adversarial, perturbation = (
                 convert_to_dst_type(t, image)[0] for t in (result.adversarial, result.perturbation)
             )
             result = replace(result, adversarial=adversarial, perturbation=perturbation)
         return result
+
+    @abstractmethod
+    def run(self, problem: AttackProblem) -> AttackResult:
+        """The algorithm, on checked plain tensors and a frozen victim, with gradients enabled."""
+
+    @property
+    @abstractmethod
+    def planned_gradients(self) -> int:
+        """Gradients that a call takes per sample, unless it stops early."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables and reports: that of the class."""
+        return type(self).__name__
 
     def victim_for(self, victim: Victim) -> Victim:
         """The victim with this attack's loss and precision."""
@@ -164,25 +231,46 @@ class Attack(ABC):
             return victim
         return victim.with_autocast(getattr(torch, self.autocast), channels_last=self.channels_last)
 
-    def bind(self, victim: Victim, image: Tensor, label: Any) -> tuple[Victim, Any]:
-        """What `run` is given: the victim bound to the clean batch, and the label on the network's grid."""
-        return victim.bind(image, label, differentiable=self.needs_gradient)
+    def scaled(self, factor: float) -> Self:
+        """This attack for images in another unit: every length but the radius, which a problem brings, times factor."""
+        return self
 
-    @property
-    @abstractmethod
-    def planned_gradients(self) -> int:
-        """Gradients that a call takes per sample, unless it stops early."""
+    def require_victim(self, victim: Victim, kind: type[VictimT]) -> VictimT:
+        """The victim, known to be of the task that the attack is made for.
 
-    @abstractmethod
-    def run(
-        self,
-        victim: Victim,
-        image: Tensor,
-        label: Any,
-        threat: ThreatModel,
-        generators: Sequence[torch.Generator],
-    ) -> AttackResult:
-        """The algorithm, on checked plain tensors and a frozen victim, with gradients enabled."""
+        Raises:
+            ValueError: if it is of another one.
+        """
+        if not isinstance(victim, kind):
+            raise ValueError(f"victim must be a {kind.__name__} for {self.name}, got {type(victim).__name__}.")
+        return victim
+
+    def require_count(self, name: str, least: int) -> int:
+        """An argument that is a whole number, checked.
+
+        Raises:
+            ValueError: if it is not, or below `least`.
+        """
+        count = getattr(self, name)
+        if count < least or int(count) != count:
+            raise ValueError(f"{name} must be a whole number >= {least}, got {count}.")
+        return int(count)
+
+    def require_fixed(self, **values: Any) -> None:
+        """Check arguments that this attack leaves no choice for.
+
+        Raises:
+            ValueError: if one of them has another value.
+        """
+        for name, value in values.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name} must be {value} for {self.name}, or left out; got {getattr(self, name)}.")
+
+
+def check_stop_at(stop_at: float | None) -> None:
+    """Raise a ValueError where a damage to stop at is none."""
+    if stop_at is not None and not 0 < stop_at <= 1:
+        raise ValueError(f"stop_at must lie in (0, 1], or be None, got {stop_at}.")
 
 
 def _plain_image(image: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.iterative import Iterate, IterativeAttack, gradient_of
+from monai_smia.attacks.base import AttackProblem
+from monai_smia.attacks.gradient import gradient_of
+from monai_smia.attacks.iterative import Iterate, IterativeAttack, State
 from monai_smia.threat import TINY, ThreatModel, per_sample
 from monai_smia.victims.base import Victim
 from monai_smia.victims.detection import DetectionVictim
@@ -18,6 +20,24 @@ GAMMA = 0.5 / 255  # the paper's step, half a grey level
 NO_TARGET = -1
 
 
+@dataclass
+class DAGState(State):
+    """The targets of every sample.
+
+    Args:
+        draw: number from which the wrong classes are drawn ``(B,)``.
+        truth: class of every target ``(B, N)``, -1 for none.
+        wrong: class that it is pushed to.
+        active: T_m: whether it is still of the true class.
+    """
+
+    draw: Tensor
+    truth: Tensor
+    wrong: Tensor
+    active: Tensor
+
+
+@dataclass(kw_only=True, eq=False)
 class DAG(IterativeAttack):
     """Dense adversary generation (Xie et al., 2017): every voxel, or every proposal of a detector, to a wrong class.
 
@@ -42,14 +62,13 @@ class DAG(IterativeAttack):
         steps: iterations at most; the paper takes 200 for segmentation and 150 for detection.
         step_size: gamma, the largest change of a voxel in one step, in the image's unit; None for 0.5 / 255 (the
             paper's, for images in [0, 1]) without a radius, and ``10 * eps`` with one.
-        **options: `clip` (the paper has none), `loss`, `seed`, `keep` (the paper keeps the last), `stop_at`, `progress`
-            as for `IterativeAttack`.
+
+    The other arguments are those of `IterativeAttack` and `Attack`; the paper has no `clip` and keeps the last iterate.
 
     Raises:
         ValueError: if an argument is outside its range; in use, if the victim is neither a segmenter nor a detector.
 
     Example:
-        >>> from monai_smia.attacks import DAG
         >>> network = torch.nn.Conv2d(1, 3, 1)
         >>> victim, image = SegmentationVictim(network), torch.rand(1, 1, 8, 8)
         >>> label = victim.decide(victim.predict(image))
@@ -58,52 +77,45 @@ class DAG(IterativeAttack):
         True
     """
 
-    minimizes = True
+    minimizes: ClassVar[bool] = True
 
-    def __init__(
-        self, *, eps: float | None = None, steps: int = 150, step_size: float | None = None, **options: Any
-    ) -> None:
-        fixed = {"norm": "linf", "random_start": False, "restarts": 1, "targeted": False}
-        for name, value in fixed.items():
-            if options.pop(name, value) != value:
-                raise ValueError(f"{name} must be {value} for DAG, or left out.")
-        super().__init__(eps=eps, steps=steps, step_size=step_size, **options)
+    eps: float | None = None
+    steps: int = 150
+
+    def __post_init__(self) -> None:
+        self.require_fixed(norm="linf", random_start=False, restarts=1, targeted=False)
+        super().__post_init__()
 
     def default_step_size(self, eps: float | Tensor | None) -> float | Tensor:
         """The paper's gamma without a ball, ten radii with one."""
         return GAMMA if eps is None else 10 * eps
 
-    def prepare(self, image: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
-        """A number per sample from which its wrong classes are drawn."""
-        draws = [torch.randint(2**31, (), generator=g, device=image.device) for g in generators]
-        return {"draw": torch.stack(draws)}
+    def initial_state(self, problem: AttackProblem) -> DAGState:
+        """A number per sample from which its wrong classes are drawn; the first prediction tells the targets."""
+        device = problem.image.device
+        draws = [torch.randint(2**31, (), generator=g, device=device) for g in problem.generators]
+        none = torch.empty(len(draws), 0, dtype=torch.long, device=device)
+        return DAGState(torch.stack(draws), none, none, none)
 
     def done(self, victim: Victim, iterate: Iterate) -> Tensor:
-        """Samples without a target of the true class."""
-        return ~self.active(victim, iterate).any(1)
-
-    def active(self, victim: Victim, iterate: Iterate) -> Tensor:
-        """T_m: which targets ``(B, N)`` are still of the true class."""
-        if not isinstance(victim, SegmentationVictim | DetectionVictim):
-            raise ValueError(f"victim must be a SegmentationVictim or a DetectionVictim, got {type(victim).__name__}.")
-        scores, memory = victim.dense_scores(iterate.prediction), iterate.memory
-        if "truth" not in memory:
-            background = scores.shape[2] - 1 if isinstance(victim, DetectionVictim) else None
-            memory["truth"] = victim.dense_truth(iterate.prediction, iterate.label)
-            memory["wrong"] = torch.stack(
-                [
-                    wrong_classes(truth, scores.shape[2], int(draw), background)
-                    for truth, draw in zip(memory["truth"], memory["draw"], strict=True)
-                ]
-            )
-        return victim.dense_held(scores, memory["truth"])
+        """Samples without a target of the true class; T_m is found on the way."""
+        targets, state = self._dense(victim), iterate.state
+        scores = targets.dense_scores(iterate.prediction)
+        if iterate.step == 0:
+            background = scores.shape[2] - 1 if isinstance(targets, DetectionVictim) else None
+            state.truth = targets.dense_truth(iterate.prediction, iterate.label)
+            pairs = zip(state.truth, state.draw, strict=True)
+            state.wrong = torch.stack([wrong_classes(t, scores.shape[2], int(d), background) for t, d in pairs])
+        state.active = targets.dense_held(scores, state.truth)
+        return ~state.active.any(1)
 
     def objective(self, victim: Victim, iterate: Iterate) -> Tensor:
         """Sum of f_l' - f_l over the active targets ``(B,)``."""
-        active, memory = self.active(victim, iterate), iterate.memory
-        scores = victim.dense_scores(iterate.prediction)  # type: ignore[attr-defined]
-        wrong, truth = (scores.gather(2, memory[k].clamp_min(0)[..., None])[..., 0] for k in ("wrong", "truth"))
-        return ((wrong - truth) * active).sum(1)
+        scores, state = self._dense(victim).dense_scores(iterate.prediction), iterate.state
+        wrong, truth = (
+            scores.gather(2, classes.clamp_min(0)[..., None])[..., 0] for classes in (state.wrong, state.truth)
+        )
+        return ((wrong - truth) * state.active).sum(1)
 
     def move(self, victim: Victim, iterate: Iterate, threat: ThreatModel) -> tuple[Tensor, int]:
         """``gamma * r / ||r||_inf``."""
@@ -113,6 +125,11 @@ class DAG(IterativeAttack):
         largest = gradient.flatten(1).abs().amax(1).clamp_min(TINY)
         gamma = self.default_step_size(threat.eps) if self.step_size is None else self.step_size
         return per_sample(gamma, gradient) * gradient / per_sample(largest, gradient), 1
+
+    def _dense(self, victim: Victim) -> SegmentationVictim | DetectionVictim:
+        if not isinstance(victim, SegmentationVictim | DetectionVictim):
+            raise ValueError(f"victim must be a SegmentationVictim or a DetectionVictim, got {type(victim).__name__}.")
+        return victim
 
 
 def wrong_classes(truth: Tensor, classes: int, draw: int, background: int | None = None) -> Tensor:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from monai_smia.attacks.base import Attack, AttackResult
-from monai_smia.attacks.best import Best, is_better
-from monai_smia.attacks.iterative import gradient_of
-from monai_smia.attacks.records import cosine, stands_still
-from monai_smia.threat import ThreatModel, per_sample
-from monai_smia.victims.base import Victim
+from monai_smia.attacks.base import Attack, AttackProblem, AttackResult
+from monai_smia.attacks.gradient import gradient_of
+from monai_smia.attacks.trajectory import Trajectory
+from monai_smia.threat import per_sample
 
 LEAST_STEP = 0.1  # of the radius
 
 
+@dataclass(kw_only=True, eq=False)
 class FMN(Attack):
     """Fast minimum-norm attack (Pintor et al., NeurIPS 2021): the smallest perturbation that does a given damage.
 
@@ -37,16 +34,14 @@ class FMN(Attack):
         gamma: relative change of the radius at the first step, in (0, 1); it decays along half a cosine, as the step.
         loss: as for `Attack`; the radius follows the damage, not the loss. Soft Jaccard leads to the damage of a
             segmentation better than cross entropy does.
-        **options: as for `Attack`.
+
+    The other arguments are those of `Attack`.
 
     Raises:
         ValueError: if an argument is outside its range.
 
     Example:
-        >>> import torch
-        >>> from monai_smia.attacks import FMN
         >>> from monai_smia.victims import ClassificationVictim
-        >>> _ = torch.manual_seed(0)
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
         >>> image = torch.rand(2, 1, 8, 8)
         >>> label = network(image).argmax(1)
@@ -55,39 +50,32 @@ class FMN(Attack):
         ([1.0, 1.0], True)
     """
 
-    def __init__(self, *, success: float = 1.0, steps: int = 50, gamma: float = 0.2, **options: Any) -> None:
-        super().__init__(**options)
-        if not 0 < success <= 1:
-            raise ValueError(f"success must lie in (0, 1], got {success}.")
-        if steps < 1 or int(steps) != steps:
-            raise ValueError(f"steps must be a whole number >= 1, got {steps}.")
-        if not 0 < gamma < 1:
-            raise ValueError(f"gamma must lie in (0, 1), got {gamma}.")
-        self.success = success
-        self.steps = int(steps)
-        self.gamma = gamma
+    success: float = 1.0
+    steps: int = 50
+    gamma: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.success <= 1:
+            raise ValueError(f"success must lie in (0, 1], got {self.success}.")
+        if not 0 < self.gamma < 1:
+            raise ValueError(f"gamma must lie in (0, 1), got {self.gamma}.")
+        self.steps = self.require_count("steps", 1)
 
     @property
     def planned_gradients(self) -> int:
         """One a step."""
         return self.steps
 
-    def run(
-        self,
-        victim: Victim,
-        image: Tensor,
-        label: Any,
-        threat: ThreatModel,
-        generators: Sequence[torch.Generator],
-    ) -> AttackResult:
+    def run(self, problem: AttackProblem) -> AttackResult:
         """Ascent inside of balls that follow the damage."""
-        best = Best(image, targeted=self.targeted)
+        victim, image, label = problem.victim, problem.image, problem.label
+        found = Trajectory(image, targeted=self.targeted)
         point, previous = image, None
-        largest = torch.as_tensor(threat.eps, dtype=image.dtype, device=image.device).expand(len(image))
+        largest = torch.as_tensor(problem.threat.radius, dtype=image.dtype, device=image.device).expand(len(image))
         radius = largest
         smallest = torch.full_like(radius, torch.inf)  # perturbation that did enough damage
-        cosines, still = [], torch.zeros_like(radius, dtype=torch.long)
-        for step in tqdm(range(self.steps + 1), desc="FMN", disable=not self.progress, delay=5, leave=False):
+        for step in tqdm(range(self.steps + 1), desc=self.name, disable=not self.progress, delay=5, leave=False):
             final = step == self.steps
             point = point.detach().requires_grad_(not final)
             with torch.set_grad_enabled(not final):
@@ -99,8 +87,9 @@ class FMN(Attack):
             reached = (1 - damage if self.targeted else damage) >= self.success
             size = self._size(point.detach() - image)
             smaller = reached & (size < smallest)
-            more = is_better(damage, loss.detach(), best.damage, best.loss, targeted=self.targeted)
-            best.add(point.detach(), damage, loss, smaller | (smallest.isinf() & more))
+            found.add_loss(loss)
+            found.add_size(point.detach(), image)
+            found.take(point, damage, loss, smaller | (smallest.isinf() & found.is_better(damage, loss)))
             smallest = torch.where(smaller, size, smallest)
             if final:
                 break
@@ -108,16 +97,13 @@ class FMN(Attack):
             shrunk = torch.minimum(radius, size) * (1 - self.gamma * decay)
             grown = torch.minimum(radius * (1 + self.gamma * decay), smallest)
             radius = torch.where(reached, shrunk, torch.minimum(grown, largest))
-            ball = replace(threat, eps=radius)
+            ball = replace(problem.threat, eps=radius)
             gradient = gradient_of((-loss if self.targeted else loss).sum(), point)
             move = per_sample(radius * max(decay, LEAST_STEP), image) * ball.steepest(gradient)
-            if previous is not None:
-                cosines.append(cosine(move, previous))
+            found.add_step(move, previous, 1)
             previous = move
-            still += stands_still(move)
             point = ball.project(point.detach() + move, image)
-        steps = torch.stack(cosines) if cosines else None
-        return best.result(gradients=self.steps, cosine=steps, still_steps=still)
+        return found.result()
 
     def _size(self, perturbation: Tensor) -> Tensor:
         order = torch.inf if self.norm == "linf" else 2

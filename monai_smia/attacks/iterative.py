@@ -2,28 +2,79 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
+from typing_extensions import Self
 
-from monai_smia.attacks.ascent import Ascent
-from monai_smia.attacks.ascent import Iterate as Iterate
-from monai_smia.attacks.base import Attack, AttackResult
+from monai_smia.attacks.base import Attack, AttackProblem, AttackResult, check_stop_at
 from monai_smia.attacks.best import better_of
-from monai_smia.attacks.records import stands_still
+from monai_smia.attacks.gradient import gradient_of, warn_if_zero
+from monai_smia.attacks.trajectory import Trajectory
+from monai_smia.inferers.sliding_window import restrict_gradient
 from monai_smia.threat import ThreatModel, per_sample
 from monai_smia.victims.base import Victim
 
 
-class IterativeAttack(Attack):
-    """Projected ascent: ``x_t+1 = project(x_t + step_size * steepest(ascent(grad objective)))``.
+@dataclass
+class State:
+    """The memory of an attack from step to step; a subclass adds fields, which are its own.
 
-    A subclass says its `objective` and, where it differs, its `ascent` direction, its `start`, its `step_length` or its
-    whole `move`, what it `predict`s at a step, and how an iterate is `score`d.
+    Fields are tensors ``(B, ...)`` with an entry for every sample still attacked, dictionaries of such, or values
+    without a batch.
+    """
+
+    def select(self, index: Tensor) -> Self:
+        """The state of some samples, by a boolean mask ``(B,)``."""
+        return replace(self, **{f.name: _selected(getattr(self, f.name), index) for f in fields(self)})
+
+
+@dataclass
+class Iterate:
+    """One point of an ascent; batches hold the samples still attacked.
+
+    Args:
+        step: its number, from 0 on.
+        image: clean batch ``(B, C, *spatial)``.
+        adversarial: the point; requires a gradient but at the end.
+        label: truth or target.
+        generators: one per sample, for random draws.
+        state: the attack's own memory.
+        previous: the point before, None at the first.
+        previous_step: the unprojected step from there.
+        prediction: of the point, or of what `IterativeAttack.augment` made of it.
+        auxiliary_prediction: of `IterativeAttack.auxiliary_point`, where there is one.
+        augmented: whether `prediction` is of another point than `adversarial`.
+        loss: deviation loss of the prediction ``(B,)``.
+        deviation: what is ascended: the deviation loss, negated for a targeted attack.
+    """
+
+    step: int
+    image: Tensor
+    adversarial: Tensor
+    label: Any
+    generators: Sequence[torch.Generator] = ()
+    state: Any = None
+    previous: Tensor | None = None
+    previous_step: Tensor | None = None
+    prediction: Any = None
+    auxiliary_prediction: Any = None
+    augmented: bool = False
+    loss: Tensor = field(init=False)
+    deviation: Tensor = field(init=False)
+
+
+@dataclass(kw_only=True, eq=False)
+class IterativeAttack(Attack):
+    """Projected ascent: ``x_t+1 = project(x_t + step_size * steepest(direction(grad objective)))``.
+
+    A subclass says its `objective` and, where it differs, its `direction`, its `start`, its `step_length` or its whole
+    `move`; how the iterate is shown to the network (`augment`); by what iterates are compared (`score`). What it
+    remembers from step to step is a `State` of its own (`initial_state`).
 
     Args:
         steps: number of steps.
@@ -32,154 +83,179 @@ class IterativeAttack(Attack):
         random_start: start from a point drawn uniformly from the ball.
         restarts: runs from different starts; per sample the best one is returned.
         stop_at: damage in (0, 1] at which a sample is solved and leaves the batch (targeted: 1 - damage); None never.
-        **options: as for `Attack`.
 
     Raises:
         ValueError: if an argument is outside its range.
     """
 
-    def __init__(
-        self,
-        *,
-        steps: int = 10,
-        step_size: float | None = None,
-        random_start: bool = False,
-        restarts: int = 1,
-        stop_at: float | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        for name, count, least in (("steps", steps, 0), ("restarts", restarts, 1)):
-            if count < least or int(count) != count:
-                raise ValueError(f"{name} must be a whole number >= {least}, got {count}.")
-        if step_size is not None and not 0 < step_size < float("inf"):
-            raise ValueError(f"step_size must be a finite number > 0, or None, got {step_size}.")
-        if restarts > 1 and not (random_start and self.keep == "best"):
-            raise ValueError(f"restarts={restarts} needs random_start=True and keep='best'.")
-        if stop_at is not None and not 0 < stop_at <= 1:
-            raise ValueError(f"stop_at must lie in (0, 1], or be None, got {stop_at}.")
-        self.steps = int(steps)
-        self.step_size = step_size
-        self.random_start = random_start
-        self.restarts = int(restarts)
-        self.stop_at = stop_at
+    steps: int = 10
+    step_size: float | None = None
+    random_start: bool = False
+    restarts: int = 1
+    stop_at: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.steps, self.restarts = self.require_count("steps", 0), self.require_count("restarts", 1)
+        if self.step_size is not None and not 0 < self.step_size < float("inf"):
+            raise ValueError(f"step_size must be a finite number > 0, or None, got {self.step_size}.")
+        if self.restarts > 1 and not (self.random_start and self.keep == "best"):
+            raise ValueError(f"restarts={self.restarts} needs random_start=True and keep='best'.")
+        check_stop_at(self.stop_at)
+
+    # ---- the algorithm
+
+    def run(self, problem: AttackProblem) -> AttackResult:
+        """`restarts` ascents; per sample the best."""
+        best = self.ascend(problem, self.start(problem))
+        for _ in range(self.restarts - 1):
+            best = better_of(best, self.ascend(problem, self.start(problem)), targeted=self.targeted)
+        return best
+
+    def ascend(self, problem: AttackProblem, start: Tensor) -> AttackResult:
+        """One run from one start."""
+        found = Trajectory(problem.image, start, targeted=self.targeted)
+        state, adversarial = self.initial_state(problem), start
+        previous: Tensor | None = None
+        previous_step: Tensor | None = None
+        found.add_size(adversarial, problem.image)
+        rows = self.steps + (self.keep == "best")
+        for step in tqdm(range(rows), desc=self.name, disable=not self.progress, delay=5, leave=False):
+            final = step == self.steps
+            point = adversarial.detach().requires_grad_(not final)
+            label, generators = problem.label, problem.generators
+            iterate = Iterate(step, problem.image, point, label, generators, state, previous, previous_step)
+            self._evaluate(problem, iterate, final)
+            found.add_loss(iterate.loss)
+            going = self._compare(problem.victim, iterate, found)
+            if final or not (going is None or bool(going.any())):
+                break
+            move, gradients = self.move(problem.victim, iterate, problem.threat)
+            found.add_step(move, previous_step, gradients, going)
+            previous, previous_step = adversarial, move
+            adversarial = problem.threat.project(adversarial + move, problem.image)
+            if going is not None:
+                found.drop(going)
+                problem, state = problem.subset(going), state.select(going)
+                adversarial, previous, previous_step = adversarial[going], previous[going], move[going]
+            found.add_size(adversarial, problem.image)
+        if self.keep == "last":
+            found.return_as_is(adversarial)
+        return found.result(steps=self.steps, losses=rows)
+
+    def _evaluate(self, problem: AttackProblem, iterate: Iterate, final: bool) -> None:
+        """Predict the iterate, with its graph but at the end, and take its deviation loss."""
+        victim = problem.victim
+        if problem.threat.mask is not None:
+            restrict_gradient(iterate.adversarial, problem.threat.mask)
+        with torch.set_grad_enabled(not final):
+            auxiliary = None if final else self.auxiliary_point(iterate)
+            if auxiliary is None:
+                shown = iterate.adversarial if final else self.augment(iterate)
+                iterate.augmented = shown is not iterate.adversarial
+                iterate.prediction = victim.predict(shown)
+            else:
+                iterate.prediction, iterate.auxiliary_prediction = victim.predict_both(iterate.adversarial, auxiliary)
+            if iterate.step == 0:
+                victim.check_label(iterate.prediction, iterate.label)
+            iterate.loss = victim.checked_loss(iterate.prediction, iterate.label)
+        iterate.deviation = -iterate.loss if self.targeted else iterate.loss
+
+    def _compare(self, victim: Victim, iterate: Iterate, found: Trajectory) -> Tensor | None:
+        """Keep what is better than before; True for the samples to go on with, None for all of them."""
+        ended = self.done(victim, iterate)
+        damage = loss = torch.full_like(iterate.loss.detach(), torch.nan)
+        if self.keep == "best" or self.stop_at is not None:
+            damage, loss = self.score(victim, iterate)
+        if self.stop_at is not None:
+            solved = (1 - damage if self.targeted else damage).to(iterate.image) >= self.stop_at
+            ended = solved if ended is None else ended | solved
+        if self.keep == "best":
+            found.take_better(iterate.adversarial, damage, loss)
+        elif ended is not None:
+            found.take(iterate.adversarial, damage, loss, ended)
+        return None if ended is None or not bool(ended.any()) else ~ended
+
+    # ---- what a subclass may say otherwise
+
+    def start(self, problem: AttackProblem) -> Tensor:
+        """The first iterate: the image, or a random point of the ball."""
+        image = problem.image
+        return problem.threat.random_start(image, problem.generators) if self.random_start else image
+
+    def initial_state(self, problem: AttackProblem) -> State:
+        """The memory that a run begins with."""
+        return State()
+
+    def augment(self, iterate: Iterate) -> Tensor:
+        """The batch that the network is shown for this iterate, differentiably: the iterate itself.
+
+        An attack that changes it (a random transform, drawn from ``iterate.generators``, or a degradation) ascends the
+        loss of what is shown, and its iterates are compared by predictions of their own.
+        """
+        return iterate.adversarial
+
+    def auxiliary_point(self, iterate: Iterate) -> Tensor | None:
+        """A point ``(B, C, *spatial)`` to be predicted in one batch with the iterate; none."""
+        return None
 
     def objective(self, victim: Victim, iterate: Iterate) -> Tensor:
-        """What is ascended, one value per sample ``(B,)``: the deviation loss (Eq. 1)."""
+        """The function that is ascended, one value per sample ``(B,)``: the deviation loss (Eq. 1)."""
         return iterate.deviation
 
-    def ascent(self, gradient: Tensor, iterate: Iterate) -> Tensor:
+    def direction(self, gradient: Tensor, state: Any) -> Tensor:
         """The ascent direction before the norm shapes it: the gradient."""
         return gradient
 
     def move(self, victim: Victim, iterate: Iterate, threat: ThreatModel) -> tuple[Tensor, int]:
         """The step before it is projected, and how many gradients per sample it took."""
         gradient = gradient_of(self.objective(victim, iterate).sum(), iterate.adversarial)
-        if threat.mask is not None:  # before an ascent takes its mean, say
+        if threat.mask is not None:  # before a direction takes its mean, say
             gradient = gradient * threat.mask
         if iterate.step == 0:
-            _warn_if_zero(gradient)
-        size = self.step_length(iterate.step, threat.eps)  # type: ignore[arg-type]
-        step = threat.steepest(self.ascent(gradient, iterate)).mul_(per_sample(size, gradient))
+            warn_if_zero(gradient)
+        size = self.step_length(iterate.step, threat.radius)
+        step = threat.steepest(self.direction(gradient, iterate.state)).mul_(per_sample(size, gradient))
         return step, self.gradients_at(iterate.step)
-
-    def prepare(self, image: Tensor, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
-        """The memory that a run begins with, tensors ``(B, ...)``: what is drawn once, for example."""
-        return {}
-
-    def done(self, victim: Victim, iterate: Iterate) -> Tensor | None:
-        """Samples that the algorithm has no more step for ``(B,)``; None for none of them."""
-        return None
-
-    def start(self, image: Tensor, threat: ThreatModel, generators: Sequence[torch.Generator]) -> Tensor:
-        """The first iterate: the image, or a random point of the ball."""
-        return threat.random_start(image, generators) if self.random_start else image
-
-    def predict(self, victim: Victim, adversarial: Tensor, step: int) -> Any:
-        """The prediction that step `step` (`steps` at the end) differentiates: of the iterate itself."""
-        return victim.predict(adversarial)
-
-    def second_point(self, adversarial: Tensor, image: Tensor, memory: dict[str, Tensor], step: int) -> Tensor | None:
-        """A point ``(B, C, *spatial)`` to be predicted in one batch with the iterate; none."""
-        return None
-
-    def score(self, victim: Victim, iterate: Iterate) -> tuple[Tensor, Tensor]:
-        """Damage and deviation loss ``(B,)`` by which iterates are compared."""
-        return victim.damage(iterate.prediction, iterate.label), iterate.loss.detach()
 
     def step_length(self, step: int, eps: float | Tensor) -> float | Tensor:
         """Length of step `step`: always `step_size`, or the default for this radius."""
         return self.default_step_size(eps) if self.step_size is None else self.step_size
 
+    def default_step_size(self, eps: float | Tensor) -> float | Tensor:
+        """The step size where none was given."""
+        return 2.5 * eps / max(self.steps, 1)
+
     def gradients_at(self, step: int) -> int:
         """How many gradients through the network step `step` takes."""
         return 1
+
+    def score(self, victim: Victim, iterate: Iterate) -> tuple[Tensor, Tensor]:
+        """Damage and deviation loss ``(B,)`` by which iterates are compared."""
+        prediction, loss = iterate.prediction, iterate.loss
+        if iterate.augmented:
+            with torch.no_grad():
+                prediction = victim.predict(iterate.adversarial.detach())
+                loss = victim.checked_loss(prediction, iterate.label)
+        return victim.damage(prediction, iterate.label), loss.detach()
+
+    def done(self, victim: Victim, iterate: Iterate) -> Tensor | None:
+        """Samples that the algorithm has no more step for ``(B,)``; None for none of them."""
+        return None
+
+    # ---- what others ask
 
     @property
     def planned_gradients(self) -> int:
         """Gradients of all steps and restarts."""
         return self.restarts * sum(self.gradients_at(step) for step in range(self.steps))
 
-    def default_step_size(self, eps: float | Tensor) -> float | Tensor:
-        """The step size where none was given."""
-        return 2.5 * eps / max(self.steps, 1)
-
-    def run(
-        self,
-        victim: Victim,
-        image: Tensor,
-        label: Any,
-        threat: ThreatModel,
-        generators: Sequence[torch.Generator],
-    ) -> AttackResult:
-        """`restarts` ascents; per sample the best."""
-        forwards = self.restarts * (self.steps + (self.keep == "best"))
-        with tqdm(total=forwards, desc=type(self).__name__, disable=not self.progress, delay=5, leave=False) as bar:
-            best = self.ascend(victim, image, label, threat, generators, bar)
-            for _ in range(self.restarts - 1):
-                other = self.ascend(victim, image, label, threat, generators, bar)
-                best = better_of(best, other, targeted=self.targeted)
-        return best
-
-    def ascend(
-        self,
-        victim: Victim,
-        image: Tensor,
-        label: Any,
-        threat: ThreatModel,
-        generators: Sequence[torch.Generator],
-        bar: Any,
-    ) -> AttackResult:
-        """One run from one start; `bar` is told of every iterate."""
-        return Ascent(self, victim, image, label, threat, generators).run(bar)
+    def scaled(self, factor: float) -> Self:
+        """This attack with its step size times factor."""
+        return self if self.step_size is None else replace(self, step_size=self.step_size * factor)
 
 
-def gradient_of(objective: Tensor, adversarial: Tensor, *, again: bool = False) -> Tensor:
-    """The gradient of a scalar with respect to the image.
-
-    Args:
-        objective: the scalar.
-        adversarial: what it is differentiated by.
-        again: keep the graph for another gradient.
-
-    Raises:
-        ValueError: if it does not depend on the image.
-    """
-    message = "the prediction does not depend on the image: its gradient is undefined (a constant network?)."
-    if not objective.requires_grad:
-        raise ValueError(message)
-    (gradient,) = torch.autograd.grad(objective, adversarial, allow_unused=True, retain_graph=again)
-    if gradient is None:
-        raise ValueError(message)
-    return gradient.contiguous()  # a network may hand it over with its channels last in memory
-
-
-def _warn_if_zero(gradient: Tensor) -> None:
-    still = stands_still(gradient).nonzero().flatten().tolist()
-    if still:
-        warnings.warn(
-            f"the gradient of the deviation loss is exactly zero for samples {still} (saturated or constant network?): "
-            "the attack cannot move them, which says nothing about robustness.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+def _selected(value: Any, index: Tensor) -> Any:
+    if isinstance(value, dict):
+        return {key: _selected(entry, index) for key, entry in value.items()}
+    return value[index] if isinstance(value, Tensor) else value

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from monai_smia.attacks.base import AttackProblem
 from monai_smia.attacks.iterative import IterativeAttack
-from monai_smia.threat import ThreatModel, draw, per_sample
+from monai_smia.threat import draw, per_sample
 
 
+@dataclass(kw_only=True, eq=False)
 class Noise(IterativeAttack):
     """Random noise on the boundary of the ball, without any gradient: random signs times eps (L-inf), or a random
     direction of length eps (L2).
 
-    Args:
-        **options: as for `Attack`.
+    Arguments are those of `Attack`; `steps` is 0.
 
     Example:
-        >>> import torch
-        >>> from monai_smia.attacks import Noise
         >>> from monai_smia.victims import ClassificationVictim
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
-        >>> image, label = torch.full((1, 1, 8, 8), 0.5), torch.tensor([0])
-        >>> result = Noise(eps=0.1)(ClassificationVictim(network), image, label)
+        >>> result = Noise(eps=0.1)(ClassificationVictim(network), torch.full((1, 1, 8, 8), 0.5), torch.tensor([0]))
         >>> sorted(round(v, 4) for v in result.perturbation.unique().tolist()), result.gradients.tolist()
         ([-0.1, 0.1], [0])
     """
 
-    def __init__(self, **options: Any) -> None:
-        if options.pop("steps", 0) != 0:
-            raise ValueError("steps must be 0 for Noise, which takes none.")
-        super().__init__(steps=0, **options)
+    steps: int = 0
 
-    def start(self, image: Tensor, threat: ThreatModel, generators: Sequence[torch.Generator]) -> Tensor:
+    def __post_init__(self) -> None:
+        if self.steps != 0:
+            raise ValueError(f"steps must be 0 for Noise, which takes none, got {self.steps}.")
+        super().__post_init__()
+
+    def start(self, problem: AttackProblem) -> Tensor:
         """The image plus noise."""
-        assert threat.eps is not None
-        noise = draw(torch.randn, image, generators)
-        return threat.project(image + per_sample(threat.eps, image) * threat.steepest(noise), image)
+        image, threat = problem.image, problem.threat
+        noise = threat.steepest(draw(torch.randn, image, problem.generators))
+        return threat.project(image + per_sample(threat.radius, image) * noise, image)

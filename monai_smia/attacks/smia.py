@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ TARGETS = ("soft", "detached", "hard")
 OFFSETS = ("total", "constant", "step")
 
 
+@dataclass(kw_only=True, eq=False)
 class SMIA(IterativeAttack):
     """Stabilized medical image attack (Qi et al., ICLR 2021).
 
@@ -41,61 +43,50 @@ class SMIA(IterativeAttack):
             ``(prediction, reference) -> (B,)``.
         one_batch: predict iterate and smoothed point in one batch of twice the size: more memory, less time where the
             network does not fill the machine; the same in exact arithmetic. For networks that return a tensor.
-        **options: as for `IterativeAttack` and `Attack`.
+
+    The other arguments are those of `IterativeAttack` and `Attack`.
 
     Raises:
         ValueError: if an argument is outside its range.
 
     Example:
         >>> import torch
-        >>> from monai_smia.attacks import SMIA
         >>> from monai_smia.victims import SegmentationVictim
-        >>> _ = torch.manual_seed(0)
-        >>> network = torch.nn.Conv2d(1, 2, 3, padding=1)
-        >>> image, label = torch.rand(1, 1, 16, 16), torch.randint(0, 2, (1, 1, 16, 16))
-        >>> result = SMIA(eps=0.03, steps=10, step_size=0.01)(SegmentationVictim(network), image, label)
+        >>> image = torch.rand(1, 1, 16, 16)
+        >>> victim = SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1))
+        >>> result = SMIA(eps=0.03, steps=10, step_size=0.01)(victim, image, (image > 0.5).long())
         >>> result.gradients.tolist(), bool(result.loss[0] > result.loss_history[0, 0])
         ([19], True)
     """
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 1.0,
-        kernel_size: int = 5,
-        sigma: float = 1.0,
-        target: str = "soft",
-        offset: str = "total",
-        divergence: str | Callable[[Any, Any], Tensor] | None = None,
-        one_batch: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        if not 0 <= alpha < float("inf"):
-            raise ValueError(f"alpha must be a finite number >= 0, got {alpha}.")
-        if kernel_size < 1 or kernel_size % 2 != 1:
-            raise ValueError(f"kernel_size must be an odd number >= 1, got {kernel_size}.")
-        if not 0 < sigma < float("inf"):
-            raise ValueError(f"sigma must be a finite number > 0, got {sigma}.")
-        if target not in TARGETS:
-            raise ValueError(f"target must be one of {TARGETS}, got {target!r}.")
-        if offset not in OFFSETS:
-            raise ValueError(f"offset must be one of {OFFSETS}, got {offset!r}.")
-        self.alpha = alpha
-        self.kernel_size = int(kernel_size)
-        self.sigma = sigma
-        self.target = target
-        self.offset = offset
-        self.divergence = divergence
-        self.one_batch = one_batch
+    alpha: float = 1.0
+    kernel_size: int = 5
+    sigma: float = 1.0
+    target: str = "soft"
+    offset: str = "total"
+    divergence: str | Callable[[Any, Any], Tensor] | None = None
+    one_batch: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.alpha < float("inf"):
+            raise ValueError(f"alpha must be a finite number >= 0, got {self.alpha}.")
+        if self.kernel_size < 1 or self.kernel_size % 2 != 1:
+            raise ValueError(f"kernel_size must be an odd number >= 1, got {self.kernel_size}.")
+        if not 0 < self.sigma < float("inf"):
+            raise ValueError(f"sigma must be a finite number > 0, got {self.sigma}.")
+        for name, allowed in (("target", TARGETS), ("offset", OFFSETS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}.")
+        self.kernel_size = int(self.kernel_size)
 
     def objective(self, victim: Victim, iterate: Iterate) -> Tensor:
         """Eq. 4; Eq. 1 at the first step and for alpha 0."""
         if self.gradients_at(iterate.step) == 1:
             return iterate.deviation
-        smoothed = iterate.companion
+        smoothed = iterate.auxiliary_prediction
         if smoothed is None:
-            smoothed = victim.predict(self._smoothed_point(iterate.adversarial, iterate.image, iterate.memory))
+            smoothed = victim.predict(self._smoothed_point(iterate))
         return iterate.deviation - self.alpha * self._divergence(victim, iterate.prediction, smoothed)
 
     def gradients_at(self, step: int) -> int:
@@ -106,20 +97,18 @@ class SMIA(IterativeAttack):
         """W * eta: Gaussian smoothing of ``(B, C, *spatial)`` along every spatial axis, channel by channel."""
         return smooth(perturbation, gaussian_taps(self.kernel_size // 2, self.sigma))
 
-    def second_point(self, adversarial: Tensor, image: Tensor, memory: dict[str, Tensor], step: int) -> Tensor | None:
+    def auxiliary_point(self, iterate: Iterate) -> Tensor | None:
         """The smoothed point, with `one_batch`."""
-        if not self.one_batch or self.gradients_at(step) == 1:
-            return None
-        return self._smoothed_point(adversarial, image, memory)
+        return self._smoothed_point(iterate) if self.one_batch and self.gradients_at(iterate.step) > 1 else None
 
-    def _smoothed_point(self, adversarial: Tensor, image: Tensor, memory: dict[str, Tensor]) -> Tensor:
-        if self.offset == "step":
-            return memory["previous"] + self.smooth(memory["step"])
-        perturbation = adversarial - image
+    def _smoothed_point(self, iterate: Iterate) -> Tensor:
+        if self.offset == "step" and iterate.previous is not None and iterate.previous_step is not None:
+            return iterate.previous + self.smooth(iterate.previous_step)
+        perturbation = iterate.adversarial - iterate.image
         if self.offset == "constant":
             constant = perturbation.detach()
-            return adversarial + (self.smooth(constant) - constant)
-        return image + self.smooth(perturbation)
+            return iterate.adversarial + (self.smooth(constant) - constant)
+        return iterate.image + self.smooth(perturbation)
 
     def _divergence(self, victim: Victim, prediction: Any, smoothed: Any) -> Tensor:
         if self.target == "hard":

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import InitVar, dataclass, field
 
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.iterative import Iterate, IterativeAttack
-from monai_smia.attacks.mifgsm import over_mean
-from monai_smia.degradations import Resample, Smooth, Identity
+from monai_smia.attacks.base import AttackProblem
+from monai_smia.attacks.iterative import Iterate, IterativeAttack, State
+from monai_smia.attacks.measures import over_mean
+from monai_smia.degradations import Identity, Resample, Smooth
 from monai_smia.victims.base import Victim
 
 CYCLE: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -21,76 +23,92 @@ CYCLE: tuple[Callable[[Tensor], Tensor], ...] = (
     Identity(),
     Smooth(0.6),
 )
-LATEST = "latest gradient of"  # begins the name of a memory
 
 
+@dataclass
+class SurvivalState(State):
+    """The step whose turn it is, and the latest gradient through every degradation, by its place in the cycle."""
+
+    step: int = 0
+    latest: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True, eq=False)
 class SurvivalSMIA(IterativeAttack):
-    """Survival-aware SMIA: damage that outlives the usual degradation of an image.
+    """Survival-aware SMIA: damage that outlives the usual degradations of an image.
 
     SMIA's stabilization term (Eq. 3) asks the prediction not to change under smoothing, and pays for it in direct
-    damage. Here every step takes one gradient, of the deviation loss of the image as one degradation of `cycle` leaves it,
-    in turn, and goes along the sum of the latest gradients of all degradations, each over its mean magnitude (a stochastic
-    average gradient, Le Roux et al., 2012). A degradation that comes up more often is better known, but weighs the same.
+    damage. Here every step takes one gradient, of the deviation loss of the image as one degradation of `cycle` leaves
+    it, in turn, and goes along the sum of the latest gradients of all degradations, each over its mean magnitude (a
+    stochastic average gradient, Le Roux et al., 2012). A degradation that comes up more often is better known, but
+    weighs the same.
 
     Iterates are compared by the mean damage over the degradations, which takes a forward pass for each of them; the
     default ``keep="last"`` does without, since the decaying step ends at a good point. In `loss_history` every step's
-    loss is that of its own degradation, the last row's of the untouched image.
+    loss is that of its own degradation, the last row's of the image as it is.
 
     Args:
         cycle: degradations ``(B, C, *spatial) -> same shape``, differentiable and hashable, such as those of
             `monai_smia.degradations`.
-        direct: weight of the untouched image's gradient against 1 of every other degradation, >= 0: the more, the more
-            damage is direct and the less survives.
-        loss: as for `Attack`; None is the victim's own. Soft Jaccard is stronger than cross entropy.
+        identity_weight: weight of the gradient of the image as it is against 1 of every other degradation, >= 0: the
+            more, the more damage is direct and the less survives.
         keep: as for `Attack`, by the mean over the cycle.
-        **options: as for `IterativeAttack` and `Attack`. `step_size` is the length of the first step, by default one
-            and a half radii; it falls in a straight line to zero.
+        direct: deprecated name of `identity_weight`.
+
+    The other arguments are those of `IterativeAttack` and `Attack`. Soft Jaccard is a stronger `loss` than cross
+    entropy; `step_size` is the length of the first step, by default one and a half radii, and falls in a straight line
+    to zero.
 
     Raises:
         ValueError: if an argument is outside its range.
 
     Example:
-        >>> import torch
-        >>> from monai_smia.attacks import SurvivalSMIA
         >>> from monai_smia.victims import SegmentationVictim
-        >>> _ = torch.manual_seed(0)
-        >>> network = torch.nn.Conv2d(1, 2, 3, padding=1)
-        >>> image, label = torch.rand(1, 1, 16, 16), torch.randint(0, 2, (1, 1, 16, 16))
-        >>> result = SurvivalSMIA(eps=0.03, steps=6, loss="soft_jaccard")(SegmentationVictim(network), image, label)
+        >>> victim, image = SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1)), torch.rand(1, 1, 16, 16)
+        >>> result = SurvivalSMIA(eps=0.03, steps=6, loss="soft_jaccard")(victim, image, (image > 0.5).long())
         >>> result.gradients.tolist(), bool(result.perturbation.abs().max() <= 0.03 + 1e-6)
         ([6], True)
     """
 
-    def __init__(
-        self,
-        *,
-        cycle: Sequence[Callable[[Tensor], Tensor]] = CYCLE,
-        direct: float = 4.0,
-        keep: str = "last",
-        **options: Any,
-    ) -> None:
-        super().__init__(keep=keep, **options)
-        if not cycle or not all(callable(degradation) for degradation in cycle):
-            raise ValueError(f"cycle must hold one degradation or more, each callable, got {cycle!r}.")
-        if not 0 <= direct < float("inf"):
-            raise ValueError(f"direct must be a finite number >= 0, got {direct}.")
-        self.cycle = tuple(cycle)
-        self.direct = direct
+    cycle: Sequence[Callable[[Tensor], Tensor]] = CYCLE
+    identity_weight: float = 4.0
+    keep: str = "last"
+    direct: InitVar[float | None] = None
+
+    def __post_init__(self, direct: float | None) -> None:
+        super().__post_init__()
+        if direct is not None:
+            warnings.warn(
+                "SurvivalSMIA(direct=) is deprecated and will be removed in 0.3: use identity_weight.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            self.identity_weight = direct
+        if not self.cycle or not all(callable(degradation) for degradation in self.cycle):
+            raise ValueError(f"cycle must hold one degradation or more, each callable, got {self.cycle!r}.")
+        if not 0 <= self.identity_weight < float("inf"):
+            raise ValueError(f"identity_weight must be a finite number >= 0, got {self.identity_weight}.")
+        self.cycle = tuple(self.cycle)
+
+    def initial_state(self, problem: AttackProblem) -> SurvivalState:
+        """No gradient yet."""
+        return SurvivalState()
 
     def degradation_of(self, step: int) -> Callable[[Tensor], Tensor]:
         """The degradation whose turn it is; none at the end."""
         return self.cycle[step % len(self.cycle)] if step < self.steps else Identity()
 
-    def predict(self, victim: Victim, adversarial: Tensor, step: int) -> Any:
-        """The prediction of the degraded iterate."""
-        return victim.predict(self.degradation_of(step)(adversarial))
+    def augment(self, iterate: Iterate) -> Tensor:
+        """The degraded iterate."""
+        return self.degradation_of(iterate.step)(iterate.adversarial)
 
-    def ascent(self, gradient: Tensor, iterate: Iterate) -> Tensor:
+    def direction(self, gradient: Tensor, state: SurvivalState) -> Tensor:
         """The sum of the latest gradients of all degradations."""
-        degradation = self.degradation_of(iterate.step)
-        weight = self.direct if degradation == Identity() else 1.0
-        iterate.memory[f"{LATEST} {self.cycle.index(degradation)}"] = weight * over_mean(gradient)
-        return torch.stack([g for name, g in iterate.memory.items() if name.startswith(LATEST)]).sum(0)
+        degradation = self.degradation_of(state.step)
+        weight = self.identity_weight if degradation == Identity() else 1.0
+        state.latest[self.cycle.index(degradation)] = weight * over_mean(gradient)
+        state.step += 1
+        return torch.stack(list(state.latest.values())).sum(0)
 
     @torch.no_grad()
     def score(self, victim: Victim, iterate: Iterate) -> tuple[Tensor, Tensor]:

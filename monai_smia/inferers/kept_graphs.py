@@ -1,4 +1,4 @@
-"""Graphs of windows that are kept for the backward pass, within a memory budget."""
+"""Graphs of windows that are kept for the backward pass, within a memory limit."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import torch
 from torch import Tensor
 
 
-class Budget:
+class MemoryLimit:
     """Bytes that kept graphs may hold at any time, over all calls that share it.
 
     Args:
         limit: bytes, >= 0; infinity keeps everything.
 
     Example:
-        >>> budget = Budget(100)
-        >>> budget.fits(60), budget.fits(60)
+        >>> memory = MemoryLimit(100)
+        >>> memory.fits(60), memory.fits(60)
         (True, True)
-        >>> graph = KeptGraph(budget, 60, torch.zeros(1), [])
-        >>> budget.fits(60)
+        >>> graph = KeptGraph(memory, 60, torch.zeros(1), [])
+        >>> memory.fits(60)
         False
         >>> del graph
-        >>> budget.fits(60)
+        >>> memory.fits(60)
         True
     """
 
     def __init__(self, limit: float = 0) -> None:
         if not limit >= 0:
-            raise ValueError(f"memory_budget must be a number of bytes >= 0, got {limit}.")
+            raise ValueError(f"memory_limit must be a number of bytes >= 0, got {limit}.")
         self.limit = limit
         self.held = 0.0
 
@@ -38,28 +38,28 @@ class Budget:
         """Whether there is room for so many bytes more."""
         return self.held + size <= self.limit
 
-    def __deepcopy__(self, memo: Any) -> Budget:
-        return Budget(self.limit)
+    def __deepcopy__(self, memo: Any) -> MemoryLimit:
+        return MemoryLimit(self.limit)
 
 
 class KeptGraph:
-    """The graph of one batch of windows, counted against a budget while it lives.
+    """The graph of one batch of windows, counted against a limit while it lives.
 
     Args:
-        budget: what it counts against.
+        limit: what it counts against.
         size: bytes that it holds.
         window: the leaf that the graph starts from.
         parts: the outputs that it ends in.
     """
 
-    def __init__(self, budget: Budget, size: float, window: Tensor, parts: Sequence[Tensor]) -> None:
+    def __init__(self, limit: MemoryLimit, size: float, window: Tensor, parts: Sequence[Tensor]) -> None:
         self.window, self.parts = window, parts
-        budget.held += size
-        weakref.finalize(self, _release, budget, size)
+        limit.held += size
+        weakref.finalize(self, _release, limit, size)
 
 
-def _release(budget: Budget, size: float) -> None:
-    budget.held -= size
+def _release(limit: MemoryLimit, size: float) -> None:
+    limit.held -= size
 
 
 class MeasuredGraph:

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
-from monai.utils import fall_back_tuple
+from monai.utils import deprecated_arg, fall_back_tuple
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from monai_smia.inferers.kept_graphs import Budget
+from monai_smia import __version__
+from monai_smia.inferers.kept_graphs import MemoryLimit
 from monai_smia.inferers.windows import Windows, unaliased
 
 
@@ -27,23 +28,23 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
     weighted as the stitching weighted the window. Peak memory is a few volumes and one batch of windows, whatever their
     number. Arguments and values are those of `monai.inferers.SlidingWindowInferer`.
 
-    With a `memory_budget` the graphs of as many windows as fit into it are kept, and only the others run again: 0 needs
+    With a `memory_limit` the graphs of as many windows as fit into it are kept, and only the others run again: 0 needs
     least memory, infinity least time. All calls of one inferer share it, as long as their graphs live.
 
     The gradient goes to the input. Where parameters, further tensor arguments or a `condition` need gradients too, or
     where the network changes the resolution, each window is checkpointed instead: just as exact, with MONAI's stitching
     and its memory. Gradients of gradients are not supported.
 
-    Windows that a loss ignores are not run again, nor are those beside the voxels whose gradient is wanted, where the
-    input says so (`wanted_within`).
+    Windows that a loss ignores are not run again, nor are those beside the voxels whose gradient is needed, where the
+    input says so (`restrict_gradient`).
 
     Args:
         *args: as for `monai.inferers.SlidingWindowInferer`.
-        memory_budget: bytes that kept graphs may hold, on top of the flat memory.
+        memory_limit: bytes that kept graphs may hold, on top of the flat memory; 0 keeps none.
         **kwargs: as for `monai.inferers.SlidingWindowInferer`.
 
     Raises:
-        ValueError: if the budget is negative; on a gradient through a network in train mode with dropout or batch
+        ValueError: if the limit is negative; on a gradient through a network in train mode with dropout or batch
             statistics, whose second pass would not repeat the first.
         RuntimeError: if the second pass does not repeat the first for another reason.
 
@@ -55,15 +56,16 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
         torch.Size([1, 1, 20, 20])
     """
 
-    def __init__(self, *args: Any, memory_budget: float = 0, **kwargs: Any) -> None:
+    @deprecated_arg("memory_budget", since="0.2.0", removed="0.3.0", new_name="memory_limit", version_val=__version__)
+    def __init__(self, *args: Any, memory_limit: float = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.budget = Budget(memory_budget)
+        self.memory = MemoryLimit(memory_limit)
 
     @classmethod
-    def of(cls, inferer: SlidingWindowInferer, *, memory_budget: float = 0) -> CheckpointedSlidingWindowInferer:
+    def of(cls, inferer: SlidingWindowInferer, *, memory_limit: float = 0) -> CheckpointedSlidingWindowInferer:
         """One with the settings of a SlidingWindowInferer."""
         ours = cls.__new__(cls)
-        ours.__dict__.update(vars(inferer), budget=Budget(memory_budget))
+        ours.__dict__.update(vars(inferer), memory=MemoryLimit(memory_limit))
         return ours
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +89,7 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
             padded = F.pad(plain, padding, mode=str(self.padding_mode), value=self.cval) if any(padding) else plain
             region = getattr(inputs, "gradient_region", None)
             region = F.pad(region, padding) if region is not None and any(padding) else region
-            windows = Windows(self, network, args, kwargs, [*_tensors_of(modules), padded], region)
+            windows = Windows(self, self.memory, network, args, kwargs, [*_tensors_of(modules), padded], region)
             outputs = windows.stitched(padded.detach())
             if outputs is not None:
                 outputs = _WindowGradient.apply(padded, windows, *outputs)
@@ -101,8 +103,8 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
         return [amount for m in reversed(missing) for amount in (m // 2, m - m // 2)]
 
 
-def wanted_within(image: Tensor, region: Tensor) -> Tensor:
-    """The image, noted for this inferer: its gradient is wanted in a region alone, and may be left zero beside it.
+def restrict_gradient(image: Tensor, region: Tensor) -> Tensor:
+    """Mark the image for this inferer: its gradient is needed in a region alone, and may be left zero beside it.
 
     What is computed from the image (smoothed, resampled) does not carry the note: there the region may be larger.
 
@@ -116,11 +118,11 @@ def wanted_within(image: Tensor, region: Tensor) -> Tensor:
         >>> region[..., :4, :4] = True
         >>> inferer = CheckpointedSlidingWindowInferer(roi_size=(8, 8), overlap=0)
         >>> network = nn.Conv2d(1, 2, 1).requires_grad_(False)
-        >>> inferer(wanted_within(image, region), network).sum().backward()
+        >>> inferer(restrict_gradient(image, region), network).sum().backward()
         >>> bool(image.grad[..., :4, :4].all()), bool(image.grad[..., 8:, :].any())
         (True, False)
     """
-    image.gradient_region = region  # type: ignore[attr-defined]
+    image.gradient_region = region  # type: ignore[attr-defined]  # a note on a tensor, which getattr reads
     return image
 
 
@@ -138,7 +140,7 @@ class _WindowGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         (image,) = ctx.saved_tensors
-        return (ctx.windows.pull_back(image, cotangents), None, *(None for _ in cotangents))
+        return (ctx.windows.vjp(image, cotangents), None, *(None for _ in cotangents))
 
 
 class _Checkpointed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from monai.data import MetaTensor
@@ -13,10 +13,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_dst_type, fall_back_tuple
 from torch import Tensor
 
-from monai_smia.inferers.kept_graphs import KeptGraph, MeasuredGraph, leaves
-
-if TYPE_CHECKING:
-    from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
+from monai_smia.inferers.kept_graphs import KeptGraph, MeasuredGraph, MemoryLimit, leaves
 
 Window = tuple[slice, ...]  # (batch, channel, *spatial), as MONAI numbers them
 
@@ -26,16 +23,17 @@ class Windows:
 
     def __init__(
         self,
-        inferer: CheckpointedSlidingWindowInferer,
+        inferer: SlidingWindowInferer,
+        memory: MemoryLimit,
         network: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         known: Sequence[Tensor],
         region: Tensor | None,
     ) -> None:
-        self.region = region  # where the image's gradient is wanted, None for everywhere
+        self.region = region  # where the image's gradient is needed, None for everywhere
         self.inferer, self.network, self.args = inferer, network, args
-        self.budget, self.known = inferer.budget, known  # tensors that a kept graph does not hold by itself
+        self.memory, self.known = memory, known  # tensors that a kept graph does not hold by itself
         self.graph_size = float("inf")  # bytes of one batch of windows; known once one was kept
         self.kept: dict[int, KeptGraph] = {}
         self.options = {k: v for k, v in kwargs.items() if k in ("device", "buffer_steps", "buffer_dim")}
@@ -58,9 +56,9 @@ class Windows:
     def _record(self, window: Tensor, coordinates: list[Any], *args: Any, **kwargs: Any) -> Any:
         number = len(self.batches)
         self.batches.append([tuple(c) for c in coordinates])  # copies: MONAI's buffered mode changes its lists
-        first, budget = number == 0, self.budget
-        wanted = self._wanted(self.batches[number])
-        keep = budget.limit > 0 if first else budget.fits(self.graph_size) and wanted
+        first, memory = number == 0, self.memory
+        needed = self._is_needed(self.batches[number])
+        keep = memory.limit > 0 if first else memory.fits(self.graph_size) and needed
         leaf = window.detach().requires_grad_(True) if keep else window
         with (
             torch.set_grad_enabled(first or keep),
@@ -74,16 +72,16 @@ class Windows:
             self.supported = same and all(variable is leaf for variable in leaves(parts))  # no hidden parameters
             if graph is not None:
                 self.graph_size = graph.size + sum(part.numel() * part.element_size() for part in parts)
-            keep = keep and self.supported and budget.fits(self.graph_size) and wanted
+            keep = keep and self.supported and memory.fits(self.graph_size) and needed
         if keep and any(p.requires_grad for p in parts):
-            self.kept[number] = KeptGraph(budget, self.graph_size, leaf, parts)
+            self.kept[number] = KeptGraph(memory, self.graph_size, leaf, parts)
             return _mapped(lambda part: part.detach().clone(), output)  # MONAI weighs it in place
         if self.checked is None:
             self.checked = number, [part.detach().clone() for part in parts]
         return _mapped(Tensor.detach, output)
 
-    def _wanted(self, batch: Sequence[Window]) -> bool:
-        """Whether any voxel of these windows has its gradient wanted."""
+    def _is_needed(self, batch: Sequence[Window]) -> bool:
+        """Whether any voxel of these windows has its gradient needed."""
         return self.region is None or any(bool(self.region[place].any()) for place in batch)
 
     def _apply(self, window: Tensor, coordinates: Any, *args: Any, **kwargs: Any) -> Any:
@@ -91,7 +89,7 @@ class Windows:
         return unaliased(self.network(window, *with_coordinates, *args, **kwargs), window)
 
     @torch.no_grad()
-    def pull_back(self, image: Tensor, cotangents: Sequence[Tensor | None]) -> Tensor:
+    def vjp(self, image: Tensor, cotangents: Sequence[Tensor | None]) -> Tensor:
         """The gradient of the image, given that of every stitched output."""
         device = torch.device(self.inferer.sw_device or image.device)
         importance = self._importance(image, device)
@@ -100,7 +98,7 @@ class Windows:
             count[place] += importance.to(count.device)
         gradient = torch.zeros_like(image)
         for number, batch in enumerate(self.batches):
-            if not self._wanted(batch):
+            if not self._is_needed(batch):
                 continue
             vectors = [None if c is None else _gathered(c, batch).to(device) for c in cotangents]
             if not any(v is not None and _holds_anything(v) for v in vectors):
@@ -122,7 +120,7 @@ class Windows:
             parts = _flatten(self._apply(window, coordinates, *self.args, **self.kwargs))
         if self.checked is not None and number == self.checked[0]:
             _check_repeats(parts, self.checked[1])
-        return KeptGraph(self.budget, 0, window, parts)
+        return KeptGraph(self.memory, 0, window, parts)
 
     def _importance(self, image: Tensor, device: torch.device) -> Tensor:
         """The blending weight of a window's voxels ``(1, 1, *roi)``."""

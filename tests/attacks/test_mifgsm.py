@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from helpers import KINDS, case
 from torch.nn import functional as F
 
 from monai_smia.attacks import BIM, MIFGSM
+from monai_smia.attacks.mifgsm import MomentumState
 
 
 @pytest.mark.parametrize(("task", "dims"), KINDS)
@@ -20,12 +19,12 @@ def test_without_memory_it_is_bim(task: str, dims: int) -> None:
 
 @pytest.mark.parametrize("decay", [0.5, 1.0])
 def test_momentum_by_hand(decay: float) -> None:
-    attack, iterate = MIFGSM(eps=0.1, decay=decay), SimpleNamespace(memory={})
+    attack, state = MIFGSM(eps=0.1, decay=decay), MomentumState(torch.zeros(2, 1, 3))
     first = torch.tensor([[[4.0, -2.0, 0.0]], [[0.0, 0.0, 0.0]]])  # mean absolute values 2 and 0
     second = torch.tensor([[[0.0, 3.0, 0.0]], [[3.0, 0.0, 0.0]]])  # 1 and 1
-    torch.testing.assert_close(attack.ascent(first, iterate), torch.tensor([[[2.0, -1, 0]], [[0, 0, 0]]]))
+    torch.testing.assert_close(attack.direction(first, state), torch.tensor([[[2.0, -1, 0]], [[0, 0, 0]]]))
     expected = torch.tensor([[[2.0 * decay, 3 - decay, 0]], [[3, 0, 0]]])
-    torch.testing.assert_close(attack.ascent(second, iterate), expected)
+    torch.testing.assert_close(attack.direction(second, state), expected)
 
 
 @pytest.mark.parametrize("decay", [0.5, 1.0])

@@ -119,7 +119,8 @@ def test_gradient_is_that_of_the_equation(
     prediction = c.victim.predict(adversarial)
     loss = c.victim.loss(prediction, c.label)
     deviation = -loss if targeted else loss
-    iterate = Iterate(3, c.image, adversarial, c.label, prediction, loss, deviation, memory)
+    iterate = Iterate(3, c.image, adversarial, c.label, previous=memory["previous"], previous_step=step)
+    iterate.prediction, iterate.deviation = prediction, deviation
     options: dict[str, Any] = {"alpha": 0.7, "target": target, "offset": offset, "divergence": divergence}
     attack = SMIA(eps=1.0, targeted=targeted, **options)
     (got,) = torch.autograd.grad(attack.objective(c.victim, iterate).sum(), adversarial)

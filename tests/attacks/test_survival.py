@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,13 +9,15 @@ import torch
 from helpers import KINDS, case, linear_victim
 from torch import nn
 
-from monai_smia.attacks import BIM, SurvivalSMIA
-from monai_smia.degradations import Resample, Smooth, Identity
+from monai_smia.attacks import BIM, Iterate, SurvivalSMIA
+from monai_smia.attacks.survival import SurvivalState
+from monai_smia.degradations import Identity, Resample, Smooth
+from monai_smia.threat import ThreatModel
 from monai_smia.victims import SegmentationVictim, Victim
 
 
 @pytest.mark.parametrize(("task", "dims"), KINDS)
-def test_without_handling_it_is_bim_with_a_falling_step(task: str, dims: int) -> None:
+def test_without_degradation_it_is_bim_with_a_falling_step(task: str, dims: int) -> None:
     """With one step there is nothing to fall."""
     c = case(task, dims)
     options = {"eps": 0.05, "steps": 1, "step_size": 0.03, "keep": "last"}
@@ -30,8 +32,11 @@ def test_steps_fall_in_a_straight_line() -> None:
     torch.testing.assert_close(linf.diff(), 0.1 * torch.tensor([1.0, 0.75, 0.5, 0.25]))
 
 
-def test_ascent_is_the_sum_of_every_handlings_latest_gradient() -> None:
-    attack, memory = SurvivalSMIA(eps=0.1, steps=9, cycle=[Identity(), Smooth(1.0), Identity()], direct=3.0), {}
+def test_ascent_is_the_sum_of_every_degradations_latest_gradient() -> None:
+    state, attack = (
+        SurvivalState(),
+        SurvivalSMIA(eps=0.1, steps=9, cycle=[Identity(), Smooth(1.0), Identity()], identity_weight=3.0),
+    )
     first, smoothed, second, third = (
         torch.tensor([[[a, b]]]) for a, b in ((2.0, 2.0), (-1.0, 3.0), (4.0, 0.0), (0.0, 1.0))
     )
@@ -39,24 +44,29 @@ def test_ascent_is_the_sum_of_every_handlings_latest_gradient() -> None:
         torch.tensor([[pair]]) for pair in ((1.0, 1.0), (-0.5, 1.5), (2.0, 0.0), (0.0, 2.0))
     ]  # over mean magnitudes
     expected = [3 * unit[0], 3 * unit[0] + unit[1], 3 * unit[2] + unit[1], 3 * unit[3] + unit[1]]
-    for step, (gradient, ascent) in enumerate(zip((first, smoothed, second, third), expected, strict=True)):
-        torch.testing.assert_close(attack.ascent(gradient, SimpleNamespace(step=step, memory=memory)), ascent)
+    for gradient, ascent in zip((first, smoothed, second, third), expected, strict=True):
+        torch.testing.assert_close(attack.direction(gradient, state), ascent)
 
 
 def recorded(attack: SurvivalSMIA) -> list[torch.Tensor]:
     """Every iterate of the calls to come."""
     iterates: list[torch.Tensor] = []
-    predict = attack.predict
+    move, score = attack.move, attack.score
 
-    def recording(victim: Victim, adversarial: torch.Tensor, step: int) -> torch.Tensor:
-        iterates.append(adversarial.detach())
-        return predict(victim, adversarial, step)
+    def moving(victim: Victim, iterate: Iterate, threat: ThreatModel) -> tuple[torch.Tensor, int]:
+        iterates.append(iterate.adversarial.detach())
+        return move(victim, iterate, threat)
 
-    attack.predict = recording  # type: ignore[method-assign]
+    def scoring(victim: Victim, iterate: Iterate) -> tuple[torch.Tensor, torch.Tensor]:
+        if iterate.step == attack.steps:
+            iterates.append(iterate.adversarial.detach())
+        return score(victim, iterate)
+
+    attack.move, attack.score = moving, scoring  # type: ignore[method-assign]
     return iterates
 
 
-def test_every_step_is_predicted_through_its_handling() -> None:
+def test_every_step_is_predicted_through_its_degradation() -> None:
     c = case("segmentation", 2)
     seen: list[torch.Tensor] = []
     c.victim.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
@@ -109,14 +119,21 @@ def test_it_survives_smoothing_the_more_the_less_the_untouched_image_weighs() ->
         return float(victim.damage(victim.predict(Smooth(1.0)(attack(victim, image, label).adversarial)), label))
 
     cycle = [Identity(), Smooth(1.0)]
-    damages = [left(cycle=[Identity()]), *(left(cycle=cycle, direct=weight) for weight in (1.0, 0.25, 0.0))]
+    damages = [left(cycle=[Identity()]), *(left(cycle=cycle, identity_weight=weight) for weight in (1.0, 0.25, 0.0))]
     assert all(more > less + 0.05 for less, more in itertools.pairwise(damages))
 
 
-@pytest.mark.parametrize("direct", [-1.0, float("inf"), float("nan")])
-def test_bad_weight(direct: float) -> None:
-    with pytest.raises(ValueError, match="direct must be a finite number >= 0"):
-        SurvivalSMIA(eps=0.1, direct=direct)
+@pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])
+def test_bad_weight(weight: float) -> None:
+    with pytest.raises(ValueError, match="identity_weight must be a finite number >= 0"):
+        SurvivalSMIA(eps=0.1, identity_weight=weight)
+
+
+def test_the_old_name_of_the_weight() -> None:
+    with pytest.warns(DeprecationWarning, match="use identity_weight"):
+        attack = SurvivalSMIA(eps=0.1, direct=1.3)
+    assert attack.identity_weight == 1.3
+    assert dataclasses.replace(attack, steps=3).identity_weight == 1.3
 
 
 @pytest.mark.parametrize("cycle", [[], [3]])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from window_helpers import Counting, Net, by_autograd, draw_setting, gradient, loss_of, rand, relative_error, tensors
 
 from monai_smia.attacks import MIFGSM, SMIA, Attack, SurvivalSMIA
-from monai_smia.inferers import CheckpointedSlidingWindowInferer, wanted_within
+from monai_smia.inferers import CheckpointedSlidingWindowInferer, restrict_gradient
 from monai_smia.victims import SegmentationVictim
 
 
@@ -81,7 +81,7 @@ def test_takes_the_settings_of_another() -> None:
     inferer = SlidingWindowInferer((5, 6), 3, 0.4, "gaussian", cache_roi_weight_map=True)
     ours = CheckpointedSlidingWindowInferer.of(inferer)
     assert type(ours) is CheckpointedSlidingWindowInferer
-    assert {name: value for name, value in vars(ours).items() if name != "budget"} == vars(inferer)
+    assert {name: value for name, value in vars(ours).items() if name != "memory"} == vars(inferer)
 
 
 def test_metadata() -> None:
@@ -208,19 +208,19 @@ def test_windows_without_a_gradient_are_skipped() -> None:
     assert x.grad[..., :8, :].any()
 
 
-@pytest.mark.parametrize("memory_budget", [0, float("inf")])
-def test_windows_beside_the_region_are_not_differentiated(memory_budget: float) -> None:
+@pytest.mark.parametrize("memory_limit", [0, float("inf")])
+def test_windows_beside_the_region_are_not_differentiated(memory_limit: float) -> None:
     """A region in the first rows of an image that is narrower than the window, and hence padded."""
     net, image = Net(2), rand(1, 2, 32, 6)
     region = torch.zeros_like(image, dtype=torch.bool)
     region[..., 2:5, :] = True
-    inferer = CheckpointedSlidingWindowInferer(8, overlap=0.5, memory_budget=memory_budget)
+    inferer = CheckpointedSlidingWindowInferer(8, overlap=0.5, memory_limit=memory_limit)
     backwards: list[int] = []
     net.register_full_backward_hook(lambda *_: backwards.append(1))
     everywhere, within = image.clone().requires_grad_(True), image.clone().requires_grad_(True)
     inferer(everywhere, net).square().sum().backward()
     assert len(backwards) == 7  # windows at rows 0, 4, ..., 24
-    inferer(wanted_within(within, region), net).square().sum().backward()
+    inferer(restrict_gradient(within, region), net).square().sum().backward()
     assert len(backwards) == 7 + 2  # the region lies in the first two
     assert torch.equal(everywhere.grad[region], within.grad[region])
     assert not within.grad[..., 12:, :].any()

@@ -3,75 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackResult
-from monai_smia.threat import ThreatModel
+from monai_smia.attacks.base import Attack, AttackProblem, AttackResult
+from monai_smia.attacks.composite.base import OF_PARTS, CompositeAttack
 from monai_smia.victims.base import Victim
 
 
-class Transfer(Attack):
+@dataclass(kw_only=True, eq=False)
+class Transfer(CompositeAttack):
     """Transfer attack: the images are made on a surrogate; the victim is only asked for their damage.
 
     A victim that falls to transferred images but not to attacks on itself hides its gradient.
 
     Args:
-        attack: the attack that is run on the surrogate; radius, norm, clip, direction and seed are its own.
+        attack: the attack that is run on the surrogate.
         surrogate: victim to make the images on; it takes the same images and labels.
-        eps: radius; None for the attack's.
-        **options: as for `Attack`; all default to the attack's.
+        eps: radius; left out, that of the attack.
+        seed: left out, that of the attack.
+        progress: left out, that of the attack.
+
+    The other arguments are those of `CompositeAttack` and `Attack`.
 
     Raises:
-        ValueError: if `targeted` is not the attack's.
+        ValueError: if `norm`, `clip` or `targeted` is not that of the attack.
 
     Example:
-        >>> import torch
-        >>> from monai_smia.attacks import PGD, Transfer
+        >>> from monai_smia.attacks import PGD
         >>> from monai_smia.victims import SegmentationVictim
-        >>> _ = torch.manual_seed(0)
         >>> victim, surrogate = (SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1)) for _ in range(2))
-        >>> image, label = torch.rand(1, 1, 16, 16), torch.randint(0, 2, (1, 1, 16, 16))
-        >>> transferred = Transfer(attack=PGD(eps=0.03), surrogate=surrogate)(victim, image, label)
+        >>> image, label = torch.rand(1, 1, 16, 16), torch.ones(1, 1, 16, 16)
+        >>> transferred = Transfer(PGD(eps=0.03), surrogate=surrogate)(victim, image, label)
         >>> bool(torch.equal(transferred.adversarial, PGD(eps=0.03)(surrogate, image, label).adversarial))
         True
     """
 
-    def __init__(self, *, attack: Attack, surrogate: Victim, eps: float | None = None, **options: Any) -> None:
-        inherited = {name: getattr(attack, name) for name in ("norm", "clip", "targeted", "seed", "progress")}
-        if options.get("targeted", attack.targeted) != attack.targeted:
-            raise ValueError(f"targeted must be that of the attack, {attack.targeted}.")
-        super().__init__(eps=attack.eps if eps is None else eps, **{**inherited, **options})
-        self.attack = attack
-        self.surrogate = surrogate
+    attack: Attack = field(kw_only=False)
+    surrogate: Victim
+    seed: int | Sequence[int] = OF_PARTS
+    progress: bool = OF_PARTS
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "progress"):
+            if getattr(self, name) is OF_PARTS:
+                setattr(self, name, getattr(self.attack, name))
+        super().__post_init__()
 
     @property
-    def planned_gradients(self) -> int:
-        """Of the attack on the surrogate."""
-        return self.attack.planned_gradients
+    def parts(self) -> Sequence[Attack]:
+        """The attack on the surrogate."""
+        return (self.attack,)
 
-    def bind(self, victim: Victim, image: Tensor, label: Any) -> tuple[Victim, Any]:
-        """The surrogate's own label, and the surrogate, ride on the label."""
-        surrogate = self.attack.victim_for(self.surrogate)
-        bound, target = victim.bind(image, label, differentiable=False)
-        with surrogate.frozen():
-            return bound, (target, *self.attack.bind(surrogate, image, label))
+    def scaled(self, factor: float) -> Self:
+        """The attack scaled.
 
-    def run(
-        self,
-        victim: Victim,
-        image: Tensor,
-        label: Any,
-        threat: ThreatModel,
-        generators: Sequence[torch.Generator],
-    ) -> AttackResult:
+        Raises:
+            ValueError: if the surrogate holds a preprocessing, which would take another unit for the image's.
+        """
+        if self.surrogate.preprocessing is not None:
+            raise ValueError(
+                "surrogate must hold no preprocessing inside NetworkSpaceAttack, which hands it what the network sees; "
+                "put NetworkSpaceAttack into Transfer instead."
+            )
+        return replace(self, attack=self.attack.scaled(factor))
+
+    def run(self, problem: AttackProblem) -> AttackResult:
         """The surrogate's adversarial images, scored on the victim."""
-        target, surrogate, surrogate_label = label
-        with surrogate.frozen():
-            result = self.attack.run(surrogate, image, surrogate_label, threat, generators)
+        victim, target = problem.victim, problem.label
+        with self.surrogate.frozen():
+            surrogate, label = self.surrogate.bind(problem.source_image, problem.source_label)
+            result = self.attack.run(replace(problem, victim=surrogate, label=label).part(self.attack))
         with torch.no_grad():
             prediction = victim.predict(result.adversarial)
             victim.check_label(prediction, target)

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from helpers import assert_untouched, network, snapshot
 from monai.data import MetaTensor
 from monai.transforms import Compose, Orientation, ScaleIntensityRange, Spacing, SpatialPad
 
-from monai_smia.attacks import PGD, SMIA, Noise, OnNetworkGrid
+from monai_smia.attacks import PGD, SMIA, NetworkSpaceAttack, Noise
 from monai_smia.victims import SegmentationVictim
 
 WINDOW = ScaleIntensityRange(-1000, 400, 0, 1, clip=True)
@@ -32,10 +30,10 @@ def case(mode: str | int) -> tuple[SegmentationVictim, MetaTensor, torch.Tensor]
 )
 def test_an_attack_where_the_gradient_is_blocked(attack: PGD) -> None:
     victim, image, label = case(mode=3)
-    with pytest.raises(ValueError, match=r"Spacing blocks the gradient.*OnNetworkGrid"):
+    with pytest.raises(ValueError, match=r"Spacing blocks the gradient.*NetworkSpaceAttack"):
         attack(victim, image, label)
     before, clean = snapshot(victim.network), image.clone()
-    result = OnNetworkGrid(attack)(victim, image, label)
+    result = NetworkSpaceAttack(attack)(victim, image, label)
     assert_untouched(victim.network, before)
     assert torch.equal(image, clean)
     assert torch.equal(result.adversarial.affine, image.affine)
@@ -44,7 +42,7 @@ def test_an_attack_where_the_gradient_is_blocked(attack: PGD) -> None:
     noise = Noise(eps=70.0, clip=CLIP)
 
     def damage(adversarial: torch.Tensor) -> float:
-        bound, target, _ = victim.on_network_grid(image, label)
+        bound, target = victim.bind(image, label)
         return float(bound.damage(bound.predict(MetaTensor(adversarial).as_tensor()), target))
 
     assert damage(result.adversarial) == pytest.approx(result.damage.item(), abs=1e-6)  # predicted anew
@@ -55,7 +53,7 @@ def test_an_attack_where_the_gradient_is_blocked(attack: PGD) -> None:
 def test_on_a_differentiable_chain_it_is_weaker_and_still_works() -> None:
     victim, image, label = case(mode="bilinear")
     attack = PGD(eps=70.0, steps=8, clip=CLIP)
-    through, mapped = attack(victim, image, label), OnNetworkGrid(attack)(victim, image, label)
+    through, mapped = attack(victim, image, label), NetworkSpaceAttack(attack)(victim, image, label)
     assert 0.05 < mapped.damage.item() <= through.damage.item()
 
 
@@ -63,20 +61,23 @@ def test_mask_and_radius_of_a_call() -> None:
     victim, image, label = case(mode=3)
     mask = torch.zeros(image.shape, dtype=torch.bool)
     mask[..., :6, :, :] = True
-    result = OnNetworkGrid(PGD(eps=70.0, steps=2, clip=CLIP))(victim, image, label, mask=mask, eps=30.0)
+    result = NetworkSpaceAttack(PGD(eps=70.0, steps=2, clip=CLIP))(victim, image, label, mask=mask, eps=30.0)
     assert not result.perturbation[~mask].any()
     assert 0 < float(result.perturbation.abs().max()) <= 30.0 + 1e-3
 
 
-def test_it_stands_for_its_attack() -> None:
-    attack = PGD(eps=3.0, steps=4)
-    wrapped = copy.copy(OnNetworkGrid(attack))
-    assert (wrapped.eps, wrapped.clip, wrapped.planned_gradients) == (3.0, attack.clip, 4)
+def test_it_takes_the_settings_of_its_attack() -> None:
+    attack = PGD(eps=3.0, steps=4, seed=7, loss="soft_jaccard", progress=False)
+    wrapped = NetworkSpaceAttack(attack)
+    taken = ("eps", "norm", "clip", "targeted", "seed", "loss", "progress", "planned_gradients")
+    assert {name: getattr(wrapped, name) for name in taken} == {name: getattr(attack, name) for name in taken}
+    assert wrapped.name == "NetworkSpaceAttack(PGD)"
+    assert NetworkSpaceAttack(attack, eps=1.0).eps == 1.0
 
 
 def test_what_cannot_be_mapped_is_refused() -> None:
     victim, image, label = case(mode=3)
     with pytest.raises(ValueError, match="norm='linf'"):
-        OnNetworkGrid(PGD(eps=3.0, norm="l2", clip=None))(victim, image, label)
+        NetworkSpaceAttack(PGD(eps=3.0, norm="l2", clip=None))(victim, image, label)
     with pytest.raises(ValueError, match="must hold a preprocessing"):
-        OnNetworkGrid(PGD(eps=3.0, clip=None))(victim.without_preprocessing(), image, label)
+        NetworkSpaceAttack(PGD(eps=3.0, clip=None))(victim.without_preprocessing(), image, label)

@@ -1,0 +1,9 @@
+"""Attacks made of attacks; each is an attack itself and may be a part of another."""
+
+from __future__ import annotations
+
+from monai_smia.attacks.composite.ensemble import Ensemble
+from monai_smia.attacks.composite.network_space import NetworkSpaceAttack
+from monai_smia.attacks.composite.transfer import Transfer
+
+__all__ = ["Ensemble", "NetworkSpaceAttack", "Transfer"]

@@ -1,0 +1,73 @@
+"""What composites share: they take the settings of their parts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from monai_smia.attacks.base import Attack
+
+
+class _OfParts:
+    """Stands for "as the parts have it" where None is a value of its own."""
+
+    def __repr__(self) -> str:
+        return "<as its parts>"
+
+
+OF_PARTS: Any = _OfParts()
+
+
+@dataclass(kw_only=True, eq=False)
+class CompositeAttack(Attack):
+    """An attack made of attacks, which hands its problem on to them.
+
+    Args:
+        eps: radius of the composite and of all its parts; left out, that of the parts, which then must agree.
+        norm: left out, as the parts have it; it cannot be another.
+        clip: the same.
+        targeted: the same.
+
+    Raises:
+        ValueError: if there are no parts, or they disagree.
+    """
+
+    needs_gradient: ClassVar[bool] = False  # the parts are asked
+
+    eps: float | None = OF_PARTS
+    norm: str = OF_PARTS
+    clip: tuple[float, float] | None = OF_PARTS
+    targeted: bool = OF_PARTS
+
+    def __post_init__(self) -> None:
+        self._take_settings(("eps", "norm", "clip", "targeted"))
+        super().__post_init__()
+
+    @property
+    @abstractmethod
+    def parts(self) -> Sequence[Attack]:
+        """The attacks that it is made of."""
+
+    @property
+    def name(self) -> str:
+        """The class with the names of the parts."""
+        return f"{type(self).__name__}({', '.join(part.name for part in self.parts)})"
+
+    @property
+    def planned_gradients(self) -> int:
+        """Of all parts."""
+        return sum(part.planned_gradients for part in self.parts)
+
+    def _take_settings(self, names: Sequence[str]) -> None:
+        """Take what was left out from the parts, which must agree with each other and with what was not."""
+        for name in names:
+            own, values = getattr(self, name), [getattr(part, name) for part in self.parts]
+            given = own is not OF_PARTS
+            if any(value != values[0] for value in values) and not (name == "eps" and given):
+                raise ValueError(f"attacks must agree on {name}, got {values}.")
+            if not given:
+                setattr(self, name, values[0])
+            elif name != "eps" and own != values[0]:
+                raise ValueError(f"{name} must be that of the attacks, {values[0]}, got {own}.")

@@ -1,0 +1,137 @@
+"""The iterates of one run: what is measured of each, and the best one of every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_smia.attacks.base import AttackResult
+from monai_smia.attacks.best import is_better
+from monai_smia.attacks.measures import cosine, is_zero, perturbation_stats
+
+
+class Trajectory:
+    """Histories of all samples of a batch, some of which may have left it, and the images to return.
+
+    Args:
+        image: clean batch ``(B, C, *spatial)``.
+        start: first iterate, returned where nothing else is taken; None for the image.
+        targeted: whether less damage is better.
+    """
+
+    def __init__(self, image: Tensor, start: Tensor | None = None, *, targeted: bool = False) -> None:
+        self.clean, self.targeted = image, targeted
+        self.returned = (image if start is None else start).clone()
+        self.damage = self._blank()
+        self.loss = self._blank()
+        self.gradients = torch.zeros_like(self.damage, dtype=torch.long)
+        self.zero_gradient_steps = torch.zeros_like(self.gradients)
+        self._losses: list[Tensor] = []
+        self._linf: list[Tensor] = []
+        self._variance: list[Tensor] = []
+        self._cosine: list[Tensor] = []
+        # the samples still attacked: by number, and as an index that is free of charge while it is all of them
+        self._number = torch.arange(len(image), device=image.device)
+        self._index: slice | Tensor = slice(None)
+
+    def add_size(self, adversarial: Tensor, image: Tensor) -> None:
+        """Measure the perturbation of an iterate of the samples still attacked."""
+        largest, variance = perturbation_stats(adversarial, image)
+        self._linf.append(self._row(largest))
+        self._variance.append(self._row(variance))
+
+    def add_loss(self, loss: Tensor) -> None:
+        """Note the deviation loss of an iterate ``(B,)``."""
+        self._losses.append(self._row(loss.detach()))
+
+    def add_step(self, step: Tensor, previous: Tensor | None, gradients: int, going: Tensor | None = None) -> None:
+        """Note an unprojected step of the samples that go on.
+
+        Args:
+            step: of all samples still attacked.
+            previous: the step before, None before the second.
+            gradients: taken for it, per sample.
+            going: which samples take the step ``(B,)``; None for all of them.
+        """
+        here, there = (slice(None), self._index) if going is None else (going, self._number[going])
+        if previous is not None:
+            row = self._blank()
+            row[there] = cosine(step, previous)[here].to(row)
+            self._cosine.append(row)
+        self.gradients[there] += gradients
+        self.zero_gradient_steps[there] += is_zero(step)[here]
+
+    def take_better(self, adversarial: Tensor, damage: Tensor, loss: Tensor) -> None:
+        """Return this iterate where it does more damage than those before, or as much at a higher loss."""
+        self.take(adversarial, damage, loss, self.is_better(damage, loss))
+
+    def is_better(self, damage: Tensor, loss: Tensor) -> Tensor:
+        """Whether an iterate of this damage and loss would be taken ``(B,)``."""
+        damage, loss = damage.to(self.damage), loss.detach().to(self.loss)
+        return is_better(damage, loss, self.damage[self._index], self.loss[self._index], targeted=self.targeted)
+
+    def take(self, adversarial: Tensor, damage: Tensor, loss: Tensor, which: Tensor) -> None:
+        """Return this iterate of the samples that `which` says ``(B,)``."""
+        if bool(which.any()):
+            taken = self._number[which]
+            self.returned[taken] = adversarial.detach()[which]
+            self.loss[taken], self.damage[taken] = loss.detach()[which].to(self.loss), damage[which].to(self.damage)
+
+    def return_as_is(self, adversarial: Tensor) -> None:
+        """Return the last iterate of the samples still attacked, whatever it is worth."""
+        self.returned[self._index] = adversarial
+
+    def drop(self, going: Tensor) -> None:
+        """Go on with these samples of those still attacked."""
+        self._index = self._number = self._number[going]
+
+    def result(self, *, steps: int | None = None, losses: int | None = None) -> AttackResult:
+        """The result.
+
+        Args:
+            steps: how many were planned: histories are carried on to this length; None for as many as there were.
+            losses: rows of the loss history, with `steps`.
+        """
+        count = len(self._linf) - 1 if steps is None else steps
+        return AttackResult(
+            adversarial=self.returned,
+            perturbation=self.returned - self.clean,
+            loss_history=_carried_on(self._stacked(self._losses, len(self._losses) if losses is None else losses)),
+            cosine=self._stacked(self._cosine, max(count - 1, 0)),
+            linf=_carried_on(self._stacked(self._linf, count + 1)),
+            gradients=self.gradients,
+            loss=self.loss,
+            damage=self.damage,
+            variance=_carried_on(self._stacked(self._variance, count + 1)),
+            zero_gradient_steps=self.zero_gradient_steps,
+        )
+
+    def _blank(self) -> Tensor:
+        return self.clean.new_full((len(self.clean),), torch.nan)
+
+    def _row(self, values: Tensor) -> Tensor:
+        """Values of the samples still attacked as those of all; NaN for the others."""
+        if isinstance(self._index, slice):
+            return values.to(self.damage)
+        row = self._blank()
+        row[self._index] = values.to(row)
+        return row
+
+    def _stacked(self, rows: Sequence[Tensor], count: int) -> Tensor:
+        """As many rows as there are to be; NaN in those that were never reached."""
+        return (
+            torch.stack([*rows, *[self._blank()] * (count - len(rows))])
+            if count
+            else self.clean.new_zeros(0, len(self.clean))
+        )
+
+
+def _carried_on(history: Tensor) -> Tensor:
+    """The history with the last value of a sample that stopped in the rows that it has none for."""
+    missing = history.isnan()
+    if not bool(missing.any()):
+        return history
+    row = torch.arange(len(history), device=history.device).unsqueeze(1)
+    return history.gather(0, row.where(~missing, 0).cummax(0).values)
