@@ -77,9 +77,8 @@ def array_attribute(transform: Callable) -> str | None:
 def freeze_on(array: Callable, image: MetaTensor) -> Callable:
     """A transform that decides what `array` decides on this image, whatever it is given."""
     if isinstance(array, CropForeground):
-        box = array.compute_bounding_box(image)
-        frozen = copy.copy(array)  # still a lazy transform, where the chain is lazy
-        frozen.compute_bounding_box = lambda img: box  # type: ignore[method-assign]
+        frozen: Any = copy.copy(array)  # still a lazy transform, where the chain is lazy
+        frozen.compute_bounding_box = functools.partial(_same, array.compute_bounding_box(image))
         return frozen
     plain = image.as_tensor()
     if isinstance(array, NormalizeIntensity):
@@ -97,6 +96,10 @@ def freeze_on(array: Callable, image: MetaTensor) -> Callable:
     if array.relative and b_min is not None and b_max is not None:
         b_min, b_max = (b_min + (b_max - b_min) * q / 100.0 for q in (array.lower, array.upper))
     return ScaleIntensityRange(low, high, b_min, b_max, clip=array.clip, dtype=array.dtype)
+
+
+def _same(box: Any, img: Any) -> Any:
+    return box
 
 
 def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> _Normalize:

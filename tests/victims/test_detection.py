@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from monai.apps.detection.utils.anchor_utils import AnchorGenerator
 from monai.inferers import SlidingWindowInferer
 from monai.transforms import Compose, Resize, ScaleIntensityRange
 from torch import Tensor
-from torch.nn import functional as F
 
 from monai_smia.attacks import BIM, PGD, SMIA, Noise
-from monai_smia.victims import DetectionVictim, box_losses
+from monai_smia.victims import DetectionVictim
+from monai_smia.victims.matching import IoUMatcher
 
 NOTHING = {"boxes": torch.zeros(0, 4, dtype=torch.float64), "labels": torch.zeros(0, dtype=torch.long)}
 SOMETHING = {
@@ -27,102 +27,6 @@ SOMETHING = {
 
 def images(count: int = 1, seed: int = 0) -> Tensor:
     return torch.rand(count, 2, 64, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-@pytest.mark.parametrize("loss", ["focal", "bce", "ranking"])
-@pytest.mark.parametrize("label", [SOMETHING, NOTHING], ids=["objects", "none"])
-def test_gradient_of_the_loss_is_that_of_finite_differences(
-    loss: str, label: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("data.box_utils", "apps.detection.utils.box_coder"):  # MONAI computes boxes in float32
-        monkeypatch.setattr(f"monai.{module}.COMPUTE_DTYPE", torch.float64)
-    victim, image = small_retina().with_loss(loss), images()
-    finite_difference(lambda x: victim.loss(victim.predict(x), [label]), image)
-
-
-@pytest.mark.parametrize("divergence", ["focal", "bce"])
-def test_gradient_of_the_divergence(divergence: str) -> None:
-    victim, image = small_retina().with_divergence(divergence), images()
-    with torch.no_grad():
-        reference = victim.predict(images(seed=1))
-    finite_difference(lambda x: victim.divergence(victim.predict(x), reference), image)
-    point = image.clone().requires_grad_(True)  # and it goes through the reference as well
-    soft = victim.divergence(reference, victim.predict(point))
-    assert torch.autograd.grad(soft.sum(), point)[0].abs().max() > 0
-
-
-def finite_difference(function: Any, image: Tensor, eps: float = 1e-6) -> None:
-    point = image.clone().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(function(point).sum(), point)
-    for seed in range(4):
-        direction = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed), dtype=image.dtype)
-        with torch.no_grad():
-            slope = (function(image + eps * direction) - function(image - eps * direction)).sum() / (2 * eps)
-        assert float((gradient * direction).sum()) == pytest.approx(float(slope), rel=1e-5, abs=1e-7)
-
-
-def test_the_loss_by_hand() -> None:
-    """Two cells, one object exactly on the first: ATSS matches it, the second is background."""
-    victim = cells(loss="bce")
-    logits = torch.tensor([[2.0, -4, -4], [-4, -4, -4]], dtype=torch.float64)
-    image = colored(*(logits / 20 + 0.5).tolist())
-    target = torch.zeros_like(logits)
-    target[0, 0] = 1
-    expected = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
-    assert float(victim.loss(victim.predict(image), [cell_label(0, None)])) == pytest.approx(float(expected))
-    p = logits.sigmoid()
-    focal = -(0.25 * (1 - p[0, 0]) ** 2 * p[0, 0].log())
-    others = torch.cat([p[0, 1:], p[1]])
-    focal = focal - (0.75 * others**2 * (1 - others).log()).sum()
-    loss = victim.with_loss("focal").loss(victim.predict(image), [cell_label(0, None)])
-    assert float(loss) == pytest.approx(float(focal))
-
-
-def test_box_loss_is_smooth_l1_of_the_codes_per_matched_anchor() -> None:
-    victim = cells(loss="bce")
-    image = colored((0.6, 0.3, 0.3))
-    exact, wider = cell_label(0), {"boxes": torch.tensor([[0.0, 0, 16, 8]]).double(), "labels": torch.tensor([0])}
-    prediction = victim.predict(image)
-    gap = float(victim.loss(prediction, [wider]) - victim.loss(prediction, [exact]))
-    shift, stretch = 0.5, float(torch.tensor(2.0).log())  # centre by half a cell, width doubled
-    assert gap == pytest.approx(sum(v - 0.5 / 9 for v in (shift, stretch)), abs=1e-6)
-
-
-def test_ranking_is_average_precision_where_scores_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cells of three classes; the one right guess of an object is its class at its cell."""
-    monkeypatch.setattr(box_losses, "IOU_WIDTH", 0.01)
-    victim = cells(loss="ranking")
-
-    def precision(first: tuple[float, ...], second: tuple[float, ...], *classes: int | None) -> float:
-        return -float(victim.loss(victim.predict(colored(first, second)), [cell_label(*classes)]))
-
-    best, good, low, none = 0.9, 0.7, 0.3, 0.1  # logits 8, 4, -4 and -8
-    assert precision((best, none, none), (none, good, none), 0, 1) == pytest.approx(1, abs=1e-6)
-    assert precision((low, best, none), (none, good, none), 0, 1) == pytest.approx((1 / 2 + 2 / 3) / 2, abs=1e-6)
-    assert precision((good, best, none), (none,) * 3, 0, None) == pytest.approx(1 / 2, abs=1e-6)
-    assert precision((good, good, none), (none,) * 3, 0, None) == pytest.approx(2 / 3, abs=1e-6)  # level: by half
-    # without objects: against a guess of the score from which on an object counts as found
-    assert precision((none,) * 3, (none,) * 3, None, None) == pytest.approx(1, abs=1e-6)
-    assert precision((best, none, none), (none, good, none), None, None) == pytest.approx(1 / 3, abs=1e-6)
-    victim = cells(loss="ranking", found_score=0)  # every guess is above it
-    assert precision((none,) * 3, (none,) * 3, None, None) == pytest.approx(1 / 7, abs=1e-3)
-
-
-def test_ranking_counts_a_box_by_its_overlap() -> None:
-    victim = cells(loss="ranking")
-    prediction = victim.predict(colored((0.9, 0.1, 0.1)))
-    for width in (8, 12, 16, 20):
-        label = {"boxes": torch.tensor([[0.0, 0, width, 8]]).double(), "labels": torch.tensor([0])}
-        right = 1 / (1 + math.exp(-(8 / width - 0.5) / 0.1))  # the only guess: as right, and of as much precision
-        assert -float(victim.loss(prediction, [label])) == pytest.approx(right**2, abs=1e-6)
-
-
-def test_a_distance_from_itself_is_none_and_grows() -> None:
-    victim, image = small_retina(), images()
-    with torch.no_grad():
-        here, near, far = (victim.predict(image + d) for d in (0.0, 0.01, 0.2))
-        assert float(victim.divergence(here, here)) == 0
-        assert 0 < float(victim.divergence(near, here)) < float(victim.divergence(far, here))
 
 
 @pytest.mark.parametrize("loss", ["focal", "ranking"])
@@ -270,3 +174,56 @@ def test_bad_arguments() -> None:
         DetectionVictim(victim.network, anchors=anchors, found_score=2)
     with pytest.raises(ValueError, match="loss must be one of"):
         victim.with_loss("dice")
+
+
+class TestReplace:
+    def test_a_given_detector_stays_with_its_selector(self) -> None:
+        ours = small_retina()
+        detector = RetinaNetDetector(ours.network, ours.detector.anchor_generator)
+        detector.set_box_selector_parameters(score_thresh=0.4, nms_thresh=0.3, detections_per_img=5)
+        victim, image = DetectionVictim(detector), images()
+        other = replace(victim, loss="ranking")
+        assert (other.detector, other.network, other.loss.spec) == (detector, detector.network, "ranking")
+        with torch.no_grad():
+            (found,), (expected,) = (v.decide(v.predict(image)) for v in (other, victim))
+        assert torch.equal(found["boxes"], expected["boxes"])
+        assert 0 < len(found["boxes"]) <= 5
+
+    def test_thresholds_of_a_bare_network_are_taken_up(self) -> None:
+        victim, image = small_retina(), images()
+        picky = replace(victim, score_thresh=0.4, max_boxes=3)
+        made = DetectionVictim(victim.network, anchors=victim.anchors, score_thresh=0.4, max_boxes=3)
+        with torch.no_grad():
+            counts = [len(v.decide(v.predict(image))[0]["boxes"]) for v in (victim, picky, made)]
+        assert counts[0] > counts[1] == counts[2] == 3
+
+    def test_found_score_and_matcher_reach_the_loss(self) -> None:
+        image, label = colored((0.1, 0.1, 0.1)), [cell_label(None)]
+        prediction = cells().predict(image)
+        easy = replace(cells(loss="ranking"), found_score=0)
+        assert torch.equal(easy.loss(prediction, label), cells(loss="ranking", found_score=0).loss(prediction, label))
+        assert not torch.equal(easy.loss(prediction, label), cells(loss="ranking").loss(prediction, label))
+        wide = {"boxes": torch.tensor([[0.0, 0, 17, 8]]).double(), "labels": torch.tensor([0])}
+        strict = replace(cells(), matcher=IoUMatcher(0.9, 0.9, every_object=False))  # the object has no anchor
+        assert strict.loss(prediction, [wide]) < cells().loss(prediction, [wide])
+
+    def test_in_lower_precision(self) -> None:
+        victim = small_retina().with_autocast(torch.bfloat16)
+        other, image = replace(victim, loss="bce"), images()
+        with torch.no_grad():
+            for got, expected in zip(*(v.predict(image)["classification"] for v in (other, victim)), strict=True):
+                assert torch.equal(got, expected)
+
+
+def test_the_output_layer_answers_for_the_victim() -> None:
+    victim, image = small_retina(), images()
+    prediction = victim.predict(image)
+    logits, codes, anchors = victim.flat(prediction)
+    assert logits.shape[1] == codes.shape[1] == len(anchors)
+    levels = [level[0, 0].numel() for level in prediction["classification"]]
+    assert torch.equal(
+        victim.match(SOMETHING["boxes"], anchors, levels), victim.output.match(SOMETHING["boxes"], anchors, levels)
+    )
+    assert torch.equal(victim.dense_truth(prediction, [SOMETHING]), victim.output.dense_truth(prediction, [SOMETHING]))
+    low = victim.dense_truth(prediction, [SOMETHING], iou=0, score=0)
+    assert (low >= 0).sum() > (victim.dense_truth(prediction, [SOMETHING]) >= 0).sum()
