@@ -152,9 +152,9 @@ def equation_7() -> None:
 class Watched(ClassificationVictim):
     """Remembers the probabilities of every iterate, whose prediction an attack takes the loss of."""
 
-    def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def checked_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         self.seen.append(self.output.probabilities(prediction.detach()).double())
-        return super().loss(prediction, label)
+        return super().checked_loss(prediction, label)
 
 
 def over_iterations(victim: ClassificationVictim, images: Tensor, labels: Tensor, radii: tuple[float, ...]) -> None:
