@@ -34,7 +34,7 @@ class DicomSlice:
         path: its file.
         header: all that the file says but the pixels.
         frame: index in its file.
-        position: centre of the first voxel in mm, LPS ``(3,)``.
+        position: center of the first voxel in mm, LPS ``(3,)``.
         orientation: direction cosines of a row and of a column, LPS ``(6,)``.
         spacing: distance between rows and between columns in mm ``(2,)``.
         slope: unit (HU) per stored unit.

@@ -12,6 +12,8 @@ import numpy as np
 import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import DSfloat
 
@@ -174,23 +176,24 @@ def _mark(ds: Dataset, source: Dataset, description: str) -> None:
     ds.add_new(0x0008001C, "CS", "YES")  # Synthetic Data: some or all of the content was made artificially
     ds.ContentQualification = "RESEARCH"
     ds.BurnedInAnnotation = "NO"
-    ds.DerivationCodeSequence = [_code("113042", "Pixel by pixel addition")]
+    ds.DerivationCodeSequence = [_item(codes.DCM.PixelByPixelAddition)]
     origin = Dataset()
     origin.ReferencedSOPClassUID, origin.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
     origin.SpatialLocationsPreserved = "YES"
-    origin.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
+    origin.PurposeOfReferenceCodeSequence = [_item(codes.DCM.SourceImageForImageProcessingOperation)]
     ds.SourceImageSequence = [origin]
     equipment = Dataset()
-    equipment.PurposeOfReferenceCodeSequence = [_code("109100", "Synthesizing Equipment")]
+    equipment.PurposeOfReferenceCodeSequence = [_item(codes.DCM.SynthesizingEquipment)]
     equipment.Manufacturer, equipment.ManufacturerModelName = "monai_smia", "adversarial robustness test"
     equipment.ContributionDescription = MARK
     ds.ContributingEquipmentSequence = [*ds.get("ContributingEquipmentSequence", []), equipment]
 
 
-def _code(value: str, meaning: str) -> Dataset:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
-    return code
+def _item(code: Code) -> Dataset:
+    """A coded concept as an item of a code sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return item
 
 
 def _save(ds: FileDataset, path: Path) -> None:

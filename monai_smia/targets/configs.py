@@ -1,4 +1,4 @@
-"""What several configs of a bundle need stands in one of them."""
+"""Components that several configs of a bundle share, described in one of them."""
 
 from __future__ import annotations
 

@@ -76,11 +76,11 @@ def test_supervised_segmentation_in_the_scanner_space(tmp_path: Path) -> None:
 @pytest.mark.parametrize("several_files", [False, True])
 def test_multi_label_without_labels(tmp_path: Path, several_files: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """YAML; z-scores of the case, hence attacked in network units; the clean prediction is the reference."""
-    bundle = zoo.brain_tumour(tmp_path / "brats", several_files=several_files)
+    bundle = zoo.brain_tumor(tmp_path / "brats", several_files=several_files)
     rows = attack_eval(bundle, "inference.yaml", eps=0.3, steps=3, **{"attack#progress": True})
     said = capsys.readouterr().out
     assert "the clean prediction is the reference" in said
-    assert ("made of 4 files" if several_files else "NormalizeIntensity") in said
+    assert ("put together from 4 files" if several_files else "NormalizeIntensity") in said
     assert rows["Clean", "computed", None]["jaccard"] == pytest.approx(1.0)
     computed, stored = (rows["PGD", stage, None] for stage in ("computed", "stored"))
     assert computed["jaccard"] < rows["Noise", "computed", None]["jaccard"] - 0.05
@@ -158,7 +158,7 @@ def test_an_image_put_together_from_several_keys(tmp_path: Path, capsys: pytest.
     """YAML; ConcatItemsd; a classifier in 3-D."""
     bundle = sequences(tmp_path / "grade")
     rows = attack_eval(bundle, "inference.yaml", eps=0.5, steps=3, **{"attack#progress": True})
-    assert "made of 3 files" in capsys.readouterr().out
+    assert "put together from 3 files" in capsys.readouterr().out
     assert rows["Clean", "computed", None]["accuracy"] == 1.0
     assert rows["Noise", "computed", None]["accuracy"] == 1.0
     assert rows["PGD", "computed", None]["accuracy"] == rows["PGD", "stored", None]["accuracy"] == 0.0
@@ -184,7 +184,7 @@ def test_a_picture_that_is_not_its_file_is_not_stored(what: str, tmp_path: Path)
 
 
 def test_the_weights_of_a_handler_are_loaded(tmp_path: Path) -> None:
-    bundle = zoo.brain_tumour(tmp_path / "brats")
+    bundle = zoo.brain_tumor(tmp_path / "brats")
     attack_eval(bundle, "inference.yaml", steps=1)
     network = SegResNet(in_channels=4, out_channels=3, init_filters=8, blocks_down=(1, 1), blocks_up=(1,))
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
@@ -233,7 +233,7 @@ def test_check_says_how_to_supply_it(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "(there is validate#evaluator)" in missing[0]
     assert '--attack#evaluator "@validate#evaluator"' in missing[0]
     assert main(["overlay", "--check", str(configs / "train.json")]) == 1
-    complete = zoo.brain_tumour(tmp_path / "brats") / "configs" / "inference.yaml"
+    complete = zoo.brain_tumor(tmp_path / "brats") / "configs" / "inference.yaml"
     assert main(["overlay", "--check", str(complete)]) == 0
     assert capsys.readouterr().out.endswith("Nothing is missing.\n")
 

@@ -123,7 +123,7 @@ def supervised_segmentation(folder: Path) -> Path:
     return write(folder, {"train.json": train, "evaluate.json": evaluate}, dark_is_lung())
 
 
-def brain_tumour(folder: Path, *, several_files: bool = False) -> Path:
+def brain_tumor(folder: Path, *, several_files: bool = False) -> Path:
     """inference.yaml without labels: four channels, z-scores, sigmoid of three overlapping classes.
 
     The weights are left to a handler, as older bundles do.
@@ -227,5 +227,5 @@ def classifier(folder: Path) -> Path:
     network = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 3))
     with torch.no_grad():
         network[2].bias.zero_()
-        network[2].weight.copy_(torch.eye(3).repeat_interleave(16, dim=1) * 2)  # the brightest colour
+        network[2].weight.copy_(torch.eye(3).repeat_interleave(16, dim=1) * 2)  # the brightest color
     return write(folder, {"inference.json": config}, network)

@@ -1,4 +1,4 @@
-"""Any MONAI bundle under attack: the overlay config and what it is made of."""
+"""Any MONAI bundle under attack: the overlay config and its parts."""
 
 from __future__ import annotations
 

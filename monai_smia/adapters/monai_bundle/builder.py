@@ -81,7 +81,7 @@ class VictimBuilder:
         """Why the attack cannot live on the grid of the files, or None."""
         source = self.chain.source(item)
         if isinstance(source, (list, tuple)) and len(source) > 1 and not is_dicom(source):
-            return f"an image is made of {len(source)} files."
+            return f"an image is put together from {len(source)} files."
         try:
             self.scale()
         except ValueError as error:
@@ -107,7 +107,7 @@ class VictimBuilder:
         return SegmentationMetrics(self.classes if self.activation == "softmax" else None)
 
     def figure(self) -> Callable[..., None] | None:
-        """What draws its cases, None where nothing does."""
+        """The function that draws its cases, None where there is none."""
         if self.task == "detection":
             assert self.detector is not None
             return detection_figure if self.detector.spatial_dims == 2 else None

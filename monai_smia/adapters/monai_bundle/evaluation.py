@@ -126,13 +126,13 @@ def bundle_evaluation(
         print(f"The bundle's postprocessing goes on to {', '.join(later)}: not applied, figures are of the decision.")
     victim = builder.victim(in_scanner)
     scale = victim.intensity_scale() if in_scanner else 1.0
-    labelled = label_key in items[0]
-    if unsupervised is False and not labelled:
+    labeled = label_key in items[0]
+    if unsupervised is False and not labeled:
         raise ValueError(f"items have no {label_key!r}, only {sorted(items[0])}: say which with --attack#label_key.")
-    if not labelled and progress:
+    if not labeled and progress:
         print(f"No labels (items have no {label_key!r}): the clean prediction is the reference.")
     keys = {"boxes": box_key, "labels": label_key} if builder.task == "detection" else {"label": label_key}
-    loading = _Loading(chain, in_scanner, None if unsupervised or not labelled else keys, victim, device)
+    loading = _Loading(chain, in_scanner, None if unsupervised or not labeled else keys, victim, device)
 
     network_scale = builder.scale() if eps_unit == "image" and not in_scanner else scale
     radii = [eps] if isinstance(eps, (int, float)) else list(eps)
@@ -191,7 +191,7 @@ class _Loading:
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         loaded = self.load({name: value for name, value in item.items() if name != "case"})
         scanned = None
-        if not self.chain.made_of and is_dicom(item["image"]):
+        if not self.chain.source_keys and is_dicom(item["image"]):
             image = loaded[self.chain.image_key]
             scanned = MetaTensor(scanned_voxels(image, item["image"]), affine=image.affine)
             image.meta.pop("padding", None)  # in a unit that preprocessing changes

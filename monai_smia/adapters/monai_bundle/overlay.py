@@ -35,7 +35,7 @@ def overlay_path() -> Path:
 
 
 def check_configs(config_files: Sequence[str]) -> list[str]:
-    """What the overlay needs and does not find in a bundle's configs.
+    """The ids that the overlay needs and does not find in a bundle's configs.
 
     Args:
         config_files: as they are given to ``monai.bundle run --config_file``, without the overlay.

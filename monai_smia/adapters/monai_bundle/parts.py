@@ -31,13 +31,13 @@ class Chain:
             lies between them, and whatever touches the label alone.
         preprocessing: the rest, between the file's image and the network.
         image_key: key of the image.
-        made_of: keys that the image is put together from, where it has no file of its own; all is preprocessing then.
+        source_keys: keys that the image is put together from, where it has no file of its own; all is preprocessing then.
     """
 
     loading: list[Callable]
     preprocessing: list[Callable]
     image_key: str
-    made_of: tuple[Hashable, ...] = ()
+    source_keys: tuple[Hashable, ...] = ()
 
     def read(self, path: Any) -> Any:
         """An image ``(C, *spatial)`` as the bundle loads it, without a label."""
@@ -48,7 +48,7 @@ class Chain:
 
     def source(self, item: Mapping[Any, Any]) -> Any:
         """The file of an item's image, or its files."""
-        return [item[key] for key in self.made_of] if self.made_of else item[self.image_key]
+        return [item[key] for key in self.source_keys] if self.source_keys else item[self.image_key]
 
 
 def split_chain(transform: Any, image_key: str, item: Mapping[Any, Any]) -> Chain:
@@ -59,14 +59,14 @@ def split_chain(transform: Any, image_key: str, item: Mapping[Any, Any]) -> Chai
     """
     compose = transform if isinstance(transform, Compose) else Compose(transform)
     transforms: Sequence[Callable] = compose.flatten().transforms
-    made_of = next((t.keys for t in transforms if isinstance(t, ConcatItemsd) and t.name == image_key), ())
-    missing = [key for key in made_of or (image_key,) if key not in item]
+    source_keys = next((t.keys for t in transforms if isinstance(t, ConcatItemsd) and t.name == image_key), ())
+    missing = [key for key in source_keys or (image_key,) if key not in item]
     if missing:
         raise ValueError(
             f"items have no {missing[0]!r}, only {sorted(map(str, item))}: say which with --attack#image_key."
         )
-    if made_of:
-        return Chain([], list(transforms), image_key, tuple(made_of))
+    if source_keys:
+        return Chain([], list(transforms), image_key, tuple(source_keys))
     ends = [
         i for i, t in enumerate(transforms) if isinstance(t, (LoadImaged, EnsureChannelFirstd)) and image_key in t.keys
     ]
@@ -102,7 +102,7 @@ def dataset_of(evaluator: Any) -> tuple[list[dict[str, Any]], Any]:
 
 
 def load_checkpoints(evaluator: Any) -> None:
-    """What older bundles leave to a handler: the weights, loaded when the evaluator starts."""
+    """Load the weights that older bundles leave to a handler, which loads them when the evaluator starts."""
     for handler, _, _ in evaluator._event_handlers.get(Events.STARTED, []):
         loader = getattr(handler, "__self__", handler)
         if isinstance(loader, CheckpointLoader):
@@ -121,7 +121,7 @@ def detector_of(evaluator: Any) -> RetinaNetDetector | None:
 
 
 def activation_of(postprocessing: Any) -> str:
-    """What postprocessing makes of logits.
+    """The activation of a bundle's postprocessing, ``"softmax"`` or ``"sigmoid"``.
 
     Raises:
         ValueError: if it does not tell.
@@ -151,7 +151,7 @@ def later_steps(postprocessing: Any) -> list[str]:
 
 
 def on_grid_of(mask: MetaTensor, image: MetaTensor) -> Tensor:
-    """A mask where an image lies after preprocessing, nearest neighbour; False outside of it."""
+    """A mask where an image lies after preprocessing, nearest neighbor; False outside of it."""
     if mask.shape[1:] == image.shape[1:] and np.allclose(mask.affine, image.affine):
         return as_plain(mask)
     resample = SpatialResample(mode="nearest", padding_mode="zeros", align_corners=False, dtype=np.float32)

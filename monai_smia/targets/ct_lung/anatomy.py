@@ -27,7 +27,7 @@ class Patient:
         self.half_width, self.half_depth, self.height = draw(128, 154), draw(86, 106), draw(0.92, 1.08)
         self.fat, self.table_gap = draw(6, 24), draw(3, 10)
         self.dome = {RIGHT: draw(-58, -28), LEFT: draw(-68, -38)}
-        self.heart_centre = (draw(-30, -20), draw(14, 24), draw(-50, -38))
+        self.heart_center = (draw(-30, -20), draw(14, 24), draw(-50, -38))
         self.heart_radii = (draw(50, 62), draw(42, 50), draw(50, 60))
         self.mediastinum = draw(-4, 5)
         self.rib_phase, self.gas = draw(0, 25), draw(5, 40)
@@ -64,7 +64,7 @@ class Patient:
 
     def heart(self, x: Field, y: Field, z: Field) -> Field:
         """An ellipsoid that leans to the left."""
-        return ellipsoid(x + 0.25 * z - 0.25 * self.heart_centre[2], y, z, self.heart_centre, self.heart_radii)
+        return ellipsoid(x + 0.25 * z - 0.25 * self.heart_center[2], y, z, self.heart_center, self.heart_radii)
 
     def spine(self, x: Field, y: Field) -> Field:
         """Vertebral bodies, as one column."""
@@ -124,8 +124,8 @@ class Patient:
         paint(image, np.maximum(stomach, below), soft - 15, edge)
         gas = np.maximum(np.maximum(stomach + 4, below + 6), 33 - self.gas - y)  # it rises to the front
         paint(image, gas, -985.0, edge)
-        for centre, radii in self.bowel:
-            paint(image, np.maximum(ellipsoid(x, y, z, centre, radii), below + 6), -970.0, edge)
+        for center, radii in self.bowel:
+            paint(image, np.maximum(ellipsoid(x, y, z, center, radii), below + 6), -970.0, edge)
         spleen = ellipsoid(x, y, z, (-92, -50, -100), (28, 38, 45))
         paint(image, np.maximum(spleen, below), soft + 8, edge)
         self._paint_bones(image, x, y, z, cavity, edge)

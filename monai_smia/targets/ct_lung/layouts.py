@@ -37,10 +37,10 @@ def ct_datalist(
 
     1. Kaggle's "COVID-19 CT scans", by its ``metadata.csv``. The folders may be named in the singular or the plural,
        and only the file names of the table's paths count. Left and right lung are labels 1 and 2 of its ``lung_mask``,
-       the infection is 3 in ``lung_and_infection_mask``: labels are passed on as they are, transforms binarise them.
+       the infection is 3 in ``lung_and_infection_mask``: labels are passed on as they are, transforms binarize them.
     2. A decathlon-style datalist, ``dataset.json`` or the only ``*.json`` that is one. Its items have a single label,
        taken for whatever ``target`` says. "train" is its "training" list; "test" is its "test" list or, as the
-       decathlon leaves that without labels, its "validation" list. With both labelled, "validation" is a split too.
+       decathlon leaves that without labels, its "validation" list. With both labeled, "validation" is a split too.
     3. A folder with ``labels.csv``: the columns ``file`` and ``<target>_mask`` hold paths relative to the folder.
 
     Both tables may have a column ``split``, whose values then name the splits.
@@ -79,7 +79,7 @@ def ct_datalist(
         rows = [row for row in rows if row.split == split]
     if not rows:
         known = f"splits there: {', '.join(splits)}" if splits else "it names no splits: use split=None"
-        raise ValueError(f"split={split!r} selects no labelled case of dataset_dir, {source}; {known}")
+        raise ValueError(f"split={split!r} selects no labeled case of dataset_dir, {source}; {known}")
     return _items(rows, target)
 
 

@@ -36,7 +36,7 @@ class ThoraxPhantom:
         image: int16 HU in [-1024, 3071], shape (X, Y, Z).
         lung_mask: uint8, 1 in both lungs with the vessels and opacities inside them, 0 in trachea and main bronchi.
         infection_mask: uint8, 1 in ground glass and consolidation; a subset of ``lung_mask``.
-        affine: 4x4 float64, voxel indices to RAS+ mm; the centre of the volume is the origin.
+        affine: 4x4 float64, voxel indices to RAS+ mm; the center of the volume is the origin.
     """
 
     image: NDArray[np.int16]
@@ -60,7 +60,7 @@ def thorax_phantom(
 
     Args:
         size: voxels along x, y, z, each at least 32.
-        spacing: voxel size in mm along x, y, z. The volume is centred on the middle of the lungs, whatever its extent.
+        spacing: voxel size in mm along x, y, z. The volume is centered on the middle of the lungs, whatever its extent.
         seed: a non-negative integer.
         opacities: add a pneumonia's ground glass (-700 to -300 HU) and consolidation, mostly peripheral and posterior.
         noise_hu: standard deviation of the scanner noise in HU, correlated over about 2.4 mm.

@@ -23,9 +23,9 @@ def oval(x: Field, y: Field, width: float | Field, depth: float | Field, power: 
     return (radius - 1) * np.minimum(width, depth, dtype=np.float32)
 
 
-def ellipsoid(x: Field, y: Field, z: Field, centre: Sequence[float], radii: Sequence[float]) -> Field:
+def ellipsoid(x: Field, y: Field, z: Field, center: Sequence[float], radii: Sequence[float]) -> Field:
     """An ellipsoid along the axes."""
-    u, v, w = ((axis - c) / r for axis, c, r in zip((x, y, z), centre, radii, strict=True))
+    u, v, w = ((axis - c) / r for axis, c, r in zip((x, y, z), center, radii, strict=True))
     radius: Field = np.sqrt(u * u + v * v + w * w)
     return (radius - 1) * min(radii)
 

@@ -55,7 +55,7 @@ def add_artefacts(frame: Map, *, seed: int = 0, classes: Sequence[str] = EAD_CLA
     """Draw random artefacts onto a clean frame.
 
     Args:
-        frame: ``(H, W, 3)`` in [0, 1]; black surroundings, text and coloured panels are left alone.
+        frame: ``(H, W, 3)`` in [0, 1]; black surroundings, text and colored panels are left alone.
         seed: a non-negative integer; the same seed draws the same artefacts.
         classes: which artefacts may appear, out of `EAD_CLASSES`.
 

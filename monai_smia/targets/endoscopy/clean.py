@@ -10,7 +10,7 @@ from monai_smia.targets.endoscopy.shapes import Map, enlarged
 
 
 def tissue_field(frame: Map) -> NDArray[np.bool_]:
-    """Where a frame shows tissue: its largest lit part, coloured panels left out ``(H, W)``."""
+    """Where a frame shows tissue: its largest lit part, colored panels left out ``(H, W)``."""
     red, green, blue = np.moveaxis(frame, 2, 0)
     lit = (frame.max(2) > 0.1) & (np.maximum(green, blue) < 1.6 * red + 0.05)
     lit = ndimage.binary_opening(lit, iterations=3)

@@ -86,7 +86,7 @@ class RandFramed(RandomizableTransform, MapTransform):
         label_key: key of the label, ``{"boxes": (N, 4), "labels": (N,)}``.
         zoom: range of the zoom.
         shift: largest shift as a share of each side.
-        gain: largest change of the exposure, and half of it of each colour.
+        gain: largest change of the exposure, and half of it of each color.
         visible: a box of which less than this share is left is dropped.
 
     Example:

@@ -206,7 +206,7 @@ def _vessels(rng: np.random.Generator, shape: tuple[int, int], radius: Any) -> M
 
 
 def _aperture(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
-    """What the endoscope shows: a rectangle with cut corners or a wide disc, sometimes beside a black margin."""
+    """The part of a frame that the endoscope lights: a rectangle with cut corners or a wide disc, sometimes beside a black margin."""
     y, x = np.mgrid[:height, :width].astype(float)
     left = rng.uniform(0, 0.3) * width if rng.random() < 0.4 else 0.0
     half_width, half_height = (width - left) / 2, height / 2

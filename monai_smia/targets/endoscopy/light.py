@@ -51,7 +51,7 @@ def saturation(image: Map, field: Any, rng: np.random.Generator) -> Drawn:
 
 
 def artifact(image: Map, field: Any, rng: np.random.Generator) -> Drawn:
-    """Miscellaneous: colour channels out of register, lines of the interlaced video, floating debris."""
+    """Miscellaneous: color channels out of register, lines of the interlaced video, floating debris."""
     if rng.random() < 0.5:
         return _debris(image, field, rng)
     opacity = region(field, rng, (0.08, 0.16), edge=0.15)
@@ -61,7 +61,7 @@ def artifact(image: Map, field: Any, rng: np.random.Generator) -> Drawn:
     for channel, amount in zip(range(3), (shift, 0.0, -shift), strict=True):
         offset = (amount * math.sin(angle), amount * math.cos(angle))
         broken[..., channel] = ndimage.shift(image[..., channel], offset, order=1, mode="nearest")
-    # lines of the second field were taken later; sequential colour lets moving highlights show as coloured ghosts
+    # lines of the second field were taken later; sequential color lets moving highlights show as colored ghosts
     comb = int(rng.integers(5, 12))
     broken[::2] = np.roll(broken, comb, axis=1)[::2]
     ghost = smooth_noise(rng, field.shape, 1.6) > 2.0

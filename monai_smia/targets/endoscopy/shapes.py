@@ -96,7 +96,7 @@ def light_of(image: Map) -> Any:
 
 
 def mean_color(image: Map, weight: Map) -> Any:
-    """The colour ``(3,)`` of a picture, weighted."""
+    """The color ``(3,)`` of a picture, weighted."""
     return (image * weight[..., None]).sum((0, 1)) / max(float(weight.sum()), 1e-6)
 
 

@@ -65,7 +65,7 @@ def fundus_datalist(
 
     Returns:
         One ``{"image": path, "label": grade, "case": name}`` a photograph, in the table's order; with ``"dme"``, the
-        risk of macular oedema, where the table has it. Paths are absolute, the name is the file's without its ending.
+        risk of macular edema, where the table has it. Paths are absolute, the name is the file's without its ending.
 
     Raises:
         FileNotFoundError: if the folder or an image that the table names does not exist.
@@ -110,7 +110,7 @@ class _Row(NamedTuple):
     image: Path
     grade: str
     split: str
-    oedema: str
+    edema: str
 
 
 def _rows(folder: Path) -> tuple[Path, list[_Row]]:
@@ -164,8 +164,8 @@ def _json_rows(table: Path) -> list[_Row]:
 
 def _item(row: _Row) -> dict[str, Any]:
     item: dict[str, Any] = {"image": str(row.image), "label": int(row.grade), "case": row.image.stem}
-    if row.oedema:
-        item["dme"] = int(row.oedema)
+    if row.edema:
+        item["dme"] = int(row.edema)
     return item
 
 

@@ -12,19 +12,19 @@ from torch.nn import functional as F
 from monai_smia.targets.fundus.resnet_gcn import ResNetGCN
 
 LESIONS = 3
-OEDEMA = 2  # thresholds of the risk of macular oedema, 0-2
+EDEMA = 2  # thresholds of the risk of macular edema, 0-2
 
 
 class Supervised(NamedTuple):
-    """What the grader is trained on; logits."""
+    """Outputs of the grader in training; logits."""
 
     grade: Tensor  # (B, K - 1)
     lesions: Tensor  # (B, 3, H / 16, W / 16)
-    oedema: Tensor  # (B, 2)
+    edema: Tensor  # (B, 2)
 
 
 class LesionSupervision(nn.Module):
-    """A grader with two heads that exist for training only: where lesions are, and the risk of macular oedema.
+    """A grader with two heads that exist for training only: where lesions are, and the risk of macular edema.
 
     A grade says little about where to look. On eyes that lesions were painted into, every cell of the third stage's
     feature map is told what it holds. The grader itself is trained in place, and is what is saved.
@@ -45,24 +45,24 @@ class LesionSupervision(nn.Module):
         self.mixed_precision = mixed_precision
         third, fourth = network.channels
         self.lesions = nn.Conv2d(third, LESIONS, 1)
-        self.oedema = nn.Linear(2 * fourth, OEDEMA)
+        self.edema = nn.Linear(2 * fourth, EDEMA)
         nn.init.constant_(self.lesions.bias, -3.0)  # type: ignore[arg-type]  # lesions are rare
 
     def forward(self, image: Tensor) -> Supervised:
-        """Logits of grades, lesion cells and oedema, in float32."""
+        """Logits of grades, lesion cells and edema, in float32."""
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.mixed_precision):
             third, fourth = self.network.maps(image.contiguous(memory_format=torch.channels_last))
             features = self.network.pool(fourth)
-            outputs = self.network.classify(features), self.lesions(third), self.oedema(features)
+            outputs = self.network.classify(features), self.lesions(third), self.edema(features)
         return Supervised(*(output.float() for output in outputs))
 
 
 class GradingLoss(nn.Module):
-    """Ordinal cross entropy of the grade, with those of the lesion map (where lesions were painted) and of oedema.
+    """Ordinal cross entropy of the grade, with those of the lesion map (where lesions were painted) and of edema.
 
     Args:
         lesion_weight: weight of the lesion map.
-        oedema_weight: weight of the risk of oedema, where it is known.
+        edema_weight: weight of the risk of edema, where it is known.
 
     Example:
         >>> output = Supervised(torch.zeros(2, 4), torch.zeros(2, 3, 2, 2), torch.zeros(2, 2))
@@ -72,10 +72,10 @@ class GradingLoss(nn.Module):
         0.6931
     """
 
-    def __init__(self, lesion_weight: float = 10.0, oedema_weight: float = 0.3) -> None:
+    def __init__(self, lesion_weight: float = 10.0, edema_weight: float = 0.3) -> None:
         super().__init__()
         self.lesion_weight = lesion_weight
-        self.oedema_weight = oedema_weight
+        self.edema_weight = edema_weight
 
     def forward(self, output: Supervised, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss of a batch.
@@ -92,7 +92,7 @@ class GradingLoss(nn.Module):
                 output.lesions[painted], cells[painted].clamp(0, 1)
             )
         if known.any():
-            loss = loss + self.oedema_weight * ordinal_cross_entropy(output.oedema[known], batch["dme"][known])
+            loss = loss + self.edema_weight * ordinal_cross_entropy(output.edema[known], batch["dme"][known])
         return loss
 
 

@@ -18,7 +18,7 @@ class LesionPainter:
 
     Args:
         image: ``(3, H, W)`` float in [0, 1]; drawn upon in place.
-        field: ``(H, W)`` bool, the field of view; lesions are centred inside of it.
+        field: ``(H, W)`` bool, the field of view; lesions are centered inside of it.
         rng: where every random number comes from.
 
     Attributes:
@@ -46,7 +46,7 @@ class LesionPainter:
 
     def blob(
         self,
-        centre: tuple[float, float],
+        center: tuple[float, float],
         radius: float,
         *,
         rough: float,
@@ -57,7 +57,7 @@ class LesionPainter:
         """Window and opacity of a spot with an irregular rim.
 
         Args:
-            centre: row and column.
+            center: row and column.
             radius: in units of a field 448 wide.
             rough: amplitude of the rim's waves, as a share of the radius.
             soft: width of the rim in pixels.
@@ -67,13 +67,13 @@ class LesionPainter:
         radius = radius * self.unit
         reach = math.ceil(radius * stretch * (1 + rough) + 2 * soft + 1)
         height, width = self.field.shape
-        top, left = max(int(centre[0]) - reach, 0), max(int(centre[1]) - reach, 0)
+        top, left = max(int(center[0]) - reach, 0), max(int(center[1]) - reach, 0)
         window = (
-            slice(top, min(int(centre[0]) + reach + 1, height)),
-            slice(left, min(int(centre[1]) + reach + 1, width)),
+            slice(top, min(int(center[0]) + reach + 1, height)),
+            slice(left, min(int(center[1]) + reach + 1, width)),
         )
-        dy = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None] - np.float32(centre[0])
-        dx = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None, :] - np.float32(centre[1])
+        dy = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None] - np.float32(center[0])
+        dx = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None, :] - np.float32(center[1])
         along = (dx * math.cos(angle) + dy * math.sin(angle)) / stretch
         across = -dx * math.sin(angle) + dy * math.cos(angle)
         rim = np.float32(radius)
@@ -94,7 +94,7 @@ class LesionPainter:
         self.map[channel][window] = np.maximum(self.map[channel][window], alpha)
 
     def bright(self, window: tuple[slice, slice], alpha: np.ndarray, strength: float, white: float) -> None:
-        """Lipid (yellow) or swollen nerve fibre (white)."""
+        """Lipid (yellow) or swollen nerve fiber (white)."""
         strength = min(strength * self._contrast, 0.95)
         gains, lifts = (1.3, 1.9, 1.6 + white), (0.05, 0.10, 0.03 + 0.1 * white)
         for c in range(3):
@@ -112,7 +112,7 @@ class LesionPainter:
             self.dark(*self.blob(self.place(), radius, rough=0.0, soft=1.0), self.rng.uniform(0.25, 0.55))
 
     def haemorrhages(self, count: int) -> None:
-        """Blots, and flames that follow the nerve fibres."""
+        """Blots, and flames that follow the nerve fibers."""
         for _ in range(count):
             flame = self.rng.random() < 0.3
             radius = self.rng.gamma(1.8, 1.4) + 1.4
@@ -137,12 +137,12 @@ class LesionPainter:
             for _ in range(int(self.rng.integers(2, 40))):
                 theta = self.rng.uniform(0, 2 * math.pi)
                 far = spread * (self.rng.normal(1, 0.15) if ring else abs(self.rng.normal(0, 0.6)))
-                centre = (row + far * math.sin(theta), column + far * math.cos(theta))
-                if not (0 <= centre[0] < self.field.shape[0] and 0 <= centre[1] < self.field.shape[1]):
+                center = (row + far * math.sin(theta), column + far * math.cos(theta))
+                if not (0 <= center[0] < self.field.shape[0] and 0 <= center[1] < self.field.shape[1]):
                     continue
                 radius = size * self.rng.lognormal(0, 0.4)
                 spot = self.blob(
-                    centre, min(radius, 9), rough=0.25, soft=0.8, stretch=self.rng.uniform(1, 1.6), angle=theta
+                    center, min(radius, 9), rough=0.25, soft=0.8, stretch=self.rng.uniform(1, 1.6), angle=theta
                 )
                 self.bright(*spot, strength, 0.0)
 

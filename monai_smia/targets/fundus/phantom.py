@@ -97,12 +97,12 @@ def _background(eye: np.random.Generator, x: Plane, y: Plane) -> Plane:
     size = len(x)
     pale, brightness = eye.uniform(0, 1), eye.uniform(0.7, 1.1)
     red, green = 0.75 + 0.1 * pale, 0.30 + 0.22 * pale
-    colour = np.array([red, green, green * eye.uniform(0.15, 0.75)], np.float32) * brightness
+    color = np.array([red, green, green * eye.uniform(0.15, 0.75)], np.float32) * brightness
     coarse = _noise(eye, size, 0.12)
     fine = _noise(eye, size, 0.012)
     tone = 1 + 0.07 * coarse + eye.uniform(0.01, 0.03) * fine
     tilt = 1 + eye.normal(0, 0.15) * x + eye.normal(0, 0.15) * y
-    return (colour[:, None, None] * (tone * tilt)[None]).astype(np.float32)
+    return (color[:, None, None] * (tone * tilt)[None]).astype(np.float32)
 
 
 def _noise(eye: np.random.Generator, size: int, scale: float) -> NDArray[np.floating[Any]]:
@@ -192,7 +192,7 @@ class _Tree:
 def _vessels(
     eye: np.random.Generator, size: int, disc: NDArray[np.float64], fovea: NDArray[np.float64], side: float
 ) -> Plane:
-    """What the arcades of arteries and veins, and the smaller vessels of the nasal side, let through of the light."""
+    """Light that passes the arcades of arteries and veins and the smaller vessels of the nasal side, as a share."""
     tree = _Tree(eye, np.zeros((size, size), np.float32), fovea)
     for vertical in (-1.0, 1.0):
         for width, strength in ((0.0095, 1.0), (0.0070, 0.75)):  # a vein and an artery

@@ -64,9 +64,9 @@ class ResNetGCN(nn.Module):
     """MONAI's ResNet, its classifier made by a graph convolutional network.
 
     The graph's nodes are the outputs: the grades, or the thresholds between grades of an ordinal grader. Each has a
-    learned embedding; two graph convolutions spread the embeddings to neighbours and turn each into the weights that
+    learned embedding; two graph convolutions spread the embeddings to neighbors and turn each into the weights that
     this output gives to the image's features. Neighbouring grades so share what they look for, and a rare grade learns
-    from its neighbours. Once trained, the graph's part does not depend on the image.
+    from its neighbors. Once trained, the graph's part does not depend on the image.
 
     The image's features are the mean and the maximum over the last feature map: how much there is, and whether there
     is any.
@@ -78,7 +78,7 @@ class ResNetGCN(nn.Module):
         block: ``"bottleneck"`` or ``"basic"``.
         layers: blocks of each of the four stages; (3, 4, 6, 3) with bottlenecks is ResNet-50.
         widths: planes of each stage; ResNet-50 has (64, 128, 256, 512).
-        adjacency: ``(out_channels, out_channels)``, which outputs are neighbours, without self loops; by default
+        adjacency: ``(out_channels, out_channels)``, which outputs are neighbors, without self loops; by default
             consecutive ones.
         node_features: length of a node's embedding.
         hidden_features: length of the embedding between the two graph convolutions.
@@ -144,7 +144,7 @@ class ResNetGCN(nn.Module):
         return third, b.layer4(third)
 
     def classifier(self) -> Tensor:
-        """What every output weighs the image's features with ``(out_channels, features)``."""
+        """The weights of the image's features in every output ``(out_channels, features)``."""
         hidden = torch.relu(self.graph1(self.nodes, self.propagation))
         return self.graph2(hidden, self.propagation)
 

@@ -38,8 +38,8 @@ def test_gas_lies_apart_from_the_lung_and_is_darker(seed: int) -> None:
 def test_most_of_it_hugs_the_diaphragm() -> None:
     item = chest(base=40)
     painted = [paint(item, seed, pockets=(1, 1), radius=(5.0, 6.0)) for seed in range(60)]
-    centres = [ndimage.center_of_mass((TISSUE - image[0, ..., :38]).numpy())[2] for image in painted]
-    assert np.median(centres) > 24  # of 38 voxels below the lung; a uniform draw has 19
+    centers = [ndimage.center_of_mass((TISSUE - image[0, ..., :38]).numpy())[2] for image in painted]
+    assert np.median(centers) > 24  # of 38 voxels below the lung; a uniform draw has 19
 
 
 def test_noise_makes_nothing_darker_than_air() -> None:

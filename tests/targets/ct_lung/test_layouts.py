@@ -90,7 +90,7 @@ def test_decathlon(tmp_path: Path) -> None:
     assert ct_datalist(root)[0]["label"] == str(root / "labelsTr" / "c0.nii.gz")
 
 
-def test_decathlon_with_a_labelled_test_list(tmp_path: Path) -> None:
+def test_decathlon_with_a_labeled_test_list(tmp_path: Path) -> None:
     root = json_folder(tmp_path, "lists.json", training=[item(0)], validation=[item(1)], test=[item(2)])
     assert (cases(root, "train"), cases(root, "validation"), cases(root, "test")) == (["c0"], ["c1"], ["c2"])
     assert cases(root / "lists.json") == ["c0", "c1", "c2"]
@@ -140,7 +140,7 @@ def test_empty_folder(tmp_path: Path) -> None:
         ("a.nii.gz,,train\n", ValueError, r"target='lung': row 1 .*a\.nii\.gz"),
         (",a_lung.nii.gz,train\n", ValueError, "row 1 of labels.csv has an empty 'file'"),
         ("b.nii,b_lung.nii,x\nb.nii,b_lung.nii,x\n", ValueError, "row 1 .* and row 2 .* the case 'b'"),
-        ("", ValueError, "selects no labelled case"),
+        ("", ValueError, "selects no labeled case"),
     ],
 )
 def test_bad_rows(tmp_path: Path, rows: str, error: type[Exception], message: str) -> None:

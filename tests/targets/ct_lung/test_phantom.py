@@ -35,8 +35,8 @@ def test_types_and_geometry(quiet: ThoraxPhantom) -> None:
     assert (quiet.image.dtype, quiet.lung_mask.dtype, quiet.infection_mask.dtype) == (np.int16, np.uint8, np.uint8)
     assert quiet.image.shape == quiet.lung_mask.shape == quiet.infection_mask.shape == (128, 128, 96)
     assert nib.aff2axcodes(quiet.affine) == ("R", "A", "S")
-    centre = quiet.affine @ [63.5, 63.5, 47.5, 1]
-    np.testing.assert_allclose(centre[:3], 0, atol=1e-4)
+    center = quiet.affine @ [63.5, 63.5, 47.5, 1]
+    np.testing.assert_allclose(center[:3], 0, atol=1e-4)
     with pytest.raises(dataclasses.FrozenInstanceError):
         quiet.image = quiet.image  # type: ignore[misc]
 

@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from monai_smia.targets.endoscopy import EAD_CLASSES, add_artefacts, endoscopy_datalist, mucosa, suppress_highlights, tissue_field
+from monai_smia.targets.endoscopy import (
+    EAD_CLASSES,
+    add_artefacts,
+    endoscopy_datalist,
+    mucosa,
+    suppress_highlights,
+    tissue_field,
+)
 
 
 @pytest.mark.parametrize("name", EAD_CLASSES)

@@ -48,7 +48,7 @@ def test_kaggle_takes_a_random_subset_by_seed(tmp_path: Path) -> None:
     assert len(fundus_datalist(tmp_path, max_cases=11000)) == 20
 
 
-def test_labels_csv_with_splits_and_oedema(tmp_path: Path) -> None:
+def test_labels_csv_with_splits_and_edema(tmp_path: Path) -> None:
     rows = [["images/a.jpg", "train", 3, 2], ["images/b.jpg", "test", 1, 0]]
     table(tmp_path / "labels.csv", ["file", "split", "dr_grade", "dme_risk"], rows)
     touch(tmp_path / "images", ["a.jpg", "b.jpg"])

@@ -26,11 +26,11 @@ def test_loss_by_hand() -> None:
     cells = torch.zeros(3, 2, 2)
     cells[0, 1, 0] = 1
     lesions = F.binary_cross_entropy_with_logits(out.lesions[1], cells)
-    oedema = F.binary_cross_entropy_with_logits(out.oedema[0], torch.tensor([1.0, 0]))
-    torch.testing.assert_close(GradingLoss(10.0, 0.3)(out, batch()), grade + 10 * lesions + 0.3 * oedema)
+    edema = F.binary_cross_entropy_with_logits(out.edema[0], torch.tensor([1.0, 0]))
+    torch.testing.assert_close(GradingLoss(10.0, 0.3)(out, batch()), grade + 10 * lesions + 0.3 * edema)
 
 
-def test_unknown_lesions_and_oedema_do_not_count() -> None:
+def test_unknown_lesions_and_edema_do_not_count() -> None:
     unknown = {**batch(), "paint": torch.zeros(2), "dme": torch.full((2,), -1)}
     torch.testing.assert_close(GradingLoss(10.0, 0.3)(output(), unknown), GradingLoss(0.0, 0.0)(output(), batch()))
 

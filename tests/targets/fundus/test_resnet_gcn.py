@@ -45,7 +45,7 @@ def test_classifier_is_two_graph_convolutions() -> None:
     torch.testing.assert_close(network.classifier(), torch.from_numpy(expected))
 
 
-def test_neighbours_share_and_others_do_not() -> None:
+def test_neighbors_share_and_others_do_not() -> None:
     """Two graph convolutions reach two edges far: the last of four nodes does not hear of the first."""
     network = small()
     (gradient,) = torch.autograd.grad(network.classifier()[3].sum(), network.nodes)
