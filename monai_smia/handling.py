@@ -1,4 +1,4 @@
-"""Deprecated: what may happen to an image on its way is called a degradation, in `monai_smia.degradations`."""
+"""Deprecated: a change of an image on its way to the network is called a degradation, `monai_smia.degradations`."""
 
 from __future__ import annotations
 

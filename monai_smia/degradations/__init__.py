@@ -1,4 +1,4 @@
-"""Degradations: what may happen to an image on its way to the network."""
+"""Degradations: changes that an image may undergo on its way to the network."""
 
 from __future__ import annotations
 

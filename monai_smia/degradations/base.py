@@ -1,4 +1,4 @@
-"""A degradation: what may happen to an image between the attacker and the network.
+"""Degradations: changes that an image may undergo on its way to the network.
 
 Every degradation maps a batch ``(B, C, *spatial)`` to one of the same shape, 2-D or 3-D, in the image's own unit. The
 gradient goes through: exactly where the degradation is smooth, straight through (as if nothing had happened) where it
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Degradation(ABC):
-    """A deterministic change of an image."""
+    """A deterministic change of an image that keeps its shape and its unit."""
 
     @abstractmethod
     def __call__(self, image: Tensor) -> Tensor:
@@ -27,9 +27,10 @@ class Degradation(ABC):
 
 @dataclass(frozen=True)
 class Identity(Degradation):
-    """Nothing happens.
+    """No change: the image as it is.
 
     Example:
+        >>> import torch
         >>> image = torch.rand(1, 1, 4, 4)
         >>> Identity()(image) is image
         True

@@ -38,8 +38,9 @@ class Quantize(Degradation):
 
 @dataclass(frozen=True)
 class Compress(Degradation):
-    """Lossy compression of every axial slice (last axis of a volume) or of a photograph; the gradient passes straight
-    through.
+    """Lossy compression of a photograph, or of every axial slice (last axis) of a volume.
+
+    The gradient passes straight through.
 
     Args:
         codec: ``"jpeg"`` (8 bits) or ``"jpeg2000"`` (to 16 bits, channel by channel).
@@ -90,7 +91,7 @@ class Compress(Degradation):
 
     def _slice(self, channels: np.ndarray) -> np.ndarray:
         """One slice ``(C, H, W)`` written and read back."""
-        if self.codec == "jpeg2000":  # Pillow has no colour picture of 16 bits
+        if self.codec == "jpeg2000":  # Pillow has no color picture of 16 bits
             options = {"quality_mode": "rates", "quality_layers": [self.quality], "irreversible": True}
             return np.stack([_through_file(channel.astype(np.uint16), "JPEG2000", options) for channel in channels])
         picture = channels.astype(np.uint8)

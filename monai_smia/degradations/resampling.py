@@ -20,6 +20,7 @@ class Resample(Degradation):
         factor: how much longer a voxel of the other grid is, > 0.
 
     Example:
+        >>> import torch
         >>> Resample(2.0)(torch.eye(4).view(1, 1, 4, 4))[0, 0].sum().round(decimals=3)
         tensor(4.)
     """

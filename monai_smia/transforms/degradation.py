@@ -1,4 +1,4 @@
-"""Degradation of images as MONAI transforms, as a defence at test time and to attack through."""
+"""Degradations as MONAI transforms: a defense at test time, and to attack through."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_tensor, deprecated_arg
 from torch import Tensor
+
+from monai_smia import __version__
+
+renamed = deprecated_arg("handling", since="0.2.0", removed="0.3.0", new_name="degradation", version_val=__version__)
 
 
 class ApplyDegradation(Transform):
-    """Smooths, resamples, rounds or compresses an image (`monai_smia.degradations`); affine and metadata stay.
+    """Apply a degradation (`monai_smia.degradations`) to an image; affine and metadata stay.
 
-    As a defence it is cheap and protects little: put it into the victim's `preprocessing`, and every attack goes
-    through it (where the degradation has no gradient of its own, straight through). A defended victim that is only tested
-    with attacks on the undefended one looks safer than it is.
+    As a defense it is cheap and protects little: put it into the victim's `preprocessing`, and every attack goes
+    through it (where the degradation has no gradient of its own, straight through). A defended victim that is only
+    tested with attacks on the undefended one looks safer than it is.
 
     Args:
         degradation: ``(B, C, *spatial) -> same shape``, such as ``Smooth(1.0)`` or ``Quantize(1 / 15)`` for four bits.
+        handling: deprecated name of `degradation`.
 
     Example:
         >>> import torch
@@ -28,14 +33,19 @@ class ApplyDegradation(Transform):
         >>> from monai_smia.attacks import PGD
         >>> from monai_smia.degradations import Smooth
         >>> from monai_smia.victims import SegmentationVictim
-        >>> defended = SegmentationVictim(torch.nn.Conv2d(1, 2, 3), preprocessing=Compose([ApplyDegradation(Smooth(1.0))]))
-        >>> ApplyDegradation(Smooth(1.0))(torch.rand(1, 8, 8)).shape
+        >>> smooth = ApplyDegradation(Smooth(1.0))
+        >>> smooth(torch.rand(1, 8, 8)).shape
         torch.Size([1, 8, 8])
+        >>> defended = SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1), preprocessing=Compose([smooth]))
+        >>> image, label = torch.rand(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+        >>> PGD(eps=0.03, steps=2)(defended, image, label).adversarial.shape
+        torch.Size([1, 1, 8, 8])
     """
 
     backend = [TransformBackends.TORCH]
 
-    def __init__(self, degradation: Callable[[Tensor], Tensor]) -> None:
+    @renamed
+    def __init__(self, degradation: Callable[[Tensor], Tensor], handling: Any = None) -> None:
         self.degradation = degradation
 
     def __call__(self, img: Any) -> Tensor:
@@ -53,9 +63,10 @@ class ApplyDegradationd(MapTransform):
     """Dictionary form of `ApplyDegradation`.
 
     Args:
-        keys: images to handle.
+        keys: images to degrade.
         degradation: ``(B, C, *spatial) -> same shape``.
         allow_missing_keys: skip keys that the data lacks.
+        handling: deprecated name of `degradation`.
 
     Example:
         >>> import torch
@@ -66,14 +77,19 @@ class ApplyDegradationd(MapTransform):
 
     backend = ApplyDegradation.backend
 
+    @renamed
     def __init__(
-        self, keys: KeysCollection, degradation: Callable[[Tensor], Tensor], allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        degradation: Callable[[Tensor], Tensor],
+        allow_missing_keys: bool = False,
+        handling: Any = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.apply_degradation = ApplyDegradation(degradation)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Handle the images of one item."""
+        """One item with its images degraded."""
         item = dict(data)
         for key in self.key_iterator(item):
             item[key] = self.apply_degradation(item[key])

@@ -1,4 +1,4 @@
-"""Degradation as a transform and as a test-time defence, attacked through."""
+"""Degradations as transforms and as a defense at test time, attacked through."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from monai_smia.victims import SegmentationVictim
 def test_metadata_stays() -> None:
     affine = torch.diag(torch.tensor([2.0, 3.0, 1.0, 1.0], dtype=torch.float64))
     image = MetaTensor(torch.rand(2, 6, 6), affine=affine, meta={"filename_or_obj": "a.png"})
-    for output in (ApplyDegradation(Smooth(1.0))(image), ApplyDegradationd("image", Smooth(1.0))({"image": image})["image"]):
+    for output in (
+        ApplyDegradation(Smooth(1.0))(image),
+        ApplyDegradationd("image", Smooth(1.0))({"image": image})["image"],
+    ):
         assert isinstance(output, MetaTensor)
         assert torch.equal(output.affine, affine)
         assert output.meta["filename_or_obj"] == "a.png"
@@ -36,11 +39,9 @@ class FineAndCoarse(nn.Module):
         return torch.cat([-score, score], 1)
 
 
-@pytest.mark.parametrize(
-    "form", [lambda h: ApplyDegradation(h), lambda h: ApplyDegradationd("image", h)], ids=["array", "dict"]
-)
-def test_attacked_through_a_defence_is_weaker_than_it_looks(form: Callable[..., Any]) -> None:
-    """Attacks on the undefended network leave the defended one better off than attacks through the defence."""
+@pytest.mark.parametrize("form", [ApplyDegradation, lambda d: ApplyDegradationd("image", d)], ids=["array", "dict"])
+def test_attacked_through_a_defense_is_weaker_than_it_looks(form: Callable[..., Any]) -> None:
+    """Attacks on the undefended network leave the defended one better off than attacks through the defense."""
     label = torch.zeros(1, 1, 24, 24, dtype=torch.long)
     label[..., 6:18, 6:18] = 1
     image = 0.45 + 0.1 * label.float()
@@ -54,10 +55,21 @@ def test_attacked_through_a_defence_is_weaker_than_it_looks(form: Callable[..., 
 
 
 @pytest.mark.parametrize("degradation", [Quantize(1 / 7), Median(3)], ids=str)
-def test_attacks_go_through_handling_without_a_gradient(degradation: Any) -> None:
+def test_attacks_go_through_a_degradation_without_a_gradient(degradation: Any) -> None:
     c = case("segmentation", 2)
     defended = SegmentationVictim(c.victim.network, preprocessing=Compose([ApplyDegradation(degradation)]))
     label = defended.decide(defended.infer(c.image))
     result = PGD(eps=0.3, steps=10)(defended, c.image, label)
     assert bool((result.loss > 1.01 * result.loss_history[0]).all())
     assert bool((result.perturbation.abs() <= 0.3 + 1e-6).all())
+
+
+def test_the_old_name_of_the_argument() -> None:
+    image = torch.rand(1, 6, 6)
+    with pytest.warns(FutureWarning, match="Argument `handling` has been deprecated since version 0.2.0"):
+        array = ApplyDegradation(handling=Smooth(1.0))
+    with pytest.warns(FutureWarning, match="Argument `handling` has been deprecated since version 0.2.0"):
+        dictionary = ApplyDegradationd("image", handling=Smooth(1.0))
+    expected = ApplyDegradation(Smooth(1.0))(image)
+    assert torch.equal(array(image), expected)
+    assert torch.equal(dictionary({"image": image})["image"], expected)
