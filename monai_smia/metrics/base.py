@@ -1,4 +1,4 @@
-"""What a task's metrics are: values of one case, and the summary of many."""
+"""Metrics of a task: values of one case, and the summary of many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class CaseMetrics(ABC):
-    """Metrics of a task, in two steps: what is kept of every case, and what is said of all of them.
+    """Metrics of a task, in two steps: the values that are kept of every case, and their summary over cases.
 
     A record keeps what `case` returned, and a summary is made of records alone. Floating-point values are metrics of
     the case and are averaged; integers, strings, lists and dictionaries are facts that a `summary` of its own may need

@@ -1,4 +1,4 @@
-"""Classification metrics: what is kept of a case, and what is said of all of them."""
+"""Classification metrics: truth, decision and probabilities of a case, and their summary over cases."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.metrics import compute_roc_auc
+from scipy.stats import binomtest
 from torch import Tensor
 
 from monai_smia.metrics.base import CaseMetrics
@@ -115,8 +116,13 @@ def quadratic_weighted_kappa(truth: Sequence[int], decided: Sequence[int], num_c
     return float(1 - (weights * counts).sum() / expected) if expected > 0 else None
 
 
-def wilson_interval(successes: int, count: int, z: float = 1.959964) -> tuple[float | None, float | None]:
-    """Confidence interval of a share (Wilson, 1927), of 95 % by default.
+def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> tuple[float | None, float | None]:
+    """Confidence interval of a share (Wilson, 1927), as SciPy has it.
+
+    Args:
+        successes: cases that count.
+        count: all cases; of none there is no interval.
+        confidence: how often such an interval holds the true share.
 
     Example:
         >>> [round(bound, 3) for bound in wilson_interval(30, 50)]
@@ -124,10 +130,8 @@ def wilson_interval(successes: int, count: int, z: float = 1.959964) -> tuple[fl
     """
     if not count:
         return None, None
-    share = successes / count
-    middle = share + z**2 / (2 * count)
-    spread = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return (middle - spread) / (1 + z**2 / count), (middle + spread) / (1 + z**2 / count)
+    interval = binomtest(successes, count).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _share(flags: Sequence[bool]) -> float | None:

@@ -1,4 +1,4 @@
-"""Detection metrics: how well each object is covered, and average precision as COCO defines it."""
+"""Detection metrics: the overlap with each object, and average precision as COCO defines it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class DetectionMetrics(CaseMetrics):
         return self.compare(victim.decide(prediction)[0], label[0])
 
     def compare(self, decision: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, Any]:
-        """What a record keeps of a case.
+        """The values of one case that a record keeps.
 
         Args:
             decision: ``boxes``, ``labels`` and ``scores`` of the boxes found.

@@ -1,4 +1,4 @@
-"""How large and how visible a perturbation is, and how steadily it grew.
+"""Metrics of a perturbation: its size, its visibility, and how steadily it grew.
 
 The functions take batches ``(B, C, *spatial)`` in the image's own unit and return one value per sample ``(B,)``.
 """
@@ -24,8 +24,10 @@ def l2_norm(perturbation: Tensor) -> Tensor:
 
 
 def variance(perturbation: Tensor, eps: float) -> Tensor:
-    """Var of the SMIA paper's Table 6 as we define it: population variance of eta / eps over voxels, in [0, 1] for
-    L-inf. It does not see a constant shift: `rms` does."""
+    """Var of the SMIA paper's Table 6 as we define it: population variance of eta / eps over voxels.
+
+    In [0, 1] for L-inf. It does not see a constant shift: `rms` does.
+    """
     return (perturbation.flatten(1).double() / eps).var(dim=1, correction=0)
 
 
@@ -54,7 +56,8 @@ def mean_cosine(cosine: Tensor) -> Tensor:
 def structural_similarity(adversarial: Tensor, image: Tensor, data_range: float) -> Tensor:
     """SSIM (Wang et al., 2004), uniform window of 7 voxels along every axis, or as many as there are.
 
-    From scikit-image, which filters axis by axis; the dense kernels of MONAI's SSIMMetric take far longer on a CT.
+    From scikit-image, which filters axis by axis: the values of MONAI's SSIMMetric with a uniform kernel, in a
+    fraction of its time on a CT.
     """
     window = min(7, *image.shape[2:])
     window -= 1 - window % 2

@@ -45,6 +45,15 @@ def test_wilson_interval_of_published_figures() -> None:
     for (successes, count), bounds in {**published, (1, 29): (0.0061, 0.1718)}.items():
         assert wilson_interval(successes, count) == pytest.approx(bounds, abs=5e-5)
     assert wilson_interval(0, 0) == (None, None)
+    assert wilson_interval(20, 20)[1] == 1
+
+
+def test_wilson_interval_is_where_the_score_test_turns() -> None:
+    """At its ends the share lies z standard deviations of that end's own binomial away."""
+    for confidence, z in ((0.95, 1.959964), (0.9, 1.644854)):
+        for bound in wilson_interval(30, 50, confidence):
+            assert bound is not None
+            assert abs(30 / 50 - bound) / (bound * (1 - bound) / 50) ** 0.5 == pytest.approx(z, rel=1e-6)
 
 
 def test_kappa_by_hand() -> None:

@@ -21,6 +21,17 @@ def test_values_by_hand() -> None:
     assert values["hd95"].item() == pytest.approx(4.0)  # two rows of 2 mm
 
 
+def test_hd95_is_the_95th_percentile_and_not_the_maximum() -> None:
+    """A square of 76 surface pixels and stray ones 10 beside it: the 95th percentile sees more than one in twenty."""
+    label = torch.zeros(1, 1, 40, 40, dtype=torch.long)
+    label[..., 2:22, 2:22] = 1
+    for strays, distance in ((1, 0.0), (3, 0.0), (6, 10.0)):
+        decision = label.clone()
+        decision[..., 2 : 2 + 2 * strays : 2, 31] = 1
+        for first, second in ((decision, label), (label, decision)):
+            assert SegmentationMetrics(2)(first, second, spacing=(1.0, 1.0))["hd95"].item() == pytest.approx(distance)
+
+
 def test_integer_spacing_and_3d() -> None:
     label = square(rows=slice(2, 6))[..., None].repeat(1, 1, 1, 1, 4)
     values = SegmentationMetrics(2)(label, label, spacing=(1, 1.5, 2))
