@@ -12,6 +12,7 @@ import torch
 from chains import CHAINS, body
 from detectors import cell_label, cells, colored, small_retina
 from helpers import case
+from monai.inferers import SlidingWindowInferer
 from monai.losses import DiceLoss
 from torch import Tensor, nn
 
@@ -158,9 +159,9 @@ class TestPickle:
         assert torch.equal(copied.loss(prediction, label), victim.loss(victim.predict(image), label))
         assert torch.equal(copied.divergence(prediction, prediction), victim.divergence(prediction, prediction))
 
-    @pytest.mark.parametrize("name", ["resize and smooth"])
-    def test_of_one_with_preprocessing(self, name: str) -> None:
-        victim = SegmentationVictim(nn.Conv3d(1, 2, 1), preprocessing=CHAINS[name]())
+    def test_of_one_with_inferer_and_preprocessing(self) -> None:
+        inferer, chain = SlidingWindowInferer(12, overlap=0.5), CHAINS["resize and smooth"]()
+        victim = SegmentationVictim(nn.Conv3d(1, 2, 1), inferer=inferer, preprocessing=chain)
         image = body().unsqueeze(0)
         assert torch.equal(pickle.loads(pickle.dumps(victim)).infer(image), victim.infer(image))
 

@@ -178,9 +178,9 @@ class TestInferer:
         plain = SlidingWindowInferer((4, 4), 2, 0.5, "gaussian", cache_roi_weight_map=True)
         ours = SegmentationVictim(nn.Identity(), inferer=plain).inferer
         assert type(ours) is CheckpointedSlidingWindowInferer
-        settings = {name: value for name, value in vars(ours).items() if name != "budget"}
+        settings = {name: value for name, value in vars(ours).items() if name != "memory"}
         assert settings == vars(plain)
-        assert ours.budget.limit == 0
+        assert ours.memory.limit == 0
 
     @pytest.mark.parametrize("kind", [SlidingWindowInfererAdapt, CheckpointedSlidingWindowInferer])
     def test_its_subclasses_stay(self, kind: type) -> None:
