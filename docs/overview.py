@@ -12,8 +12,8 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_smia.attacks import PGD, SMIA
-from monai_smia.report.figures import segmentation_figure
 from monai_smia.evaluation.plan import EQUAL_RADIUS, PlannedAttack
+from monai_smia.report.figures import segmentation_figure
 
 
 def main() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
-from monai.transforms import Compose, ScaleIntensityRange
-from torch import Tensor
+from monai.transforms import ScaleIntensityRange
 
 from monai_smia.adapters.monai_bundle.builder import VictimBuilder
+from monai_smia.adapters.monai_bundle.loading import BundleLoading
 from monai_smia.adapters.monai_bundle.parts import (
     Chain,
     case_names,
@@ -19,19 +19,17 @@ from monai_smia.adapters.monai_bundle.parts import (
     is_dicom,
     later_steps,
     load_checkpoints,
-    on_grid_of,
     split_chain,
 )
 from monai_smia.degradations import Degradation
-from monai_smia.dicom import read_dicom_series, scanned_voxels
-from monai_smia.evaluation import AttackEvaluation, paper_comparison
+from monai_smia.dicom import read_dicom_series
+from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison
+from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
 from monai_smia.storage import DicomStorage, NiftiStorage, PictureStorage
-from monai_smia.victims import DetectionVictim
-from monai_smia.victims.base import Victim
 from monai_smia.victims.freezing import array_attribute
-from monai_smia.victims.preprocessing import as_plain
 
+LOGGER = logging.getLogger(__name__)
 TASKS = ("segmentation", "classification", "detection")
 SPACES = ("scanner", "network")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -102,114 +100,82 @@ def bundle_evaluation(
     Raises:
         ValueError: if something is missing or cannot be told; it is named, with the way to supply it.
     """
-    for name, value, allowed in (("eps_unit", eps_unit, ("network", "image")), ("space", space, (None, *SPACES))):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
-    if task not in (None, *TASKS):
-        raise ValueError(f"task must be one of {TASKS}, or None, got {task!r}.")
+    _check("eps_unit", eps_unit, ("network", "image"))
+    _check("space", space, (*SPACES, None))
+    _check("task", task, (*TASKS, None))
     items, transform = dataset_of(evaluator)
     items = items[:limit]
     chain = split_chain(transform, image_key, items[0])
-    sources = [chain.source(item) for item in items]
     load_checkpoints(evaluator)
     device = torch.device(evaluator.state.device if evaluator.state.device is not None else "cpu")
-
-    builder = VictimBuilder(evaluator, chain, items[0], task, activation, postprocessing, straight_through, device)
-    in_scanner = space == "scanner"
-    if space is None:
-        reason = builder.why_not_scanner(items[0])
-        in_scanner = reason is None
-        if reason is not None and progress:
-            print(f"Attacking what the network sees, not the files: {reason}")
-    later = later_steps(postprocessing)
-    if later and progress:
-        print(f"The bundle's postprocessing goes on to {', '.join(later)}: not applied, figures are of the decision.")
-    victim = builder.victim(in_scanner)
-    scale = victim.intensity_scale() if in_scanner else 1.0
     labeled = label_key in items[0]
     if unsupervised is False and not labeled:
         raise ValueError(f"items have no {label_key!r}, only {sorted(items[0])}: say which with --attack#label_key.")
-    if not labeled and progress:
-        print(f"No labels (items have no {label_key!r}): the clean prediction is the reference.")
-    keys = {"boxes": box_key, "labels": label_key} if builder.task == "detection" else {"label": label_key}
-    loading = _Loading(chain, in_scanner, None if unsupervised or not labeled else keys, victim, device)
 
-    network_scale = builder.scale() if eps_unit == "image" and not in_scanner else scale
+    builder = VictimBuilder(evaluator, chain, items[0], task, activation, postprocessing, straight_through, device)
+    reason = builder.why_not_scanner(items[0]) if space is None else None
+    in_scanner = space == "scanner" or (space is None and reason is None)
+    victim = builder.victim(in_scanner)
+    keys = {"boxes": box_key, "labels": label_key} if builder.task == "detection" else {"label": label_key}
+    with console(progress):
+        _tell(reason, later_steps(postprocessing), None if labeled else label_key)
+
+    scale = victim.intensity_scale() if in_scanner else 1.0
+    per_unit = builder.scale() if eps_unit == "image" and not in_scanner else scale
     radii = [eps] if isinstance(eps, (int, float)) else list(eps)
-    if eps_unit == "image":
-        radii = [radius * network_scale for radius in radii]
-    source = sources[0]
+    sources = [chain.source(item) for item in items]
     attacks = paper_comparison(
-        radii,
+        [radius * per_unit for radius in radii] if eps_unit == "image" else radii,
         steps=steps,
         alpha=alpha,
         seed=seed,
         unit_scale=scale,
-        clip=tuple(clip) if clip is not None else _valid_range(chain, source, in_scanner),
+        clip=tuple(clip) if clip is not None else _valid_range(chain, sources[0], in_scanner),
         stronger_loss="soft_jaccard" if builder.task == "segmentation" else None,
     )
-    if only is not None:
-        unknown = set(only) - {row.name for row in attacks}
-        if unknown:
-            raise ValueError(
-                f"only must name attacks of {sorted({row.name for row in attacks})}, got {sorted(unknown)}."
-            )
-        attacks = [row for row in attacks if row.attack is None or row.name in only]
     return AttackEvaluation(
         cases=[
             {**item, "case": name, "image": source}
             for item, name, source in zip(items, case_names(sources), sources, strict=True)
         ],
-        loading=loading,
+        loading=BundleLoading(chain, in_scanner, None if unsupervised or not labeled else keys, victim, device),
         victim=victim,
-        attacks=attacks,
+        attacks=attacks if only is None else _selected(attacks, only),
         metrics=builder.metrics(),
         output_dir=output_dir,
-        storage=_storage(chain, source, in_scanner, builder, Path(output_dir) / "volumes", identified, seed),
+        storage=_storage(chain, sources[0], in_scanner, builder, Path(output_dir) / "volumes", identified, seed),
         figure=builder.figure() if figures else None,
         device=device,
-        unit=(unit or "HU" * is_dicom(source)) if in_scanner else "",
+        unit=(unit or "HU" * is_dicom(sources[0])) if in_scanner else "",
         data_range=1 / scale,
         survival=survival,
         progress=progress,
     )
 
 
-class _Loading:
-    """From an item to its image and label, as the evaluation takes them, and what of it was scanned."""
+def _check(name: str, value: str | None, allowed: Sequence[str | None]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}.")
 
-    def __init__(
-        self, chain: Chain, in_scanner: bool, keys: Mapping[str, str] | None, victim: Victim, device: torch.device
-    ) -> None:
-        self.chain = chain
-        self.load = Compose(chain.loading)
-        self.preprocess = Compose([] if in_scanner else chain.preprocessing)
-        self.keys = keys
-        self.victim = victim
-        self.device = device
 
-    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        loaded = self.load({name: value for name, value in item.items() if name != "case"})
-        scanned = None
-        if not self.chain.source_keys and is_dicom(item["image"]):
-            image = loaded[self.chain.image_key]
-            scanned = MetaTensor(scanned_voxels(image, item["image"]), affine=image.affine)
-            image.meta.pop("padding", None)  # in a unit that preprocessing changes
-        loaded = self.preprocess(loaded)
-        image = loaded[self.chain.image_key]
-        case = {"image": image} if scanned is None else {"image": image, "mask": on_grid_of(scanned, image)}
-        if self.keys is None:
-            return {**case, "label": as_plain(self._clean_decision(image))}
-        label = {name: loaded[key] for name, key in self.keys.items()}
-        return {**case, "label": label if "boxes" in label else label["label"]}
+def _tell(reason: str | None, later: Sequence[str], missing_label: str | None) -> None:
+    """Say what is attacked, and what the figures are not of."""
+    if reason is not None:
+        LOGGER.info("Attacking what the network sees, not the files: %s", reason)
+    if later:
+        LOGGER.info(
+            "The bundle's postprocessing goes on to %s: not applied, figures are of the decision.", ", ".join(later)
+        )
+    if missing_label is not None:
+        LOGGER.info("No labels (items have no %r): the clean prediction is the reference.", missing_label)
 
-    def _clean_decision(self, image: Tensor) -> Any:
-        decision = self.victim.decide(self.victim.infer(image[None].float().to(self.device)))[0]
-        if not isinstance(decision, Mapping):
-            return decision
-        assert isinstance(self.victim, DetectionVictim)
-        sure = decision["scores"] >= self.victim.found_score
-        return {name: as_plain(decision[name][sure]) for name in ("boxes", "labels")}
+
+def _selected(attacks: Sequence[PlannedAttack], names: Sequence[str]) -> list[PlannedAttack]:
+    """The clean row and the attacks of these names."""
+    known = {row.name for row in attacks}
+    if unknown := set(names) - known:
+        raise ValueError(f"only must name attacks of {sorted(known)}, got {sorted(unknown)}.")
+    return [row for row in attacks if row.attack is None or row.name in names]
 
 
 def _valid_range(chain: Chain, source: Any, in_scanner: bool) -> tuple[float, float] | None:

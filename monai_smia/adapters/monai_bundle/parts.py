@@ -31,7 +31,8 @@ class Chain:
             lies between them, and whatever touches the label alone.
         preprocessing: the rest, between the file's image and the network.
         image_key: key of the image.
-        source_keys: keys that the image is put together from, where it has no file of its own; all is preprocessing then.
+        source_keys: keys that the image is put together from, where it has no file of its own; all transforms
+            are preprocessing then.
     """
 
     loading: list[Callable]

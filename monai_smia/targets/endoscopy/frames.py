@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from monai_smia.files import replacing
 from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, add_artefacts
 from monai_smia.targets.endoscopy.clean import suppress_highlights
 from monai_smia.targets.endoscopy.shapes import Map, smooth_noise
@@ -164,9 +165,8 @@ def fitted_frames(
         path = folder / f"{item['case']}.png"
         with Image.open(item["image"]) as image:
             old, small = image.size, _fit(image, fit)
-        partial = path.with_name(f".{path.name}")
-        small.save(partial, format="png")
-        os.replace(partial, path)
+        with replacing(path) as temporary:
+            small.save(temporary, format="png")
         scale = [new / before for new, before in zip(small.size, old, strict=True)] * 2
         boxes = [[v * s for v, s in zip(box, scale, strict=True)] for box in item["label"]["boxes"]]
         fitted.append({**item, "image": str(path), "label": {**item["label"], "boxes": boxes}})
@@ -206,7 +206,7 @@ def _vessels(rng: np.random.Generator, shape: tuple[int, int], radius: Any) -> M
 
 
 def _aperture(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
-    """The part of a frame that the endoscope lights: a rectangle with cut corners or a wide disc, sometimes beside a black margin."""
+    """The lit part of a frame: a rectangle with cut corners or a wide disc, sometimes beside a black margin."""
     y, x = np.mgrid[:height, :width].astype(float)
     left = rng.uniform(0, 0.3) * width if rng.random() < 0.4 else 0.0
     half_width, half_height = (width - left) / 2, height / 2

@@ -8,8 +8,9 @@ import torch
 from monai.networks.blocks import ChannelSELayer
 from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 from monai.networks.layers.factories import Conv
-from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
+
+from monai_smia.targets.resnet import resnet_body
 
 __all__ = ["BoosterPyramid", "MultiScaleBooster"]
 
@@ -90,16 +91,7 @@ class BoosterPyramid(nn.Module):
     ) -> None:
         super().__init__()
         self.out_channels = out_channels
-        self.body = ResNet(
-            "basic",
-            list(layers),
-            list(planes),
-            spatial_dims=spatial_dims,
-            n_input_channels=in_channels,
-            conv1_t_size=7,
-            conv1_t_stride=2,
-            feed_forward=False,
-        )
+        self.body = resnet_body("basic", layers, planes, spatial_dims=spatial_dims, in_channels=in_channels)
         self.pyramid = FeaturePyramidNetwork(
             spatial_dims, list(planes[1:]), out_channels, extra_blocks=LastLevelMaxPool(spatial_dims)
         )

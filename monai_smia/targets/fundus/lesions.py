@@ -10,6 +10,14 @@ import numpy as np
 
 #: channels of a lesion map
 LESIONS = ("dark", "bright", "vessels")
+# of each grade, the range of the number of microaneurysms, hemorrhages, exudates and cotton-wool spots
+AMOUNTS = {
+    0: (),
+    1: ((1, 6),),
+    2: ((2, 16), (0, 10), (0, 5), (0, 2)),
+    3: ((10, 40), (12, 50), (0, 12), (0, 5)),
+    4: ((0, 30), (0, 40), (0, 10), (0, 4)),
+}
 
 
 @dataclass
@@ -111,7 +119,7 @@ class LesionPainter:
             radius = self.rng.uniform(0.6, 1.7)
             self.dark(*self.blob(self.place(), radius, rough=0.0, soft=1.0), self.rng.uniform(0.25, 0.55))
 
-    def haemorrhages(self, count: int) -> None:
+    def hemorrhages(self, count: int) -> None:
         """Blots, and flames that follow the nerve fibers."""
         for _ in range(count):
             flame = self.rng.random() < 0.3
@@ -176,7 +184,7 @@ class LesionPainter:
                         break
                     self.dark(*self.blob((row, column), width, rough=0.0, soft=0.8), strength * 0.6, channel=2)
 
-    def preretinal_haemorrhage(self) -> None:
+    def preretinal_hemorrhage(self) -> None:
         """A large pool of blood before the retina."""
         spot = self.blob(
             self.place(),
@@ -203,8 +211,8 @@ class LesionPainter:
 def draw_lesions(image: np.ndarray, field: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
     """Draw the lesions of a grade into a photograph, in place.
 
-    The grades follow the international scale: 0 none; 1 microaneurysms alone; 2 some haemorrhages or exudates as well;
-    3 haemorrhages all over; 4 new vessels, or blood before the retina.
+    The grades follow the international scale: 0 none; 1 microaneurysms alone; 2 some hemorrhages or exudates as well;
+    3 hemorrhages all over; 4 new vessels, or blood before the retina.
 
     Args:
         image: ``(3, H, W)`` float in [0, 1], a healthy eye.
@@ -221,26 +229,13 @@ def draw_lesions(image: np.ndarray, field: np.ndarray, grade: int, rng: np.rando
     if grade not in range(5):
         raise ValueError(f"grade must be 0, 1, 2, 3 or 4, got {grade}.")
     painter = LesionPainter(image, field, rng)
-    if grade == 1:
-        painter.microaneurysms(int(rng.integers(1, 6)))
-    if grade == 2:
-        painter.microaneurysms(int(rng.integers(2, 16)))
-        painter.haemorrhages(int(rng.integers(0, 10)))
-        painter.exudates(int(rng.integers(0, 5)))
-        painter.cotton_wool(int(rng.integers(0, 2)))
-    if grade == 3:
-        painter.microaneurysms(int(rng.integers(10, 40)))
-        painter.haemorrhages(int(rng.integers(12, 50)))
-        painter.exudates(int(rng.integers(0, 12)))
-        painter.cotton_wool(int(rng.integers(0, 5)))
+    common = (painter.microaneurysms, painter.hemorrhages, painter.exudates, painter.cotton_wool)
+    for paint, (least, end) in zip(common, AMOUNTS[grade], strict=False):
+        paint(int(rng.integers(least, end)))
     if grade == 4:
-        painter.microaneurysms(int(rng.integers(0, 30)))
-        painter.haemorrhages(int(rng.integers(0, 40)))
-        painter.exudates(int(rng.integers(0, 10)))
-        painter.cotton_wool(int(rng.integers(0, 4)))
         blood = rng.random() < 0.4
         if blood:
-            painter.preretinal_haemorrhage()
+            painter.preretinal_hemorrhage()
         if not blood or rng.random() < 0.7:
             painter.new_vessels(int(rng.integers(1, 5)))
         if rng.random() < 0.4:

@@ -4,8 +4,9 @@
 from collections.abc import Sequence
 
 import torch
-from monai.networks.nets import ResNet
 from torch import Tensor, nn
+
+from monai_smia.targets.resnet import resnet_body
 
 
 def normalized_adjacency(adjacency: Tensor) -> Tensor:
@@ -117,16 +118,8 @@ class ResNetGCN(nn.Module):
                 f"adjacency must have a row per output, out_channels={out_channels}, got {len(propagation)} rows."
             )
         self.register_buffer("propagation", propagation)
-        self.backbone = ResNet(
-            block,
-            list(layers),
-            list(widths),
-            spatial_dims=spatial_dims,
-            n_input_channels=in_channels,
-            conv1_t_size=7,
-            conv1_t_stride=2,
-            feed_forward=False,
-            bias_downsample=False,
+        self.backbone = resnet_body(
+            block, layers, widths, spatial_dims=spatial_dims, in_channels=in_channels, bias_downsample=False
         )
         expansion = self.backbone.in_planes // widths[3]
         self.channels = (widths[2] * expansion, widths[3] * expansion)  # of the maps of the last two stages
