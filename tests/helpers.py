@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from monai_smia.attacks import (
     APGD,
     BIM,
+    DIFGSM,
     FGSM,
     FMN,
     MIFGSM,
@@ -37,6 +38,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "bim": lambda **o: BIM(eps=0.05, steps=4, **o),
     "bim-l2": lambda **o: BIM(eps=0.5, norm="l2", steps=4, **o),
     "mifgsm": lambda **o: MIFGSM(eps=0.05, steps=4, **o),
+    "difgsm": lambda **o: DIFGSM(eps=0.05, steps=4, **o),
     "pgd": lambda **o: PGD(eps=0.05, steps=4, **o),
     "pgd-restarts": lambda **o: PGD(eps=0.5, norm="l2", steps=3, restarts=2, **o),
     "smia": lambda **o: SMIA(eps=0.05, steps=4, **o),
@@ -54,7 +56,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "ensemble": lambda **o: Ensemble(attacks=[PGD(eps=0.05, steps=3, **o), Square(eps=0.05, queries=3, **o)], **o),
 }
 SEGMENTATION_ONLY = ("segpgd", "cospgd")
-RANDOM = [name for name in ATTACKS if "pgd" in name or "noise" in name or name in ("square", "ensemble")]
+RANDOM = [name for name in ATTACKS if "pgd" in name or "noise" in name or name in ("difgsm", "square", "ensemble")]
 SUITABLE = [
     (n, task, dims) for n in ATTACKS for task, dims in KINDS if task == "segmentation" or n not in SEGMENTATION_ONLY
 ]

@@ -19,6 +19,7 @@ class SegPGD(VoxelWeightedPGD):
     descends, and gives the voxels that have not reached the target the larger weight. Arguments: `VoxelWeightedPGD`.
 
     Example:
+        >>> import torch
         >>> from monai_smia.victims import SegmentationVictim
         >>> victim, image = SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1)), torch.rand(1, 1, 16, 16)
         >>> result = SegPGD(eps=0.03, steps=5)(victim, image, (image > 0.5).long())

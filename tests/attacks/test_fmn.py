@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import pytest
 import torch
 from helpers import KINDS, case
-from torch import nn
+from torch import Tensor, nn
 
 from monai_smia.attacks import FMN, PGD
 from monai_smia.victims import ClassificationVictim
@@ -27,6 +29,47 @@ def test_comes_near_the_smallest_perturbation_of_a_linear_model(norm: str, dual:
     assert result.damage.tolist() == [1, 1, 1, 1]
     assert bool((size >= optimum * (1 - 1e-9)).all())
     assert bool((size <= optimum * 1.05).all())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_is_the_loop_of_the_paper(norm: str) -> None:
+    """Written out for one sample after the other: the ball shrinks to the perturbation that crossed, and grows back."""
+    c = case("classification", 2, dtype=torch.float64)
+    options = {"eps": 0.6 if norm == "linf" else 6.0, "steps": 14, "gamma": 0.3}
+    result = FMN(norm=norm, **options)(c.victim, c.image, c.label)
+    grown = 0
+    for i in range(3):
+        expected, radii = by_hand(c.victim, c.image[i : i + 1], c.label[i : i + 1], norm, **options)
+        torch.testing.assert_close(result.adversarial[i : i + 1], expected, rtol=1e-9, atol=1e-12)
+        grown += sum(later > earlier for earlier, later in itertools.pairwise(radii))
+    assert grown
+
+
+def by_hand(
+    victim: ClassificationVictim, image: Tensor, label: Tensor, norm: str, eps: float, steps: int, gamma: float
+) -> tuple[Tensor, list[float]]:
+    """FMN on one sample, and the radii of its balls."""
+    point, best, smallest, radius, radii = image, image, float("inf"), eps, []
+    for step in range(steps + 1):
+        point = point.detach().requires_grad_(True)
+        prediction = victim.predict(point)
+        change = (point - image).detach()
+        size = float(change.abs().max() if norm == "linf" else change.norm())
+        crossed = bool(prediction.argmax(1) != label)
+        if crossed and size < smallest:
+            best, smallest = point.detach(), size
+        decay = (1 + math.cos(math.pi * step / steps)) / 2
+        if crossed:
+            radius = min(radius, size) * (1 - gamma * decay)
+        else:
+            radius = min(radius * (1 + gamma * decay), smallest, eps)
+        radii.append(radius)
+        (g,) = torch.autograd.grad(victim.loss(prediction, label).sum(), point)
+        unit = g.sign() if norm == "linf" else g / g.norm()
+        moved = point.detach() + radius * max(decay, 0.1) * unit - image
+        inside = moved.clamp(-radius, radius) if norm == "linf" else moved * min(radius / float(moved.norm()), 1.0)
+        point = (image + inside).clamp(0, 1)
+    return best, radii
 
 
 @pytest.mark.parametrize(("task", "dims"), KINDS)

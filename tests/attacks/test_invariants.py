@@ -139,8 +139,8 @@ def test_eps_of_one_call(name: str) -> None:
         torch.testing.assert_close(batch.adversarial[i : i + 1], alone.adversarial, rtol=1e-9, atol=1e-11)
 
 
-# APGD's larger balls, a mean over degradations, a norm, a search and a choice: each has a test of its own
-COMPARED_OTHERWISE = ("apgd-sea", "survival", "fmn", "square", "ensemble")
+# APGD's larger balls, random transforms, a mean over degradations, a norm, a search, a choice: each has its own test
+COMPARED_OTHERWISE = ("apgd-sea", "difgsm", "survival", "fmn", "square", "ensemble")
 
 
 def record_iterates(victim: Victim) -> list[Tensor]:

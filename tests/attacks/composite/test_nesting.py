@@ -144,7 +144,9 @@ def test_a_surrogate_with_preprocessing_is_refused_in_network_space(batch: tuple
 
 def test_the_radius_of_a_composite_and_of_a_call(batch: tuple[MetaTensor, Tensor]) -> None:
     victim, (image, label) = victim_of(0), batch
-    attack = NetworkSpaceAttack(Ensemble([PGD(eps=70.0, steps=2, clip=CLIP), BIM(eps=70.0, steps=2, clip=CLIP)]), eps=20)
+    attack = NetworkSpaceAttack(
+        Ensemble([PGD(eps=70.0, steps=2, clip=CLIP), BIM(eps=70.0, steps=2, clip=CLIP)]), eps=20
+    )
     assert 10 < float(attack(victim, image, label).perturbation.abs().max()) <= 20 + 1e-3
     radii = torch.tensor([5.0, 0.0])
     changes = attack(victim, image, label, eps=radii).perturbation.as_tensor().abs().amax((1, 2, 3, 4))
