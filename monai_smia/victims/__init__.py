@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from monai_smia.victims.base import Victim
+from monai_smia.victims.choice import Choice
 from monai_smia.victims.classification import ClassificationVictim
 from monai_smia.victims.degradation import degraded
 from monai_smia.victims.detection import DetectionVictim
 from monai_smia.victims.segmentation import SegmentationVictim
 
-__all__ = ["ClassificationVictim", "DetectionVictim", "SegmentationVictim", "Victim", "degraded"]
+__all__ = ["Choice", "ClassificationVictim", "DetectionVictim", "SegmentationVictim", "Victim", "degraded"]
