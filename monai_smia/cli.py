@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from monai_smia import __version__
@@ -16,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command and its arguments; None for those of the process.
 
     Returns:
-        The exit code: 0 if all is well, 1 if a check found something missing.
+        The exit code: 0 if all is well, 1 if something is missing.
 
     Example:
         >>> main(["--version"])
@@ -35,6 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     overlay = commands.add_parser("overlay", help="print the path of the attack_eval config for any MONAI bundle")
     overlay.add_argument("--check", nargs="+", metavar="CONFIG", help="say what these configs of a bundle lack for it")
     overlay.set_defaults(command=_overlay)
+
+    report = commands.add_parser("report", help="make the report of a finished evaluation anew, from its records")
+    report.add_argument("folder", metavar="FOLDER", help="output folder of the evaluation")
+    report.set_defaults(command=_report)
     return parser
 
 
@@ -47,3 +52,18 @@ def _overlay(options: argparse.Namespace) -> int:
     missing = check_configs(options.check)
     print(*(missing or ["Nothing is missing."]), sep="\n")
     return 1 if missing else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from monai_smia.records import RecordVersionError
+    from monai_smia.report import write_report
+
+    try:
+        report = write_report(options.folder)
+    except (FileNotFoundError, RecordVersionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if report.headline:
+        print(report.headline)
+    print(f"Report: {report.path.resolve()}")
+    return 0

@@ -30,7 +30,7 @@ LEVELS = (
     ("cli",),
     ("__main__",),
 )
-FACADES = {"bundle", "data", "handling", "networks"}  # old names; they name their homes in strings
+FACADES = {"bundle", "data", "handling", "networks", "smoothing"}  # old names; they name their homes in strings
 LONGEST = 300
 
 

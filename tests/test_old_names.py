@@ -93,7 +93,7 @@ def test_what_never_was_is_an_attribute_error(module: str) -> None:
         look_up(f"{module}.Nothing")
 
 
-@pytest.mark.parametrize("module", ["bundle", "data", "handling", "networks"])
+@pytest.mark.parametrize("module", ["bundle", "data", "handling", "networks", "smoothing"])
 def test_a_facade_imports_nothing_before_it_is_asked(module: str) -> None:
     code = f"import sys, monai_smia.{module}; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -37,9 +37,10 @@ def part_of(config: str | os.PathLike[str], part: str, **given: Any) -> Any:
         >>> built.minv, built.maxv
         (-1.0, 2.0)
     """
-    parser = ConfigParser(ConfigParser.load_config_file(config))
+    content = ConfigParser.load_config_file(config)
+    parser = ConfigParser(content)
     if part not in parser:
-        raise KeyError(f"part must be one of {sorted(parser.config)} of {config}, got {part!r}.")
+        raise KeyError(f"part must be one of {sorted(content)} of {config}, got {part!r}.")
     component = parser[part]
     for name, value in given.items():
         argument = isinstance(component, dict) and (name in component or name not in parser)

@@ -238,12 +238,6 @@ def test_check_says_how_to_supply_it(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.endswith("Nothing is missing.\n")
 
 
-def test_the_command_prints_the_path(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["overlay"]) == 0
-    assert Path(capsys.readouterr().out.strip()) == overlay_path()
-    assert overlay_path().is_file()
-
-
 @pytest.mark.parametrize(
     ("transforms", "expected"),
     [
