@@ -13,6 +13,11 @@ from monai_smia.victims import DetectionVictim
 from monai_smia.victims.matching import IoUMatcher
 
 SCALE, OFFSET = 20.0, 0.5
+NOTHING = {"boxes": torch.zeros(0, 4, dtype=torch.float64), "labels": torch.zeros(0, dtype=torch.long)}
+SOMETHING = {
+    "boxes": torch.tensor([[3.0, 5, 30, 28], [20, 8, 60, 62]], dtype=torch.float64),
+    "labels": torch.tensor([2, 0]),
+}
 
 
 class Cells(nn.Module):
@@ -50,6 +55,11 @@ def cell_label(*classes: int | None) -> dict[str, Tensor]:
         "boxes": torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4),
         "labels": torch.tensor([c for c in classes if c is not None], dtype=torch.long),
     }
+
+
+def images(count: int = 1, seed: int = 0) -> Tensor:
+    """Frames for `small_retina`, on which `SOMETHING` and `NOTHING` are labels."""
+    return torch.rand(count, 2, 64, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def small_retina(dims: int = 2, *, booster: bool = True, seed: int = 0) -> DetectionVictim:

@@ -86,7 +86,7 @@ class Median(Degradation):
 
 
 def _along_axes(image: Tensor, taps: Sequence[float]) -> Tensor:
-    """Filtered along every spatial axis with a symmetric kernel, from its centre outwards; the border repeated."""
+    """Filtered along every spatial axis with a symmetric kernel, from its center outwards; the border repeated."""
     border = (len(taps) - 1,) * (2 * (image.ndim - 2))
     smoothed = smooth(F.pad(image, border, mode="replicate"), taps)
     return F.pad(smoothed, [-width for width in border])

@@ -12,10 +12,10 @@ from torch.autograd.function import once_differentiable
 
 
 def gaussian_taps(radius: int, sigma: float) -> list[float]:
-    """Half of a Gaussian kernel of ``2 * radius + 1`` taps that sum to 1, from its centre outwards.
+    """Half of a Gaussian kernel of ``2 * radius + 1`` taps that sum to 1, from its center outwards.
 
     Args:
-        radius: taps on either side of the centre.
+        radius: taps on either side of the center.
         sigma: standard deviation in voxels.
 
     Example:
@@ -32,7 +32,7 @@ def smooth(image: Tensor, taps: Sequence[float]) -> Tensor:
 
     Args:
         image: ``(B, C, *spatial)``.
-        taps: the kernel from its centre outwards.
+        taps: the kernel from its center outwards.
 
     Example:
         >>> smooth(torch.tensor([[[0.0, 1.0, 0.0, 0.0]]]), [0.5, 0.25])

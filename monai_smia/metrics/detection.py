@@ -80,7 +80,7 @@ class DetectionMetrics(CaseMetrics):
         found = {key: np.asarray(decision[key].detach().cpu()) for key in ("boxes", "labels", "scores")}
         there = {key: np.asarray(truth[key].detach().cpu()) for key in ("boxes", "labels")}
         (matches,) = matching_batch(
-            box_iou,  # type: ignore[arg-type]
+            box_iou,  # type: ignore[arg-type]  # annotated for one kind of array, works on all
             IOUS.tolist(),
             [found["boxes"]],
             [found["labels"]],

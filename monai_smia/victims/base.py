@@ -93,7 +93,7 @@ class Victim(ABC):
         return self.forward(self.network_input(image))
 
     def network_input(self, image: Tensor) -> Tensor:
-        """What the network is given: the image after degradation and preprocessing."""
+        """The image as the network is given it: after degradation and preprocessing."""
         if self.degradation is not None:
             image = self.degradation(image)
         if self.preprocessing is not None:
@@ -124,7 +124,7 @@ class Victim(ABC):
 
     @abstractmethod
     def damage(self, prediction: Any, label: Any) -> Tensor:
-        """How wrong every sample's decision is ``(B,)``: 0 right, 1 all wrong."""
+        """Damage of every sample ``(B,)``: 0 where the decision is right, 1 where it is all wrong."""
 
     @abstractmethod
     def check_label(self, prediction: Any, label: Any) -> None:

@@ -104,7 +104,7 @@ def _head_distance(
 
 
 def _rightness(output: DetectorOutput, logit: Tensor, code: Tensor, anchors: Tensor, truth: Boxes) -> Tensor:
-    """How right every class at every anchor is ``(A, classes)``, in [0, 1]."""
+    """Rightness of every class at every anchor ``(A, classes)``, in [0, 1]."""
     found = output.detector.box_coder.decode_single(code, anchors)
     overlap = torch.as_tensor(box_iou(truth["boxes"].to(found), found))
     share = ((overlap - output.found_iou) / IOU_WIDTH).sigmoid()

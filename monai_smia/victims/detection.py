@@ -114,7 +114,7 @@ class DetectionVictim(Victim):
     # ---- the prediction
 
     def network_input(self, image: Tensor) -> Tensor:
-        """What the network is given: the image after degradation and preprocessing, on the same grid.
+        """The image as the network is given it: after degradation and preprocessing, on the same grid.
 
         Raises:
             ValueError: if the preprocessing changes the grid.
@@ -144,7 +144,8 @@ class DetectionVictim(Victim):
                 heads = {CLASSES: heads[: len(heads) // 2], BOXES: heads[len(heads) // 2 :]}
             ensure_dict_value_to_list_(heads)
         else:
-            heads = predict_with_inferer(padded, self.network, keys=[CLASSES, BOXES], inferer=self.inferer)  # type: ignore[arg-type]
+            inferer: Any = self.inferer  # MONAI's annotation names the sliding window alone; any Inferer will do
+            heads = predict_with_inferer(padded, self.network, keys=[CLASSES, BOXES], inferer=inferer)
         return {
             CLASSES: heads[CLASSES],
             BOXES: heads[BOXES],

@@ -1,4 +1,4 @@
-"""What the head maps of a detector mean: anchors, the objects that they stand for, and the boxes made of them."""
+"""The output layer of a detector: anchors, the objects that they stand for, and the boxes made of the head maps."""
 
 from __future__ import annotations
 

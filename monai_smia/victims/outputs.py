@@ -1,4 +1,4 @@
-"""What the raw channels of a classifier or a segmenter mean: losses, divergences and decisions on logits.
+"""Output layers of classifiers and segmenters: losses, divergences and decisions on logits.
 
 Everything here takes logits ``(B, K)`` or ``(B, K, *spatial)``, sums over voxels (a mean over 10^7 voxels underflows
 in half precision) and returns one value per sample.
@@ -65,7 +65,7 @@ class Output(ABC):
         """Raise a ValueError where the label does not fit."""
 
     def foreground(self, per_channel: Tensor) -> Tensor:
-        """What concerns the foreground of ``(B, K, ...)``: all but the first of exclusive classes."""
+        """The foreground's part of ``(B, K, ...)``: of exclusive classes all but the first."""
         return per_channel[:, 1:] if self.exclusive else per_channel
 
     def kl(self, logits: Tensor, reference: Tensor) -> Tensor:

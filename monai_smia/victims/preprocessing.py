@@ -41,7 +41,7 @@ class BatchPreprocessing:
         return _stack([frozen(sample) for frozen, sample in zip(self.samples, split_batch(image), strict=True)])
 
     def label_to_network(self, label: Tensor) -> Tensor:
-        """Label maps ``(B, K, *spatial)`` on the network's grid, nearest neighbour."""
+        """Label maps ``(B, K, *spatial)`` on the network's grid, nearest neighbor."""
         return _stack([frozen.label_to_network(sample) for frozen, sample in zip(self.samples, label, strict=True)])
 
     def back(self, prediction: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class FrozenPreprocessing:
                     )
 
     def label_to_network(self, label: Tensor) -> Tensor:
-        """A label map ``(K, *spatial)`` on the network's grid, nearest neighbour."""
+        """A label map ``(K, *spatial)`` on the network's grid, nearest neighbor."""
         return self._resample(label, self.clean.affine, self.affine, self.shape, "nearest").to(label.dtype)
 
     def back(self, prediction: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from detectors import cell_label, cells, colored, small_retina
+from detectors import NOTHING, SOMETHING, cell_label, cells, colored, images, small_retina
 from helpers import assert_untouched, snapshot, unsettled
 from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from monai.apps.detection.utils.anchor_utils import AnchorGenerator
@@ -17,16 +17,6 @@ from torch import Tensor
 from monai_smia.attacks import BIM, PGD, SMIA, Noise
 from monai_smia.victims import DetectionVictim
 from monai_smia.victims.matching import IoUMatcher
-
-NOTHING = {"boxes": torch.zeros(0, 4, dtype=torch.float64), "labels": torch.zeros(0, dtype=torch.long)}
-SOMETHING = {
-    "boxes": torch.tensor([[3.0, 5, 30, 28], [20, 8, 60, 62]], dtype=torch.float64),
-    "labels": torch.tensor([2, 0]),
-}
-
-
-def images(count: int = 1, seed: int = 0) -> Tensor:
-    return torch.rand(count, 2, 64, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("loss", ["focal", "ranking"])
