@@ -1,1 +1,35 @@
 """From records to figures: summary, statistics, comparisons, flags, survival."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai_smia.analysis.flags import flags_of
+from monai_smia.analysis.summary import failed_cases, groups_of, summarize
+from monai_smia.analysis.survival import add_recovered
+from monai_smia.metrics import CaseMetrics
+from monai_smia.records import Failure, Outcome, Record, Summary
+
+__all__ = ["add_recovered", "flags_of", "groups_of", "summarize", "summary_of"]
+
+
+def summary_of(outcomes: Sequence[Outcome], metrics: CaseMetrics, *, cases: int, unit: str = "") -> Summary:
+    """The whole summary of an evaluation.
+
+    Args:
+        outcomes: of all cases, as `monai_smia.records.read_records` reads them.
+        metrics: of the task.
+        cases: how many there are.
+        unit: unit of the images.
+    """
+    rows = summarize(outcomes, metrics.summary, with_intervals=True)
+    add_recovered(rows, metrics.primary)
+    return Summary(
+        rows=rows,
+        flags=flags_of(groups_of(outcomes)),
+        failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
+        cases=cases,
+        evaluated=cases - len(failed_cases(outcomes)),
+        unit=unit,
+        seconds=sum(outcome.costs.seconds or 0.0 for outcome in outcomes if isinstance(outcome, Record)),
+    )

@@ -6,133 +6,84 @@ flag says that a figure may be too good, never that it is good; a result without
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from monai_smia.attacks import FGSM, Attack, Noise
-from monai_smia.evaluation.plan import PAPER
-from monai_smia.victims.base import Victim
+from monai_smia.analysis.comparisons import computed
+from monai_smia.analysis.summary import Group
+from monai_smia.records import Flag, Probe, Record, RowKey
+from monai_smia.records.rows import PAPER, TRANSFER
 
-Record = Mapping[str, Any]
-NOISE_DRAWS = 8
 MARGIN = 0.02  # of damage: differences below are not worth a flag
+ENDS_EARLY = ("DeepFool", "DAG")  # these end where the decision changes
 
 
-@dataclass(frozen=True)
-class Flag:
-    """One reason for distrust.
-
-    Args:
-        name: short and constant, for programs.
-        text: what was seen.
-    """
-
-    name: str
-    text: str
-
-
-def probe(victim: Victim, case: Mapping[str, Any], attack: Attack) -> dict[str, Any]:
-    """What the flags need to know of a victim, measured on one case: one gradient and a dozen predictions.
-
-    Args:
-        victim: what is attacked.
-        case: with ``image``, ``label`` and ``mask``.
-        attack: gives radius, norm and valid range.
-
-    Returns:
-        ``train_mode``: a module stays in train mode though the network is in eval mode; ``repeated``: largest
-        difference of two predictions of the same image, relative to the largest value; ``gradient_gain``: how much one
-        step along the gradient raises the loss; ``noise_gain``: the most that noise of the same size does.
-    """
-    options: dict[str, Any] = {"eps": attack.eps, "norm": attack.norm, "clip": attack.clip, "loss": attack.loss}
-    with victim.frozen():
-        train_mode = any(module.training for module in victim.network.modules())
-    first, second = (_flat(victim.infer(case["image"])) for _ in range(2))
-    step = FGSM(progress=False, **options)(victim, case["image"], case["label"], mask=case["mask"]).loss_history[:, 0]
-    noisy = [
-        Noise(seed=draw, **options)(victim, case["image"], case["label"], mask=case["mask"]).loss_history[0, 0]
-        for draw in range(NOISE_DRAWS)
-    ]
-    return {
-        "train_mode": train_mode,
-        "repeated": float((first - second).abs().max() / first.abs().max().clamp_min(1e-12)),
-        "gradient_gain": float(step[1] - step[0]),
-        "noise_gain": float(torch.stack(noisy).max() - step[0]),
-    }
-
-
-def flags_of(groups: Mapping[tuple[Any, ...], Sequence[Record]]) -> list[dict[str, str]]:
+def flags_of(groups: Sequence[Group]) -> list[Flag]:
     """The flags of an evaluation.
 
     Args:
         groups: records by row, as `monai_smia.analysis.summary.groups_of` gives them.
 
     Returns:
-        Name and text of every flag; empty where there is none.
+        Every flag; empty where there is none.
     """
-    rows = [_Row(members) for members in groups.values() if members[0]["stage"] == "computed"]
-    attacks = [row for row in rows if row.damage is not None and row.first.get("attack") != "Clean"]
-    white = [row for row in attacks if row.gradients > 0 and row.first["setting"] != "transfer"]
-    probes = [record["probe"] for row in rows for record in row.members if record.get("probe")]
+    rows = computed(groups)
+    probes = [record.probe for group in rows for record in group.records if record.probe is not None]
+    attacks = [_Row(group) for group in rows if not group.row.is_clean and _damage(group) is not None]
+    white = [row for row in attacks if row.gradients > 0 and row.key.setting != TRANSFER]
     found = [*_victim_flags(probes), *_control_flags(attacks, white), *_growth_flags(white)]
     for row in white:
-        found += row.flags()
-    return [asdict(flag) for flag in found]
+        found += _row_flags(row)
+    return found
 
 
 class _Row:
-    """Records of one attack, with what the flags look at."""
+    """One attack as the flags look at it."""
 
-    def __init__(self, members: Sequence[Record]) -> None:
-        self.members, self.first = members, members[0]
-        damages = [r["damage"] for r in members if r.get("damage") is not None]
-        self.damage = float(np.mean(damages)) if damages else None
-        self.gradients = max(r.get("gradients") or 0 for r in members)
-        self.name = " ".join(str(p) for p in (self.first["attack"], self.first["loss"], self.first["setting"]) if p)
-        self.name += f" at {self.first['eps']:g}" if self.first["eps"] is not None else ""
-
-    def flags(self) -> list[Flag]:
-        """Of this row alone."""
-        total, found = len(self.members), []
-        still = sum(bool(r.get("still_steps")) for r in self.members)
-        if still:
-            found.append(
-                Flag("zero gradients", f"{self.name}: steps without any gradient in {still} of {total} cases.")
-            )
-        early = sum(
-            r["gradients"] < (r.get("planned_gradients") or 0) and (r.get("damage") or 0) < 1 for r in self.members
-        )
-        if early and self.first["attack"] not in ("DeepFool", "DAG"):  # these end where the decision changes
-            found.append(
-                Flag("stopped early", f"{self.name}: fewer gradients than planned in {early} of {total} cases.")
-            )
-        tried = [
-            r for r in self.members if r.get("gradients")
-        ]  # what is decided wrongly before any step stays as it is
-        falls = sum(_falls(r) for r in tried)
-        if falls > len(tried) / 4:
-            text = f"{self.name}: no step of the attack raised the loss in {falls} of {len(tried)} cases."
-            found.append(Flag("loss falls", text))
-        return found
+    def __init__(self, group: Group) -> None:
+        self.key, self.records = group.row, group.records
+        self.damage = _damage(group) or 0.0
+        self.gradients = max(record.costs.gradients or 0 for record in group.records)
+        self.name = " ".join(part for part in (self.key.title, self.key.setting_label) if part)
+        self.name += f" at {self.key.eps:g}" if self.key.eps is not None else ""
 
 
-def _victim_flags(probes: Sequence[Record]) -> list[Flag]:
+def _damage(group: Group) -> float | None:
+    known = [record.metrics["damage"] for record in group.records if record.number("damage") is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _row_flags(row: _Row) -> list[Flag]:
+    """Of this row alone."""
+    total, found = len(row.records), []
+    zero = sum(bool(record.costs.zero_gradient_steps) for record in row.records)
+    if zero:
+        found.append(Flag("zero gradients", f"{row.name}: steps without any gradient in {zero} of {total} cases."))
+    early = sum(_stopped_early(record) for record in row.records)
+    if early and row.key.attack not in ENDS_EARLY:
+        found.append(Flag("stopped early", f"{row.name}: fewer gradients than planned in {early} of {total} cases."))
+    # what is decided wrongly before any step stays as it is
+    tried = [record for record in row.records if record.costs.gradients]
+    falls = sum(_falls(record) for record in tried)
+    if falls > len(tried) / 4:
+        text = f"{row.name}: no step of the attack raised the loss in {falls} of {len(tried)} cases."
+        found.append(Flag("loss falls", text))
+    return found
+
+
+def _victim_flags(probes: Sequence[Probe]) -> list[Flag]:
     found = []
-    if any(p["repeated"] > 1e-4 for p in probes):
-        most = max(p["repeated"] for p in probes)
+    if any(probe.repeated > 1e-4 for probe in probes):
+        most = max(probe.repeated for probe in probes)
         text = f"two predictions of the same image differ by {most:.1%}: average over draws before attacking."
         found.append(Flag("randomised network", text))
-    if any(p["train_mode"] for p in probes):
-        found.append(
-            Flag("train mode", "a part of the network stays in train mode when the network is put into eval mode.")
-        )
-    poor = sum(p["gradient_gain"] <= p["noise_gain"] for p in probes)
+    if any(probe.train_mode for probe in probes):
+        text = "a part of the network stays in train mode when the network is put into eval mode."
+        found.append(Flag("train mode", text))
+    poor = sum(probe.gradient_gain <= probe.noise_gain for probe in probes)
     if poor > len(probes) / 2:
         text = f"a step along the gradient raises the loss no more than noise does, in {poor} of {len(probes)} cases."
         found.append(Flag("gradient no better than noise", text))
@@ -146,8 +97,8 @@ def _control_flags(attacks: Sequence[_Row], white: Sequence[_Row]) -> list[Flag]
         if control in white:
             continue
         for row in white:
-            same = row.first["eps"] == control.first["eps"] and row.first["norm"] == control.first["norm"]
-            if same and (control.damage or 0) > (row.damage or 0) + MARGIN:
+            same = (row.key.eps, row.key.norm) == (control.key.eps, control.key.norm)
+            if same and control.damage > row.damage + MARGIN:
                 text = f"{control.name} does more damage ({control.damage:.3f}) than {row.name} ({row.damage:.3f})."
                 found.append(Flag("a weaker attack does more damage", text))
     return found
@@ -155,39 +106,39 @@ def _control_flags(attacks: Sequence[_Row], white: Sequence[_Row]) -> list[Flag]
 
 def _growth_flags(white: Sequence[_Row]) -> list[Flag]:
     """More radius and more steps must not do less damage."""
+
+    def eps(key: RowKey) -> float | None:
+        return key.eps
+
+    def steps(key: RowKey) -> float | None:
+        return key.steps
+
+    by_radius = _less_with_more(white, eps, steps, "less damage with more radius")
+    return by_radius + _less_with_more(white, steps, eps, "less damage with more steps")
+
+
+def _less_with_more(
+    white: Sequence[_Row], by: Callable[[RowKey], Any], fixed: Callable[[RowKey], Any], name: str
+) -> list[Flag]:
+    series: dict[tuple[Any, ...], list[_Row]] = {}
+    for row in white:
+        if row.key.setting != PAPER:
+            alike = (row.key.attack, row.key.loss, row.key.alpha, row.key.norm, fixed(row.key))
+            series.setdefault(alike, []).append(row)
     found = []
-    for by, fixed, name in (
-        ("eps", "steps", "less damage with more radius"),
-        ("steps", "eps", "less damage with more steps"),
-    ):
-        series: dict[tuple[Any, ...], list[_Row]] = {}
-        for row in white:
-            if row.first["setting"] != PAPER:
-                key = tuple(row.first.get(n) for n in ("attack", "loss", "alpha", "norm", fixed))
-                series.setdefault(key, []).append(row)
-        for members in series.values():
-            ordered = sorted(members, key=lambda row: row.first[by] or 0)
-            for less, more in pairwise(ordered):
-                if less.first[by] != more.first[by] and (more.damage or 0) < (less.damage or 0) - MARGIN:
-                    found.append(
-                        Flag(name, f"{more.name}: damage {more.damage:.3f}, but {less.damage:.3f} for {less.name}.")
-                    )
+    for rows in series.values():
+        for less, more in pairwise(sorted(rows, key=lambda row: by(row.key) or 0)):
+            if by(less.key) != by(more.key) and more.damage < less.damage - MARGIN:
+                text = f"{more.name}: damage {more.damage:.3f}, but {less.damage:.3f} for {less.name}."
+                found.append(Flag(name, text))
     return found
 
 
+def _stopped_early(record: Record) -> bool:
+    costs = record.costs
+    return (costs.gradients or 0) < (costs.planned_gradients or 0) and (record.number("damage") or 0) < 1
+
+
 def _falls(record: Record) -> bool:
-    loss = [v for v in (record.get("history") or {}).get("loss", []) if v is not None]
+    loss = [value for value in (record.history or {}).get("loss", []) if value is not None]
     return len(loss) > 1 and max(loss[1:]) <= loss[0]
-
-
-def _flat(prediction: Any) -> Tensor:
-    """All values of a prediction, a tensor or a dictionary or list of them, in one vector."""
-    return torch.cat(list(_tensors(prediction)))
-
-
-def _tensors(prediction: Any) -> Iterator[Tensor]:
-    if isinstance(prediction, Tensor):
-        yield prediction.detach().flatten().float()
-    elif isinstance(prediction, (Mapping, list, tuple)):  # a detector's sizes, beside its maps, are numbers: no values
-        for part in prediction.values() if isinstance(prediction, Mapping) else prediction:
-            yield from _tensors(part)

@@ -6,22 +6,49 @@ and None says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Record = Mapping[str, Any]
-Interval = list[float] | None
+from monai_smia.records import Record
+from monai_smia.records.summary import Interval
 
 SAMPLES = 2000
 SAMPLES_OF_SUMMARIES = 200  # where every draw means a summary of records (kappa, AUC, mAP) instead of a product
 LEVEL = 0.95
 
+Summarize = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]]  # as `CaseMetrics.summary`
 
-def patient_of(record: Record) -> str:
-    """The patient of a record; every case is one where nothing else was said."""
-    return str(record.get("patient", record["case"]))
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of one case.
+
+    Args:
+        case: its name.
+        patient: whose it is; several cases of one patient are drawn together.
+        values: by name; None is undefined.
+    """
+
+    case: str
+    patient: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over cases with its interval; None where there is nothing to say."""
+
+    value: float | None
+    interval: Interval
+    cases: int
+
+
+def samples_of(records: Iterable[Record]) -> list[Sample]:
+    """The metrics of records, as what is drawn from."""
+    return [Sample(record.case, record.patient, record.metrics) for record in records]
 
 
 def draws(patients: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
@@ -36,25 +63,26 @@ def percentiles(values: np.ndarray) -> Interval:
     return [float(v) for v in np.percentile(values, [tail, 100 - tail])] if len(values) else None
 
 
-def mean_intervals(records: Sequence[Record], names: Sequence[str], seed: int = 0) -> dict[str, Interval]:
+def mean_intervals(samples: Sequence[Sample], names: Sequence[str], seed: int = 0) -> dict[str, Interval]:
     """Bootstrap interval of the mean of every named value, by patient.
 
     Args:
-        records: of one row.
+        samples: the cases of one row.
         names: floating-point values; None is left out of the mean.
         seed: of the draws.
 
     Example:
-        >>> records = [{"case": str(i), "jaccard": i / 10} for i in range(11)]
-        >>> low, high = mean_intervals(records, ["jaccard"])["jaccard"]
+        >>> samples = [Sample(str(i), str(i), {"jaccard": i / 10}) for i in range(11)]
+        >>> low, high = mean_intervals(samples, ["jaccard"])["jaccard"]
         >>> 0.2 < low < 0.4 < 0.6 < high < 0.8
         True
     """
-    order = {patient: i for i, patient in enumerate(dict.fromkeys(map(patient_of, records)))}
+    order = {patient: i for i, patient in enumerate(dict.fromkeys(sample.patient for sample in samples))}
     if len(order) < 2:
         return dict.fromkeys(names)
-    index = np.array([order[patient_of(record)] for record in records])
-    values = np.array([[np.nan if r.get(n) is None else r[n] for n in names] for r in records], dtype=float)
+    index = np.array([order[sample.patient] for sample in samples])
+    rows = [[sample.values.get(name) for name in names] for sample in samples]
+    values = np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=float)
     known = np.isfinite(values)
     sums, counts = np.zeros((len(order), len(names))), np.zeros((len(order), len(names)))
     np.add.at(sums, index, np.where(known, values, 0.0))
@@ -65,89 +93,91 @@ def mean_intervals(records: Sequence[Record], names: Sequence[str], seed: int = 
     return {name: percentiles(means[:, i]) for i, name in enumerate(names)}
 
 
-def intervals(
-    records: Sequence[Record], summary: Callable[[Sequence[Record]], Mapping[str, Any]], seed: int = 0
-) -> dict[str, Interval]:
+def intervals(samples: Sequence[Sample], summarize: Summarize, seed: int = 0) -> dict[str, Interval]:
     """Interval of everything that the summary of one row says.
 
     Args:
-        records: of one row.
-        summary: as `monai_smia.metrics.CaseMetrics.summary`; what it says and is no mean of a value of the records
+        samples: the cases of one row.
+        summarize: as `monai_smia.metrics.CaseMetrics.summary`; what it says and is no mean of a value of the cases
             (kappa, AUC, mAP) is summarized anew for every draw.
         seed: of the draws.
     """
-    plain = [
-        n for n in dict.fromkeys(n for r in records for n in r) if any(isinstance(r.get(n), float) for r in records)
-    ]
-    result = mean_intervals(records, plain, seed)
-    said = summary(records)
-    others = [name for name in said if name not in plain or not _is_mean(records, name, said[name])]
+    every = [sample.values for sample in samples]
+    names = dict.fromkeys(name for values in every for name in values)
+    plain = [name for name in names if any(isinstance(values.get(name), float) for values in every)]
+    result = mean_intervals(samples, plain, seed)
+    said = summarize(every)
+    others = [name for name in said if name not in plain or not _is_mean(every, name, said[name])]
     if not others:
         return result
-    patients: dict[str, list[Record]] = {}
-    for record in records:
-        patients.setdefault(patient_of(record), []).append(record)
+    patients: dict[str, list[Mapping[str, Any]]] = {}
+    for sample in samples:
+        patients.setdefault(sample.patient, []).append(sample.values)
     if len(patients) < 2:
         return result | dict.fromkeys(others)
     groups, drawn = list(patients.values()), []
     for counts in draws(len(patients), SAMPLES_OF_SUMMARIES, seed):
-        drawn.append(summary([r for group, count in zip(groups, counts, strict=True) for r in group * int(count)]))
+        drawn.append(summarize([v for group, count in zip(groups, counts, strict=True) for v in group * int(count)]))
     for name in others:
         values = np.array([np.nan if d.get(name) is None else d[name] for d in drawn], dtype=float)
         result[name] = percentiles(values)
     return result
 
 
-def paired_difference(first: Sequence[Record], second: Sequence[Record], name: str, seed: int = 0) -> Record:
+def mean_of(samples: Sequence[Sample], name: str, seed: int = 0) -> Mean:
+    """Mean of a value that every sample has, with its interval by patient."""
+    if not samples:
+        return Mean(None, None, 0)
+    interval = mean_intervals(samples, [name], seed)[name]
+    return Mean(float(np.mean([sample.values[name] for sample in samples])), interval, len(samples))
+
+
+def paired_difference(first: Sequence[Sample], second: Sequence[Sample], name: str, seed: int = 0) -> Mean:
     """Mean of first minus second over the cases that both have, with its interval by patient.
 
     Args:
-        first, second: records of two rows.
+        first, second: the cases of two rows.
         name: value of every case.
         seed: of the draws.
-
-    Returns:
-        ``difference``, ``interval`` and ``cases``; None where there is no common case.
     """
-    others = {record["case"]: record.get(name) for record in second}
+    others = {sample.case: sample.values.get(name) for sample in second}
     pairs = [
-        {"case": r["case"], "patient": patient_of(r), "difference": float(r[name] - others[r["case"]])}
-        for r in first
-        if r.get(name) is not None and others.get(r["case"]) is not None
+        Sample(sample.case, sample.patient, {"difference": float(sample.values[name] - others[sample.case])})
+        for sample in first
+        if sample.values.get(name) is not None and others.get(sample.case) is not None
     ]
-    mean = float(np.mean([pair["difference"] for pair in pairs])) if pairs else None
-    interval = mean_intervals(pairs, ["difference"], seed)["difference"] if pairs else None
-    return {"difference": mean, "interval": interval, "cases": len(pairs)}
+    return mean_of(pairs, "difference", seed)
 
 
-def worst_case(groups: Mapping[Any, Sequence[Record]], name: str, *, lowest: bool = True, seed: int = 0) -> Record:
+def worst_case(
+    rows: Mapping[str, Sequence[Sample]], name: str, *, lowest: bool = True, seed: int = 0
+) -> tuple[Mean, dict[str, int]]:
     """The worst value of every case over several attacks: what an attacker who tries them all gets.
 
     Args:
-        groups: records by row.
+        rows: the cases by row.
         name: value of every case.
         lowest: whether the lowest is the worst.
         seed: of the draws.
 
     Returns:
-        ``mean`` over cases, its ``interval``, the number of ``cases``, and ``won``: how often each row was the worst.
+        The mean over cases, and how often each row was the worst.
     """
-    worst: dict[str, tuple[float, Any, str]] = {}
-    for key, records in groups.items():
-        for record in records:
-            value = record.get(name)
+    worst: dict[str, Sample] = {}
+    by: dict[str, str] = {}
+    for row, samples in rows.items():
+        for sample in samples:
+            value = sample.values.get(name)
             if value is None:
                 continue
-            before = worst.get(record["case"])
-            if before is None or (value < before[0] if lowest else value > before[0]):
-                worst[record["case"]] = (float(value), key, patient_of(record))
-    values = [{"case": case, "patient": patient, "worst": value} for case, (value, _, patient) in worst.items()]
-    won = {key: sum(by == key for _, by, _ in worst.values()) for key in groups}
-    mean = float(np.mean([v["worst"] for v in values])) if values else None
-    interval = mean_intervals(values, ["worst"], seed)["worst"] if values else None
-    return {"mean": mean, "interval": interval, "cases": len(values), "won": won}
+            before = worst[sample.case].values["worst"] if sample.case in worst else None
+            if before is None or (value < before if lowest else value > before):
+                worst[sample.case] = Sample(sample.case, sample.patient, {"worst": float(value)})
+                by[sample.case] = row
+    won = {row: sum(winner == row for winner in by.values()) for row in rows}
+    return mean_of(list(worst.values()), "worst", seed), won
 
 
-def _is_mean(records: Sequence[Record], name: str, value: Any) -> bool:
-    values = [r[name] for r in records if r.get(name) is not None]
+def _is_mean(every: Sequence[Mapping[str, Any]], name: str, value: Any) -> bool:
+    values = [each[name] for each in every if each.get(name) is not None]
     return value is None or (bool(values) and abs(float(np.mean(values)) - value) <= 1e-9 * max(1.0, abs(value)))

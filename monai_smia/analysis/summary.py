@@ -1,97 +1,84 @@
-"""The summary of an evaluation: one row per attack, setting, radius and stage, made of records alone."""
+"""The summary of an evaluation, made of its records alone."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from monai_smia.records.journal import replace_file
-from monai_smia.analysis.statistics import intervals
+from monai_smia.analysis.statistics import Summarize, intervals, samples_of
 from monai_smia.metrics import means
+from monai_smia.records import Failure, Outcome, Record, RowKey, Stage, SummaryRow
 
-Record = Mapping[str, Any]
-Summary = Callable[[Sequence[Record]], Mapping[str, Any]]
-
-KEY = ("attack", "setting", "loss", "eps", "eps_input", "unit", "norm", "steps", "alpha", "stage")
-BOOKKEEPING = ("case", "patient", "status", "reason", "kind", "key", "seed", "versions", "history", "strata", "erased")
-COSTS = ("seconds", "gradients", "planned_gradients", "still_steps")
 ENDS = ("_low", "_high")  # of an interval that a metric brings along
-NOT_METRICS = (*KEY, *BOOKKEEPING)
 
 
-def failed_cases(records: Sequence[Record]) -> set[str]:
+@dataclass(frozen=True)
+class Group:
+    """The records of one row at one stage, of all cases that did not fail.
+
+    Args:
+        row: the attack.
+        stage: what had been done to the images.
+        records: one per case.
+    """
+
+    row: RowKey
+    stage: Stage
+    records: list[Record]
+
+
+def failed_cases(outcomes: Iterable[Outcome]) -> set[str]:
     """Cases that could not be evaluated."""
-    return {record["case"] for record in records if record["status"] == "failed"}
+    return {outcome.case for outcome in outcomes if isinstance(outcome, Failure)}
 
 
-def groups_of(records: Sequence[Record]) -> dict[tuple[Any, ...], list[Record]]:
-    """Records of complete cases by row, in the order in which rows first occur.
+def groups_of(outcomes: Sequence[Outcome]) -> list[Group]:
+    """Records of complete cases by row and stage, in the order in which these first occur.
 
     A case that failed counts in no row, so that all rows are of the same cases.
     """
-    groups: dict[tuple[Any, ...], list[Record]] = {}
-    failed = failed_cases(records)
-    for record in records:
-        if record["status"] == "ok" and record["case"] not in failed:
-            groups.setdefault(tuple(record.get(name) for name in KEY), []).append(record)
-    return groups
-
-
-def measured(record: Record) -> dict[str, Any]:
-    """What was measured of a case: the record without its identity."""
-    return {name: value for name, value in record.items() if name not in NOT_METRICS}
+    groups: dict[tuple[RowKey, Stage], list[Record]] = {}
+    failed = failed_cases(outcomes)
+    for outcome in outcomes:
+        if isinstance(outcome, Record) and outcome.case not in failed:
+            groups.setdefault((outcome.row, outcome.stage), []).append(outcome)
+    return [Group(row, stage, records) for (row, stage), records in groups.items()]
 
 
 def summarize(
-    records: Sequence[Record], summary: Summary = means, *, with_intervals: bool = False
-) -> list[dict[str, Any]]:
+    outcomes: Sequence[Outcome], summary: Summarize = means, *, with_intervals: bool = False
+) -> list[SummaryRow]:
     """One row per attack, setting, radius and stage: means over cases, and what the task's metrics say of them.
 
     A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all.
 
     Args:
-        records: of all cases.
-        summary: of the records of one row, as `monai_smia.metrics.CaseMetrics.summary`; what it says replaces the plain
-            mean of the same name.
-        with_intervals: add 95 % bootstrap intervals by patient, ``intervals`` ``{name: [low, high] or None}``.
+        outcomes: of all cases.
+        summary: of the values of one row's cases, as `monai_smia.metrics.CaseMetrics.summary`; what it says replaces
+            the plain mean of the same name.
+        with_intervals: add 95 % bootstrap intervals by patient.
 
     Returns:
-        The rows in the order in which they first occur, each with the number of its cases as ``cases``, and with the
-        number of those whose file can hold nothing of the perturbation as ``erased``, where there are any.
+        The rows in the order in which they first occur.
 
     Example:
-        >>> records = [{"case": c, "attack": "BIM", "status": "ok", "jaccard": v} for c, v in (("a", 0.1), ("b", 0.3))]
-        >>> [round(row["jaccard"], 3) for row in summarize(records)]
+        >>> from monai_smia.records import COMPUTED
+        >>> records = [Record(RowKey("BIM"), COMPUTED, c, metrics={"jaccard": v}) for c, v in (("a", 0.1), ("b", 0.3))]
+        >>> [round(row.value("jaccard"), 3) for row in summarize(records)]
         [0.2]
     """
     rows = []
-    for key, members in groups_of(records).items():
-        values = [measured(member) for member in members]
-        plain = means(values) | means([v for v in values if "gradients" in v], ("gradients",))
-        row = {**dict(zip(KEY, key, strict=True)), "cases": len(members), **plain, **summary(values)}
-        if erased := sum(bool(member.get("erased")) for member in members):
-            row["erased"] = erased
+    for group in groups_of(outcomes):
+        values = [record.measured() for record in group.records]
+        row = SummaryRow(
+            group.row,
+            group.stage,
+            cases=len(group.records),
+            metrics={**means(values), **means(values, ("gradients",)), **summary(values)},
+            below_quantization=sum(record.below_quantization for record in group.records),
+        )
         if with_intervals:
-            patients = [{"case": m["case"], "patient": m.get("patient", m["case"])} for m in members]
-            scores = [{n: v for n, v in value.items() if n not in COSTS} for value in values]
-            known = [patient | score for patient, score in zip(patients, scores, strict=True)]
-            found = intervals(known, summary)
-            row["intervals"] = {name: value for name, value in found.items() if not name.endswith(ENDS)}
+            found = intervals(samples_of(group.records), summary)
+            row.intervals = {name: value for name, value in found.items() if not name.endswith(ENDS)}
         rows.append(row)
     return rows
-
-
-def write_summary(folder: Path, summary: Mapping[str, Any], records: Sequence[Record]) -> None:
-    """Write ``summary.json``, ``records.jsonl`` and ``cases.csv``, each complete or not at all."""
-    replace_file(folder / "records.jsonl", "".join(json.dumps(r, allow_nan=False) + "\n" for r in records))
-    flat = [{n: v for n, v in record.items() if not isinstance(v, (list, dict))} for record in records]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(dict.fromkeys(name for record in flat for name in record)))
-    writer.writeheader()
-    writer.writerows(flat)
-    replace_file(folder / "cases.csv", table.getvalue())
-    replace_file(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor, ThreadBuffer
 from torch import Tensor
@@ -14,13 +14,46 @@ from monai_smia.victims.base import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
 
 
+@dataclass
+class Case:
+    """One case as a batch of one.
+
+    Args:
+        name: unique.
+        source: file of the image.
+        image: ``(1, C, *spatial)``.
+        label: as the victim takes it.
+        mask: voxels that may change.
+        patient: whose it is.
+        strata: what cases are grouped by.
+        clean_decision: on the clean image; None until it is known.
+    """
+
+    name: str
+    source: Any
+    image: Tensor
+    label: Any
+    mask: Tensor
+    patient: str = ""
+    strata: dict[str, str] | None = None
+    clean_decision: Any = None
+
+    def batch(self) -> dict[str, Any]:
+        """As MONAI's engines take a batch."""
+        return {"image": self.image, "label": self.label, "mask": self.mask}
+
+    def with_image(self, image: Tensor) -> Case:
+        """The same case with another image of the same shape."""
+        return replace(self, image=image)
+
+
 def load_case(
     item: Mapping[str, Any],
     loading: Callable[[Any], Any],
     device: torch.device,
     clips: Iterable[tuple[float, float]] = (),
-) -> dict[str, Any]:
-    """One case as a batch of one.
+) -> Case:
+    """Load and check one case.
 
     Args:
         item: with ``case``, ``image`` and ``label``.
@@ -29,10 +62,6 @@ def load_case(
         device: where image and label go.
         clips: valid ranges of the attacks; voxels outside of them (padding of -2048 in some CTs) are left alone, as
             is the padding that a DICOM series names.
-
-    Returns:
-        ``case``, ``source`` (the image's file), ``image``, ``label``, ``mask`` of the voxels that may change, and
-        ``strata``.
 
     Raises:
         ValueError: if the image is not finite, or a label map is not on its grid.
@@ -52,13 +81,24 @@ def load_case(
     if padding is not None:
         least, most = (torch.as_tensor(bound).to(plain) for bound in padding)
         mask &= (plain < least) | (plain > most)
-    label = batch_of_one(loaded["label"], image)
-    found = {"case": item["case"], "source": item["image"], "strata": strata_of(item, image)}
-    return {**found, "image": batch, "label": label, "mask": mask}
+    return Case(
+        name=item["case"],
+        source=item["image"],
+        image=batch,
+        label=batch_of_one(loaded["label"], image),
+        mask=mask,
+        patient=patient_of(item),
+        strata=strata_of(item, image),
+    )
+
+
+def patient_of(item: Mapping[str, Any]) -> str:
+    """The patient of an item; every case is one where nothing else was said."""
+    return str(item.get("patient", item["case"]))
 
 
 def strata_of(item: Mapping[str, Any], image: Tensor) -> dict[str, str]:
-    """What a case may be grouped by: the item's ``strata`` (scanner, kernel, ...), and a volume's voxel spacing.
+    """Names and values to group cases by: the item's ``strata`` (scanner, kernel, ...), and a volume's voxel spacing.
 
     Example:
         >>> volume = MetaTensor(torch.zeros(1, 8, 8, 4), affine=torch.diag(torch.tensor([0.7, 0.7, 2.5, 1])))
@@ -98,7 +138,7 @@ def batch_of_one(label: Any, image: Tensor) -> Any:
 def read_ahead(
     items: Sequence[Mapping[str, Any]], load: Callable[[Mapping[str, Any]], Any]
 ) -> Iterator[tuple[Mapping[str, Any], Any]]:
-    """Every item with what `load` made of it, or the exception that it raised; the next one loads in the background."""
+    """Every item with its loaded case, or the exception that it raised; the next one loads in the background."""
 
     def all_of_them() -> Iterator[tuple[Mapping[str, Any], Any]]:
         for item in items:
@@ -108,8 +148,3 @@ def read_ahead(
                 yield item, error
 
     return iter(ThreadBuffer(all_of_them(), buffer_size=1))
-
-
-def case_seed(seed: int | Sequence[int], case: str) -> int:
-    """The seed of an attack on a case: of its name, not of when it is its turn."""
-    return int(np.random.SeedSequence([*np.atleast_1d(seed), *case.encode()]).generate_state(1)[0])

@@ -56,6 +56,6 @@ def kind_of(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """What happened, in one line."""
+    """The cause in one line."""
     error = cause_of(error)
     return f"{type(error).__name__}: {error}"

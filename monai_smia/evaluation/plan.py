@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA, Attack, Noise
-
-EQUAL_RADIUS = "equal radius"
-EQUAL_GRADIENTS = "equal gradients"
-PAPER = "paper"
+from monai_smia.records import CLEAN, RowKey
+from monai_smia.records.rows import EQUAL_GRADIENTS, EQUAL_RADIUS, PAPER
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,11 @@ class PlannedAttack:
 
     Raises:
         ValueError: if the attack has no radius.
+
+    Example:
+        >>> row = PlannedAttack(BIM(eps=70.0, steps=25), 0.05, "iterations")
+        >>> row.name, row.slug, row.key("HU").eps_input
+        ('BIM', 'bim_25-iterations_eps0.05', 70.0)
     """
 
     attack: Attack | None = None
@@ -36,8 +39,8 @@ class PlannedAttack:
 
     @property
     def name(self) -> str:
-        """Name of the row: the class of the attack, or Clean."""
-        return "Clean" if self.attack is None else type(self.attack).__name__
+        """Name of the row: that of the attack, or Clean."""
+        return CLEAN if self.attack is None else self.attack.name
 
     @property
     def loss(self) -> str | None:
@@ -48,8 +51,35 @@ class PlannedAttack:
     @property
     def slug(self) -> str:
         """A name for files, unique within a plan that has no row twice."""
-        parts = [self.name, self.loss, self.setting, None if self.eps is None else f"eps{self.eps:g}"]
-        return "_".join(part.lower().replace(" ", "-") for part in parts if part)
+        return self.key().slug
+
+    def key(self, unit: str = "") -> RowKey:
+        """What the row is in records and reports.
+
+        Args:
+            unit: of the images.
+        """
+        return RowKey(
+            attack=self.name,
+            setting=self.setting,
+            loss=self.loss,
+            eps=self.eps,
+            eps_input=None if self.attack is None else self.attack.eps,
+            unit=unit,
+            norm=None if self.attack is None else self.attack.norm,
+            steps=getattr(self.attack, "steps", None),
+            alpha=getattr(self.attack, "alpha", None),
+        )
+
+
+def in_input_unit(radius: float, unit_scale: float) -> float:
+    """A radius in the unit of the images, to nine digits: 0.05 / (1 / 1400) is to be 70, of which whole units are made.
+
+    Args:
+        radius: in network units.
+        unit_scale: network units per unit of the images.
+    """
+    return float(f"{radius / unit_scale:.9g}")
 
 
 def paper_comparison(
@@ -93,8 +123,7 @@ def paper_comparison(
         raise ValueError(f"unit_scale must be a number > 0, got {unit_scale}.")
     plan = [PlannedAttack()]
     for radius in [eps] if isinstance(eps, (int, float)) else eps:
-        # nine digits: 0.05 / (1 / 1400) is to be 70, of which integers are made when the image is stored
-        ball, paper_ball = (float(f"{r / unit_scale:.9g}") for r in (radius, steps * radius))
+        ball, paper_ball = (in_input_unit(r, unit_scale) for r in (radius, steps * radius))
         iterated = {"eps": ball, "steps": steps, **options}
         paper = {"eps": paper_ball, "steps": steps, "step_size": ball, **options}
         fair: list[Attack] = [Noise(eps=ball, **options), FGSM(eps=ball, **options)]
@@ -113,7 +142,7 @@ def paper_comparison(
 def schedule(
     plan: Sequence[PlannedAttack], cases: int, seconds: float, *, stored: bool = False, degradations: int = 0
 ) -> str:
-    """What is going to be computed, and about how long it takes.
+    """One line: how much is going to be computed, and about how long it takes.
 
     Args:
         plan: the rows.

@@ -1,4 +1,4 @@
-"""What is done already, what is missing, and what the finished records are."""
+"""Records of an evaluation in its output folder: which are there, which are missing, and what they come to."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import ignite.distributed as idist
 
+from monai_smia.evaluation.cases import patient_of
 from monai_smia.evaluation.errors import TRY_AGAIN, ConfigurationError, LostWorkerError
-from monai_smia.evaluation.fingerprint import describe, digest, input_hash, input_stat, weights_hash
+from monai_smia.evaluation.fingerprint import digest, input_hash, input_stat
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.records.journal import Line, current, read_journals, replace_file
-
-if TYPE_CHECKING:
-    from monai_smia.evaluation.runner import AttackEvaluation
-
-FAILURE = "failure"
-CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival")
+from monai_smia.files import remove_unfinished, write_text
+from monai_smia.records import Failure, JournalLine, Outcome, Provenance, Record, current, read_journals
+from monai_smia.records.record import FAILURE
 
 
 def versions() -> dict[str, str]:
@@ -50,137 +49,147 @@ def wait_for_all() -> None:
         ) from error
 
 
+@dataclass
 class Progress:
-    """Records of an evaluation in its output folder: which are there, which are missing.
+    """What is done, and what is missing.
 
     A line of a journal counts while the case's files and the attack are the ones it was made of. The victim with its
     weights, the loading, the metrics and the storage belong to all of them: they stand in ``configuration.json``, and
     an evaluation in which they differ is refused.
 
     Args:
-        evaluation: the evaluation.
+        output_dir: of the evaluation; the journal is in its ``journal``.
+        cases: items with ``case`` and their files.
+        attacks: the plan.
+        configuration: all that every record depends on, as JSON; its ``weights`` is the hash of the network's.
+        resume: go on where the folder's records end; False starts anew.
+        verify: hash the files of all cases, also of those whose size and time of change are the known ones.
     """
 
-    def __init__(self, evaluation: AttackEvaluation) -> None:
-        self.evaluation = evaluation
-        self.folder = evaluation.output_dir / "journal"
-        self.configuration = {name: describe(getattr(evaluation, name)) for name in CONFIGURATION}
-        self.configuration["weights"] = weights_hash(evaluation.victim.network)
-        self.identity = {"weights_sha256": self.configuration["weights"], "config_sha256": digest(self.configuration)}
-        self.identity["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
-        self.attacks = {row.slug: digest(row) for row in evaluation.attacks}
-        self.lines: dict[str, dict[str, Line]] = {}
-        self._missing: dict[str, list[PlannedAttack]] = {}
-        self._inputs: dict[str, tuple[str, list[list[int]]]] = {}
+    output_dir: Path
+    cases: Sequence[Mapping[str, Any]]
+    attacks: Sequence[PlannedAttack]
+    configuration: Mapping[str, Any]
+    resume: bool = True
+    verify: bool = False
+    digests: dict[str, str] = field(init=False)  # of the attacks, by slug
+    _lines: dict[str, dict[str, JournalLine]] = field(init=False, default_factory=dict)
+    _missing: dict[str, list[PlannedAttack]] = field(init=False, default_factory=dict)
+    _inputs: dict[str, tuple[str, list[list[int]]]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.digests = {row.slug: digest(row) for row in self.attacks}
+        self._config_sha256 = digest(self.configuration)
+        self._versions = ", ".join(f"{name} {number}" for name, number in versions().items())
+
+    @property
+    def folder(self) -> Path:
+        """The journal's."""
+        return self.output_dir / "journal"
 
     def open(self) -> None:
         """Read what is there.
 
         Raises:
             ConfigurationError: if it is of another configuration.
+            RecordVersionError: if another version of this package has written it.
         """
         path = self.folder / "configuration.json"
         restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
         if idist.get_rank() == 0:
-            if not self.evaluation.resume and not restarted:
+            if not self.resume and not restarted:
                 shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.output_dir)
             lines = read_journals(self.folder)
             if lines and path.exists():
                 self._check(json.loads(path.read_text(encoding="utf-8")))
-            replace_file(path, json.dumps(self.configuration, indent=1))
+            write_text(path, json.dumps(self.configuration, indent=1))
         wait_for_all()
-        self.lines = current(read_journals(self.folder))
-        self._missing = {item["case"]: self._find_missing(item) for item in self.evaluation.cases}
+        self._lines = current(read_journals(self.folder))
+        self._missing = {item["case"]: self._find_missing(item) for item in self.cases}
 
     def missing(self, item: Mapping[str, Any]) -> list[PlannedAttack]:
         """The rows of a case that are still to be done; none of a case that is known to fail."""
         return self._missing[item["case"]]
 
-    def known(self) -> list[dict[str, Any]]:
+    def known(self) -> list[Record]:
         """The records that are there already, of cases that have not failed."""
         return [
             record
-            for item in self.evaluation.cases
-            for lines in [self.lines.get(item["case"], {})]
-            for row in self.evaluation.attacks
+            for item in self.cases
+            for lines in [self._lines.get(item["case"], {})]
+            for row in self.attacks
             if row not in self.missing(item) and not self._failed(lines) and row.slug in lines
-            for record in lines[row.slug]["records"]
+            for record in lines[row.slug].records
         ]
 
     def line(
-        self,
-        item: Mapping[str, Any],
-        row: PlannedAttack | None,
-        records: Sequence[Mapping[str, Any]],
-        *,
-        failed: bool = False,
-    ) -> Line:
+        self, item: Mapping[str, Any], row: PlannedAttack | None, outcomes: Sequence[Outcome], *, failed: bool = False
+    ) -> JournalLine:
         """The journal's line of a row, or of a failure (with the row in which it happened, None while loading)."""
-        key = FAILURE if failed or row is None else row.slug
         if item["case"] not in self._inputs:
             self._inputs = {item["case"]: (input_hash(item), input_stat(item))}
         source, stat = self._inputs[item["case"]]
-        identity = {
-            "patient": str(item.get("patient", item["case"])),
-            "key": f"{item['case']}|{key}",
-            "input_sha256": source,
-            **self.identity,
-        }
-        return {
-            "case": item["case"],
-            "key": key,
-            "time": time.time(),
-            "input": source,
-            "stat": stat,
-            "attack": None if row is None else self.attacks[row.slug],
-            "records": [{**record, **identity} for record in records],
-        }
+        weights = str(self.configuration["weights"])
+        origin = Provenance(source, weights, self._config_sha256, self._versions)
+        patient = patient_of(item)
+        return JournalLine(
+            case=item["case"],
+            key=FAILURE if failed or row is None else row.slug,
+            time=time.time(),
+            input=source,
+            stat=stat,
+            attack=None if row is None else self.digests[row.slug],
+            outcomes=[replace(outcome, provenance=origin, patient=patient) for outcome in outcomes],
+        )
 
-    def merge(self) -> list[dict[str, Any]]:
-        """All records in the order of cases and plan.
+    def merge(self) -> list[Outcome]:
+        """All outcomes in the order of cases and plan.
 
         Raises:
             LostWorkerError: if a case has neither its records nor a failure.
         """
         cases = current(read_journals(self.folder))
-        records, lost = [], []
-        for item in self.evaluation.cases:
+        outcomes: list[Outcome] = []
+        lost = []
+        for item in self.cases:
             lines = cases.get(item["case"], {})
-            found = [lines[slug] for slug, attack in self.attacks.items() if self._counts(lines.get(slug), attack)]
-            if len(found) < len(self.attacks):
+            found = [lines[slug] for slug, attack in self.digests.items() if self._counts(lines.get(slug), attack)]
+            if len(found) < len(self.digests):
                 if not self._failed(lines):
                     lost.append(item["case"])
                     continue
                 found.append(lines[FAILURE])
-            records += [record for line in found for record in line["records"]]
+            outcomes += [outcome for line in found for outcome in line.outcomes]
         if lost:
             raise LostWorkerError(f"records are missing of cases {lost}: run the same command again to make them.")
-        return records
+        return outcomes
 
     def _find_missing(self, item: Mapping[str, Any]) -> list[PlannedAttack]:
-        lines = self.lines.get(item["case"], {})
+        lines = self._lines.get(item["case"], {})
         newest = next(reversed(lines.values()), None)
         if newest is not None and not self._same_input(item, newest):
             lines = {}
-        missing = [
-            row for row in self.evaluation.attacks if not self._counts(lines.get(row.slug), self.attacks[row.slug])
-        ]
-        known = self._failed(lines) and lines[FAILURE]["records"][0]["kind"] not in TRY_AGAIN
-        return [] if known else missing
+        missing = [row for row in self.attacks if not self._counts(lines.get(row.slug), self.digests[row.slug])]
+        return [] if self._failed(lines) and not self._worth_another_try(lines[FAILURE].failure) else missing
 
-    def _same_input(self, item: Mapping[str, Any], line: Line) -> bool:
-        if not self.evaluation.verify and line["stat"] and line["stat"] == input_stat(item):
+    def _same_input(self, item: Mapping[str, Any], line: JournalLine) -> bool:
+        if not self.verify and line.stat and line.stat == input_stat(item):
             return True
-        return bool(line["input"] == input_hash(item))
+        return line.input == input_hash(item)
 
-    def _failed(self, lines: Mapping[str, Line]) -> bool:
+    def _failed(self, lines: Mapping[str, JournalLine]) -> bool:
         """Whether a case failed, while loading or under an attack of this plan."""
-        return FAILURE in lines and lines[FAILURE]["attack"] in (None, *self.attacks.values())
+        return FAILURE in lines and lines[FAILURE].attack in (None, *self.digests.values())
 
     @staticmethod
-    def _counts(line: Line | None, attack: str) -> bool:
-        return line is not None and line["attack"] == attack
+    def _worth_another_try(failure: Failure | None) -> bool:
+        return failure is not None and failure.kind in TRY_AGAIN
+
+    @staticmethod
+    def _counts(line: JournalLine | None, attack: str) -> bool:
+        return line is not None and line.attack == attack
 
     def _check(self, before: Mapping[str, Any]) -> None:
         changed = [
@@ -190,7 +199,7 @@ class Progress:
         ]
         if changed:
             raise ConfigurationError(
-                f"output_dir={str(self.evaluation.output_dir)!r} holds records of another configuration, which must "
+                f"output_dir={str(self.output_dir)!r} holds records of another configuration, which must "
                 f"not be mixed: {'; '.join(changed)}. Choose another output_dir, or start anew with resume=False."
             )
 

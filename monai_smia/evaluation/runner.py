@@ -1,4 +1,4 @@
-"""The evaluation: cases x attacks, one record each, and what is made of the records.
+"""The evaluation: cases x attacks, one record each, then their summary and report.
 
 It knows nothing of the task. What a task brings along:
 
@@ -17,9 +17,11 @@ It knows nothing of the task. What a task brings along:
 from __future__ import annotations
 
 import gc
+import logging
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +29,30 @@ import ignite.distributed as idist
 import torch
 from tqdm.auto import tqdm
 
-from monai_smia.attacks import FGSM
-from monai_smia.evaluation.cases import load_case, read_ahead
+from monai_smia.analysis import summary_of
+from monai_smia.attacks import FGSM, Attack
+from monai_smia.degradations import Degradation
+from monai_smia.evaluation.cases import Case, load_case, read_ahead
+from monai_smia.evaluation.console import console
 from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, kind_of, reason_of
-from monai_smia.analysis.flags import flags_of
-from monai_smia.report.figures.selector import Pictures
+from monai_smia.evaluation.facts import primary_of, spec_of
+from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.plan import PlannedAttack, schedule
 from monai_smia.evaluation.progress import Progress, wait_for_all
-from monai_smia.records.journal import Journal
-from monai_smia.report.html import write_report
-from monai_smia.evaluation.row import RowEvaluator, Storage
-from monai_smia.analysis.summary import failed_cases, groups_of, summarize, write_summary
-from monai_smia.analysis.survival import add_recovered, survival_table
-from monai_smia.report.text_table import format_table
+from monai_smia.evaluation.row import RowEvaluator
 from monai_smia.evaluation.tracking import track
-from monai_smia.degradations import Degradation
 from monai_smia.metrics import CaseMetrics
+from monai_smia.records import Failure, Journal, Record, Summary, write_records
+from monai_smia.report import make_report, summary_table, survival_table
+from monai_smia.report.figures.selector import FigureSelector
+from monai_smia.storage import Storage
 from monai_smia.victims.base import Victim
 
+LOGGER = logging.getLogger(__name__)
+CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival")
 
+
+@dataclass(kw_only=True, eq=False)
 class AttackEvaluation:
     """Evaluates a victim clean and under every planned attack, case by case.
 
@@ -57,8 +64,8 @@ class AttackEvaluation:
     other weights or metrics are never mixed in. Started in several processes (torchrun), each takes its share of the
     cases, and the first makes the report.
 
-    Written into `output_dir`: ``summary.json``, ``records.jsonl``, ``cases.csv``, ``report.html``, ``report.json``,
-    ``figures/*.png``, and the processes' own records in ``journal``.
+    Written into `output_dir`: ``summary.json``, ``records.jsonl``, ``spec.json``, ``cases.csv``, ``report.html``,
+    ``report.json``, ``figures/*.png``, and the processes' own records in ``journal``.
 
     Args:
         cases: items with ``image`` (a file), ``label`` and a unique name ``case``.
@@ -71,13 +78,13 @@ class AttackEvaluation:
         storage: writes and reads adversarial images, such as `NiftiStorage`; None leaves the stored rows out.
         figure: draws a case under attack, such as `segmentation_figure`; None draws nothing.
         figures: how many cases are drawn, the first ones; of every attack the worst and the best case are, too.
-        checks: how many cases the victim is probed on for the flags, the first ones.
+        num_probed_cases: how many cases the victim is probed on for the flags, the first ones.
         device: where the victim's network is and the cases go.
         unit: unit of the images, for tables (``"HU"``).
         data_range: width of the images' range that PSNR and SSIM relate to.
         write_volumes: keep adversarial images and perturbations; without them they are removed once read back.
-        survival: degradations by their names (`monai_smia.degradations`), after each of which every attack is measured again,
-            beside an oracle that attacks through the degradation: see `monai_smia.analysis.survival`.
+        survival: degradations by their names (`monai_smia.degradations`), after each of which every attack is measured
+            again, beside an oracle that attacks through the degradation: see `monai_smia.analysis.survival`.
         resume: go on from the records in `output_dir`; False starts anew.
         verify: hash every input file again, though its size and time of change are as they were.
         about: what the report says of model, intended use and acceptance, see `monai_smia.report.html`.
@@ -88,54 +95,41 @@ class AttackEvaluation:
         ValueError: if there are no cases, or two cases or two rows of the plan have the same name.
     """
 
-    def __init__(
-        self,
-        *,
-        cases: Sequence[Mapping[str, Any]],
-        loading: Callable[[Any], Any],
-        victim: Victim,
-        attacks: Sequence[PlannedAttack],
-        metrics: CaseMetrics,
-        output_dir: str | Path,
-        storage: Storage | None = None,
-        figure: Callable[..., None] | None = None,
-        figures: int = 12,
-        checks: int = 3,
-        device: torch.device | str = "cpu",
-        unit: str = "",
-        data_range: float = 1.0,
-        write_volumes: bool = True,
-        survival: Mapping[str, Degradation] | None = None,
-        resume: bool = True,
-        verify: bool = False,
-        about: Mapping[str, Any] | None = None,
-        handlers: Sequence[Any] = (),
-        progress: bool = True,
-    ) -> None:
-        if not cases:
+    cases: Sequence[Mapping[str, Any]]
+    loading: Callable[[Any], Any]
+    victim: Victim
+    attacks: Sequence[PlannedAttack]
+    metrics: CaseMetrics
+    output_dir: str | Path
+    storage: Storage | None = None
+    figure: Callable[..., None] | None = None
+    figures: int = 12
+    num_probed_cases: int = 3
+    device: torch.device | str = "cpu"
+    unit: str = ""
+    data_range: float = 1.0
+    write_volumes: bool = True
+    survival: Mapping[str, Degradation] | None = None
+    resume: bool = True
+    verify: bool = False
+    about: Mapping[str, Any] | None = None
+    handlers: Sequence[Any] = field(default_factory=list)
+    progress: bool = True
+    checks: InitVar[int | None] = None
+
+    def __post_init__(self, checks: int | None) -> None:
+        if checks is not None:
+            text = "checks is deprecated and will be removed in 0.3: use num_probed_cases."
+            warnings.warn(text, DeprecationWarning, stacklevel=3)
+            self.num_probed_cases = checks
+        if not self.cases:
             raise ValueError("cases must hold at least one case, got none.")
-        _check_unique("cases", [item["case"] for item in cases])
-        _check_unique("attacks", [row.slug for row in attacks])
-        self.cases = cases
-        self.loading = loading
-        self.victim = victim
-        self.attacks = attacks
-        self.metrics = metrics
-        self.output_dir = Path(output_dir)
-        self.storage = storage
-        self.figure = figure
-        self.figures = figures
-        self.checks = checks
-        self.device = torch.device(device)
-        self.unit = unit
-        self.data_range = data_range
-        self.write_volumes = write_volumes
-        self.survival = survival or {}
-        self.resume = resume
-        self.verify = verify
-        self.about = about or {}
-        self.handlers = handlers
-        self.progress = progress
+        _check_unique("cases", [item["case"] for item in self.cases])
+        _check_unique("attacks", [row.slug for row in self.attacks])
+        self.output_dir = Path(self.output_dir)
+        self.device = torch.device(self.device)
+        self.survival = self.survival or {}
+        self.about = self.about or {}
 
     def run(self) -> dict[str, Any]:
         """Evaluate everything that is not done yet.
@@ -146,112 +140,134 @@ class AttackEvaluation:
         Raises:
             FailedCasesError: after all the rest is written, if a case failed.
             ConfigurationError: if `output_dir` holds records of another configuration.
+            RecordVersionError: if it holds records of another version of this package.
             DiskFullError: if the disk is full.
             LostWorkerError: if another process is gone.
         """
-        progress = Progress(self)
-        progress.open()
-        wait_for_all()  # everyone has seen the same records before anyone adds to them
         rank, processes = idist.get_rank(), idist.get_world_size()
-        pending = [item for item in self.cases if progress.missing(item)]
-        # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
-        with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
-            self._evaluate(pending[rank::processes], progress, journal)
-        wait_for_all()
-        return self._finish(progress) if rank == 0 else {}
+        with console(self.progress and rank == 0):
+            progress = self.make_progress()
+            progress.open()
+            wait_for_all()  # everyone has seen the same records before anyone adds to them
+            pending = [item for item in self.cases if progress.missing(item)]
+            # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
+            with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
+                self._evaluate(pending[rank::processes], progress, journal)
+            wait_for_all()
+            return self._finish(progress) if rank == 0 else {}
 
-    def load(self, item: Mapping[str, Any]) -> dict[str, Any]:
+    def make_progress(self) -> Progress:
+        """What is done of this evaluation, to be opened."""
+        configuration = {name: describe(getattr(self, name)) for name in CONFIGURATION}
+        configuration["weights"] = weights_hash(self.victim.network)
+        return Progress(Path(self.output_dir), self.cases, self.attacks, configuration, self.resume, self.verify)
+
+    def load(self, item: Mapping[str, Any]) -> Case:
         """One case as a batch of one, see `monai_smia.evaluation.cases.load_case`."""
         clips = {row.attack.clip for row in self.attacks if row.attack is not None and row.attack.clip is not None}
-        return load_case(item, self.loading, self.device, clips)
+        return load_case(item, self.loading, torch.device(self.device), clips)
 
-    def _schedule(self, case: Mapping[str, Any], cases: int) -> str:
+    def _schedule(self, case: Case, cases: int) -> str:
         start = time.perf_counter()
-        FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, case["image"], case["label"])
+        FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, case.image, case.label)
         seconds = time.perf_counter() - start
-        return schedule(self.attacks, cases, seconds, stored=self.storage is not None, degradations=len(self.survival))
+        degradations = len(self.survival or {})
+        return schedule(self.attacks, cases, seconds, stored=self.storage is not None, degradations=degradations)
 
     def _evaluate(self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal) -> None:
         evaluate_row = RowEvaluator(
-            self.victim,
-            self.metrics,
-            self.storage,
-            self.figure,
-            self.output_dir,
-            self.device,
-            self.unit,
-            self.data_range,
-            self.write_volumes,
-            self.survival,
+            victim=self.victim,
+            metrics=self.metrics,
+            output_dir=Path(self.output_dir),
+            storage=self.storage,
+            figure=self.figure,
+            device=torch.device(self.device),
+            unit=self.unit,
+            data_range=self.data_range,
+            write_volumes=self.write_volumes,
+            survival=self.survival or {},
         )
-        pictures = self._pictures()
-        pictures.note(progress.known())
-        radii = [row.attack for row in self.attacks if row.attack is not None and row.attack.eps > 0]
-        check = min(radii, key=lambda attack: attack.eps, default=None)
-        checked = {item["case"]: check for item in self.cases[: self.checks]}
+        selector = self._selector()
+        selector.note(progress.known())
+        probes = dict.fromkeys([item["case"] for item in self.cases[: self.num_probed_cases]], self._probing_attack())
         shown = self.progress and idist.get_rank() == 0
         total = sum(len(progress.missing(item)) for item in items)
         with tqdm(total=total, unit="row", disable=not shown) as bar:
             for number, (item, case) in enumerate(read_ahead(items, self.load)):
-                row, done = None, []
+                row: PlannedAttack | None = None
+                done: list[Record] = []
                 try:
                     if isinstance(case, Exception):
                         raise case
                     if number == 0 and shown:
-                        tqdm.write(self._schedule(case, len(items)))
+                        LOGGER.info(self._schedule(case, len(items)))
                     for row in progress.missing(item):
-                        bar.set_description(f"{item['case']}: {row.name} {row.setting}".rstrip())
-                        draw = partial(pictures.wanted, row.slug)
-                        records = evaluate_row(case, row, draw=draw, check=checked.get(item["case"]))
+                        bar.set_description(f"{item['case']}: {row.name} {row.key().setting_label}".rstrip())
+                        probe_with = probes.get(item["case"])
+                        records = evaluate_row(case, row, draw=selector.should_draw, probe_with=probe_with)
                         line = progress.line(item, row, records)
                         journal.add(line)
-                        done += line["records"]
+                        done += line.records
                         bar.update()
-                    pictures.note(done)
+                    selector.note(done)
                 except Exception as error:
                     if kind_of(error) == DISK_FULL:
                         raise DiskFullError(
                             f"the disk is full ({reason_of(error)}); make room and run the same command again: what is "
                             "done is kept."
                         ) from error
-                    failure = {"case": item["case"], "status": "failed", "kind": kind_of(error)}
-                    journal.add(progress.line(item, row, [failure | {"reason": reason_of(error)}], failed=True))
+                    failure = Failure(item["case"], kind_of(error), reason_of(error))
+                    journal.add(progress.line(item, row, [failure], failed=True))
                     del error
                     gc.collect()  # after running out of memory, let go of what the case held
 
-    def _pictures(self) -> Pictures:
+    def _probing_attack(self) -> Attack | None:
+        """The attack of the smallest radius, for the flags."""
+        attacks = [row.attack for row in self.attacks if row.attack is not None and (row.attack.eps or 0) > 0]
+        return min(attacks, key=lambda attack: attack.eps or 0.0, default=None)
+
+    def _selector(self) -> FigureSelector:
         cases = [item["case"] for item in self.cases]
-        return Pictures(self.output_dir / "figures", cases, self.figures, self.metrics)
+        return FigureSelector(Path(self.output_dir) / "figures", cases, self.figures, primary_of(self.metrics))
 
     def _finish(self, progress: Progress) -> dict[str, Any]:
-        """Merge the records of all processes, and write what is made of them."""
-        records = progress.merge()
-        groups = groups_of(records)
-        failures = [record for record in records if record["status"] == "failed"]
-        summary: dict[str, Any] = {
-            "rows": summarize(records, self.metrics.summary, with_intervals=True),
-            "flags": flags_of(groups),
-            "failures": failures,
-            "cases": len(self.cases),
-            "evaluated": len(self.cases) - len(failed_cases(records)),
-            "unit": self.unit,
-            "seconds": sum(record.get("seconds") or 0.0 for record in records),
-        }
-        add_recovered(summary["rows"], self.metrics.primary)
-        pictures = self._pictures()
-        pictures.note(record for members in groups.values() for record in members)
-        pictures.remove_others([row.slug for row in self.attacks])
-        write_summary(self.output_dir, summary, records)
-        track(self.handlers, summary["rows"])
-        report = write_report(self, summary, records, pictures)
-        if self.progress:
-            print(format_table(summary), f"Report: {report.resolve()}", sep="\n")
-            if self.survival:
-                print(survival_table(summary["rows"], self.metrics.primary))
-        if failures:
-            reasons = "; ".join(f"{record['case']}: {record['reason']}" for record in failures)
-            raise FailedCasesError(f"{len(failures)} of {len(self.cases)} cases failed: {reasons}")
-        return summary
+        """Merge the records of all processes, and write their summary and report."""
+        folder = Path(self.output_dir)
+        outcomes = progress.merge()
+        summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit)
+        self._keep_figures([outcome for outcome in outcomes if isinstance(outcome, Record)], summary)
+        spec = spec_of(
+            self.victim,
+            self.attacks,
+            self.metrics,
+            cases=[item["case"] for item in self.cases],
+            figures=self.figures,
+            unit=self.unit,
+            device=torch.device(self.device),
+            about=self.about or {},
+        )
+        spec.write(folder)
+        write_records(folder, outcomes)
+        summary.write(folder)
+        track(self.handlers, summary.rows)
+        report = make_report(folder, spec, summary, outcomes)
+        LOGGER.info(summary_table(summary.rows).text())
+        if report.headline:
+            LOGGER.info(report.headline)
+        LOGGER.info("Report: %s", report.path.resolve())
+        if self.survival:
+            LOGGER.info(survival_table(summary.rows, self.metrics.primary))
+        if summary.failures:
+            reasons = "; ".join(f"{failure.case}: {failure.reason}" for failure in summary.failures)
+            raise FailedCasesError(f"{len(summary.failures)} of {len(self.cases)} cases failed: {reasons}")
+        return summary.to_json()
+
+    def _keep_figures(self, records: Sequence[Record], summary: Summary) -> None:
+        """Remove the pictures of cases that are none of the chosen ones any more."""
+        failed = {failure.case for failure in summary.failures}
+        selector = self._selector()
+        selector.note(record for record in records if record.case not in failed)
+        selector.remove_others([row.slug for row in self.attacks])
 
 
 def _check_unique(name: str, values: Sequence[str]) -> None:

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
 
-from monai_smia.report.text_table import HIDDEN
+from monai_smia.records import SummaryRow
+from monai_smia.report.summary_table import HIDDEN
 
 
-def tracked_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def tracked_metrics(rows: Sequence[SummaryRow]) -> dict[str, float]:
     """Every metric of every row under a name that trackers take.
 
     Example:
-        >>> tracked_metrics([{"attack": "PGD", "setting": "paper", "eps": 0.5, "stage": "stored", "jaccard": 0.25}])
+        >>> from monai_smia.records import STORED, RowKey
+        >>> tracked_metrics([SummaryRow(RowKey("PGD", "paper", eps=0.5), STORED, 1, {"jaccard": 0.25})])
         {'PGD_paper_0.5_stored/jaccard': 0.25}
     """
     found = {}
     for row in rows:
-        parts = [row.get(name) for name in ("attack", "loss", "setting", "eps", "stage")]
+        parts = (row.row.attack, row.row.loss, row.row.setting_label, row.row.eps, row.stage)
         name = re.sub(r"[^\w.-]+", "-", "_".join(str(part) for part in parts if part not in (None, "")))
-        for metric, value in row.items():
-            if isinstance(value, float) and metric not in (*HIDDEN, "eps", "eps_input"):
+        for metric, value in row.metrics.items():
+            if isinstance(value, float) and metric not in HIDDEN:
                 found[f"{name}/{metric}"] = value
     return found
 
 
-def track(handlers: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def track(handlers: Sequence[Any], rows: Sequence[SummaryRow]) -> None:
     """Run handlers, such as MONAI's MLFlowHandler, over one epoch whose metrics are the rows of the summary.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 
+from monai_smia.files import write_text
 from monai_smia.metrics import DetectionMetrics
 from monai_smia.victims import DetectionVictim
 
@@ -93,12 +94,9 @@ class SaveBoxes:
 
     def __call__(self, engine: Engine) -> None:
         """Write the boxes of the batch; its ``case`` names the files."""
-        self.output_dir.mkdir(parents=True, exist_ok=True)
         output: Any = engine.state.output
         batch: Any = engine.state.batch
         for decision, case in zip(self.victim.decide(output["pred"]), batch["case"], strict=True):
             found = zip(*(decision[key].tolist() for key in ("boxes", "labels", "scores")), strict=True)
             boxes = [{"box": b, "class": self.classes[k], "score": s} for b, k, s in found if s >= self.min_score]
-            partial = self.output_dir / f".{case}.json"
-            partial.write_text(json.dumps(boxes, indent=1))
-            os.replace(partial, self.output_dir / f"{case}.json")
+            write_text(self.output_dir / f"{case}.json", json.dumps(boxes, indent=1))

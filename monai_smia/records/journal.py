@@ -10,11 +10,70 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-Line = dict[str, Any]
+from monai_smia.records.parts import RECORD_VERSION, check_version
+from monai_smia.records.record import Failure, Outcome, Record, outcome_from_json
+
+
+@dataclass(frozen=True)
+class JournalLine:
+    """All outcomes of one (case, row), or the failure of a case.
+
+    Args:
+        case: name of the case.
+        key: slug of the row, or `monai_smia.records.record.FAILURE`.
+        time: when it was done, in seconds.
+        input: hash of the case's files.
+        outcomes: one record per stage, or one failure.
+        attack: hash of the attack; None for a case that could not be loaded.
+        stat: size and time of change of the case's files.
+
+    Example:
+        >>> from monai_smia.records.record import Failure
+        >>> line = JournalLine("a", "failure", 0.5, "3f", [Failure("a", "error", "ValueError: ...")])
+        >>> JournalLine.from_json(line.to_json()) == line
+        True
+    """
+
+    case: str
+    key: str
+    time: float
+    input: str
+    outcomes: list[Outcome]
+    attack: str | None = None
+    stat: list[list[int]] = field(default_factory=list)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure, where it is one."""
+        return next((outcome for outcome in self.outcomes if isinstance(outcome, Failure)), None)
+
+    @property
+    def records(self) -> list[Record]:
+        """The records, where it is no failure."""
+        return [outcome for outcome in self.outcomes if isinstance(outcome, Record)]
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the file."""
+        own = {name: getattr(self, name) for name in _OWN}
+        return {"version": RECORD_VERSION, **own, "records": [outcome.to_json() for outcome in self.outcomes]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> JournalLine:
+        """From a line of the file.
+
+        Raises:
+            RecordVersionError: if another version has written it.
+        """
+        check_version(data, "a line of the journal")
+        return cls(**{name: data[name] for name in _OWN}, outcomes=[outcome_from_json(r) for r in data["records"]])
+
+
+_OWN = ("case", "key", "time", "input", "stat", "attack")
 
 
 class Journal:
@@ -27,9 +86,9 @@ class Journal:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> with Journal(folder / "rank0.jsonl") as journal:
-        ...     journal.add({"case": "a", "key": "a|BIM", "time": 0.0, "records": [{"jaccard": 0.9}]})
-        >>> read_journals(folder)[0]["records"]
-        [{'jaccard': 0.9}]
+        ...     journal.add(JournalLine("a", "bim", 0.5, "3f", []))
+        >>> read_journals(folder)[0].key
+        'bim'
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,9 +98,9 @@ class Journal:
         if torn:  # close the torn line, so that the next one is whole
             self._write(b"\n")
 
-    def add(self, line: Mapping[str, Any]) -> None:
+    def add(self, line: JournalLine) -> None:
         """Append one line; it is on disk when this returns."""
-        self._write(json.dumps(line, allow_nan=False).encode() + b"\n")
+        self._write(json.dumps(line.to_json(), allow_nan=False).encode() + b"\n")
 
     def _write(self, data: bytes) -> None:
         while data:  # a raw file may take less than it is given
@@ -63,8 +122,12 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
-def read_journals(folder: Path) -> list[Line]:
-    """Every whole line of every process's file, oldest first."""
+def read_journals(folder: Path) -> list[JournalLine]:
+    """Every whole line of every process's file, oldest first.
+
+    Raises:
+        RecordVersionError: if another version has written one of them.
+    """
     lines = []
     for path in sorted(folder.glob("*.jsonl")):
         for text in path.read_bytes().split(b"\n"):
@@ -73,35 +136,24 @@ def read_journals(folder: Path) -> list[Line]:
             except ValueError:  # torn by a kill; what it held is done again
                 continue
             if isinstance(line, dict):
-                lines.append(line)
-    return sorted(lines, key=lambda line: line["time"])
+                lines.append(JournalLine.from_json(line))
+    return sorted(lines, key=lambda line: line.time)
 
 
-def current(lines: Sequence[Line]) -> dict[str, dict[str, Line]]:
+def current(lines: Sequence[JournalLine]) -> dict[str, dict[str, JournalLine]]:
     """The lines that count, by case and key: those of a case's newest input, and of them the newest of every key.
 
     Example:
-        >>> old, new = ({"case": "a", "key": "a|BIM", "input": i, "time": float(t)} for t, i in enumerate("xy"))
-        >>> current([old, new])["a"]["a|BIM"]["input"]
+        >>> old, new = (JournalLine("a", "bim", time=float(t), input=i, outcomes=[]) for t, i in enumerate("xy"))
+        >>> current([old, new])["a"]["bim"].input
         'y'
     """
-    cases: dict[str, dict[str, Line]] = {}
+    cases: dict[str, dict[str, JournalLine]] = {}
     newest: dict[str, str] = {}
     for line in lines:
-        case, source = line["case"], line["input"]
-        if newest.get(case) != source:
-            newest[case] = source
-            cases[case] = {}
-        cases[case].pop(line["key"], None)  # so that the newest is the last
-        cases[case][line["key"]] = line
+        if newest.get(line.case) != line.input:
+            newest[line.case] = line.input
+            cases[line.case] = {}
+        cases[line.case].pop(line.key, None)  # so that the newest is the last
+        cases[line.case][line.key] = line
     return cases
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file that is complete or not there."""
-    partial = path.with_name(f".{path.name}")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from monai_smia.analysis.comparisons import row_name
-from monai_smia.evaluation.plan import EQUAL_RADIUS
+from monai_smia.analysis.summary import Group
+from monai_smia.records import COMPUTED, Record, RowKey, SummaryRow
+from monai_smia.records.rows import ALPHA, EQUAL_GRADIENTS, EQUAL_RADIUS, ITERATIONS, PAPER
 
-Record = Mapping[str, Any]
-Groups = Mapping[tuple[Any, ...], Sequence[Record]]
 # Okabe and Ito: told apart by colour-blind readers; markers and dashes tell them apart in grey
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
@@ -45,7 +45,7 @@ class Chart:
     png: str
 
 
-def charts(groups: Groups, rows: Sequence[Record], metric: str) -> list[Chart]:
+def charts(groups: Sequence[Group], rows: Sequence[SummaryRow], metric: str) -> list[Chart]:
     """All charts that the records have something for.
 
     Args:
@@ -53,93 +53,104 @@ def charts(groups: Groups, rows: Sequence[Record], metric: str) -> list[Chart]:
         rows: of the summary.
         metric: the headline metric.
     """
-    computed = [row for row in rows if row["stage"] == "computed"]
+    known = [row for row in rows if row.stage == COMPUTED and row.value(metric) is not None]
     made = [
-        _overview(computed, metric),
-        _over_eps(computed, metric),
-        _over_iterations(computed, metric),
-        _over_alpha(computed, metric),
+        _overview(known, metric),
+        _over_eps(known, metric),
+        _over_iterations(known, metric),
+        _over_alpha(known, metric),
         *_over_steps(groups),
     ]
     return [chart for chart in made if chart is not None]
 
 
-def _overview(rows: Sequence[Record], metric: str) -> Chart | None:
-    shown = [row for row in rows if row.get(metric) is not None]
-    if not shown:
+def _overview(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
+    if not rows:
         return None
 
     def draw(axis: Any) -> None:
-        for number, row in enumerate(reversed(shown)):
-            interval = (row.get("intervals") or {}).get(metric)
-            if interval:
+        for number, row in enumerate(reversed(rows)):
+            if interval := row.interval(metric):
                 axis.plot(interval, [number] * 2, color="#555555", lw=2, zorder=1)
-            axis.plot(row[metric], number, MARKERS[0], color=COLORS[0], zorder=2)
-        axis.set_yticks(range(len(shown)), [row_name(row) for row in reversed(shown)], fontsize=8)
+            axis.plot(row.value(metric), number, MARKERS[0], color=COLORS[0], zorder=2)
+        axis.set_yticks(range(len(rows)), [row.row.label for row in reversed(rows)], fontsize=8)
         axis.set_xlabel(metric)
         axis.grid(axis="x", color="#dddddd")
 
-    values = "; ".join(f"{row_name(row)}: {row[metric]:.3f}" for row in shown)
+    values = "; ".join(f"{row.row.label}: {row.value(metric):.3f}" for row in rows)
     caption = f"Mean {metric} of every attack as computed; bars are the 95 % interval by patient."
-    return Chart("All attacks", caption, values, _draw(draw, height=0.8 + 0.27 * len(shown)))
+    return Chart("All attacks", caption, values, _draw(draw, height=0.8 + 0.27 * len(rows)))
 
 
-def _over_eps(rows: Sequence[Record], metric: str) -> Chart | None:
-    known = [row for row in rows if row.get(metric) is not None]
-    fair = [row for row in known if row["setting"] == EQUAL_RADIUS]
-    if len({row["eps"] for row in fair}) > 1:  # every curve begins at the clean images
-        attacks = {(row["attack"], row["loss"]) for row in fair}
-        clean = [row for row in known if row["attack"] == "Clean"]
-        fair += [{**row, "attack": a, "loss": loss, "eps": 0.0} for row in clean for a, loss in attacks]
-    return _curves(fair, metric, "eps", "Over the radius", "radius (network units)")
+@dataclass(frozen=True)
+class _Point:
+    """One point of a curve."""
+
+    attack: RowKey
+    x: float
+    y: float
 
 
-def _over_iterations(rows: Sequence[Record], metric: str) -> Chart | None:
-    alike = [r for r in rows if r["setting"] == EQUAL_RADIUS or r["setting"].endswith(" iterations")]
-    radii = {r["eps"] for r in alike if r["setting"] != EQUAL_RADIUS}
-    chosen = [r for r in alike if r["eps"] in radii and (r["steps"] or 0) > 1 and r.get(metric) is not None]
-    return _curves(chosen, metric, "steps", "Over the number of iterations", "number of iterations")
+def _points(rows: Sequence[SummaryRow], metric: str, x: Callable[[RowKey], Any]) -> list[_Point]:
+    return [_Point(row.row, float(x(row.row)), float(row.metrics[metric] or 0.0)) for row in rows]
 
 
-def _over_alpha(rows: Sequence[Record], metric: str) -> Chart | None:
+def _over_eps(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
+    fair = [row for row in rows if row.row.setting == EQUAL_RADIUS]
+    points = _points(fair, metric, lambda key: key.eps)
+    if len({row.row.eps for row in fair}) > 1:  # every curve begins at the clean images
+        attacks = {(row.row.attack, row.row.loss): row.row for row in fair}
+        clean = [row for row in rows if row.row.is_clean]
+        points += [_Point(key, 0.0, float(row.metrics[metric] or 0.0)) for row in clean for key in attacks.values()]
+    return _curves(points, metric, "Over the radius", "radius (network units)", one_radius=True)
+
+
+def _over_iterations(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
+    alike = [row for row in rows if row.row.setting in (EQUAL_RADIUS, ITERATIONS)]
+    radii = {row.row.eps for row in alike if row.row.setting == ITERATIONS}
+    chosen = [row for row in alike if row.row.eps in radii and (row.row.steps or 0) > 1]
+    points = _points(chosen, metric, lambda key: key.steps)
+    return _curves(points, metric, "Over the number of iterations", "number of iterations")
+
+
+def _over_alpha(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
     """SMIA over the weight of its stabilization term; without it, it is BIM."""
-    smia = [r for r in rows if r.get("alpha") is not None and r.get(metric) is not None and r["setting"] != "paper"]
-    base = {(r["eps"], r["steps"]) for r in smia if r["setting"].startswith("alpha ")}
-    bim = [{**r, "attack": "SMIA", "alpha": 0.0} for r in rows if r["attack"] == "BIM" and r["setting"] == EQUAL_RADIUS]
-    chosen = [r for r in (*smia, *bim) if (r["eps"], r["steps"]) in base and not r["setting"].endswith("gradients")]
-    return _curves(chosen, metric, "alpha", "Over alpha", "alpha, the weight of the stabilization term")
+    smia = [row for row in rows if row.row.alpha is not None and row.row.setting != PAPER]
+    base = {(row.row.eps, row.row.steps) for row in smia if row.row.setting == ALPHA}
+    bim = [row for row in rows if (row.row.attack, row.row.setting) == ("BIM", EQUAL_RADIUS)]
+    smia = [row for row in smia if row.row.setting != EQUAL_GRADIENTS]
+    there = [[row for row in part if (row.row.eps, row.row.steps) in base] for part in (smia, bim)]
+    points = _points(there[0], metric, lambda key: key.alpha)
+    for point in _points(there[1], metric, lambda key: 0.0):
+        points.append(replace(point, attack=replace(point.attack, attack="SMIA")))
+    return _curves(points, metric, "Over alpha", "alpha, the weight of the stabilization term")
 
 
-def _curves(rows: Sequence[Record], metric: str, by: str, title: str, label: str) -> Chart | None:
-    series: dict[str, list[Record]] = {}
-    radii = {row["eps"] for row in rows} if by != "eps" else set()
-    for row in rows:
-        name = " ".join(str(row[n]) for n in ("attack", "loss") if row.get(n))
-        series.setdefault(f"{name}, eps {row['eps']:g}" if len(radii) > 1 else name, []).append(row)
-    series = {name: sorted(members, key=lambda r: r[by]) for name, members in series.items()}
-    series = {name: members for name, members in series.items() if len({r[by] for r in members}) > 1}
+def _curves(points: Sequence[_Point], metric: str, title: str, label: str, *, one_radius: bool = False) -> Chart | None:
+    series: dict[str, list[_Point]] = {}
+    several = not one_radius and len({point.attack.eps for point in points}) > 1
+    for point in points:
+        name = f"{point.attack.title}, eps {point.attack.eps:g}" if several else point.attack.title
+        series.setdefault(name, []).append(point)
+    series = {name: sorted(members, key=lambda point: point.x) for name, members in series.items()}
+    series = {name: members for name, members in series.items() if len({point.x for point in members}) > 1}
     if not series:
         return None
-
-    def draw(axis: Any) -> None:
-        for i, (name, members) in enumerate(series.items()):
-            x, y = [r[by] for r in members], [r[metric] for r in members]
-            axis.plot(x, y, marker=MARKERS[i % len(MARKERS)], color=COLORS[i % len(COLORS)], label=name)
-        axis.set_xlabel(label)
-        axis.set_ylabel(metric)
-        axis.grid(color="#dddddd")
-        axis.legend(fontsize=8)
-
-    ends = "; ".join(f"{n}: {m[0][metric]:.3f} to {m[-1][metric]:.3f}" for n, m in series.items())
-    return Chart(title, f"Mean {metric} by {label}.", f"first to last value: {ends}", _draw(draw))
+    lines = {name: ([point.x for point in m], [point.y for point in m]) for name, m in series.items()}
+    ends = "; ".join(f"{name}: {y[0]:.3f} to {y[-1]:.3f}" for name, (_, y) in lines.items())
+    picture = _draw(partial(_draw_lines, lines=lines, x_label=label, y_label=metric))
+    return Chart(title, f"Mean {metric} by {label}.", f"first to last value: {ends}", picture)
 
 
-def _over_steps(groups: Groups) -> list[Chart | None]:
+def _over_steps(groups: Sequence[Group]) -> list[Chart | None]:
     """Loss, variance and cosine over the iterations, means over cases, of equal-radius rows of the largest radius."""
-    members = [m for m in groups.values() if m[0].get("history") and m[0]["setting"] == EQUAL_RADIUS and m[0]["steps"]]
-    members = [m for m in members if m[0]["steps"] > 1]
-    most = max((m[0]["eps"] for m in members), default=None)
-    chosen = {row_name(m[0]).split(",")[0]: m for m in members if m[0]["eps"] == most}
+    iterated = [
+        group
+        for group in groups
+        if group.records[0].history and group.row.setting == EQUAL_RADIUS and (group.row.steps or 0) > 1
+    ]
+    most = max((group.row.eps or 0.0 for group in iterated), default=None)
+    chosen = {group.row.title: group.records for group in iterated if group.row.eps == most}
     return [
         _history(chosen, "loss", "Deviation loss over the iterations", "loss / loss of the clean image", _relative),
         _history(
@@ -150,7 +161,7 @@ def _over_steps(groups: Groups) -> list[Chart | None]:
             "cosine",
             "Cosine of consecutive steps over the iterations",
             "cosine of a step and the next",
-            lambda v, r: v,
+            lambda values, record: values,
         ),
     ]
 
@@ -160,33 +171,43 @@ def _relative(values: np.ndarray, record: Record) -> np.ndarray:
 
 
 def _per_eps(values: np.ndarray, record: Record) -> np.ndarray:
-    return values / record["eps_input"] ** 2
+    return values / (record.row.eps_input or 1.0) ** 2
 
 
 def _history(
     chosen: Mapping[str, Sequence[Record]], key: str, title: str, label: str, scale: Callable[..., np.ndarray]
 ) -> Chart | None:
     lines = {}
-    for name, members in chosen.items():
-        histories = [m["history"].get(key) for m in members]
-        values = [scale(np.array(h, dtype=float), m) for h, m in zip(histories, members, strict=True) if h]
+    for name, records in chosen.items():
+        histories = [(record, (record.history or {}).get(key)) for record in records]
+        values = [scale(np.array(history, dtype=float), record) for record, history in histories if history]
         if values and len(values[0]) > 1:
-            lines[name] = np.nanmean(np.stack(values), 0)
+            mean = np.nanmean(np.stack(values), 0)
+            lines[name] = (range(len(mean)), mean)
     if not lines:
         return None
+    ends = "; ".join(f"{name}: {values[-1]:.3g}" for name, (_, values) in lines.items())
+    picture = _draw(partial(_draw_lines, lines=lines, x_label="iteration", y_label=label, whole=True, ms=4))
+    return Chart(title, f"Mean over cases of the {label}.", f"at the end: {ends}", picture)
 
-    def draw(axis: Any) -> None:
-        for i, (name, values) in enumerate(lines.items()):
-            marker, color = MARKERS[i % len(MARKERS)], COLORS[i % len(COLORS)]
-            axis.plot(range(len(values)), values, marker=marker, ms=4, color=color, label=name)
+
+def _draw_lines(
+    axis: Any,
+    lines: Mapping[str, tuple[Sequence[float], Any]],
+    x_label: str,
+    y_label: str,
+    *,
+    whole: bool = False,
+    ms: float | None = None,
+) -> None:
+    for i, (name, (x, y)) in enumerate(lines.items()):
+        axis.plot(x, y, marker=MARKERS[i % len(MARKERS)], ms=ms, color=COLORS[i % len(COLORS)], label=name)
+    if whole:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_xlabel("iteration")
-        axis.set_ylabel(label)
-        axis.grid(color="#dddddd")
-        axis.legend(fontsize=8)
-
-    ends = "; ".join(f"{name}: {values[-1]:.3g}" for name, values in lines.items())
-    return Chart(title, f"Mean over cases of the {label}.", f"at the end: {ends}", _draw(draw))
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.grid(color="#dddddd")
+    axis.legend(fontsize=8)
 
 
 def _draw(draw: Callable[[Any], None], height: float = 3.2) -> str:

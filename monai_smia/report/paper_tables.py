@@ -1,83 +1,33 @@
-"""The tables of the SMIA paper: which rows they need, and how they are printed beside the published figures.
+"""The tables of the SMIA paper, ours beside the published figures.
 
 Qi et al., Stabilized Medical Image Attacks, ICLR 2021, Tables 1 to 4 and 6. Their FGSM is iterated and equals their
 DEV, row by row: it is `BIM` here. Their epsilon is the step and nothing projects, which is a ball of radius steps *
-epsilon; here that is the setting "paper", and "equal radius" keeps every attack within epsilon.
+epsilon; here that is the setting "paper", and "equal radius" keeps every attack within epsilon. The rows are planned
+by `monai_smia.evaluation.tables_plan`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_smia.attacks import BIM, PGD, SMIA, Attack, Noise
-from monai_smia.evaluation.plan import EQUAL_RADIUS, PAPER, PlannedAttack
+from monai_smia.files import write_text
+from monai_smia.records import CLEAN, COMPUTED, Summary, SummaryRow
+from monai_smia.records.rows import ALPHA, EQUAL_RADIUS, ITERATIONS, PAPER
 from monai_smia.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_6
-from monai_smia.records.journal import replace_file
+from monai_smia.report.table import Table
 
-ITERATIONS = (15, 20, 25)
-RADII = (0.5, 1.0, 1.5)  # of the task's own epsilon: Table 3 has 0.005, 0.01 and 0.015
-ALPHAS = (0.0, 0.75, 1.0, 1.25)
+NOISE = "Noise"
 NAMES = {"BIM": "FGSM (= DEV)"}
 NAMES_IN_TABLES = {"BIM": "FGSM"}
-
-
-def tables_plan(
-    eps: float,
-    *,
-    steps: int = 10,
-    unit_scale: float = 1.0,
-    iterations: Sequence[int] = ITERATIONS,
-    radii: Sequence[float] = RADII,
-    alphas: Sequence[float] = ALPHAS,
-    extra: Sequence[Callable[..., Attack]] = (),
-    **options: Any,
-) -> list[PlannedAttack]:
-    """The rows of Tables 1 to 4 and 6, none of them twice.
-
-    All of them at equal radius; those of Tables 1 and 6 in the paper's own setting, too.
-
-    Args:
-        eps: the task's epsilon in network units.
-        steps: iterations of the Tables 1, 3, 4 and 6.
-        unit_scale: network units per unit of the images, as for `monai_smia.evaluation.paper_comparison`.
-        iterations: of Table 2.
-        radii: of Table 3, as multiples of eps.
-        alphas: of Table 4.
-        extra: further attacks, as for `monai_smia.evaluation.paper_comparison`.
-        **options: further arguments of every attack, such as `clip` and `seed`.
-
-    Example:
-        >>> plan = tables_plan(0.05)
-        >>> len(plan), sorted({row.name for row in plan})
-        (25, ['BIM', 'Clean', 'Noise', 'PGD', 'SMIA'])
-    """
-
-    def unit(radius: float) -> float:
-        return float(f"{radius / unit_scale:.9g}")
-
-    attacks: list[Callable[..., Attack]] = [BIM, PGD, *extra, SMIA]
-    plan = [PlannedAttack(), PlannedAttack(Noise(eps=unit(eps), **options), eps, EQUAL_RADIUS)]
-    for count in dict.fromkeys((steps, *iterations)):
-        name = EQUAL_RADIUS if count == steps else f"{count} iterations"
-        plan += [PlannedAttack(a(eps=unit(eps), steps=count, **options), eps, name) for a in attacks]
-    for factor in radii:
-        if factor != 1:
-            ball = {"eps": unit(factor * eps), "steps": steps, **options}
-            plan += [PlannedAttack(a(**ball), factor * eps, EQUAL_RADIUS) for a in attacks]
-    for alpha in alphas:
-        if alpha not in (0, 1):  # 0 is BIM, 1 is there
-            smia = SMIA(eps=unit(eps), steps=steps, alpha=alpha, **options)
-            plan.append(PlannedAttack(smia, eps, f"alpha {alpha:g}"))
-    paper = {"eps": unit(steps * eps), "steps": steps, "step_size": unit(eps), **options}
-    starts: list[Attack] = [BIM(**paper), PGD(**paper), SMIA(**paper)]
-    return plan + [PlannedAttack(attack, steps * eps, PAPER) for attack in starts]
+EAD = ("iou", "map")  # the metrics of Tables 2 to 4
 
 
 def write_tables(
     output_dir: str | Path,
-    summary: Mapping[str, Any],
+    summary: Summary | Mapping[str, Any],
     *,
     dataset: str,
     columns: Mapping[str, str],
@@ -89,7 +39,7 @@ def write_tables(
 
     Args:
         output_dir: where to write.
-        summary: of an `AttackEvaluation` of the `tables_plan`.
+        summary: of an evaluation of `monai_smia.evaluation.tables_plan`; also as in ``summary.json``.
         dataset: the paper's dataset that Tables 1 and 6 are compared with.
         columns: our metric by the paper's heading, ``{"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}``.
         eps: the task's epsilon in network units.
@@ -98,13 +48,17 @@ def write_tables(
 
     Returns:
         The text.
+
+    Raises:
+        ValueError: if the paper has no such dataset.
     """
     if dataset not in TABLE_1:
         raise ValueError(f"dataset must be one of {sorted(TABLE_1)}, got {dataset!r}.")
-    tables = _Tables(summary["rows"], dataset, columns, eps, steps)
+    found = summary if isinstance(summary, Summary) else Summary.from_json(summary)
+    tables = _Tables(found.rows, dataset, columns, eps, steps)
     text = "\n".join(
         [
-            f"{summary['evaluated']} of {summary['cases']} cases; 95 % bootstrap interval by patient in brackets; "
+            f"{found.evaluated} of {found.cases} cases; 95 % bootstrap interval by patient in brackets; "
             f"the paper's figure ({dataset} in Tables 1 and 6, EAD-2019 in Tables 2 to 4) after the bar.",
             *tables.ablation(),
             *tables.iterations(),
@@ -114,51 +68,61 @@ def write_tables(
             *(line for name, heads in (also or {}).items() for line in tables.comparison(name, heads)),
         ]
     )
-    replace_file(Path(output_dir) / "paper_tables.md", text + "\n")
+    write_text(Path(output_dir) / "paper_tables.md", text + "\n")
     return text
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a table: its name, our row, and the published figures by metric."""
+
+    name: str
+    row: SummaryRow | None
+    published: Mapping[str, float]
 
 
 class _Tables:
     def __init__(
-        self, rows: Sequence[Mapping[str, Any]], dataset: str, columns: Mapping[str, str], eps: float, steps: int
+        self, rows: Sequence[SummaryRow], dataset: str, columns: Mapping[str, str], eps: float, steps: int
     ) -> None:
-        self.rows = {(r["attack"], r["setting"], r["eps"]): r for r in rows if r["stage"] == "computed"}
+        self.rows = [row for row in rows if row.stage == COMPUTED]
         self.dataset, self.columns, self.eps, self.steps = dataset, columns, eps, steps
-        self.attacks = list(dict.fromkeys(name for name, setting, _ in self.rows if setting == EQUAL_RADIUS))
-        self.attacks.remove("Noise")
+        fair = dict.fromkeys(row.row.attack for row in self.rows if row.row.setting == EQUAL_RADIUS)
+        self.attacks = [name for name in fair if name != NOISE]
 
     def ablation(self) -> list[str]:
         """Table 1."""
         names = {"DEV": "BIM", "DEV + STA": "SMIA"}
         columns = {**self.columns, "Cos(%)": "cos"}
-        lines = [("Clean", self._row("Clean"), TABLE_1[self.dataset]["Clean"])]
+        lines = [_Line(CLEAN, self._row(CLEAN), TABLE_1[self.dataset]["Clean"])]
         for setting, eps in ((EQUAL_RADIUS, self.eps), (PAPER, self.steps * self.eps)):
             for name, attack in names.items():
                 published = TABLE_1[self.dataset][name]
-                lines.append((f"{name}, {setting}", self._row(attack, setting, eps), published))
-        return self._table("Table 1: ablation", columns, lines)
+                lines.append(_Line(f"{name}, {setting}", self._row(attack, setting, eps), published))
+        return _table("Table 1: ablation", columns, lines)
 
     def iterations(self) -> list[str]:
         """Table 2."""
-        counts = [self.steps, *(int(s.split()[0]) for _, s, _ in self.rows if s.endswith(" iterations"))]
-        settings = {n: EQUAL_RADIUS if n == self.steps else f"{n} iterations" for n in dict.fromkeys(counts)}
-        found = [(n, lambda a, n=n: self._row(a, settings[n], self.eps)) for n in settings]
+        others = [row.row.steps for row in self.rows if row.row.setting == ITERATIONS and row.row.steps is not None]
+        found = [
+            (count, lambda attack, n=count: self._of_steps(attack, n)) for count in dict.fromkeys([self.steps, *others])
+        ]
         return self._grid("Table 2: iterations", found, TABLE_2)
 
     def radii(self) -> list[str]:
         """Table 3."""
-        radii = sorted({eps for _, s, eps in self.rows if s == EQUAL_RADIUS and eps is not None})
-        found = [(round(e / self.eps, 3), lambda a, e=e: self._row(a, EQUAL_RADIUS, e)) for e in radii]
+        fair = {row.row.eps for row in self.rows if row.row.setting == EQUAL_RADIUS and row.row.eps is not None}
+        found = [(round(eps / self.eps, 3), lambda a, e=eps: self._row(a, EQUAL_RADIUS, e)) for eps in sorted(fair)]
         return self._grid("Table 3: epsilon, as a multiple of the task's", found, TABLE_3)
 
     def alphas(self) -> list[str]:
         """Table 4."""
         rows = {0.0: self._row("BIM", EQUAL_RADIUS, self.eps), 1.0: self._row("SMIA", EQUAL_RADIUS, self.eps)}
-        rows |= {r["alpha"]: r for (_, s, _), r in self.rows.items() if s.startswith("alpha ")}
-        published = {a: dict(zip(("iou", "map"), v, strict=True)) for a, v in TABLE_4.items()}
-        lines = [(f"alpha {a:g}", rows[a], published.get(a, {})) for a in sorted(rows)]
-        out = self._table("Table 4: alpha", self.columns, lines)
-        if not set(self.columns.values()) >= {"iou", "map"}:
+        rows |= {r.row.alpha: r for r in self.rows if r.row.setting == ALPHA and r.row.alpha is not None}
+        published = {a: dict(zip(EAD, v, strict=True)) for a, v in TABLE_4.items()}
+        lines = [_Line(f"alpha {a:g}", rows[a], published.get(a, {})) for a in sorted(rows)]
+        out = _table("Table 4: alpha", self.columns, lines)
+        if not self._same_task():
             theirs = "; ".join(f"alpha {a:g}: {iou}, {mean}" for a, (iou, mean) in TABLE_4.items())
             out += ["", f"*The paper, EAD-2019 (IOU, mAP):* {theirs}."]
         return out
@@ -166,52 +130,73 @@ class _Tables:
     def comparison(self, dataset: str, columns: Mapping[str, str]) -> list[str]:
         """Table 6."""
         published = {"BIM" if name == "FGSM" else name: figures for name, figures in TABLE_6[dataset].items()}
-        lines = [("Clean", self._row("Clean"), published["Clean"])]
-        lines.append(("Noise, equal radius", self._row("Noise", EQUAL_RADIUS, self.eps), {}))
+        lines = [_Line(CLEAN, self._row(CLEAN), published["Clean"])]
+        lines.append(_Line(f"{NOISE}, {EQUAL_RADIUS}", self._row(NOISE, EQUAL_RADIUS, self.eps), {}))
         for setting, eps in ((EQUAL_RADIUS, self.eps), (PAPER, self.steps * self.eps)):
             for attack in self.attacks:
-                if (attack, setting, eps) in self.rows:
-                    row = self._row(attack, setting, eps)
-                    lines.append((f"{NAMES.get(attack, attack)}, {setting}", row, published.get(attack, {})))
-        return self._table(f"Table 6: comparison, {dataset}", {**columns, "Var": "var"}, lines)
+                row = self._row(attack, setting, eps)
+                if row is not None:
+                    lines.append(_Line(f"{NAMES.get(attack, attack)}, {setting}", row, published.get(attack, {})))
+        return _table(f"Table 6: comparison, {dataset}", {**columns, "Var": "var"}, lines)
 
-    def _row(self, attack: str, setting: str = "", eps: float | None = None) -> Mapping[str, Any]:
-        for (name, where, radius), row in self.rows.items():
-            if (name, where) == (attack, setting) and (radius == eps or abs((radius or 0) - (eps or 0)) < 1e-9):
-                return row
-        return {}
+    def _row(self, attack: str, setting: str = "", eps: float | None = None) -> SummaryRow | None:
+        return next(
+            (
+                row
+                for row in self.rows
+                if (row.row.attack, row.row.setting) == (attack, setting)
+                and (row.row.eps == eps or abs((row.row.eps or 0) - (eps or 0)) < 1e-9)
+            ),
+            None,
+        )
 
-    def _table(self, title: str, columns: Mapping[str, str], lines: Any) -> list[str]:
-        out = ["", f"### {title}", "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-        for name, row, published in lines:
-            out.append(f"| {name} | " + " | ".join(_cell(row, m, published.get(m)) for m in columns.values()) + " |")
-        return out
+    def _of_steps(self, attack: str, steps: int) -> SummaryRow | None:
+        if steps == self.steps:
+            return self._row(attack, EQUAL_RADIUS, self.eps)
+        alike = [r for r in self.rows if (r.row.attack, r.row.setting, r.row.steps) == (attack, ITERATIONS, steps)]
+        return next(iter(alike), None)
 
-    def _grid(self, title: str, found: Any, published: Mapping[str, Any]) -> list[str]:
+    def _same_task(self) -> bool:
+        return set(self.columns.values()) >= set(EAD)
+
+    def _grid(
+        self,
+        title: str,
+        found: Sequence[tuple[float, Callable[[str], SummaryRow | None]]],
+        published: Mapping[str, Mapping[Any, tuple[float, ...]]],
+    ) -> list[str]:
         """One group of columns per value; published figures of another task are lines of their own."""
-        same_task = set(self.columns.values()) >= {"iou", "map"}
-        heads = [f"{value:g}: {name}" for value, _ in found for name in self.columns]
-        out = ["", f"### {title}", "", "| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+        lines: list[list[str]] = []
         for attack in self.attacks:
-            paper = published.get(NAMES_IN_TABLES.get(attack, attack), {}) if same_task else {}
+            paper = published.get(NAMES_IN_TABLES.get(attack, attack), {}) if self._same_task() else {}
             cells = []
             for value, row_of in found:
-                theirs = dict(zip(("iou", "map"), paper.get(value, ()), strict=False))
-                cells += [_cell(row_of(attack), m, theirs.get(m)) for m in self.columns.values()]
-            out.append(f"| {NAMES.get(attack, attack)} | " + " | ".join(cells) + " |")
-        if not same_task:
+                figures = dict(zip(EAD, paper.get(value, ()), strict=False))
+                cells += [_cell(row_of(attack), metric, figures.get(metric)) for metric in self.columns.values()]
+            lines.append([NAMES.get(attack, attack), *cells])
+        if not self._same_task():
+            gap = [""] * (len(self.columns) - 1)
             for name, theirs in published.items():
-                cells = ["{}, {}".format(*theirs[value]) if value in theirs else "-" for value, _ in found]
-                gap = " |" * (len(self.columns) - 1)
-                out.append(f"| *paper, EAD-2019 (IOU, mAP): {name}* | " + f"{gap} | ".join(cells) + f"{gap} |")
-        return out
+                pairs = ["{}, {}".format(*theirs[value]) if value in theirs else "-" for value, _ in found]
+                cells = [cell for pair in pairs for cell in (pair, *gap)]
+                lines.append([f"*paper, EAD-2019 (IOU, mAP): {name}*", *cells])
+        heads = [f"{value:g}: {name}" for value, _ in found for name in self.columns]
+        return ["", f"### {title}", "", Table(["", *heads], lines).markdown()]
 
 
-def _cell(row: Mapping[str, Any], metric: str, published: float | None) -> str:
+def _table(title: str, columns: Mapping[str, str], lines: Sequence[_Line]) -> list[str]:
+    cells = [
+        [line.name, *(_cell(line.row, metric, line.published.get(metric)) for metric in columns.values())]
+        for line in lines
+    ]
+    return ["", f"### {title}", "", Table(["", *columns], cells).markdown()]
+
+
+def _cell(row: SummaryRow | None, metric: str, published: float | None) -> str:
     scale, digits = (1, 3) if metric == "var" else (1, 1) if metric == "cos" else (100, 1)
-    value = row.get(metric)
+    value = None if row is None else row.value(metric)
     text = "-" if value is None else f"{scale * value:.{digits}f}"
-    interval = (row.get("intervals") or {}).get(metric)
+    interval = None if row is None else row.interval(metric)
     if interval:
         text += f" [{scale * interval[0]:.{digits}f}, {scale * interval[1]:.{digits}f}]"
     return text if published is None else f"{text} \\| {published:g}"

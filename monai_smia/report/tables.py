@@ -1,22 +1,22 @@
-"""The tables of a report: heads and formatted cells, made of its JSON."""
+"""The tables of a report: heads and formatted cells, made of its content."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from monai_smia.analysis.comparisons import row_name
 from monai_smia.analysis.summary import ENDS
-from monai_smia.report.text_table import COLUMNS, cell, table_of
+from monai_smia.records import CLEAN, COMPUTED, STORED, SummaryRow
+from monai_smia.records.summary import Interval
+from monai_smia.report.content import ReportContent
+from monai_smia.report.summary_table import shown_metrics
+from monai_smia.report.table import Table, cell, interval_text
 
-Table = dict[str, list[Any]]
-Content = Mapping[str, Any]
-
-LONGEST = 50  # lines of the table of cases; all of them are in cases.csv
+MAX_CASE_ROWS = 50  # lines of the table of cases; all of them are in cases.csv
 SIZES = ("linf", "var", "rms", "cos", "ssim", "psnr")
-MEANINGS = {
+METRIC_DESCRIPTIONS = {
     "accuracy": "share of right decisions; of a segmentation the mean over classes of the share of voxels found",
     "auc": "area under the ROC curve, mean over classes",
     "cos": "percentage of consecutive steps of the attack that point the same way",
@@ -38,11 +38,11 @@ MEANINGS = {
 }
 
 
-def report_tables(content: Content, unit: str) -> dict[str, Table]:
+def report_tables(content: ReportContent, unit: str) -> dict[str, Table]:
     """Every table of the page by its name.
 
     Args:
-        content: the report's JSON.
+        content: of the report.
         unit: of the images.
     """
     return {
@@ -57,130 +57,118 @@ def report_tables(content: Content, unit: str) -> dict[str, Table]:
     }
 
 
-def meanings(content: Content) -> list[tuple[str, str]]:
-    """What the metrics are that a reader meets, of those that are known here."""
-    named = [content["primary"]["case_metric"], *table_of(content)[0]]
-    return [(name, MEANINGS[name]) for name in dict.fromkeys(named) if name in MEANINGS]
+def metric_descriptions(content: ReportContent) -> list[tuple[str, str]]:
+    """The metrics that a reader meets, with what they are, of those that are known here."""
+    named = [content.primary.case_metric, *shown_metrics(content.rows)]
+    return [(name, METRIC_DESCRIPTIONS[name]) for name in dict.fromkeys(named) if name in METRIC_DESCRIPTIONS]
 
 
-def interval_text(interval: Sequence[float] | None) -> str:
-    """An interval in brackets, nothing where there is none."""
-    return f" [{cell(float(interval[0]))}, {cell(float(interval[1]))}]" if interval else ""
-
-
-def _row_tables(content: Content, radius: str) -> dict[str, Table]:
+def _row_tables(content: ReportContent, radius: str) -> dict[str, Table]:
     """One line per attack, as stored where it was stored: task metrics, those per class, sizes of perturbations."""
-    primary, rows = content["primary"]["metric"], content["rows"]
-    names = [n for n in table_of(content)[0] if n not in COLUMNS]
+    primary = content.primary.metric
+    names = shown_metrics(content.rows)
     per_class = [n for n in names if n.startswith(f"{primary}_") and not n.endswith(ENDS)]
     sizes = [n for n in names if n in SIZES]
     task = [primary, *(n for n in names if n not in (primary, *per_class, *sizes))]
-    stored = {row_name(row) for row in rows if row["stage"] == "stored"}
-    shown = [r for r in rows if r["stage"] == ("stored" if row_name(r) in stored else "computed")]
-    attacked = [row for row in shown if row["attack"] != "Clean"]
+    stored = {row.row for row in content.rows if row.stage == STORED}
+    shown = [row for row in content.rows if row.stage == (STORED if row.row in stored else COMPUTED)]
+    attacked = [row for row in shown if not row.row.is_clean]
 
-    def line(row: Mapping[str, Any], columns: Sequence[str]) -> list[Any]:
-        intervals = row.get("intervals") or {}
-        return [_with_interval(row.get(name), intervals.get(name)) for name in columns]
+    def line(row: SummaryRow, columns: Sequence[str]) -> list[Any]:
+        return [_with_interval(row.value(name), row.interval(name)) for name in columns]
 
-    def name(row: Mapping[str, Any]) -> str:
-        return row_name(row) + (", erased" if row.get("erased") else "")
+    def name(row: SummaryRow) -> str:
+        return row.row.label + (", below quantization" if row.below_quantization else "")
 
-    main = [[name(r), *line(r, [primary]), cell(r["eps_input"]), *line(r, task[1:])] for r in shown]
+    main = [[name(r), *line(r, [primary]), cell(r.row.eps_input), *line(r, task[1:])] for r in shown]
     return {
-        "main": {"heads": ["attack", primary, radius, *task[1:]], "lines": main},
-        "classes": {
-            "heads": ["attack", *(n.removeprefix(f"{primary}_") for n in per_class)],
-            "lines": [[name(r), *line(r, per_class)] for r in shown] if per_class else [],
-        },
-        "sizes": {"heads": ["attack", *sizes], "lines": [[name(r), *line(r, sizes)] for r in attacked]},
+        "main": Table(["attack", primary, radius, *task[1:]], main),
+        "classes": Table(
+            ["attack", *(n.removeprefix(f"{primary}_") for n in per_class)],
+            [[name(r), *line(r, per_class)] for r in shown] if per_class else [],
+        ),
+        "sizes": Table(["attack", *sizes], [[name(r), *line(r, sizes)] for r in attacked]),
     }
 
 
-def _worst(content: Content) -> Table:
+def _worst(content: ReportContent) -> Table:
     lines = [
         [
-            f"{w['norm']}, eps {w['eps']:g}",
-            _with_interval(w["mean"], w["interval"]),
-            w["cases"],
-            "; ".join(f"{name}: {count}" for name, count in w["won"].items() if count) or "-",
+            f"{worst.norm}, eps {worst.eps:g}",
+            _with_interval(worst.mean, worst.interval),
+            worst.cases,
+            "; ".join(f"{name}: {count}" for name, count in worst.won.items() if count) or "-",
         ]
-        for w in content["worst_case"]
+        for worst in content.worst_case
     ]
-    return {"heads": ["radius", content["primary"]["case_metric"], "cases", "worst by (cases)"], "lines": lines}
+    return Table(["radius", content.primary.case_metric, "cases", "worst by (cases)"], lines)
 
 
-def _strata(content: Content) -> Table:
-    lines = [
-        [f"{s['name']}: {s['value']}", s["cases"], cell(s["clean"]), cell(s["worst"])]
-        for s in content["data"]["strata"]
-    ]
-    return {"heads": ["stratum", "cases", "clean", "worst attack"], "lines": lines}
+def _strata(content: ReportContent) -> Table:
+    lines = [[f"{s.name}: {s.value}", s.cases, cell(s.clean), cell(s.worst)] for s in content.data.strata]
+    return Table(["stratum", "cases", "clean", "worst attack"], lines)
 
 
-def _differences(content: Content) -> Table:
+def _differences(content: ReportContent) -> Table:
     """One line per attack, a column for each of what it is compared with."""
-    found: dict[str, dict[str, Any]] = {}
-    for d in content["differences"]:
-        reference = "clean" if d["minus"] == "Clean" else "SMIA"
-        entry = found.setdefault(d["row"], {"cases": d["cases"]})
-        entry[reference] = _with_interval(d["difference"], d["interval"])
-    lines = [[row, e.get("clean", "-"), e.get("SMIA", "-"), e["cases"]] for row, e in found.items()]
-    return {"heads": ["attack", "minus clean", "minus SMIA of this radius", "cases"], "lines": lines}
+    cases = {entry.row: entry.cases for entry in reversed(content.differences)}
+    found: dict[str, dict[bool, Markup]] = {row: {} for row in dict.fromkeys(d.row for d in content.differences)}
+    for entry in content.differences:
+        found[entry.row][entry.minus == CLEAN] = _with_interval(entry.difference, entry.interval)
+    lines = [[row, ends.get(True, "-"), ends.get(False, "-"), cases[row]] for row, ends in found.items()]
+    return Table(["attack", "minus clean", "minus SMIA of this radius", "cases"], lines)
 
 
-def _attacks(content: Content) -> Table:
-    """What every attack was allowed, and what it took."""
-    took = {row_name(b): b for b in content["budget"]}
+def _attacks(content: ReportContent) -> Table:
+    """Every attack: what it was allowed, and what it took."""
+    took = {costs.row.label: costs for costs in content.costs}
     heads = ["radius", "norm", "steps", "step", "random start", "restarts", "ends at damage", "seed"]
     lines = []
-    for a in content["attacks"]:
-        budget = took.get(a["row"], {})
+    for a in content.attacks:
+        costs = took.get(a["row"])
         goal = [a["norm"], cell(a["steps"]), cell(a["step_size"]), _yes(a["random_start"]), cell(a["restarts"])]
-        spent = [cell(budget.get(n)) for n in ("gradients", "most_gradients_of_setting", "seconds")]
-        lines.append([a["row"], cell(a["eps_input"]), *goal, cell(a["stop_at"]), cell(a["seed"]), *spent])
-    return {"heads": ["attack", *heads, "gradients", "most of its setting", "seconds a case"], "lines": lines}
+        spent = (None,) * 3 if costs is None else (costs.gradients, costs.most_gradients_of_setting, costs.seconds)
+        lines.append([a["row"], cell(a["eps_input"]), *goal, cell(a["stop_at"]), cell(a["seed"]), *map(cell, spent)])
+    return Table(["attack", *heads, "gradients", "most of its setting", "seconds a case"], lines)
 
 
-def _survival(content: Content) -> Table:
-    stages = list(dict.fromkeys(stage for s in content["survival"] for stage in s["after"]))
+def _survival(content: ReportContent) -> Table:
+    stages = list(dict.fromkeys(stage for entry in content.survival for stage in entry.after))
     lines = [
-        [s["row"], cell(s["computed"]), cell(s["stored"]), s["erased"], *(cell(s["after"].get(n)) for n in stages)]
-        for s in content["survival"]
+        [s.row, cell(s.computed), cell(s.stored), s.below_quantization, *(cell(s.after.get(n)) for n in stages)]
+        for s in content.survival
     ]
-    return {"heads": ["attack", "computed", "stored", "cases erased", *stages], "lines": lines}
+    return Table(["attack", "computed", "stored", "cases below quantization", *stages], lines)
 
 
-def _constraint(content: Content) -> Table:
-    found: dict[str, dict[str, Any]] = {}
-    for k in content["constraint"]:
-        found.setdefault(k["row"], {"norm": k["norm"], "radius": k["eps_input"]})[k["stage"]] = k
+def _constraint(content: ReportContent) -> Table:
     lines = []
-    for row, entry in found.items():
-        ends = [entry.get(stage, {}) for stage in ("computed", "stored")]
-        changes = [cell(end.get("largest_change")) for end in ends]
-        share = ends[0].get("at_bound")
+    for row in dict.fromkeys(entry.row for entry in content.constraint):
+        stages = {entry.stage: entry for entry in content.constraint if entry.row == row}
+        computed, stored = (stages.get(str(stage)) for stage in (COMPUTED, STORED))
+        changes = [cell(None if entry is None else entry.largest_change) for entry in (computed, stored)]
+        share = None if computed is None else computed.at_bound
         bound = "-" if share is None else f"{100 * share:.1f} %"
-        lines.append([row, entry["norm"], cell(entry["radius"]), *changes, bound])
+        some = next(iter(stages.values()))
+        lines.append([row, some.norm, cell(some.eps_input), *changes, bound])
     heads = ["attack", "norm", "radius", "largest change, computed", "stored", "voxels at the bound"]
-    return {"heads": heads, "lines": lines}
+    return Table(heads, lines)
 
 
-def _cases(content: Content) -> Table:
-    inputs = {entry["case"]: entry["sha256"] for entry in content["data"]["inputs"]}
+def _cases(content: ReportContent) -> Table:
+    inputs = {entry["case"]: entry["sha256"] for entry in content.data.inputs}
     lines = [
-        [c["case"], c["patient"], cell(c["clean"]), cell(c["worst"]), cell(c["difference"]), c["by"]]
-        + [(inputs.get(c["case"]) or "-")[:12]]
-        for c in content["cases"][:LONGEST]
+        [c.case, c.patient, cell(c.clean), cell(c.worst), cell(c.difference), c.by, (inputs.get(c.case) or "-")[:12]]
+        for c in content.cases[:MAX_CASE_ROWS]
     ]
-    return {"heads": ["case", "patient", "clean", "worst", "difference", "by", "input (SHA-256)"], "lines": lines}
+    return Table(["case", "patient", "clean", "worst", "difference", "by", "input (SHA-256)"], lines)
 
 
 def _yes(value: bool | None) -> str:
     return "-" if value is None else "yes" if value else "no"
 
 
-def _with_interval(value: Any, interval: Sequence[float] | None) -> Markup:
+def _with_interval(value: Any, interval: Interval) -> Markup:
     text = escape(cell(value))
     if value is None or not interval:
         return text

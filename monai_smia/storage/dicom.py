@@ -15,7 +15,7 @@ from monai_smia.dicom.files import stored_range
 from monai_smia.dicom.reader import DicomSeriesReader
 from monai_smia.dicom.series import DicomSeries, Paths, read_dicom_series
 from monai_smia.dicom.writer import write_dicom_series
-from monai_smia.storage.nifti import add_whole_units
+from monai_smia.storage.base import add_whole_units
 from monai_smia.victims.preprocessing import as_plain
 
 

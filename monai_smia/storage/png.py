@@ -11,12 +11,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from monai_smia.files import MARK, replacing
+from monai_smia.storage.base import FolderStorage, add_whole_units, check_grid
 from monai_smia.transforms.photographs import LoadPhotograph
-from monai_smia.storage.nifti import MARK, add_whole_units
 from monai_smia.victims.preprocessing import as_plain
 
 
-class PngStorage:
+class PngStorage(FolderStorage):
     """Writes an adversarial photograph and its perturbation as 8-bit RGB PNG, and reads it back.
 
     Pixels change by whole grey levels, ``stored + clip(rint(eta / level), -floor(eps / level), floor(eps / level))``,
@@ -43,58 +44,36 @@ class PngStorage:
         ([202.0, 92.0, 32.0], 'ADVERSARIAL TEST - NOT FOR CLINICAL USE')
     """
 
+    suffix = ".png"
+
     def __init__(self, folder: str | os.PathLike[str], *, level: float = 1.0, transposed: bool = False) -> None:
         if not level > 0:
             raise ValueError(f"level must be a number > 0, got {level}.")
-        self.folder = Path(folder)
+        super().__init__(folder)
         self.level = level
         self.transposed = transposed
         self._load = LoadPhotograph(min_size=1)
-
-    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, stem: str) -> Path:
-        """Write ``<stem>_adversarial.png`` and ``<stem>_perturbation.png`` (128 plus the change in grey levels).
-
-        Args:
-            image: clean photograph ``(3, H, W)``.
-            adversarial: of the same shape.
-            eps: radius in the image's unit.
-            source: file of the clean photograph; only read.
-            stem: beginning of the file names.
-
-        Returns:
-            The path of the adversarial photograph.
-
-        Raises:
-            ValueError: if the image is not on its source's grid.
-            BelowOneUnitError: if eps is less than one grey level.
-        """
-        clean, attacked = (self._upright(as_plain(t)).cpu().double().numpy() for t in (image, adversarial))
-        raw = as_plain(self._load(source)).numpy().astype(np.int64)
-        if raw.shape != clean.shape:
-            raise ValueError(
-                f"image {clean.shape} must be on the grid of its source {Path(source).name} {raw.shape}; photographs "
-                "that were preprocessed before the attack cannot be stored in its place."
-            )
-        stored = add_whole_units(raw, attacked - clean, eps=eps, unit=self.level, limits=(0, 255))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _save(np.clip(stored - raw + 128, 0, 255), self.folder / f"{stem}_perturbation.png")
-        path = self.folder / f"{stem}_adversarial.png"
-        _save(stored, path)
-        return path
 
     def read(self, path: str | os.PathLike[str]) -> Tensor:
         """The photograph ``(3, H, W)`` in the image's unit."""
         image = self._upright(self._load(path))
         return image if self.level == 1 else (image * self.level).to(torch.float32)
 
+    def _encode(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels of the photograph, and 128 plus the change in grey levels."""
+        clean, attacked = (self._upright(as_plain(t)).cpu().double().numpy() for t in (image, adversarial))
+        raw = as_plain(self._load(source)).numpy().astype(np.int64)
+        mend = "; photographs that were preprocessed before the attack cannot be stored in its place."
+        check_grid(clean.shape, source, raw.shape, mend)
+        stored = add_whole_units(raw, attacked - clean, eps=eps, unit=self.level, limits=(0, 255))
+        return stored, np.clip(stored - raw + 128, 0, 255)
+
+    def _save(self, content: np.ndarray, path: Path) -> None:
+        note = PngInfo()
+        note.add_text("Comment", MARK)
+        picture = Image.fromarray(content.transpose(1, 2, 0).astype(np.uint8))
+        with replacing(path) as temporary:  # noise does not compress: no time is spent on it
+            picture.save(temporary, format="png", pnginfo=note, compress_level=1)
+
     def _upright(self, image: Tensor) -> Tensor:
         return image.transpose(1, 2) if self.transposed else image
-
-
-def _save(pixels: np.ndarray, path: Path) -> None:
-    note = PngInfo()
-    note.add_text("Comment", MARK)
-    partial = path.with_name(f".{path.name}")
-    image = Image.fromarray(pixels.transpose(1, 2, 0).astype(np.uint8))
-    image.save(partial, format="png", pnginfo=note, compress_level=1)  # noise does not compress: no time is spent on it
-    os.replace(partial, path)

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from record_helpers import group, record
 from torch import Tensor, nn
 
-from monai_smia.evaluation import AttackEvaluation, paper_comparison
 from monai_smia.analysis.flags import flags_of
+from monai_smia.evaluation import AttackEvaluation, paper_comparison
 from monai_smia.metrics import CaseMetrics
+from monai_smia.records import Record
 from monai_smia.victims import ClassificationVictim
 
 EPS = 0.06
@@ -230,17 +232,10 @@ def test_a_network_that_stays_in_train_mode_is_flagged(tmp_path: Path) -> None:
     NETWORK.eval()
 
 
-def row(attack: str, damage: float, **values: Any) -> list[dict[str, Any]]:
-    defaults = {"setting": "equal radius", "loss": None, "eps": 0.1, "norm": "linf", "steps": 4, "gradients": 4}
-    record = {
-        "case": "a",
-        "attack": attack,
-        "stage": "computed",
-        "damage": damage,
-        "planned_gradients": 4,
-        "still_steps": 0,
-    }
-    return [{**defaults, **record, **values}]
+def row(attack: str, damage: float, **values: Any) -> list[Record]:
+    key = {"setting": "equal radius", "eps": 0.1, "norm": "linf", "steps": 4}
+    costs = {"gradients": 4, "planned_gradients": 4, "zero_gradient_steps": 0}
+    return [record(attack, damage=damage, **{**key, **costs, **values})]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +249,7 @@ def row(attack: str, damage: float, **values: Any) -> list[dict[str, Any]]:
         ([row("BIM", 0.5), row("BIM", 0.49, steps=8)], None),
         ([row("BIM", 0.5, gradients=2)], "stopped early"),
         ([row("BIM", 1.0, gradients=2)], None),
-        ([row("BIM", 0.5, still_steps=1)], "zero gradients"),
+        ([row("BIM", 0.5, zero_gradient_steps=1)], "zero gradients"),
         ([row("BIM", 0.5, history={"loss": [1.0, 0.5, 0.9]})], "loss falls"),
         (  # wrong before any step: the loss has had no chance to rise
             [
@@ -267,5 +262,5 @@ def row(attack: str, damage: float, **values: Any) -> list[dict[str, Any]]:
     ],
 )  # fmt: skip
 def test_each_flag(rows: Any, expected: str | None) -> None:
-    found = {flag["name"] for flag in flags_of({(i,): members for i, members in enumerate(rows)})}
+    found = {flag.name for flag in flags_of([group(*members) for members in rows])}
     assert found == (set() if expected is None else {expected})

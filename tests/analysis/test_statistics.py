@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monai_smia.analysis.statistics import intervals, mean_intervals, paired_difference, worst_case
+from monai_smia.analysis.statistics import Mean, Sample, intervals, mean_intervals, paired_difference, worst_case
 from monai_smia.metrics import means
 
 
-def rows(values: Any, patients: Any = None, name: str = "jaccard") -> list[dict[str, Any]]:
+def rows(values: Any, patients: Any = None, name: str = "jaccard") -> list[Sample]:
     patients = range(len(values)) if patients is None else patients
     return [
-        {"case": str(i), "patient": str(p), name: None if v is None else float(v)}
+        Sample(str(i), str(p), {name: None if v is None else float(v)})
         for i, (v, p) in enumerate(zip(values, patients, strict=True))
     ]
 
@@ -61,14 +61,15 @@ def test_pairing_takes_out_what_the_cases_differ_by() -> None:
     rng = np.random.default_rng(0)
     base = rng.uniform(0, 1, 30)
     found = paired_difference(rows(base - 0.1 + rng.normal(0, 0.01, 30)), rows(base), "jaccard")
-    assert found["difference"] == pytest.approx(-0.1, abs=0.01)
-    assert -0.12 < found["interval"][0] < found["interval"][1] < -0.08
-    assert paired_difference(rows([0.1]), [], "jaccard") == {"difference": None, "interval": None, "cases": 0}
+    assert found.value == pytest.approx(-0.1, abs=0.01)
+    assert found.interval is not None
+    assert -0.12 < found.interval[0] < found.interval[1] < -0.08
+    assert paired_difference(rows([0.1]), [], "jaccard") == Mean(None, None, 0)
 
 
 def test_the_worst_case_is_taken_case_by_case() -> None:
     groups = {"BIM": rows([0.1, 0.9, 0.5]), "PGD": rows([0.3, 0.2, None])}
-    found = worst_case(groups, "jaccard")
-    assert found["mean"] == pytest.approx((0.1 + 0.2 + 0.5) / 3)
-    assert found["won"] == {"BIM": 2, "PGD": 1}
-    assert worst_case(groups, "jaccard", lowest=False)["mean"] == pytest.approx((0.3 + 0.9 + 0.5) / 3)
+    mean, won = worst_case(groups, "jaccard")
+    assert mean.value == pytest.approx((0.1 + 0.2 + 0.5) / 3)
+    assert won == {"BIM": 2, "PGD": 1}
+    assert worst_case(groups, "jaccard", lowest=False)[0].value == pytest.approx((0.3 + 0.9 + 0.5) / 3)

@@ -8,7 +8,7 @@ from monai_smia.attacks import DeepFool
 from monai_smia.evaluation import PlannedAttack, paper_comparison
 
 
-def test_rows_and_budgets() -> None:
+def test_rows_and_their_gradients() -> None:
     plan = paper_comparison(0.05, steps=10, unit_scale=1 / 1400, clip=(-1024, 3071), stronger_loss="soft_jaccard")
     names = [(row.name, row.setting) for row in plan]
     fair = [(name, "equal radius") for name in ("Noise", "FGSM", "BIM", "MIFGSM", "PGD", "SMIA")]

@@ -21,7 +21,6 @@ from evaluation.test_runner import write_case
 
 from monai_smia.data import write_ct_phantoms
 from monai_smia.evaluation.errors import FailedCasesError, LostWorkerError
-from monai_smia.evaluation.progress import Progress
 from monai_smia.metrics import SegmentationMetrics
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
@@ -98,7 +97,7 @@ def test_records_that_a_lost_process_did_not_leave_are_named(tmp_path: Path) -> 
     cases = [write_case(tmp_path, f"c{i}") for i in range(2)]
     evaluation = quick(cases[:1], tmp_path / "out")
     evaluation.run()
-    progress = Progress(quick(cases, tmp_path / "out"))
+    progress = quick(cases, tmp_path / "out").make_progress()
     with pytest.raises(LostWorkerError, match=r"\['c1'\]"):
         progress.merge()
 

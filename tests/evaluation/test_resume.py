@@ -19,10 +19,13 @@ import torch
 from evaluation.test_runner import LOAD, Threshold, evaluation, write_case
 
 from monai_smia.attacks import BIM, SMIA, Noise
-from monai_smia.evaluation import AttackEvaluation, NiftiStorage, PlannedAttack, segmentation_figure
+from monai_smia.evaluation import AttackEvaluation, PlannedAttack
 from monai_smia.evaluation.errors import ConfigurationError, DiskFullError, FailedCasesError
 from monai_smia.evaluation.row import RowEvaluator
 from monai_smia.metrics import SegmentationMetrics
+from monai_smia.records import RecordVersionError
+from monai_smia.report.figures import segmentation_figure
+from monai_smia.storage import NiftiStorage
 from monai_smia.victims import SegmentationVictim
 
 CLIP = (-1024.0, 3071.0)
@@ -107,7 +110,7 @@ class Counted:
         original = RowEvaluator.__call__
 
         def counting(evaluator: RowEvaluator, case: Any, row: Any, **options: Any) -> Any:
-            self.rows.append((case["case"], row.name))
+            self.rows.append((case.name, row.name))
             return original(evaluator, case, row, **options)
 
         monkeypatch.setattr(RowEvaluator, "__call__", counting)
@@ -157,6 +160,26 @@ def test_records_of_another_configuration_are_not_mixed(tmp_path: Path) -> None:
             quick([case], out, **options).run()
     assert (out / "summary.json").read_text() == before
     quick([case], out, figure=segmentation_figure, write_volumes=False).run()  # these change no record
+
+
+def test_records_of_version_0_1_are_refused_and_replaced_when_asked(tmp_path: Path) -> None:
+    case, out = write_case(tmp_path, "a"), tmp_path / "out"
+    quick([case], out).run()
+    journal = out / "journal" / "rank0.jsonl"
+    journal.write_text(journal.read_text().replace('{"version": 2, ', "{"))
+    with pytest.raises(RecordVersionError, match=r"of monai_smia 0\.1\.0.*resume=False"):
+        quick([case], out).run()
+    assert quick([case], out, resume=False).run()["evaluated"] == 1
+
+
+def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path) -> None:
+    case, out = write_case(tmp_path, "a"), tmp_path / "out"
+    (out / "volumes").mkdir(parents=True)
+    left = [out / ".unfinished-0-report.html", out / "volumes" / ".unfinished-1-a.nii.gz"]
+    for path in left:
+        path.write_bytes(b"half")
+    quick([case], out).run()
+    assert not any(path.exists() for path in left)
 
 
 def test_a_failed_case_is_not_tried_again_until_its_file_changes(

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -10,11 +13,16 @@ import pytest
 import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, ScaleIntensityRanged, Spacingd
 
-from monai_smia.evaluation import AttackEvaluation, NiftiStorage, paper_comparison, segmentation_figure
-from monai_smia.evaluation.cases import case_seed
-from monai_smia.storage.nifti import stored_difference
-from monai_smia.report.text_table import format_table
+from monai_smia.attacks import BIM
+from monai_smia.degradations import Smooth
+from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison
+from monai_smia.evaluation.predictor import case_seed
 from monai_smia.metrics import SegmentationMetrics
+from monai_smia.records import Summary
+from monai_smia.report import summary_table
+from monai_smia.report.figures import segmentation_figure
+from monai_smia.storage import NiftiStorage
+from monai_smia.storage.nifti import stored_difference
 from monai_smia.victims import SegmentationVictim
 
 LOAD = Compose([LoadImaged(["image", "label"], image_only=True), EnsureChannelFirstd(["image", "label"])])
@@ -96,18 +104,19 @@ def test_files_rows_and_units(tmp_path: Path) -> None:
     assert Path(case["image"]).read_bytes() == before
 
 
-def test_what_storage_erases_is_said(tmp_path: Path) -> None:
+def test_what_is_below_quantization_is_said(tmp_path: Path) -> None:
     """The radius is 0.7 HU, and the file holds whole ones: no failure, no file, the figures of the clean image."""
     attacks = paper_comparison(0.0005, steps=1, unit_scale=1 / 1400, clip=(-1024.0, 3071.0))
     attacks = [row for row in attacks if row.name in ("Clean", "BIM") and row.setting != "paper"]
     summary = evaluation([write_case(tmp_path, "a")], tmp_path / "out", attacks=attacks).run()
     clean, computed, stored = summary["rows"]
     assert (computed["eps_input"], computed["stage"], stored["stage"]) == (pytest.approx(0.7), "computed", "stored")
-    assert ("erased" in clean, "erased" in computed, stored["erased"]) == (False, False, 1)
+    below = "below_quantization"
+    assert (below in clean, below in computed, stored[below]) == (False, False, 1)
     assert (computed["linf"], stored["linf"]) == (pytest.approx(0.7, abs=1e-3), 0.0)
     assert stored["jaccard"] == clean["jaccard"]
     assert list((tmp_path / "out" / "volumes").glob("*")) == []
-    assert "stored, erased" in format_table(summary)
+    assert "stored, below quantization" in summary_table(Summary.from_json(summary).rows).text()
     assert "less than one unit that the file can hold" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -123,6 +132,54 @@ def test_stored_rows_are_predicted_from_the_file(tmp_path: Path) -> None:
     label = LOAD({"image": case["image"], "label": case["label"]})["label"][None]
     scores = SegmentationMetrics(2)(victim.decide(victim.infer(again)), label, spacing=(2.0, 2.0, 2.0))
     assert scores["jaccard"].item() == pytest.approx(stored["jaccard"])
+
+
+class Lossy(NiftiStorage):
+    """A file that holds half of every change, which the image in memory does not show."""
+
+    def write(self, image: Any, adversarial: Any, **options: Any) -> Path:
+        return super().write(image, (image + adversarial) / 2, **options)
+
+
+def test_a_stored_row_is_not_predicted_from_the_image_in_memory(tmp_path: Path) -> None:
+    """What the file lost is lost: all figures of the stored row are those of the file, its sizes too."""
+    case = write_case(tmp_path, "a")
+    bim = BIM(eps=70.0, steps=2, clip=(-1024.0, 3071.0), progress=False)
+    plan = [PlannedAttack(), PlannedAttack(bim, 0.05, "equal radius")]
+    summary = evaluation([case], tmp_path / "out", attacks=plan, storage=Lossy(tmp_path / "volumes")).run()
+    clean, computed, stored = summary["rows"]
+    assert (computed["linf"], stored["linf"]) == (pytest.approx(70.0, abs=1e-3), pytest.approx(35.0, abs=1e-3))
+    assert computed["jaccard"] < 0.3 * clean["jaccard"]
+    victim = SegmentationVictim(Threshold(), preprocessing=PREPROCESS)
+    (path,) = (tmp_path / "volumes").glob("*_adversarial.nii.gz")
+    label = LOAD({"image": case["image"], "label": case["label"]})["label"][None]
+    decision = victim.decide(victim.infer(NiftiStorage(tmp_path).read(path)[None]))
+    expected = SegmentationMetrics(2)(decision, label, spacing=(2.0, 2.0, 2.0))["jaccard"].item()
+    assert stored["jaccard"] == pytest.approx(expected)
+    assert stored["jaccard"] > computed["jaccard"] + 0.05
+
+
+def test_old_names(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="use num_probed_cases"):
+        assert evaluation([write_case(tmp_path, "a")], tmp_path / "out", checks=1).num_probed_cases == 1
+
+
+def test_what_runs_is_told_on_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `progress` the schedule, the table, the headline and where the report is; without, nothing is printed."""
+    case = write_case(tmp_path, "a")
+    evaluation([case], tmp_path / "quiet").run()
+    assert capsys.readouterr().out == ""
+    handlers = list(logging.getLogger().handlers), list(logging.getLogger("monai_smia").handlers)
+    evaluation([case], tmp_path / "out", progress=True, survival={"smoothed": Smooth(1.0)}).run()
+    shown = capsys.readouterr().out
+    assert re.search(r"1 cases x \d+ rows: \d+ gradients a case", shown)
+    assert re.search(r"\nattack +setting +eps ", shown)
+    assert "\nMean jaccard: 0." in shown
+    assert f"\nReport: {tmp_path / 'out' / 'report.html'}\n" in shown
+    assert "\nSurvival: jaccard" in shown
+    assert (list(logging.getLogger().handlers), list(logging.getLogger("monai_smia").handlers)) == handlers
 
 
 def test_the_paper_space(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_smia.data import write_ct_phantoms
 from monai_smia.evaluation.tracking import tracked_metrics
+from monai_smia.records import SummaryRow
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
 
@@ -73,7 +74,7 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{out / 'mlruns.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == pytest.approx(tracked_metrics(rows))
+    assert run.data.metrics == pytest.approx(tracked_metrics([SummaryRow.from_json(row) for row in rows]))
     assert len(rows) == 3
     (artifact,) = client.list_artifacts(run.info.run_id)  # the configuration as it was run
     assert artifact.path.startswith("config_")

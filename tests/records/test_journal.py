@@ -2,33 +2,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from record_helpers import record
 
-from monai_smia.records.journal import Journal, current, read_journals
+from monai_smia.records import Failure, RecordVersionError
+from monai_smia.records.journal import Journal, JournalLine, current, read_journals
 
 
-def line(case: str, key: str, time: float, source: str = "x") -> dict[str, Any]:
-    return {"case": case, "key": key, "time": time, "input": source, "records": [{"jaccard": time}]}
+def line(case: str, key: str, time: float, source: str = "x") -> JournalLine:
+    return JournalLine(case, key, time, source, [record(case=case, jaccard=time)], attack="4f", stat=[[1, 2]])
 
 
 def test_a_line_is_on_disk_before_the_next(tmp_path: Path) -> None:
     with Journal(tmp_path / "rank0.jsonl") as journal:
         journal.add(line("a", "bim", 0.5))
-        assert json.loads((tmp_path / "rank0.jsonl").read_text())["records"] == [{"jaccard": 0.5}]
+        (found,) = json.loads((tmp_path / "rank0.jsonl").read_text())["records"]
+        assert (found["jaccard"], found["version"]) == (0.5, 2)
+    assert read_journals(tmp_path) == [line("a", "bim", 0.5)]
 
 
 def test_a_line_torn_anywhere_does_not_count_and_harms_no_other(tmp_path: Path) -> None:
     path = tmp_path / "rank0.jsonl"
     with Journal(path) as journal:
-        journal.add(line("a", "bim", 1.0))
+        journal.add(JournalLine("a", "bim", 1.0, "x", []))
     whole = path.read_bytes()
     for cut in range(1, len(whole)):
         path.write_bytes(whole + whole[:cut])
         with Journal(path) as journal:
-            journal.add(line("b", "bim", 2.0))
-        cases = [found["case"] for found in read_journals(tmp_path)]
+            journal.add(JournalLine("b", "bim", 2.0, "x", []))
+        cases = [found.case for found in read_journals(tmp_path)]
         assert cases in (["a", "b"], ["a", "a", "b"])  # the latter where nothing but the newline was cut off
         assert cases == ["a", "b"] or cut == len(whole) - 1
 
@@ -39,12 +42,27 @@ def test_processes_files_are_merged_and_the_newest_line_of_a_key_counts(tmp_path
             for one in lines:
                 journal.add(one)
     merged = current(read_journals(tmp_path))
-    assert {key: found["time"] for key, found in merged["a"].items()} == {"bim": 3.0, "pgd": 4.0}
+    assert {key: found.time for key, found in merged["a"].items()} == {"bim": 3.0, "pgd": 4.0}
 
 
 def test_lines_of_an_older_input_do_not_count() -> None:
     lines = [line("a", "bim", 1.0, "old"), line("a", "pgd", 2.0, "new"), line("b", "bim", 3.0, "old")]
     assert {case: list(keys) for case, keys in current(lines).items()} == {"a": ["pgd"], "b": ["bim"]}
+
+
+def test_a_failure_is_a_line() -> None:
+    failed = JournalLine("a", "failure", 1.0, "x", [Failure("a", "unreadable file", "OSError: gone")])
+    again = JournalLine.from_json(json.loads(json.dumps(failed.to_json())))
+    assert again == failed
+    assert again.failure is not None
+    assert (again.records, line("a", "bim", 1.0).failure) == ([], None)
+
+
+def test_a_journal_of_version_0_1_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    old = {"case": "a", "key": "bim", "time": 1.0, "input": "x", "stat": [], "attack": "4f", "records": []}
+    (tmp_path / "rank0.jsonl").write_text(json.dumps(old) + "\n")
+    with pytest.raises(RecordVersionError, match=r"of monai_smia 0\.1\.0.*another output_dir.*resume=False"):
+        read_journals(tmp_path)
 
 
 def test_a_full_disk_is_an_error() -> None:

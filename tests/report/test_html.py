@@ -18,10 +18,14 @@ from evaluation.test_resume import quick
 from evaluation.test_runner import write_case
 
 from monai_smia.attacks import BIM, PGD, SMIA, Noise
-from monai_smia.evaluation import PlannedAttack, segmentation_figure
-from monai_smia.report.content import SCHEMA
+from monai_smia.evaluation import PlannedAttack
 from monai_smia.evaluation.errors import FailedCasesError
-from monai_smia.report.text_table import cell
+from monai_smia.records import RecordVersionError
+from monai_smia.records.rows import ALPHA
+from monai_smia.report import write_report
+from monai_smia.report.content import SCHEMA
+from monai_smia.report.figures import segmentation_figure
+from monai_smia.report.table import cell
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
 
@@ -33,7 +37,7 @@ def plan() -> list[PlannedAttack]:
         for attack in (Noise(**options), BIM(steps=3, **options), PGD(steps=3, **options), SMIA(steps=3, **options)):
             rows.append(PlannedAttack(attack, eps, "equal radius"))
         half = SMIA(steps=3, alpha=0.5, **options)
-        rows.append(PlannedAttack(half, eps, "alpha 0.5"))
+        rows.append(PlannedAttack(half, eps, ALPHA))
     return rows
 
 
@@ -119,9 +123,9 @@ def test_what_it_says(report: Path) -> None:
     assert content["reproduce"]["processes"] == 1
     assert re.fullmatch("[0-9a-f]{40}(-dirty)?", content["reproduce"]["commit"] or 40 * "0")  # None without git
     assert content["reproduce"]["command"].startswith("python ")
-    budget = {(b["attack"], b["eps"], b["setting"]): b for b in content["budget"]}
-    assert budget["BIM", 0.05, "equal radius"]["gradients"] == 3
-    assert budget["BIM", 0.05, "equal radius"]["most_gradients_of_setting"] == 5
+    costs = {(c["attack"], c["eps"], c["setting"]): c for c in content["costs"]}
+    assert costs["BIM", 0.05, "equal radius"]["gradients"] == 3
+    assert costs["BIM", 0.05, "equal radius"]["most_gradients_of_setting"] == 5
 
 
 def test_accessible(report: Path) -> None:
@@ -181,6 +185,27 @@ def test_names_from_files_are_escaped(tmp_path: Path) -> None:
     assert "<script" not in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_the_report_of_a_finished_folder_is_made_anew(report: Path, tmp_path: Path) -> None:
+    """From its files alone, and the same but for the moment."""
+    folder = tmp_path / "moved"
+    shutil.copytree(report, folder)
+    for name in ("report.html", "report.json", "cases.csv"):
+        (folder / name).unlink()
+    made = write_report(folder)
+    assert made.path == folder / "report.html"
+    assert (folder / "cases.csv").read_bytes() == (report / "cases.csv").read_bytes()
+    before, after = (json.loads((place / "report.json").read_text()) for place in (report, folder))
+    assert {**before, "made": None} == {**after, "made": None}
+    pages = [(place / "report.html").read_text() for place in (report, folder)]
+    assert pages[0].replace(before["made"], "") == pages[1].replace(after["made"], "")
+    assert made.headline in pages[1]
+
+
+def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordVersionError, match=r"holds no spec\.json"):
+        write_report(tmp_path)
+
+
 CHECK = """<script>
 addEventListener("load", () => {
   const broken = [...document.images].filter(i => !i.naturalWidth).length;
@@ -213,13 +238,13 @@ from pathlib import Path
 from types import SimpleNamespace
 sys.path.insert(0, {tests!r})
 from evaluation.test_runner import evaluation
-from monai_smia.evaluation.progress import Progress
 from monai_smia.evaluation import paper_comparison
+from monai_smia.records import COMPUTED, STORED, Costs, Record
 folder = Path({folder!r})
 cases = [{{"case": f"c{{i:04d}}", "patient": f"p{{i % 250}}", "image": "", "label": ""}} for i in range(500)]
 plan = [row for row in paper_comparison([0.01, 0.03], steps=10, clip=None)]
 run = evaluation(cases, folder, attacks=plan)
-progress = Progress(run)
+progress = run.make_progress()
 progress.open()
 import random
 random.seed(0)
@@ -227,15 +252,12 @@ with (folder / "journal" / "rank0.jsonl").open("w") as file:
     for item in cases:
         for row in plan:
             score = random.random()
-            record = {{"case": item["case"], "attack": row.name, "setting": row.setting, "loss": row.loss,
-              "eps": row.eps, "eps_input": row.eps, "unit": "HU", "norm": "linf", "steps": 10, "alpha": None,
-              "status": "ok", "gradients": 10, "planned_gradients": 10, "still_steps": 0, "damage": 1 - score,
-              "jaccard": score, "dice": score, "accuracy": score, "hd95": 3.0, "linf": 1.0,
-              "var": 0.5, "ssim": 0.9, "psnr": 30.0, "seconds": 0.1,
-              "history": {{name: [0.1] * 11 for name in ("loss", "linf", "variance", "cosine")}}}}
-            stages = ["computed"] if row.attack is None else ["computed", "stored"]
-            line = progress.line(item, row, [record | {{"stage": stage}} for stage in stages])
-            file.write(json.dumps(line) + chr(10))
+            metrics = {{"damage": 1 - score, "jaccard": score, "dice": score, "accuracy": score, "hd95": 3.0,
+              "linf": 1.0, "var": 0.5, "ssim": 0.9, "psnr": 30.0}}
+            history = {{name: [0.1] * 11 for name in ("loss", "linf", "variance", "cosine")}}
+            records = [Record(row.key("HU"), stage, item["case"], metrics=metrics, costs=Costs(0.1, 10, 10, 0),
+              history=history) for stage in ([COMPUTED] if row.attack is None else [COMPUTED, STORED])]
+            file.write(json.dumps(progress.line(item, row, records).to_json()) + chr(10))
 start = time.process_time()
 summary = evaluation(cases, folder, attacks=plan).run()
 # not ru_maxrss, which a child has from the process that forked it

@@ -1,35 +1,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from monai_smia.attacks import DeepFool
 from monai_smia.evaluation import tables_plan, write_tables
+from monai_smia.records import COMPUTED, Summary, SummaryRow
+from monai_smia.records.rows import ALPHA
 from monai_smia.report.published import TABLE_1, TABLE_6
 
 
-def summary(**values: float) -> dict[str, Any]:
+def summary() -> Summary:
     """As if every attack left of a metric a figure that tells its row: 0.1 * steps * eps."""
     rows = []
     for row in tables_plan(0.05, unit_scale=1 / 1400, clip=(-1024, 3071)):
-        steps = getattr(row.attack, "steps", 0)
-        rows.append(
-            {
-                "attack": row.name,
-                "setting": row.setting,
-                "eps": row.eps,
-                "alpha": getattr(row.attack, "alpha", None),
-                "stage": "computed",
-                "accuracy": 0.001 * steps,
-                "jaccard": row.eps or 1.0,
-                "cos": 60.0,
-                "var": 0.25,
-                "intervals": {"jaccard": [0.01, 0.02]},
-            }
-        )
-    return {"rows": rows, "cases": 3, "evaluated": 3}
+        metrics = {
+            "accuracy": 0.001 * getattr(row.attack, "steps", 0),
+            "jaccard": row.eps or 1.0,
+            "cos": 60.0,
+            "var": 0.25,
+        }
+        rows.append(SummaryRow(row.key("HU"), COMPUTED, 3, metrics, intervals={"jaccard": [0.01, 0.02]}))
+    return Summary(rows, cases=3, evaluated=3)
 
 
 def lines_of(text: str, title: str) -> dict[str, list[str]]:
@@ -41,17 +34,19 @@ def lines_of(text: str, title: str) -> dict[str, list[str]]:
 def test_every_row_of_the_tables_is_planned_once() -> None:
     plan = tables_plan(0.01, extra=[DeepFool])
     assert len({row.slug for row in plan}) == len(plan)
-    names = {(row.name, row.setting) for row in plan}
+    names = {(row.name, row.key().setting_label) for row in plan}
     assert {("DeepFool", "equal radius"), ("BIM", "25 iterations"), ("SMIA", "alpha 1.25"), ("SMIA", "paper")} <= names
     paper = {row.name: row.attack for row in plan if row.setting == "paper"}
     assert (paper["BIM"].eps, paper["BIM"].step_size) == (pytest.approx(0.1), 0.01)  # type: ignore[union-attr]
-    assert ("SMIA", "alpha 0") not in names  # that is BIM
+    assert {row.key().alpha for row in plan if row.setting == ALPHA} == {0.75, 1.25}  # 0 is BIM, 1 is there
 
 
 def test_ours_beside_theirs(tmp_path: Path) -> None:
     columns = {"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}
     text = write_tables(tmp_path, summary(), dataset="COVID-19", columns=columns, eps=0.05)
     assert (tmp_path / "paper_tables.md").read_text() == text + "\n"
+    flat = summary().to_json()  # as AttackEvaluation.run gives it
+    assert write_tables(tmp_path, flat, dataset="COVID-19", columns=columns, eps=0.05) == text
     first = lines_of(text, "Table 1")
     assert first["DEV + STA, equal radius"] == ["1.0 \\| 60.82", "5.0 [1.0, 2.0] \\| 79.18", "60.0 \\| 63.21"]
     assert first["Clean"][0] == "0.0 \\| 87.82"

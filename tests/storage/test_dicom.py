@@ -21,9 +21,10 @@ from pydicom.dataset import FileDataset
 
 from monai_smia.attacks import PGD
 from monai_smia.data import DicomSeriesReader, read_dicom_series, scanned_voxels
-from monai_smia.evaluation import AttackEvaluation, DicomStorage, PlannedAttack
-from monai_smia.storage.dicom import stored_units
+from monai_smia.evaluation import AttackEvaluation, PlannedAttack
 from monai_smia.metrics import SegmentationMetrics
+from monai_smia.storage import DicomStorage
+from monai_smia.storage.dicom import stored_units
 from monai_smia.victims import SegmentationVictim
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from monai_smia.evaluation import NiftiStorage
-from monai_smia.storage.nifti import MARK, stored_difference, whole_units
+from monai_smia.files import MARK
+from monai_smia.storage import NiftiStorage
+from monai_smia.storage.nifti import stored_difference
 
 
 def source_file(folder: Path, dtype: type, slope: float = 1.0, inter: float = 0.0) -> str:
@@ -106,23 +107,3 @@ def test_several_channels(tmp_path: Path, like_source: bool) -> None:
     assert torch.allclose((again - image).as_tensor(), expected.view(3, 1, 1, 1).expand(3, 5, 6, 7), atol=1e-4)
     with pytest.raises(ValueError, match="three dimensions and channels"):
         storage.write(image[..., 0], image[..., 0], eps=2.0, source=source, stem="mr")
-
-
-@pytest.mark.parametrize(
-    ("eps", "unit", "count"), [(0.3, 0.1, 3), (0.29, 0.01, 29), (1.3, 0.5, 2), (129 / 255, 1 / 255, 129)]
-)
-def test_whole_units_are_exact(eps: float, unit: float, count: int) -> None:
-    assert whole_units(eps, unit) == count
-
-
-def test_the_smallest_eps_that_works_works() -> None:
-    """A slope of 0.1 is a little more in a NIfTI header, which holds float32."""
-    unit = float(np.float32(0.1))
-    with pytest.raises(ValueError, match=r"use at least 0\.10000000149011612") as caught:
-        whole_units(0.1, unit)
-    assert whole_units(float(str(caught.value).rstrip(".").split()[-1]), unit) == 1
-
-
-def test_less_than_one_unit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"at least 0\.5"):
-        whole_units(0.4, 0.5)

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from monai_smia.evaluation import PngStorage
-from monai_smia.storage.nifti import MARK, BelowOneUnitError
+from monai_smia.files import MARK
+from monai_smia.storage import BelowOneUnitError, PngStorage
 
 LEVELS = pytest.mark.parametrize("level", [1.0, 1 / 255])
 

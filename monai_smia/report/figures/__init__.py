@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from monai_smia.report.figures.detection import detection_figure
+from monai_smia.report.figures.panel import Panel
 from monai_smia.report.figures.photograph import photograph_figure
 from monai_smia.report.figures.segmentation import segmentation_figure
 
-__all__ = ["detection_figure", "photograph_figure", "segmentation_figure"]
+__all__ = ["Panel", "detection_figure", "photograph_figure", "segmentation_figure"]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from monai.data.box_utils import box_iou
 from torch import Tensor
 
-from monai_smia.report.figures.segmentation import DECISION, TRUTH
-from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.report.figures.panel import DECISION, TRUTH, Panel, saved_figure, show
 from monai_smia.victims.preprocessing import as_plain
 
 FOUND = "#60e070"
@@ -28,7 +24,7 @@ def detection_figure(
     image: Tensor,
     label: Mapping[str, Tensor],
     clean_decision: Mapping[str, Tensor],
-    panels: Sequence[tuple[PlannedAttack, Tensor, Mapping[str, Tensor]]],
+    panels: Sequence[Panel],
     unit: str = "",
     *,
     classes: Sequence[str] = (),
@@ -45,7 +41,7 @@ def detection_figure(
         image: clean picture ``(3, W, H)`` in [0, 1].
         label: ``boxes`` and ``labels`` of the objects.
         clean_decision: ``boxes``, ``labels`` and ``scores`` found in the clean picture.
-        panels: row, adversarial picture and decision of every attack.
+        panels: every attack, with the boxes found.
         unit: unit of the image.
         classes: names to write at the boxes; numbers without.
         min_score: boxes of a lower score are not shown.
@@ -55,35 +51,28 @@ def detection_figure(
     cells: list[tuple[str, np.ndarray, np.ndarray, Mapping[str, Tensor]]] = [
         ("clean", clean, np.full_like(clean, 0.5), clean_decision)
     ]
-    for row, adversarial, decision in panels:
-        bound = float(row.attack.eps) if row.attack is not None else 1.0
-        attacked = _picture(adversarial)
-        name = " ".join(
-            part for part in (row.name, row.loss, f"{bound:.3g} {unit}".strip(), f"({row.setting})") if part
-        )
-        cells.append((name, attacked, (attacked - clean) / (2 * bound) + 0.5, decision))
+    for panel in panels:
+        attacked = _picture(panel.image)
+        name = panel.title(f"{panel.bound:.3g} {unit}".strip())
+        cells.append((name, attacked, (attacked - clean) / (2 * panel.bound) + 0.5, panel.decision))
     columns = min(len(cells), COLUMNS)
     lines = -(-len(cells) // columns)
     height, width = clean.shape[:2]
-    figure = Figure(figsize=(4.0 * columns, lines * (2 * 4.0 * height / width + 0.4)))
-    FigureCanvasAgg(figure)
-    for number, (title, attacked, change, decision) in enumerate(cells):
-        line, column = divmod(number, columns)
-        axis = figure.add_axes((column / columns + 0.003, 1 - (line + 0.995) / lines, 0.994 / columns, 0.94 / lines))
-        axis.imshow(np.concatenate([attacked, change]).clip(0, 1))
-        axis.set_axis_off()
-        for box, kind in zip(label["boxes"].tolist(), label["labels"].tolist(), strict=True):
-            _rectangle(axis, box, TRUTH, classes[kind] if classes else str(kind), below=True)
-        sure = {key: decision[key][decision["scores"] >= min_score].cpu() for key in ("boxes", "labels", "scores")}
-        right = _right(sure, label, min_iou)
-        for box, kind, score, hit in zip(*(v.tolist() for v in sure.values()), right.any(0).tolist(), strict=True):
-            _rectangle(axis, box, FOUND if hit else DECISION, f"{classes[kind] if classes else kind} {score:.2f}")
-        counts = f"{int(right.any(1).sum())} of {len(right)} objects found, {int((~right.any(0)).sum())} boxes wrong"
-        axis.set_title(f"{title}: {counts}", fontsize=7, pad=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=110, format="png")
-    os.replace(partial, path)
+    with saved_figure(path, (4.0 * columns, lines * (2 * 4.0 * height / width + 0.4))) as figure:
+        for number, (title, attacked, change, decision) in enumerate(cells):
+            line, column = divmod(number, columns)
+            place = (column / columns + 0.003, 1 - (line + 0.995) / lines, 0.994 / columns, 0.94 / lines)
+            axis = figure.add_axes(place)
+            sure = {key: decision[key][decision["scores"] >= min_score].cpu() for key in ("boxes", "labels", "scores")}
+            right = _right(sure, label, min_iou)
+            counts = (
+                f"{int(right.any(1).sum())} of {len(right)} objects found, {int((~right.any(0)).sum())} boxes wrong"
+            )
+            show(axis, np.concatenate([attacked, change]).clip(0, 1), f"{title}: {counts}", fontsize=7, pad=2)
+            for box, kind in zip(label["boxes"].tolist(), label["labels"].tolist(), strict=True):
+                _rectangle(axis, box, TRUTH, classes[kind] if classes else str(kind), below=True)
+            for box, kind, score, hit in zip(*(v.tolist() for v in sure.values()), right.any(0).tolist(), strict=True):
+                _rectangle(axis, box, FOUND if hit else DECISION, f"{classes[kind] if classes else kind} {score:.2f}")
 
 
 def _right(decision: Mapping[str, Tensor], label: Mapping[str, Tensor], min_iou: float) -> Tensor:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.report.figures.panel import Panel, saved_figure, show
 from monai_smia.victims.preprocessing import as_plain
 
 PIXELS, INCHES = 320, 3.0  # of the longer side of one picture
@@ -25,7 +22,7 @@ def photograph_figure(
     image: Tensor,
     label: Any,
     clean_decision: Tensor,
-    panels: Sequence[tuple[PlannedAttack, Tensor, Tensor]],
+    panels: Sequence[Panel],
     unit: str = "",
 ) -> None:
     """A classified photograph under attack, a line per attack: clean, perturbation, adversarial, and what was decided.
@@ -37,35 +34,28 @@ def photograph_figure(
         image: clean photograph ``(3, H, W)``.
         label: the class, a number.
         clean_decision: class decided on the clean photograph.
-        panels: row, adversarial photograph and decision of every attack.
+        panels: every attack, with the class decided.
         unit: unit of the image.
     """
     clean = as_plain(image).float().cpu()
     high = 255.0 if float(clean.max()) > 1 else 1.0
     height, width = (INCHES * n / max(clean.shape[1:]) for n in clean.shape[1:])
     line = height + TITLE
-    figure = Figure(figsize=(3 * width, line * len(panels)))
-    FigureCanvasAgg(figure)
-    for number, (row, adversarial, decision) in enumerate(panels):
-        attacked = as_plain(adversarial).float().cpu()
-        bound = float(row.attack.eps) if row.attack is not None else 1.0
-        change = f"{row.name}, at most {bound:.3g} {unit}".rstrip()
-        cells = (
-            (clean / high, f"clean, decided {int(clean_decision)}, truth {int(label)}"),
-            ((attacked - clean) / (2 * bound) + 0.5, change + (f"\n{row.setting}" if row.setting else "")),
-            (attacked / high, f"adversarial, decided {int(decision)}"),
-        )
-        for column, (picture, title) in enumerate(cells):
-            # placed by hand: matplotlib's layout engines take most of the time that a figure needs
-            bottom = 1 - (number * line + TITLE + height) / (line * len(panels))
-            axis = figure.add_axes((column / 3 + 0.003, bottom, 0.994 / 3, height / (line * len(panels))))
-            axis.imshow(_thumbnail(picture).clip(0, 1))
-            axis.set_title(title, fontsize=7.5, pad=3)
-            axis.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=110, format="png")
-    os.replace(partial, path)
+    with saved_figure(path, (3 * width, line * len(panels))) as figure:
+        for number, panel in enumerate(panels):
+            attacked = as_plain(panel.image).float().cpu()
+            bound, setting = panel.bound, panel.row.setting_label
+            change = f"{panel.row.attack}, at most {bound:.3g} {unit}".rstrip() + (f"\n{setting}" if setting else "")
+            cells = (
+                (clean / high, f"clean, decided {int(clean_decision)}, truth {int(label)}"),
+                ((attacked - clean) / (2 * bound) + 0.5, change),
+                (attacked / high, f"adversarial, decided {int(panel.decision)}"),
+            )
+            for column, (picture, title) in enumerate(cells):
+                # placed by hand: matplotlib's layout engines take most of the time that a figure needs
+                bottom = 1 - (number * line + TITLE + height) / (line * len(panels))
+                axis = figure.add_axes((column / 3 + 0.003, bottom, 0.994 / 3, height / (line * len(panels))))
+                show(axis, _thumbnail(picture).clip(0, 1), title, fontsize=7.5)
 
 
 def _thumbnail(image: Tensor) -> np.ndarray:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from monai.data import MetaTensor
 from monai.transforms import Orientation
 from torch import Tensor
 
-from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.report.figures.panel import DECISION, TRUTH, Panel, saved_figure, show
 from monai_smia.victims.preprocessing import as_plain
 
 WINDOWS = {"HU": (-1000.0, 400.0)}
-TRUTH, DECISION = "#00c8ff", "#ff5050"
-TITLES = ("clean: reference blue, decision red", "perturbation", "adversarial", "adversarial: decision red")
+TITLES = ("clean: reference blue, decision red", "adversarial", "adversarial: decision red")
 
 
 def segmentation_figure(
@@ -27,7 +23,7 @@ def segmentation_figure(
     image: Tensor,
     label: Tensor,
     clean_decision: Tensor,
-    panels: Sequence[tuple[PlannedAttack, Tensor, Tensor]],
+    panels: Sequence[Panel],
     unit: str = "",
 ) -> None:
     """A segmentation under attack: one line per attack.
@@ -42,43 +38,31 @@ def segmentation_figure(
         image: clean image ``(C, *spatial)``.
         label: label map ``(1, *spatial)``.
         clean_decision: decision on the clean image ``(1, *spatial)``.
-        panels: row, adversarial image ``(C, *spatial)`` and decision of every attack.
+        panels: every attack, with the decision ``(1, *spatial)``.
         unit: unit of the image.
     """
-    show = _Plane(image, label)
-    clean, truth, before = show(image), show(label), show(clean_decision)
+    plane = _Plane(image, label)
+    clean, truth, before = plane(image), plane(label), plane(clean_decision)
     low, high = WINDOWS.get(unit, (float(as_plain(image).min()), float(as_plain(image).max())))
-    gray: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "aspect": show.aspect}
-    height = 2.6 * show.aspect * clean.shape[0] / clean.shape[1] + 0.25
-    figure = Figure(figsize=(11, height * len(panels)))
-    FigureCanvasAgg(figure)
-    for number, (row, adversarial, decision) in enumerate(panels):
-        bound = float(row.attack.eps) if row.attack is not None else 1.0
-        attacked = show(adversarial)
-        # placed by hand: matplotlib's layout engines take most of the time that a figure needs
-        axes = [
-            figure.add_axes(
-                (0.245 * i + (0.03 if i > 1 else 0), 1 - (number + 0.98) / len(panels), 0.235, 0.86 / len(panels))
-            )
-            for i in range(4)
-        ]
-        axes[0].imshow(clean, **gray)
-        _outlines(axes[0], truth, before)
-        noise = axes[1].imshow(attacked - clean, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect=show.aspect)
-        box = axes[1].get_position()
-        bar = figure.add_axes((box.x1 + 0.004, box.y0 + 0.1 * box.height, 0.006, 0.8 * box.height))
-        figure.colorbar(noise, cax=bar, ticks=[-bound, 0, bound]).ax.tick_params(labelsize=6, pad=1)
-        axes[2].imshow(attacked, **gray)
-        axes[3].imshow(attacked, **gray)
-        _outlines(axes[3], truth, show(decision))
-        name = " ".join(part for part in (row.name, row.loss, f"{bound:g} {unit}", f"({row.setting})") if part)
-        for axis, title in zip(axes, (TITLES[0], name, *TITLES[2:]), strict=True):
-            axis.set_title(title, fontsize=8, pad=3)
-            axis.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=90, format="png")
-    os.replace(partial, path)
+    gray: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "aspect": plane.aspect}
+    height = 2.6 * plane.aspect * clean.shape[0] / clean.shape[1] + 0.25
+    with saved_figure(path, (11, height * len(panels)), dpi=90) as figure:
+        for number, panel in enumerate(panels):
+            bound, attacked = panel.bound, plane(panel.image)
+            # placed by hand: matplotlib's layout engines take most of the time that a figure needs
+            left = (0.245 * i + (0.03 if i > 1 else 0) for i in range(4))
+            bottom, tall = 1 - (number + 0.98) / len(panels), 0.86 / len(panels)
+            axes = [figure.add_axes((x, bottom, 0.235, tall)) for x in left]
+            show(axes[0], clean, TITLES[0], fontsize=8, **gray)
+            _outlines(axes[0], truth, before)
+            change: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound, "aspect": plane.aspect}
+            noise = show(axes[1], attacked - clean, panel.title(f"{bound:g} {unit}"), fontsize=8, **change)
+            box = axes[1].get_position()
+            bar = figure.add_axes((box.x1 + 0.004, box.y0 + 0.1 * box.height, 0.006, 0.8 * box.height))
+            figure.colorbar(noise, cax=bar, ticks=[-bound, 0, bound]).ax.tick_params(labelsize=6, pad=1)
+            show(axes[2], attacked, TITLES[1], fontsize=8, **gray)
+            show(axes[3], attacked, TITLES[2], fontsize=8, **gray)
+            _outlines(axes[3], truth, plane(panel.decision))
 
 
 class _Plane:

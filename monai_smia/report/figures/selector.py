@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from monai_smia.analysis.comparisons import primary_of
-from monai_smia.metrics import CaseMetrics
-
-Record = Mapping[str, Any]
+from monai_smia.records import COMPUTED, Primary, Record
 
 
-class Pictures:
+def figure_path(folder: Path, case: str, slug: str) -> Path:
+    """The picture of a case under an attack."""
+    return folder / f"{case}_{slug}.png"
+
+
+class FigureSelector:
     """Chooses the first cases, and of every attack the case with the most and the one with the least damage.
 
     Which those are is known at the end alone: a case is drawn where it is one of them so far, and what is none of them
@@ -22,25 +23,21 @@ class Pictures:
         folder: of the pictures.
         cases: names of all cases, in their order.
         first: how many of them are drawn in any case.
-        metrics: of the task.
+        primary: headline metric of the task.
     """
 
-    def __init__(self, folder: Path, cases: Sequence[str], first: int, metrics: CaseMetrics) -> None:
+    def __init__(self, folder: Path, cases: Sequence[str], first: int, primary: Primary) -> None:
         self.folder = folder
         self.order = {case: number for number, case in enumerate(cases)}
         self.first = first
-        self.metrics = metrics
+        self.primary = primary
         self._ends: dict[tuple[str, str], tuple[tuple[float, int], ...]] = {}
 
-    def path(self, case: str, slug: str) -> Path:
-        """The picture of a case under an attack."""
-        return self.folder / f"{case}_{slug}.png"
-
-    def wanted(self, slug: str, record: Record) -> bool:
+    def should_draw(self, record: Record) -> bool:
         """Whether to draw a case under an attack, whose record as computed this is."""
         name, value = self._value(record)
-        number = self.order[record["case"]]
-        ends = self._ends.get((slug, name))
+        number = self.order[record.case]
+        ends = self._ends.get((record.row.slug, name))
         return number < self.first or (
             value is not None and (ends is None or (value, number) < ends[0] or (-value, number) < ends[1])
         )
@@ -49,9 +46,9 @@ class Pictures:
         """Take note of the outcomes of cases that did not fail."""
         for record in records:
             name, value = self._value(record)
-            if value is not None and record["stage"] == "computed":
-                key = (record["key"].removeprefix(f"{record['case']}|"), name)
-                low, high = ends = tuple((sign * value, self.order[record["case"]]) for sign in (1, -1))
+            if value is not None and record.stage == COMPUTED:
+                key = (record.row.slug, name)
+                low, high = ends = tuple((sign * value, self.order[record.case]) for sign in (1, -1))
                 before = self._ends.get(key, ends)
                 self._ends[key] = min(low, before[0]), min(high, before[1])
 
@@ -61,8 +58,8 @@ class Pictures:
             kept = {number for (name, _), ends in self._ends.items() if name == slug for _, number in ends}
             for case, number in self.order.items():
                 if number >= self.first and number not in kept:
-                    self.path(case, slug).unlink(missing_ok=True)
+                    figure_path(self.folder, case, slug).unlink(missing_ok=True)
 
     def _value(self, record: Record) -> tuple[str, float | None]:
-        name, _ = primary_of(self.metrics, [record])
-        return name, record.get(name)
+        name = self.primary.among([record.metrics]).metric
+        return name, record.number(name)

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from monai_smia.attacks import BIM
-from monai_smia.evaluation import detection_figure
-from monai_smia.report.figures.detection import DECISION, FOUND, TRUTH
 from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.report.figures import Panel, detection_figure
+from monai_smia.report.figures.detection import DECISION, FOUND, TRUTH
 
 LABEL = {"boxes": torch.tensor([[4.0, 4, 20, 20], [30, 10, 60, 30]]), "labels": torch.tensor([0, 1])}
 NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long), "scores": torch.zeros(0)}
@@ -36,7 +36,7 @@ def test_right_boxes_are_told_from_wrong_ones(tmp_path: Path, monkeypatch: pytes
     }
     row = PlannedAttack(BIM(eps=0.01, loss="ranking"), 0.01, "equal radius")
     path = tmp_path / "figures" / "case.png"
-    detection_figure(path, image, LABEL, found, [(row, image + 0.01, NOTHING)], classes=["bubbles", "blur"])
+    detection_figure(path, image, LABEL, found, [Panel(row.key(), image + 0.01, NOTHING)], classes=["bubbles", "blur"])
     clean, attacked = figures[0].axes
     assert clean.get_title() == "clean: 1 of 2 objects found, 2 boxes wrong"
     assert attacked.get_title() == "BIM ranking 0.01 (equal radius): 0 of 2 objects found, 0 boxes wrong"

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from monai_smia.attacks import BIM
-from monai_smia.evaluation import PlannedAttack, photograph_figure
+from monai_smia.evaluation import PlannedAttack
+from monai_smia.report.figures import Panel, photograph_figure
 
 
 def colours(path: Path) -> np.ndarray:
@@ -18,7 +19,8 @@ def test_every_panel_is_drawn_with_its_perturbation(tmp_path: Path) -> None:
     image = torch.full((3, 40, 60), 100.0)
     panels = []
     for shift in (4.0, -4.0, 0.0):
-        panels.append((PlannedAttack(BIM(eps=4.0), 4 / 255, "equal radius"), image + shift, torch.tensor(2)))
+        row = PlannedAttack(BIM(eps=4.0), 4 / 255, "equal radius").key()
+        panels.append(Panel(row, image + shift, torch.tensor(2)))
     photograph_figure(tmp_path / "figures" / "eye.png", image, torch.tensor(1), torch.tensor(1), panels, "grey levels")
     drawn = colours(tmp_path / "figures" / "eye.png")
     assert [p.name for p in (tmp_path / "figures").iterdir()] == ["eye.png"]
@@ -31,6 +33,6 @@ def test_every_panel_is_drawn_with_its_perturbation(tmp_path: Path) -> None:
 
 def test_images_in_unit_range(tmp_path: Path) -> None:
     image = torch.full((3, 40, 60), 0.2)
-    panel = (PlannedAttack(BIM(eps=0.1), 0.1, ""), image, torch.tensor(0))
+    panel = Panel(PlannedAttack(BIM(eps=0.1), 0.1, "").key(), image, torch.tensor(0))
     photograph_figure(tmp_path / "eye.png", image, 0, torch.tensor(0), [panel], "")
     assert (np.abs(colours(tmp_path / "eye.png") - 51).max(-1) <= 1).sum() > 500

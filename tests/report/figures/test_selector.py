@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from evaluation.test_resume import quick
 from evaluation.test_runner import write_case
+from record_helpers import record
 
 from monai_smia.evaluation.errors import FailedCasesError
-from monai_smia.report.figures.selector import Pictures
-from monai_smia.metrics import ClassificationMetrics, SegmentationMetrics
+from monai_smia.metrics import SegmentationMetrics
+from monai_smia.records import Primary
+from monai_smia.report.figures.selector import FigureSelector
 
 
 def mark(path: Path, *args: Any) -> None:
@@ -78,14 +80,10 @@ def test_a_case_that_fails_on_its_way_takes_no_ones_place(tmp_path: Path) -> Non
 
 
 def test_of_equals_the_first_is_drawn() -> None:
-    pictures = Pictures(Path(), ["a", "b", "c"], 0, ClassificationMetrics(2))
-
-    def record(case: str, right: float) -> dict[str, Any]:
-        return {"case": case, "key": f"{case}|bim", "accuracy": right, "stage": "computed"}
-
-    assert pictures.wanted("bim", record("b", 1.0))
-    pictures.note([record("b", 1.0)])
-    assert not pictures.wanted("bim", record("c", 1.0))
-    assert pictures.wanted("bim", record("a", 1.0))
-    assert pictures.wanted("bim", record("c", 0.0))
-    assert pictures.wanted("pgd", record("c", 1.0))
+    selector = FigureSelector(Path(), ["a", "b", "c"], 0, Primary("accuracy", True))
+    assert selector.should_draw(record("BIM", "b", accuracy=1.0))
+    selector.note([record("BIM", "b", accuracy=1.0)])
+    assert not selector.should_draw(record("BIM", "c", accuracy=1.0))
+    assert selector.should_draw(record("BIM", "a", accuracy=1.0))
+    assert selector.should_draw(record("BIM", "c", accuracy=0.0))
+    assert selector.should_draw(record("PGD", "c", accuracy=1.0))

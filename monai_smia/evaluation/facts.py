@@ -1,0 +1,98 @@
+"""The plain facts of an evaluation, for its report: what was planned, on what it runs, by which command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+
+from monai_smia.attacks.iterative import IterativeAttack
+from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.metrics import CaseMetrics
+from monai_smia.records import EvaluationSpec, PlannedRow, Primary
+from monai_smia.victims.base import Victim
+
+PARAMETERS = ("steps", "step_size", "alpha", "random_start", "restarts", "targeted", "stop_at", "keep", "seed")
+
+
+def primary_of(metrics: CaseMetrics) -> Primary:
+    """The headline metric of a task."""
+    return Primary(metrics.primary, metrics.higher_is_better)
+
+
+def spec_of(
+    victim: Victim,
+    attacks: Sequence[PlannedAttack],
+    metrics: CaseMetrics,
+    *,
+    cases: Sequence[str],
+    figures: int,
+    unit: str,
+    device: torch.device,
+    about: Mapping[str, Any],
+) -> EvaluationSpec:
+    """The facts.
+
+    Args:
+        victim: what is attacked.
+        attacks: the plan.
+        metrics: of the task.
+        cases: names of all cases.
+        figures: how many of them are drawn at least.
+        unit: of the images.
+        device: of the network.
+        about: ``metadata`` is the path of a bundle's metadata.json, which is read.
+    """
+    metadata = about.get("metadata")
+    read = {"metadata": json.loads(Path(metadata).read_text(encoding="utf-8"))} if metadata else {}
+    parts = (victim.preprocessing, victim.inferer, victim.network)
+    return EvaluationSpec(
+        network=type(victim.network).__name__,
+        gradient_through=[type(part).__name__ for part in parts if part is not None],
+        unit=unit,
+        device=str(device),
+        primary=primary_of(metrics),
+        rows=[_planned_row(row, unit) for row in attacks],
+        cases=list(cases),
+        figures=figures,
+        about={name: value for name, value in about.items() if name != "metadata"} | read,
+        command=shlex.join(["python", *sys.orig_argv[1:]]),
+        commit=source_commit(),
+        processes=idist.get_world_size(),
+        threads=torch.get_num_threads(),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+    )
+
+
+def source_commit() -> str | None:
+    """The commit that this package was run from, ``-dirty`` where files have changed since; None if there is no git."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True, check=False
+        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return None
+    return done.stdout.strip() if tracked.returncode == done.returncode == 0 else None
+
+
+def _planned_row(row: PlannedAttack, unit: str) -> PlannedRow:
+    """A row with what its attack is run with; None where it has no such argument."""
+    key, attack = row.key(unit), row.attack
+    if attack is None:
+        return PlannedRow(key)
+    step = getattr(attack, "step_size", None)
+    if step is None and isinstance(attack, IterativeAttack) and attack.eps is not None:
+        step = attack.default_step_size(attack.eps)
+    named = {name: getattr(attack, name, None) for name in PARAMETERS}
+    own = {"loss": row.loss, "norm": attack.norm, "eps_input": attack.eps}
+    return PlannedRow(key, attack.targeted, {**own, **named, "step_size": step})

@@ -1,0 +1,139 @@
+"""What a row of an evaluation is: the attack with all that tells it apart, and the stage of its images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+CLEAN = "Clean"  # name of the row without an attack
+
+EQUAL_RADIUS = "equal radius"
+EQUAL_GRADIENTS = "equal gradients"
+PAPER = "paper"  # the SMIA paper's own setting
+TRANSFER = "transfer"
+ITERATIONS = "iterations"  # rows that differ by their steps
+ALPHA = "alpha"  # rows that differ by SMIA's weight
+
+
+@dataclass(frozen=True)
+class RowKey:
+    """One row of an evaluation; the defaults are the row of the clean images.
+
+    Args:
+        attack: name of the attack, or `CLEAN`.
+        setting: what the row is compared by: one of the constants of this module, or any other word.
+        loss: name of the attack's own deviation loss, None for the victim's.
+        eps: radius in network units.
+        eps_input: radius in the unit of the images.
+        unit: unit of the images, such as ``"HU"``.
+        norm: ``"linf"`` or ``"l2"``.
+        steps: steps of an iterated attack.
+        alpha: weight of SMIA's stabilization term.
+
+    Example:
+        >>> row = RowKey("PGD", EQUAL_RADIUS, loss="soft_jaccard", eps=0.05)
+        >>> row.label, row.slug, row.is_clean, RowKey().label
+        ('PGD soft_jaccard, equal radius, eps 0.05', 'pgd_soft_jaccard_equal-radius_eps0.05', False, 'Clean')
+    """
+
+    attack: str = CLEAN
+    setting: str = ""
+    loss: str | None = None
+    eps: float | None = None
+    eps_input: float | None = None
+    unit: str = ""
+    norm: str | None = None
+    steps: int | None = None
+    alpha: float | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing attacks."""
+        return self.attack == CLEAN
+
+    @property
+    def title(self) -> str:
+        """Attack and loss."""
+        return " ".join(part for part in (self.attack, self.loss) if part)
+
+    @property
+    def setting_label(self) -> str:
+        """The setting with the value that it is about: ``"25 iterations"``, ``"alpha 0.75"``."""
+        if self.setting == ITERATIONS and self.steps is not None:
+            return f"{self.steps} iterations"
+        if self.setting == ALPHA and self.alpha is not None:
+            return f"alpha {self.alpha:g}"
+        return self.setting
+
+    @property
+    def label(self) -> str:
+        """Name in tables and charts."""
+        parts = [self.title, self.setting_label, None if self.eps is None else f"eps {self.eps:g}"]
+        return ", ".join(part for part in parts if part)
+
+    @property
+    def slug(self) -> str:
+        """A safe name for files, unique within an evaluation."""
+        parts = [self.attack, self.loss, self.setting_label, None if self.eps is None else f"eps{self.eps:g}"]
+        safe = (re.sub(r"[^\w.+-]+", "-", part.lower()).strip("-") for part in parts if part)
+        return "_".join(part for part in safe if part)
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat, as in files."""
+        return {name: getattr(self, name) for name in ROW_FIELDS}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RowKey:
+        """From a mapping that holds more than this."""
+        return cls(**{name: data[name] for name in ROW_FIELDS})
+
+
+ROW_FIELDS = tuple(field.name for field in fields(RowKey))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What has been done to the images of a row before they were predicted.
+
+    Args:
+        kind: ``"computed"`` as the attack left them; ``"stored"`` written to a file and read back; ``"after"`` and
+            ``"oracle"`` after a degradation, the latter those of an attack through that very degradation.
+        degradation: its name.
+
+    Example:
+        >>> str(COMPUTED), str(Stage.after("smooth")), Stage.parse("oracle smooth") == Stage.oracle("smooth")
+        ('computed', 'after smooth', True)
+    """
+
+    kind: str
+    degradation: str = ""
+
+    @classmethod
+    def after(cls, degradation: str) -> Stage:
+        """Attacked without knowing of the degradation."""
+        return cls("after", degradation)
+
+    @classmethod
+    def oracle(cls, degradation: str) -> Stage:
+        """Attacked through the degradation."""
+        return cls("oracle", degradation)
+
+    @classmethod
+    def parse(cls, text: str) -> Stage:
+        """From its text in files."""
+        kind, _, degradation = text.partition(" ")
+        return cls(kind, degradation)
+
+    @property
+    def is_after(self) -> bool:
+        """Whether a degradation came after an attack that knew nothing of it."""
+        return self.kind == "after"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.degradation}".rstrip()
+
+
+COMPUTED = Stage("computed")
+STORED = Stage("stored")

@@ -1,0 +1,150 @@
+"""The summary of an evaluation: one row per attack, setting, radius and stage; ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monai_smia.files import write_text
+from monai_smia.records.parts import RECORD_VERSION, check_version
+from monai_smia.records.record import Failure
+from monai_smia.records.rows import ROW_FIELDS, RowKey, Stage
+
+SUMMARY_FILE = "summary.json"
+
+Interval = list[float] | None
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One reason not to trust a result.
+
+    Args:
+        name: short and constant, for programs.
+        text: what was seen.
+    """
+
+    name: str
+    text: str
+
+
+@dataclass
+class SummaryRow:
+    """Means over the cases of one row at one stage.
+
+    Args:
+        row: the attack.
+        stage: what had been done to the images.
+        cases: how many.
+        metrics: means over cases and what the task's metrics say of all of them, with ``gradients``, ``seconds`` and,
+            after a degradation, ``recovered``; None where undefined.
+        below_quantization: cases whose file can hold nothing of the perturbation.
+        intervals: 95 % bootstrap intervals by patient; None where they were not asked for.
+
+    Example:
+        >>> row = SummaryRow(RowKey("BIM", eps=0.1), Stage("stored"), 2, {"jaccard": 0.25})
+        >>> flat = row.to_json()
+        >>> flat["stage"], flat["jaccard"], SummaryRow.from_json(flat) == row
+        ('stored', 0.25, True)
+    """
+
+    row: RowKey
+    stage: Stage
+    cases: int
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    below_quantization: int = 0
+    intervals: dict[str, Interval] | None = None
+
+    def value(self, name: str) -> float | None:
+        """A metric; None where it is undefined or absent."""
+        return self.metrics.get(name)
+
+    def interval(self, name: str) -> Interval:
+        """The interval of a metric; None where there is none."""
+        return (self.intervals or {}).get(name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat, as in ``summary.json``."""
+        flat = {**self.row.to_json(), "stage": str(self.stage), "cases": self.cases, **self.metrics}
+        if self.below_quantization:
+            flat["below_quantization"] = self.below_quantization
+        return flat if self.intervals is None else flat | {"intervals": self.intervals}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SummaryRow:
+        """From a row of ``summary.json``."""
+        return cls(
+            row=RowKey.from_json(data),
+            stage=Stage.parse(data["stage"]),
+            cases=data["cases"],
+            metrics={name: value for name, value in data.items() if name not in _NOT_METRICS},
+            below_quantization=data.get("below_quantization", 0),
+            intervals=data.get("intervals"),
+        )
+
+
+_NOT_METRICS = frozenset((*ROW_FIELDS, "stage", "cases", "below_quantization", "intervals"))
+
+
+@dataclass
+class Summary:
+    """What an evaluation has found.
+
+    Args:
+        rows: in the order of the plan.
+        flags: reasons not to trust it.
+        failures: cases that count in no row.
+        cases: how many there are.
+        evaluated: how many of them count.
+        unit: unit of the images.
+        seconds: of all attacks.
+    """
+
+    rows: list[SummaryRow]
+    flags: Sequence[Flag] = ()
+    failures: Sequence[Failure] = ()
+    cases: int = 0
+    evaluated: int = 0
+    unit: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As in ``summary.json``."""
+        return {
+            "version": RECORD_VERSION,
+            "rows": [row.to_json() for row in self.rows],
+            "flags": [asdict(flag) for flag in self.flags],
+            "failures": [failure.to_json() for failure in self.failures],
+            **{name: getattr(self, name) for name in ("cases", "evaluated", "unit", "seconds")},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Summary:
+        """From ``summary.json``.
+
+        Raises:
+            RecordVersionError: if another version has written it.
+        """
+        check_version(data, SUMMARY_FILE)
+        return cls(
+            rows=[SummaryRow.from_json(row) for row in data["rows"]],
+            flags=[Flag(**flag) for flag in data["flags"]],
+            failures=[Failure.from_json(failure) for failure in data["failures"]],
+            **{name: data[name] for name in ("cases", "evaluated", "unit", "seconds")},
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write ``summary.json``, complete or not at all."""
+        write_text(folder / SUMMARY_FILE, json.dumps(self.to_json(), indent=2, allow_nan=False))
+
+    @classmethod
+    def read(cls, folder: Path) -> Summary:
+        """The summary of a finished evaluation.
+
+        Raises:
+            RecordVersionError: if another version has written it.
+        """
+        return cls.from_json(json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")))

@@ -1,0 +1,129 @@
+"""What all storages share: the protocol, whole stored units, and the way of a file."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+
+class BelowOneUnitError(ValueError):
+    """A radius is less than one unit that the file can hold: nothing of it could be stored."""
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Adversarial images as files."""
+
+    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str) -> Path:
+        """Write an adversarial image ``(C, *spatial)`` within eps of its source; every file begins with the stem.
+
+        Args:
+            image: clean image ``(C, *spatial)``.
+            adversarial: of the same shape.
+            eps: radius in the image's unit.
+            source: file (or files) of the clean image; only read.
+            stem: beginning of the files' names.
+
+        Returns:
+            The path of the adversarial image.
+
+        Raises:
+            ValueError: if the image is not what the source holds.
+            BelowOneUnitError: if eps is less than one unit of the file.
+        """
+
+    def read(self, path: Any) -> Tensor:
+        """The image ``(C, *spatial)`` as the pipeline reads it."""
+
+
+class FolderStorage(ABC):
+    """A storage of single files in one folder: an adversarial image and its perturbation beside it.
+
+    Args:
+        folder: where to write; made if it does not exist.
+    """
+
+    suffix: str
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str) -> Path:
+        """Write ``<stem>_adversarial`` and ``<stem>_perturbation``, see `Storage.write`."""
+        adversarial_file, perturbation_file = self._encode(image, adversarial, eps=eps, source=source)
+        path = self.folder / f"{stem}_adversarial{self.suffix}"
+        self._save(perturbation_file, self.folder / f"{stem}_perturbation{self.suffix}")
+        self._save(adversarial_file, path)
+        return path
+
+    @abstractmethod
+    def read(self, path: str | os.PathLike[str]) -> Tensor:
+        """The image ``(C, *spatial)`` in its unit."""
+
+    @abstractmethod
+    def _encode(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any) -> tuple[Any, Any]:
+        """The contents of both files; nothing is written yet."""
+
+    @abstractmethod
+    def _save(self, content: Any, path: Path) -> None:
+        """Write one file, marked as adversarial, complete or not at all."""
+
+
+def check_grid(shape: Sequence[int], source: str | os.PathLike[str], grid: Sequence[int], mend: str) -> None:
+    """Refuse an image that is not on the grid of its source.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    if tuple(shape) != tuple(grid):
+        raise ValueError(
+            f"image {tuple(shape)} must be on the grid of its source {Path(source).name} {tuple(grid)}{mend}"
+        )
+
+
+def whole_units(eps: float, unit: float) -> int:
+    """How many stored units fit into eps, in exact arithmetic on the decimals as written (0.3 / 0.1 is 3).
+
+    What is missing beyond the twelfth digit is the rounding of eps itself: 129/255 holds 129 times 1/255.
+
+    Raises:
+        BelowOneUnitError: if there is not one; the smallest eps that works is named.
+    """
+    count = int(Fraction(str(float(eps))) / abs(Fraction(str(float(unit)))) * (1 + Fraction(1, 10**12)))
+    if count < 1:
+        least = f"{abs(unit):g}" if float(f"{abs(unit):g}") >= abs(unit) else repr(abs(float(unit)))
+        raise BelowOneUnitError(
+            f"eps={eps:g} is less than one stored unit: storage would undo it; use at least {least}."
+        )
+    return count
+
+
+def add_whole_units(
+    stored: np.ndarray, delta: np.ndarray, *, eps: float, unit: float, limits: tuple[int, int]
+) -> np.ndarray:
+    """Stored integers plus a perturbation, in integers: ``stored + clip(rint(delta / unit), -k, k)``, k units in eps.
+
+    Args:
+        stored: integers.
+        delta: perturbation of the same shape in the image's unit.
+        eps: radius in the image's unit.
+        unit: the image's unit per stored unit.
+        limits: lowest and highest integer that can be stored; what would leave them stops there.
+
+    Raises:
+        BelowOneUnitError: if eps is less than one stored unit.
+
+    Example:
+        >>> add_whole_units(np.array([10, 10, 255]), np.array([1.3, 0.2, 9.0]), eps=1.3, unit=0.5, limits=(0, 255))
+        array([ 12,  10, 255])
+    """
+    bound = whole_units(eps, unit)
+    change = np.clip(np.rint(delta.astype(np.float64) / unit), -bound, bound).astype(np.int64)
+    return np.clip(stored.astype(np.int64) + change, *limits)
