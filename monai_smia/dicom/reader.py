@@ -74,7 +74,7 @@ class DicomSeriesReader(ImageReader):
         return all(Path(name).is_dir() or looks_like_dicom(Path(name)) for name in names)
 
     def read(self, data: Paths, **kwargs: Any) -> Callable[[], DicomSeries]:
-        """A reader of these files, to be called later; it is read by `get_data`, as LoadImage goes on to another reader where `read` raises.
+        """A reader of these files, which `get_data` calls: where `read` itself raises, LoadImage tries another reader.
 
         Args:
             data: a folder, or the files of a series.
