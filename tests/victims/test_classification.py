@@ -15,17 +15,6 @@ def victim(**options: object) -> ClassificationVictim:
     return ClassificationVictim(nn.Identity(), **options)  # type: ignore[arg-type]
 
 
-def test_margin_by_hand() -> None:
-    prediction = torch.tensor([[2.0, 0.0, 1.0], [2.0, 0.0, 1.0], [-5.0, -4.0, -7.0]])
-    assert victim(loss="margin").loss(prediction, torch.tensor([0, 1, 2])).tolist() == [-1, 2, 3]
-
-
-def test_margin_of_several_labels_by_hand() -> None:
-    prediction = torch.tensor([[2.0, -3.0], [2.0, -3.0], [-1.0, -4.0]])
-    label = torch.tensor([[1, 0], [0, 1], [0, 0]])
-    assert victim(loss="margin", activation="sigmoid").loss(prediction, label).tolist() == [-2, 3, -1]
-
-
 def test_margin_is_positive_where_the_decision_is_wrong() -> None:
     c = case("classification", 2, batch=8)
     prediction = c.victim.predict(c.image).detach()
