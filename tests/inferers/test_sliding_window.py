@@ -12,9 +12,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 from window_helpers import Counting, Net, by_autograd, draw_setting, gradient, loss_of, rand, relative_error, tensors
 
-from monai_smia.attacks import MIFGSM, SMIA, Attack, SurvivalSMIA
-from monai_smia.inferers import CheckpointedSlidingWindowInferer, restrict_gradient
-from monai_smia.victims import SegmentationVictim
+from monai_smia.inferers import CheckpointedSlidingWindowInferer
 
 
 @pytest.mark.parametrize("seed", range(72))
@@ -195,59 +193,6 @@ def test_a_network_that_returns_its_input_leaves_the_image(sw_batch_size: int) -
     torch.testing.assert_close(got, torch.ones_like(image))
 
 
-def test_windows_without_a_gradient_are_skipped() -> None:
-    calls: list[int] = []
-    net = Net(2)
-    net.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
-    x = rand(1, 2, 32, 8).requires_grad_(True)
-    output = CheckpointedSlidingWindowInferer(8, overlap=0)(x, net)
-    assert len(calls) == 4
-    output[..., :8, :].sum().backward()
-    assert len(calls) == 5
-    assert not x.grad[..., 8:, :].any()
-    assert x.grad[..., :8, :].any()
-
-
-@pytest.mark.parametrize("memory_limit", [0, float("inf")])
-def test_windows_beside_the_region_are_not_differentiated(memory_limit: float) -> None:
-    """A region in the first rows of an image that is narrower than the window, and hence padded."""
-    net, image = Net(2), rand(1, 2, 32, 6)
-    region = torch.zeros_like(image, dtype=torch.bool)
-    region[..., 2:5, :] = True
-    inferer = CheckpointedSlidingWindowInferer(8, overlap=0.5, memory_limit=memory_limit)
-    backwards: list[int] = []
-    net.register_full_backward_hook(lambda *_: backwards.append(1))
-    everywhere, within = image.clone().requires_grad_(True), image.clone().requires_grad_(True)
-    inferer(everywhere, net).square().sum().backward()
-    assert len(backwards) == 7  # windows at rows 0, 4, ..., 24
-    inferer(restrict_gradient(within, region), net).square().sum().backward()
-    assert len(backwards) == 7 + 2  # the region lies in the first two
-    assert torch.equal(everywhere.grad[region], within.grad[region])
-    assert not within.grad[..., 12:, :].any()
-
-
-class PlainInferer(SlidingWindowInferer):
-    """MONAI's own, which a victim leaves as it is."""
-
-
-@pytest.mark.parametrize("attack", [MIFGSM(eps=0.1, steps=3), SMIA(eps=0.1, steps=3), SurvivalSMIA(eps=0.1, steps=3)])
-def test_masked_attacks_find_what_they_find_by_plain_autograd(attack: Attack) -> None:
-    image, label = rand(1, 2, 32, 8), (rand(1, 1, 32, 8) > 0.5).double()
-    mask = torch.zeros(1, 1, 32, 8)
-    mask[..., 9:12, :] = 1
-    plain, ours = (
-        attack(SegmentationVictim(Net(2), inferer=kind(8, overlap=0.5)), image, label, mask=mask)
-        for kind in (PlainInferer, SlidingWindowInferer)
-    )
-    assert bool(plain.perturbation.any())
-    torch.testing.assert_close(plain.adversarial, ours.adversarial)
-
-
-def test_gradient_only_where_one_is_asked_for() -> None:
-    output = CheckpointedSlidingWindowInferer(6)(rand(1, 2, 10, 10), Net(2))
-    assert not output.requires_grad
-
-
 def peaks(inferer: SlidingWindowInferer, length: int, run: Callable[..., Any]) -> tuple[int, int]:
     """Most activations alive at once, and bytes that autograd holds between forward and backward."""
     net, saved = Counting(), 0
@@ -273,35 +218,3 @@ def test_memory_does_not_grow_with_the_windows() -> None:
     assert many_held <= few_held + (128 - 16) * volume
     (naive_few, _), (naive_many, _) = (peaks(SlidingWindowInferer(8, overlap=0.5), n, by_autograd) for n in (16, 128))
     assert naive_many > 8 * naive_few > 8 * few  # the measure does see what it should
-
-
-def test_autocast_of_the_forward_pass_holds_in_the_backward_pass() -> None:
-    seen: list[torch.dtype] = []
-    net = Net(2).float()
-    net.second.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
-    x = rand(1, 2, 10, 10, dtype=torch.float32).requires_grad_(True)
-    ours = CheckpointedSlidingWindowInferer(6, overlap=0.5)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = ours(x, net)
-    forward = len(seen)
-    (got,) = torch.autograd.grad(loss_of(output.float()), x)
-    assert len(seen) > forward
-    assert set(seen) == {torch.bfloat16}
-    y = x.detach().clone().requires_grad_(True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        expected = by_autograd(SlidingWindowInferer(6, overlap=0.5), y, net)
-    assert torch.equal(output, expected)
-    (wanted,) = torch.autograd.grad(loss_of(expected.float()), y)
-    assert got.dtype == torch.float32
-    assert relative_error(got, wanted) < 0.02
-
-
-def test_backward_under_autocast_does_not_change_a_plain_forward() -> None:
-    seen: list[torch.dtype] = []
-    net = Net(2).float()
-    net.second.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
-    x = rand(1, 2, 10, 10, dtype=torch.float32).requires_grad_(True)
-    loss = loss_of(CheckpointedSlidingWindowInferer(6)(x, net))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss.backward()
-    assert set(seen) == {torch.float32}
