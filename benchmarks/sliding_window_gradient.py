@@ -51,7 +51,7 @@ def windows(args: argparse.Namespace) -> list[tuple[slice, ...]]:
     return dense_patch_slices(args.size, [args.roi] * 3, [args.roi // 2] * 3)
 
 
-def budget(args: argparse.Namespace, network: torch.nn.Module, share: float) -> float:
+def memory_of(args: argparse.Namespace, network: torch.nn.Module, share: float) -> float:
     """Bytes that hold the graphs of so many windows."""
     window = torch.rand(1, 1, *[args.roi] * 3, requires_grad=True)
     with MeasuredGraph([*network.parameters(), *network.buffers(), window]) as graph:
@@ -91,7 +91,7 @@ def run_one(args: argparse.Namespace) -> None:
     elif args.method == "checkpoint":
         gradient(SlidingWindowInferer(**options), lambda w: checkpoint(network, w, use_reentrant=False), image)
     elif args.method in KEPT:
-        room = budget(args, network, KEPT[args.method])
+        room = memory_of(args, network, KEPT[args.method])
         gradient(CheckpointedSlidingWindowInferer(memory_limit=room, **options), network, image)
     seconds = time.perf_counter() - start
     print(f"{seconds:.2f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f}")
@@ -132,7 +132,7 @@ def main() -> None:
     network, image, options = setting(args)
     for method in args.only or KEPT:
         share = KEPT[method]
-        room = budget(args, network, share)
+        room = memory_of(args, network, share)
         inferer = CheckpointedSlidingWindowInferer(memory_limit=room, **options)
         result = interleaved_ratio(
             lambda inferer=inferer: gradient(inferer, network, image),
@@ -141,7 +141,7 @@ def main() -> None:
             clock=args.clock,
         )
         print(
-            f"{method}, budget {room / 2**20:.0f} MB / limit: {result['ratio']:.3f} (95 % interval {result['low']:.3f} "
+            f"{method}, memory limit {room / 2**20:.0f} MB / limit: {result['ratio']:.3f} (95 % interval {result['low']:.3f} "
             f"to {result['high']:.3f}, {args.pairs} pairs; {result['ours_s']:.1f} s and {result['theirs_s']:.1f} s)",
             flush=True,
         )
