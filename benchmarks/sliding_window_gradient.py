@@ -141,8 +141,9 @@ def main() -> None:
             clock=args.clock,
         )
         print(
-            f"{method}, memory limit {room / 2**20:.0f} MB / limit: {result['ratio']:.3f} (95 % interval {result['low']:.3f} "
-            f"to {result['high']:.3f}, {args.pairs} pairs; {result['ours_s']:.1f} s and {result['theirs_s']:.1f} s)",
+            f"{method}, memory limit {room / 2**20:.0f} MB / limit: {result['ratio']:.3f} (95 % interval "
+            f"{result['low']:.3f} to {result['high']:.3f}, {args.pairs} pairs; {result['ours_s']:.1f} s and "
+            f"{result['theirs_s']:.1f} s)",
             flush=True,
         )
 

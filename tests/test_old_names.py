@@ -8,28 +8,20 @@ import sys
 import warnings
 
 import pytest
+from monai.bundle import ConfigParser
 
 import monai_smia.data
+from monai_smia.adapters.monai_bundle import overlay_path
 
 DEGRADATIONS = ("AddNoise", "Box", "Compress", "Median", "Resample", "Smooth")
 NETWORKS = {
-    "BoosterPyramid": "endoscopy",
-    "GradingLoss": "fundus",
-    "GraphConvolution": "fundus",
-    "LesionSupervision": "fundus",
-    "MultiScaleBooster": "endoscopy",
-    "ResNetGCN": "fundus",
-    "fold_temperature": "ct_lung",
-    "normalized_adjacency": "fundus",
+    "ct_lung": ("fold_temperature",),
+    "endoscopy": ("BoosterPyramid", "MultiScaleBooster"),
+    "fundus": ("GradingLoss", "GraphConvolution", "LesionSupervision", "ResNetGCN", "normalized_adjacency"),
 }
 TRANSFORMS = {
-    "BoxTensorsd": "endoscopy",
-    "FitFramed": "endoscopy",
-    "LocalContrast": "fundus",
-    "LocalContrastd": "fundus",
-    "RandFramed": "endoscopy",
-    "RandPaintLesionsd": "fundus",
-    "collate_frames": "endoscopy",
+    "endoscopy": ("BoxTensorsd", "FitFramed", "RandFramed", "collate_frames"),
+    "fundus": ("LocalContrast", "LocalContrastd", "RandPaintLesionsd"),
 }
 # "module.name" of 0.1.0 -> "module.name" of today
 MOVED = {
@@ -37,8 +29,8 @@ MOVED = {
     "handling.Handling": "degradations.Degradation",
     "handling.Quantise": "degradations.Quantize",
     "handling.Untouched": "degradations.Identity",
-    **{f"networks.{name}": f"targets.{target}.{name}" for name, target in NETWORKS.items()},
-    **{f"transforms.{name}": f"targets.{target}.{name}" for name, target in TRANSFORMS.items()},
+    **{f"networks.{name}": f"targets.{target}.{name}" for target, names in NETWORKS.items() for name in names},
+    **{f"transforms.{name}": f"targets.{target}.{name}" for target, names in TRANSFORMS.items() for name in names},
     **{f"transforms.ApplyHandling{end}": f"transforms.ApplyDegradation{end}" for end in ("", "D", "d", "Dict")},
     "transforms.RandColord": "targets.fundus.random_color",
     **{
@@ -51,6 +43,8 @@ MOVED = {
         for name in ("detection_figure", "photograph_figure", "segmentation_figure")
     },
     "attacks.OnNetworkGrid": "attacks.NetworkSpaceAttack",
+    "smoothing.gaussian_taps": "degradations.smoothing.gaussian_taps",
+    "smoothing.smooth": "degradations.smoothing.smooth",
     "inferers.wanted_within": "inferers.restrict_gradient",
 }
 DATA = """
@@ -85,6 +79,12 @@ def test_the_names_of_data_stay() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [name for name in DATA.split() if look_up(f"data.{name}") is None] == []
+
+
+def test_configs_find_old_names() -> None:
+    parser = ConfigParser({"overlay": {"_target_": "monai_smia.bundle.overlay_path"}})
+    with pytest.warns(DeprecationWarning, match=r"use monai_smia\.adapters\.monai_bundle\.overlay_path"):
+        assert parser.get_parsed_content("overlay") == overlay_path()
 
 
 @pytest.mark.parametrize("module", ["attacks", "bundle", "data", "evaluation", "handling", "networks", "transforms"])

@@ -49,7 +49,7 @@ def test_the_attack_lives_in_the_photograph(eyes: Path, tmp_path: Path) -> None:
     clean = summary["rows"][0]
     for row in stored:
         below = row["eps"] < 1 / 255
-        assert (row["linf"], row["erased"]) == (0, 1) if below else row["linf"] <= 4
+        assert (row["linf"], row["below_quantization"]) == (0, 1) if below else row["linf"] <= 4
         assert below or row["attack"] != "Noise" or row["linf"] == 4
         assert not below or row["accuracy"] == clean["accuracy"]
     assert {"accuracy_low", "accuracy_high", "accuracy_4"} <= clean.keys()

@@ -59,6 +59,15 @@ COMMON: dict[str, Any] = {
     "device": "$torch.device('cpu')",
     "network": "$@network_def.to(@device)",
 }
+EVALUATOR = {
+    "_target_": "SupervisedEvaluator",
+    "device": "@device",
+    "val_data_loader": "@dataloader",
+    "network": "@network",
+    "inferer": "@inferer",
+    "postprocessing": "@postprocessing",
+}
+DATASET = {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"}
 LOADER = {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "shuffle": False, "num_workers": 0}
 
 
@@ -103,14 +112,9 @@ def supervised_segmentation(folder: Path) -> Path:
                     {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": 2},
                 ],
             },
-            "evaluator": {
-                "_target_": "SupervisedEvaluator",
-                "device": "@device",
-                "val_data_loader": "@validate#dataloader",
-                "network": "@network",
-                "inferer": "@validate#inferer",
-                "postprocessing": "@validate#postprocessing",
-            },
+            "evaluator": EVALUATOR
+            | {"val_data_loader": "@validate#dataloader", "inferer": "@validate#inferer"}
+            | {"postprocessing": "@validate#postprocessing"},
         },
     }
     evaluate = {
@@ -150,7 +154,7 @@ def brain_tumor(folder: Path, *, several_files: bool = False) -> Path:
                 {"_target_": "NormalizeIntensityd", "keys": "@image_key", "nonzero": True, "channel_wise": True},
             ],
         },
-        "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
+        "dataset": DATASET,
         "dataloader": LOADER,
         "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 8], "overlap": 0.5},
         "postprocessing": {
@@ -167,15 +171,7 @@ def brain_tumor(folder: Path, *, several_files: bool = False) -> Path:
                 "load_dict": {"model": "@network"},
             }
         ],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-            "val_handlers": "@handlers",
-        },
+        "evaluator": EVALUATOR | {"val_handlers": "@handlers"},
         "run": ["$@evaluator.run()"],
     }
 
@@ -206,21 +202,14 @@ def classifier(folder: Path) -> Path:
                 {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1},
             ],
         },
-        "dataset": {"_target_": "Dataset", "data": "@data_list", "transform": "@preprocessing"},
+        "dataset": DATASET | {"data": "@data_list"},
         "dataloader": LOADER,
         "inferer": {"_target_": "SimpleInferer"},
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [{"_target_": "Activationsd", "keys": "pred", "softmax": True}],
         },
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-        },
+        "evaluator": EVALUATOR,
         "initialize": ["$@network.load_state_dict(torch.load(@bundle_root + '/models/model.pt', weights_only=True))"],
         "run": ["$@evaluator.run()"],
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bundles.zoo import COMMON, LOADER, save, write
+from bundles.zoo import COMMON, DATASET, EVALUATOR, LOADER, save, write
 from monai.apps.detection.networks.retinanet_network import RetinaNet
 
 SCRIPTS = {
@@ -97,18 +97,11 @@ def detection(folder: Path) -> Path:
                 | {"b_max": 1, "clip": True},
             ],
         },
-        "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
+        "dataset": DATASET,
         "dataloader": LOADER,
         "inferer": {"_target_": "scripts.inferer.RetinaNetInferer", "detector": "@detector"},
         "postprocessing": {"_target_": "Compose", "transforms": []},
-        "evaluator": {
-            "_target_": "scripts.evaluator.DetectionEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-        },
+        "evaluator": EVALUATOR | {"_target_": "scripts.evaluator.DetectionEvaluator"},
         "initialize": [
             "$@detector_ops",
             "$@network.load_state_dict(torch.load(@bundle_root + '/models/model.pt', weights_only=True))",

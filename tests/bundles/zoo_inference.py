@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bundles.zoo import COMMON, LOADER, dark_is_lung, save, volume, write
+from bundles.zoo import COMMON, DATASET, EVALUATOR, LOADER, dark_is_lung, save, volume, write
 from dicom_files import planes
 from dicom_files import save as save_series
 from torch import nn
@@ -19,7 +19,7 @@ def _inference(network: Any, preprocessing: list[dict[str, Any]], **ids: Any) ->
         **COMMON,
         "network_def": network,
         "preprocessing": {"_target_": "Compose", "transforms": preprocessing},
-        "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
+        "dataset": DATASET,
         "dataloader": LOADER,
         "checkpointloader": {
             "_target_": "CheckpointLoader",
@@ -27,14 +27,7 @@ def _inference(network: Any, preprocessing: list[dict[str, Any]], **ids: Any) ->
             "load_dict": {"model": "@network"},
         },
         "load_pretrain": True,
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-        },
+        "evaluator": EVALUATOR,
         "initialize": ["$@checkpointloader(@evaluator) if @load_pretrain else None"],
         "run": ["$@evaluator.run()"],
         **ids,
