@@ -23,7 +23,7 @@ from monai_smia.data import write_ct_phantoms
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.progress import Progress
 from monai_smia.evaluation.row import RowEvaluator
-from monai_smia.records.journal import Journal
+from monai_smia.records import Journal
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
 PROCESSES = ((1, 2, 0), (2, 1, 0), (2, 1, 1))  # of one: how many it is with, its threads, its rank

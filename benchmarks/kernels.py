@@ -12,7 +12,7 @@ import torch
 from fisher import classifier, pictures  # beside this file
 from torch import Tensor
 
-from monai_smia.analysis.statistics import mean_intervals
+from monai_smia.analysis.statistics import Sample, mean_intervals
 from monai_smia.attacks import BIM, SMIA
 from monai_smia.metrics.perturbation import positive_cosine, variance
 from monai_smia.victims import ClassificationVictim
@@ -22,8 +22,8 @@ EPS, STEPS, COUNT = 0.02, 10, 120
 
 def interval(values: Tensor) -> str:
     """Mean in percent with its interval."""
-    records = [{"case": str(i), "value": float(v)} for i, v in enumerate(values)]
-    low, high = mean_intervals(records, ["value"])["value"] or (float("nan"),) * 2
+    samples = [Sample(str(i), str(i), {"value": float(v)}) for i, v in enumerate(values)]
+    low, high = mean_intervals(samples, ["value"])["value"] or (float("nan"),) * 2
     return f"{100 * values.mean():5.1f} [{100 * low:5.1f}, {100 * high:5.1f}]"
 
 

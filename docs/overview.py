@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from monai_smia.attacks import PGD, SMIA
 from monai_smia.evaluation.plan import EQUAL_RADIUS, PlannedAttack
-from monai_smia.report.figures import segmentation_figure
+from monai_smia.report.figures import Panel, segmentation_figure
 
 
 def main() -> None:
@@ -28,13 +28,13 @@ def main() -> None:
         network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
         victim = parser.get_parsed_content("victim")
         case = parser.get_parsed_content("evaluation").load(parser.get_parsed_content("datalist")[0])
-    image, label = case["image"], case["label"]
+    image, label = case.image, case.label
     panels = []
     for loss, attack_class in (("soft_jaccard", PGD), (None, SMIA)):
         attack = attack_class(eps=140.0, steps=10, clip=(-1024.0, 3071.0), loss=loss)
         adversarial = attack(victim, image, label).adversarial
         decision = victim.decide(victim.infer(adversarial))
-        panels.append((PlannedAttack(attack, 0.1, EQUAL_RADIUS), adversarial[0], decision[0]))
+        panels.append(Panel(PlannedAttack(attack, 0.1, EQUAL_RADIUS).key("HU"), adversarial[0], decision[0]))
     segmentation_figure(docs / "overview.png", image[0], label[0], victim.decide(victim.infer(image))[0], panels, "HU")
 
 

@@ -24,7 +24,7 @@ Summarize = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]]  # as `Ca
 
 @dataclass(frozen=True)
 class Sample:
-    """What is known of one case.
+    """Values of one case.
 
     Args:
         case: its name.

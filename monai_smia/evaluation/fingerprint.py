@@ -1,4 +1,4 @@
-"""What a record depends on, as short hashes: the configuration, the weights and the input files."""
+"""Hashes of all that a record depends on: the configuration, the weights and the input files."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class PlannedAttack:
         return self.key().slug
 
     def key(self, unit: str = "") -> RowKey:
-        """What the row is in records and reports.
+        """The row in records and reports.
 
         Args:
             unit: of the images.

@@ -51,7 +51,7 @@ def wait_for_all() -> None:
 
 @dataclass
 class Progress:
-    """What is done, and what is missing.
+    """Done and missing rows of every case.
 
     A line of a journal counts while the case's files and the attack are the ones it was made of. The victim with its
     weights, the loading, the metrics and the storage belong to all of them: they stand in ``configuration.json``, and

@@ -157,7 +157,7 @@ class AttackEvaluation:
             return self._finish(progress) if rank == 0 else {}
 
     def make_progress(self) -> Progress:
-        """What is done of this evaluation, to be opened."""
+        """Progress of this evaluation in its output folder, to be opened."""
         configuration = {name: describe(getattr(self, name)) for name in CONFIGURATION}
         configuration["weights"] = weights_hash(self.victim.network)
         return Progress(Path(self.output_dir), self.cases, self.attacks, configuration, self.resume, self.verify)

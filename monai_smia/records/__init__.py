@@ -1,4 +1,4 @@
-"""What was measured, as typed objects with a version, and their files."""
+"""Records: all that was measured, as typed objects with a version, and their files."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def check_version(data: Mapping[str, Any], name: str) -> None:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a row took of a case.
+    """Time and gradients that a row took of a case.
 
     Args:
         seconds: of attack and prediction; None where the image was attacked for another stage.
@@ -66,7 +66,7 @@ COST_FIELDS = ("seconds", "gradients", "planned_gradients", "zero_gradient_steps
 
 @dataclass(frozen=True)
 class Probe:
-    """What the flags need to know of a victim, measured on one case.
+    """Measurements of a victim on one case, for the flags.
 
     Args:
         train_mode: a module stays in train mode though the network is in eval mode.
@@ -83,7 +83,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a record was made of: short hashes (SHA-256), and versions of what computed it."""
+    """Origin of a record: hashes (SHA-256) of its inputs, and versions of the packages that computed it."""
 
     input_sha256: str
     weights_sha256: str

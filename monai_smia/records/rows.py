@@ -1,4 +1,4 @@
-"""What a row of an evaluation is: the attack with all that tells it apart, and the stage of its images."""
+"""Rows of an evaluation: the attack with all that tells it apart, and the stage of its images."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ ROW_FIELDS = tuple(field.name for field in fields(RowKey))
 
 @dataclass(frozen=True)
 class Stage:
-    """What has been done to the images of a row before they were predicted.
+    """State of the images of a row when they were predicted.
 
     Args:
         kind: ``"computed"`` as the attack left them; ``"stored"`` written to a file and read back; ``"after"`` and

@@ -1,4 +1,4 @@
-"""What was planned and on what: the plain facts of an evaluation that a report needs beside its records."""
+"""Plain facts of an evaluation that a report needs beside its records: plan, network, command."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ _NOT_METRICS = frozenset((*ROW_FIELDS, "stage", "cases", "below_quantization", "
 
 @dataclass
 class Summary:
-    """What an evaluation has found.
+    """Results of an evaluation.
 
     Args:
         rows: in the order of the plan.

@@ -18,7 +18,7 @@ from monai_smia.analysis.summary import Group
 from monai_smia.records import COMPUTED, Record, RowKey, SummaryRow
 from monai_smia.records.rows import ALPHA, EQUAL_GRADIENTS, EQUAL_RADIUS, ITERATIONS, PAPER
 
-# Okabe and Ito: told apart by colour-blind readers; markers and dashes tell them apart in grey
+# Okabe and Ito: told apart by color-blind readers; markers and dashes tell them apart in gray
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
 NEEDS = {  # charts that an evaluation has if it has the attacks for them

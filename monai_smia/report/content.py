@@ -63,7 +63,7 @@ class Data:
 
 @dataclass(frozen=True)
 class ThreatModelContent:
-    """What an attacker may do and knows."""
+    """Goal, knowledge and capability of the attacker."""
 
     goal: str
     gradient_through: list[str]

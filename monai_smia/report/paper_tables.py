@@ -94,7 +94,7 @@ class _Tables:
         """Table 1."""
         names = {"DEV": "BIM", "DEV + STA": "SMIA"}
         columns = {**self.columns, "Cos(%)": "cos"}
-        lines = [_Line(CLEAN, self._row(CLEAN), TABLE_1[self.dataset]["Clean"])]
+        lines = [_Line(CLEAN, self._row(CLEAN), TABLE_1[self.dataset][CLEAN])]
         for setting, eps in ((EQUAL_RADIUS, self.eps), (PAPER, self.steps * self.eps)):
             for name, attack in names.items():
                 published = TABLE_1[self.dataset][name]
@@ -130,7 +130,7 @@ class _Tables:
     def comparison(self, dataset: str, columns: Mapping[str, str]) -> list[str]:
         """Table 6."""
         published = {"BIM" if name == "FGSM" else name: figures for name, figures in TABLE_6[dataset].items()}
-        lines = [_Line(CLEAN, self._row(CLEAN), published["Clean"])]
+        lines = [_Line(CLEAN, self._row(CLEAN), published[CLEAN])]
         lines.append(_Line(f"{NOISE}, {EQUAL_RADIUS}", self._row(NOISE, EQUAL_RADIUS, self.eps), {}))
         for setting, eps in ((EQUAL_RADIUS, self.eps), (PAPER, self.steps * self.eps)):
             for attack in self.attacks:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from monai_smia.records import CLEAN
+
+
+def _rows(columns: str, rows: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Every row by column; a row of clean images lacks the last ones, which are of perturbations."""
+    return {name: dict(zip(columns.split(), values, strict=False)) for name, values in rows.items()}
+
+
 TABLE_1 = {
-    "COVID-19": {
-        "Clean": {"accuracy": 87.82, "jaccard": 93.57},
-        "DEV": {"accuracy": 69.16, "jaccard": 83.66, "cos": 60.00},
-        "DEV + STA": {"accuracy": 60.82, "jaccard": 79.18, "cos": 63.21},
-    },
-    "EAD-2019": {
-        "Clean": {"iou": 22.86, "map": 43.36},
-        "DEV": {"iou": 6.82, "map": 17.28, "cos": 64.98},
-        "DEV + STA": {"iou": 4.8, "map": 3.47, "cos": 68.54},
-    },
-    "APTOS-2019": {
-        "Clean": {"accuracy": 81.82},
-        "DEV": {"accuracy": 69.35, "cos": 90.34},
-        "DEV + STA": {"accuracy": 57.37, "cos": 95.46},
-    },
+    "COVID-19": _rows(
+        "accuracy jaccard cos",
+        {CLEAN: (87.82, 93.57), "DEV": (69.16, 83.66, 60.00), "DEV + STA": (60.82, 79.18, 63.21)},
+    ),
+    "EAD-2019": _rows(
+        "iou map cos", {CLEAN: (22.86, 43.36), "DEV": (6.82, 17.28, 64.98), "DEV + STA": (4.8, 3.47, 68.54)}
+    ),
+    "APTOS-2019": _rows("accuracy cos", {CLEAN: (81.82,), "DEV": (69.35, 90.34), "DEV + STA": (57.37, 95.46)}),
 }
 TABLE_2 = {  # EAD-2019, by iterations
     "FGSM": {15: (5.46, 14.64), 20: (5.19, 13.94), 25: (4.97, 13.03)},
@@ -33,32 +36,44 @@ TABLE_3 = {  # EAD-2019, by epsilon as a multiple of 0.01
 }
 TABLE_4 = {0.0: (6.82, 17.28), 0.75: (5.94, 12.18), 1.0: (4.80, 3.47), 1.25: (4.93, 4.05)}  # EAD-2019, by alpha
 TABLE_6 = {
-    "COVID-19": {
-        "Clean": {"accuracy": 87.82, "jaccard": 93.57},
-        "FGSM": {"accuracy": 69.16, "jaccard": 83.66, "var": 0.087},
-        "PGD": {"accuracy": 69.40, "jaccard": 83.69, "var": 0.081},
-        "DAG": {"accuracy": 68.96, "jaccard": 90.87, "var": 0.054},
-        "SMIA": {"accuracy": 60.82, "jaccard": 79.18, "var": 0.041},
-    },
-    "EAD-2019": {
-        "Clean": {"iou": 22.86, "map": 43.36},
-        "FGSM": {"iou": 6.82, "map": 17.28, "var": 0.062},
-        "PGD": {"iou": 6.48, "map": 16.36, "var": 0.086},
-        "DAG": {"iou": 7.62, "map": 2.71, "var": 0.059},
-        "SMIA": {"iou": 4.8, "map": 3.47, "var": 0.001},
-    },
-    "APTOS-2019": {
-        "Clean": {"accuracy": 81.28},
-        "FGSM": {"accuracy": 69.35, "var": 0.052},
-        "PGD": {"accuracy": 67.46, "var": 0.126},
-        "DeepFool": {"accuracy": 68.23, "var": 0.073},
-        "SMIA": {"accuracy": 57.37, "var": 0.019},
-    },
-    "Kaggle-DR": {
-        "Clean": {"accuracy": 75.64, "fpr": 18.18},
-        "FGSM": {"accuracy": 58.91, "var": 0.064, "fpr": 25.56},
-        "PGD": {"accuracy": 56.89, "var": 0.085, "fpr": 26.09},
-        "DeepFool": {"accuracy": 56.57, "var": 0.069, "fpr": 27.01},
-        "SMIA": {"accuracy": 51.26, "var": 0.023, "fpr": 27.80},
-    },
+    "COVID-19": _rows(
+        "accuracy jaccard var",
+        {
+            CLEAN: (87.82, 93.57),
+            "FGSM": (69.16, 83.66, 0.087),
+            "PGD": (69.4, 83.69, 0.081),
+            "DAG": (68.96, 90.87, 0.054),
+            "SMIA": (60.82, 79.18, 0.041),
+        },
+    ),
+    "EAD-2019": _rows(
+        "iou map var",
+        {
+            CLEAN: (22.86, 43.36),
+            "FGSM": (6.82, 17.28, 0.062),
+            "PGD": (6.48, 16.36, 0.086),
+            "DAG": (7.62, 2.71, 0.059),
+            "SMIA": (4.8, 3.47, 0.001),
+        },
+    ),
+    "APTOS-2019": _rows(
+        "accuracy var",
+        {
+            CLEAN: (81.28,),
+            "FGSM": (69.35, 0.052),
+            "PGD": (67.46, 0.126),
+            "DeepFool": (68.23, 0.073),
+            "SMIA": (57.37, 0.019),
+        },
+    ),
+    "Kaggle-DR": _rows(
+        "accuracy fpr var",
+        {
+            CLEAN: (75.64, 18.18),
+            "FGSM": (58.91, 25.56, 0.064),
+            "PGD": (56.89, 26.09, 0.085),
+            "DeepFool": (56.57, 27.01, 0.069),
+            "SMIA": (51.26, 27.8, 0.023),
+        },
+    ),
 }

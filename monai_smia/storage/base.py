@@ -1,4 +1,4 @@
-"""What all storages share: the protocol, whole stored units, and the way of a file."""
+"""Shared by all storages: the protocol, whole stored units, and the writing of files in pairs."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ def trained(network: nn.Module, *, adversarially: bool = False, smoothing: float
         if adversarially:
             shifted = images.clone().requires_grad_()
             nn.functional.cross_entropy(network(shifted), labels).backward()
-            batch = (images + 0.03 * shifted.grad.sign()).clamp(0, 1)  # type: ignore[union-attr]
+            assert shifted.grad is not None
+            batch = (images + 0.03 * shifted.grad.sign()).clamp(0, 1)
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(batch), labels, label_smoothing=smoothing).backward()
         optimizer.step()

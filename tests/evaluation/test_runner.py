@@ -60,11 +60,11 @@ def write_case(
     return item
 
 
-def evaluation(cases: list[dict[str, str]], folder: Path, **options: object) -> AttackEvaluation:
+def evaluation(cases: list[dict[str, str]], folder: Path, **options: Any) -> AttackEvaluation:
     victim = SegmentationVictim(Threshold(), preprocessing=PREPROCESS)
     attacks = paper_comparison(0.05, steps=2, unit_scale=victim.intensity_scale(), clip=(-1024.0, 3071.0))
     attacks = [row for row in attacks if row.name not in ("FGSM", "MIFGSM")]  # as any other row; saves time
-    settings: dict[str, object] = {
+    settings: dict[str, Any] = {
         "cases": cases,
         "loading": LOAD,
         "victim": victim,
@@ -76,7 +76,7 @@ def evaluation(cases: list[dict[str, str]], folder: Path, **options: object) -> 
         "data_range": 1400.0,
         "progress": False,
     }
-    return AttackEvaluation(**{**settings, **options})  # type: ignore[arg-type]
+    return AttackEvaluation(**{**settings, **options})
 
 
 def test_files_rows_and_units(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -33,14 +34,14 @@ class Sharp(torch.nn.Module):
         return torch.cat([-score, score], 1)
 
 
-def run(folder: Path, **options: object) -> dict[tuple[str, str], dict[str, float]]:
+def run(folder: Path, **options: Any) -> dict[tuple[str, str], dict[str, float]]:
     image, label = np.full((14, 14, 8), -520, np.int16), np.zeros((14, 14, 8), np.uint8)
     image[3:11, 3:11, 2:7], label[3:11, 3:11, 2:7] = -640, 1
     item = {"case": "a"}
     for key, values in (("image", image), ("label", label)):
         item[key] = str(folder / f"{key}.nii.gz")
         nib.save(nib.Nifti1Image(values, np.eye(4)), item[key])
-    settings: dict[str, object] = {
+    settings: dict[str, Any] = {
         "cases": [item],
         "loading": Compose([LoadImaged(KEYS, image_only=True), EnsureChannelFirstd(KEYS)]),
         "victim": SegmentationVictim(
@@ -53,7 +54,7 @@ def run(folder: Path, **options: object) -> dict[tuple[str, str], dict[str, floa
         "survival": SURVIVAL,
         "progress": False,
     }
-    summary = AttackEvaluation(**{**settings, **options}).run()  # type: ignore[arg-type]
+    summary = AttackEvaluation(**{**settings, **options}).run()
     assert json.loads((folder / "out" / "summary.json").read_text())["rows"] == summary["rows"]
     return {(row["attack"], row["stage"]): row for row in summary["rows"]}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_smia.attacks import DeepFool
+from monai_smia.attacks import BIM, DeepFool
 from monai_smia.evaluation import tables_plan, write_tables
 from monai_smia.records import COMPUTED, Summary, SummaryRow
 from monai_smia.records.rows import ALPHA
@@ -36,8 +36,9 @@ def test_every_row_of_the_tables_is_planned_once() -> None:
     assert len({row.slug for row in plan}) == len(plan)
     names = {(row.name, row.key().setting_label) for row in plan}
     assert {("DeepFool", "equal radius"), ("BIM", "25 iterations"), ("SMIA", "alpha 1.25"), ("SMIA", "paper")} <= names
-    paper = {row.name: row.attack for row in plan if row.setting == "paper"}
-    assert (paper["BIM"].eps, paper["BIM"].step_size) == (pytest.approx(0.1), 0.01)  # type: ignore[union-attr]
+    (bim,) = [row.attack for row in plan if (row.name, row.setting) == ("BIM", "paper")]
+    assert isinstance(bim, BIM)
+    assert (bim.eps, bim.step_size) == (pytest.approx(0.1), 0.01)
     assert {row.key().alpha for row in plan if row.setting == ALPHA} == {0.75, 1.25}  # 0 is BIM, 1 is there
 
 

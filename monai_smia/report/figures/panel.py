@@ -1,4 +1,4 @@
-"""What the pictures of all tasks share: panels, and a figure that is saved complete or not at all."""
+"""Shared by the pictures of all tasks: panels, and a figure that is saved complete or not at all."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from monai_smia.evaluation import PlannedAttack
 from monai_smia.report.figures import Panel, photograph_figure
 
 
-def colours(path: Path) -> np.ndarray:
+def colors(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
@@ -22,7 +22,7 @@ def test_every_panel_is_drawn_with_its_perturbation(tmp_path: Path) -> None:
         row = PlannedAttack(BIM(eps=4.0), 4 / 255, "equal radius").key()
         panels.append(Panel(row, image + shift, torch.tensor(2)))
     photograph_figure(tmp_path / "figures" / "eye.png", image, torch.tensor(1), torch.tensor(1), panels, "grey levels")
-    drawn = colours(tmp_path / "figures" / "eye.png")
+    drawn = colors(tmp_path / "figures" / "eye.png")
     assert [p.name for p in (tmp_path / "figures").iterdir()] == ["eye.png"]
     flat = drawn.reshape(-1, 3)
     for grey in (100, 104, 96):  # clean, and the two adversarial photographs
@@ -35,4 +35,4 @@ def test_images_in_unit_range(tmp_path: Path) -> None:
     image = torch.full((3, 40, 60), 0.2)
     panel = Panel(PlannedAttack(BIM(eps=0.1), 0.1, "").key(), image, torch.tensor(0))
     photograph_figure(tmp_path / "eye.png", image, 0, torch.tensor(0), [panel], "")
-    assert (np.abs(colours(tmp_path / "eye.png") - 51).max(-1) <= 1).sum() > 500
+    assert (np.abs(colors(tmp_path / "eye.png") - 51).max(-1) <= 1).sum() > 500
