@@ -21,7 +21,7 @@ def parsed(overlay: str, folder: Path) -> ConfigParser:
 def test_the_papers_tables(tmp_path: Path) -> None:
     evaluation = parsed("paper_tables", tmp_path).get_parsed_content("evaluation")
     assert (evaluation.storage, evaluation.figure) == (None, None)
-    names = {(row.name, row.setting, row.eps) for row in evaluation.attacks}
+    names = {(row.name, row.key().setting_label, row.eps) for row in evaluation.attacks}
     assert {("DeepFool", "equal radius", 5e-5), ("SMIA", "25 iterations", 5e-5), ("SMIA", "alpha 1.25", 5e-5)} <= names
     paper = next(row.attack for row in evaluation.attacks if (row.name, row.setting) == ("SMIA", "paper"))
     assert (paper.step_size, paper.eps) == (pytest.approx(0.01275), pytest.approx(0.1275))  # grey levels
