@@ -47,13 +47,12 @@ class ThreatModel:
             raise ValueError(f"eps must be a number, or one per sample, got {self.eps!r}.") from error
         if radii.ndim > 1 or not bool(((radii >= 0) & radii.isfinite()).all()):
             raise ValueError(f"eps must be a finite number >= 0, or one per sample, got {self.eps}.")
+        if radii.ndim == 1 and not isinstance(self.eps, Tensor):
+            object.__setattr__(self, "eps", radii)
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {NORMS}, got {self.norm!r}.")
         if self.clip is not None:
-            low, high = (float(bound) for bound in self.clip)
-            if not low < high:  # also false for NaN
-                raise ValueError(f"clip must be (low, high) with low < high, or None, got {self.clip}.")
-            object.__setattr__(self, "clip", (low, high))
+            object.__setattr__(self, "clip", _bounds(self.clip))
 
     @property
     def radius(self) -> float | Tensor:
@@ -112,7 +111,10 @@ class ThreatModel:
         return replace(self, eps=eps, mask=None if self.mask is None else self.mask[index])
 
     def project(self, adversarial: Tensor, image: Tensor) -> Tensor:
-        """The nearest allowed image: perturbation into the ball, then values into the range, then nothing off the mask.
+        """An allowed image: perturbation into the ball, then values into the range, then nothing off the mask.
+
+        In L-inf it is the nearest one. In L2 it is the nearest one where neither range nor mask cut the perturbation;
+        where they do, it lies inside of the ball, as in the libraries that it is compared with.
 
         Args:
             adversarial: candidate ``(B, C, *spatial)``.
@@ -145,9 +147,12 @@ class ThreatModel:
         if self.norm == "linf":
             noise = draw(torch.rand, image, generators) * 2 - 1
         else:
-            noise = draw(torch.randn, image, generators)
+            noise, free = draw(torch.randn, image, generators), torch.tensor(image[0].numel())
+            if self.mask is not None:  # a ball of as many dimensions as there are voxels that may change
+                noise, free = noise * self.mask, self.mask.flatten(1).sum(1).clamp_min(1)
             radial = torch.stack([torch.rand((), generator=g, device=image.device) for g in generators])
-            noise = noise / _norm(noise) * per_sample(radial.to(image) ** (1 / image[0].numel()), image)
+            length = per_sample(radial.to(image) ** (1 / free.double()).to(image), image)
+            noise = noise / _norm(noise).clamp_min(TINY) * length
         return self.project(image + per_sample(self.eps, image) * noise, image)
 
     def steepest(self, gradient: Tensor) -> Tensor:
@@ -159,6 +164,17 @@ class ThreatModel:
         peak = gradient.abs().amax(tuple(range(1, gradient.ndim)), keepdim=True)
         gradient = gradient / peak.where(peak > 0, 1)  # the squares of a small gradient vanish in float32
         return gradient / _norm(gradient).clamp_min(TINY)
+
+
+def _bounds(clip: Sequence[float]) -> tuple[float, float]:
+    """A valid range, checked."""
+    try:
+        low, high = clip
+        if not isinstance(low, str) and not isinstance(high, str) and float(low) < float(high):  # false for NaN, too
+            return float(low), float(high)
+    except (TypeError, ValueError):  # not two, or no numbers
+        pass
+    raise ValueError(f"clip must be two numbers (low, high) with low < high, or None, got {clip!r}.")
 
 
 def draw(sampler: Callable[..., Tensor], image: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

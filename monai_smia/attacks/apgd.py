@@ -95,12 +95,7 @@ class APGD(PGD):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        radii, shares = [float(radius) for radius, _ in self.schedule], [float(share) for _, share in self.schedule]
-        if not radii or radii[-1] != 1 or min(radii) < 1 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-            raise ValueError(
-                f"schedule must have radii >= 1 that end at 1, and shares that sum to 1, got {self.schedule}."
-            )
-        self.schedule = tuple(zip(radii, shares, strict=True))
+        self.schedule = _checked(self.schedule)
 
     def default_step_size(self, eps: float | Tensor) -> float | Tensor:
         """Across the whole ball."""
@@ -158,6 +153,17 @@ class APGD(PGD):
             marks[last + width] = last
             last, width = last + width, max(width - max(int(0.03 * self.steps), 1), int(0.06 * self.steps), 1)
         return marks
+
+
+def _checked(schedule: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    try:
+        pairs = tuple((float(radius), float(share)) for radius, share in schedule)
+        radii, shares = [radius for radius, _ in pairs], [share for _, share in pairs]
+        if radii[-1] == 1 and min(radii) >= 1 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6:
+            return pairs
+    except (TypeError, ValueError, IndexError):  # no pairs of numbers, or none at all
+        pass
+    raise ValueError(f"schedule must have radii >= 1 that end at 1, and shares that sum to 1, got {schedule!r}.")
 
 
 def _in_ball(problem: AttackProblem, factor: float) -> AttackProblem:

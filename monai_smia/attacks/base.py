@@ -7,6 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, ClassVar, TypeVar, final
 
 import torch
@@ -35,6 +36,7 @@ class AttackProblem:
         label: truth or target on the network's grid, as the bound victim takes it.
         threat: allowed perturbations of this batch.
         generators: one per sample, for every random draw.
+        seed: that the call was given, which holds for all parts of a composite; None where each has its own.
         source_image: the batch as it was handed to the attack, a MetaTensor where it has an affine.
         source_label: the label on the image's own grid; with `source_image` what another victim is bound to.
     """
@@ -44,11 +46,12 @@ class AttackProblem:
     label: Any
     threat: ThreatModel
     generators: Sequence[torch.Generator]
+    seed: int | Sequence[int] | None
     source_image: Tensor
     source_label: Any
 
     def part(self, attack: Attack) -> AttackProblem:
-        """The problem of an attack that is a part of another: its own loss and precision, draws from their start.
+        """The problem of an attack that is a part of another: its own loss, precision and random draws.
 
         Raises:
             ValueError: if the attack needs a gradient that the preprocessing blocks.
@@ -56,8 +59,8 @@ class AttackProblem:
         victim = attack.victim_for(self.victim)
         if attack.needs_gradient:
             victim.check_differentiable()
-        seeds = [generator.initial_seed() for generator in self.generators]
-        generators = seeded_generators(seeds, len(self.image), self.image.device)
+        seed = attack.seed if self.seed is None else self.seed
+        generators = seeded_generators(seed, len(self.image), self.image.device)
         return replace(self, victim=victim, generators=generators)
 
     def subset(self, index: Tensor) -> AttackProblem:
@@ -69,6 +72,7 @@ class AttackProblem:
             label=victim.select_label(self.label, index),
             threat=self.threat.subset(index),
             generators=[generator for generator, taken in zip(self.generators, index.tolist(), strict=True) if taken],
+            seed=self.seed,
             source_image=self.source_image[index],
             source_label=victim.select_label(self.source_label, index),
         )
@@ -81,13 +85,15 @@ class AttackResult:
     Args:
         adversarial: adversarial batch ``(B, C, *spatial)``, of the image's type (a MetaTensor keeps its affine).
         perturbation: adversarial minus image, same shape.
-        loss_history: deviation loss of every iterate ``(steps + 1, B)``; ``steps`` rows with ``keep="last"``. The
-            value of a sample that stopped early is carried on. With restarts: the run that the sample was taken from.
+        loss_history: deviation loss of every iterate ``(steps + 1, B)``; ``steps`` rows with ``keep="last"`` and no
+            `stop_at`. The value of a sample that stopped early is carried on. With restarts: the run that the sample
+            was taken from.
         cosine: cosine between consecutive unprojected steps ``(steps - 1, B)``; NaN after an early stop.
         linf: largest absolute perturbation of every iterate ``(steps + 1, B)``.
         gradients: gradients taken per sample over all restarts ``(B,)``.
-        loss: deviation loss of the returned image ``(B,)``; NaN with ``keep="last"``, which does not score it.
-        damage: the victim's damage of the returned image ``(B,)``; NaN with ``keep="last"``.
+        loss: deviation loss of the returned image ``(B,)``; NaN with ``keep="last"`` and no `stop_at`.
+        damage: the victim's damage of the returned image ``(B,)``; NaN with ``keep="last"`` and no `stop_at`.
+        clean_damage: that of the clean image, which is no attack's ``(B,)``; NaN where `damage` is.
         variance: population variance of every iterate's perturbation ``(steps + 1, B)``.
         zero_gradient_steps: steps per sample that moved nothing, as with a zero gradient ``(B,)``.
     """
@@ -100,8 +106,14 @@ class AttackResult:
     gradients: Tensor
     loss: Tensor
     damage: Tensor
+    clean_damage: Tensor
     variance: Tensor
     zero_gradient_steps: Tensor
+
+    @property
+    def added_damage(self) -> Tensor:
+        """Damage of the returned image less that of the clean one: the attack's own ``(B,)``."""
+        return self.damage - self.clean_damage
 
     @property
     def still_steps(self) -> Tensor:
@@ -159,8 +171,11 @@ class Attack(ABC):
 
     def __post_init__(self) -> None:
         self.clip = ThreatModel(self.eps, self.norm, self.clip).clip  # checks all three
-        if self.eps is None and not self.minimizes:
-            raise ValueError(f"eps must be a finite number >= 0 for {type(self).__name__}, got None.")
+        if not isinstance(self.eps, Real) and not (self.eps is None and self.minimizes):
+            raise ValueError(
+                f"eps must be a finite number >= 0 for {type(self).__name__}, got {self.eps!r}; one per sample is "
+                "given to the call."
+            )
         if self.keep not in KEEP:
             raise ValueError(f"keep must be one of {KEEP}, got {self.keep!r}.")
         checked_seeds(self.seed)
@@ -193,6 +208,8 @@ class Attack(ABC):
                 does not fit, a loss that is not one value per sample, a prediction that does not depend on the image
                 or is not finite.
         """
+        if not isinstance(victim, Victim):
+            raise ValueError(f"victim must be a Victim around the network, got {type(victim).__name__}.")
         victim = self.victim_for(victim)
         with torch.inference_mode(False), torch.enable_grad(), victim.frozen():
             plain = _plain_image(image)
@@ -201,7 +218,8 @@ class Attack(ABC):
             bound, target = victim.bind(image, label)
             if self.needs_gradient:
                 bound.check_differentiable()
-            result = self.run(AttackProblem(bound, plain, target, threat, generators, image, label))
+            result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label))
+            result = _with_clean_damage(result, bound, plain, target)
         if isinstance(image, MetaTensor):
             adversarial, perturbation = (
                 convert_to_dst_type(t, image)[0] for t in (result.adversarial, result.perturbation)
@@ -230,6 +248,14 @@ class Attack(ABC):
         if self.autocast is None:
             return victim
         return victim.with_autocast(getattr(torch, self.autocast), channels_last=self.channels_last)
+
+    def reseeded(self, derive: Callable[[int | Sequence[int]], int | Sequence[int]]) -> Self:
+        """This attack, and all of its parts, with other seeds.
+
+        Args:
+            derive: from a seed to the one that takes its place, as that of a case.
+        """
+        return replace(self, seed=derive(self.seed))
 
     def scaled(self, factor: float) -> Self:
         """This attack for images in another unit: every length but the radius, which a problem brings, times factor."""
@@ -273,13 +299,25 @@ def check_stop_at(stop_at: float | None) -> None:
         raise ValueError(f"stop_at must lie in (0, 1], or be None, got {stop_at}.")
 
 
+def _with_clean_damage(result: AttackResult, victim: Victim, image: Tensor, label: Any) -> AttackResult:
+    """The result with the damage of the clean image, where the attack scored its own and not that one."""
+    missing = result.clean_damage.isnan() & ~result.damage.isnan()
+    if not bool(missing.any()):
+        return result
+    with torch.no_grad():
+        return replace(result, clean_damage=victim.damage(victim.predict(image), label).to(result.damage))
+
+
 def _plain_image(image: Tensor) -> Tensor:
     """The image as a checked plain tensor that autograd may use."""
     if not isinstance(image, Tensor) or image.ndim < 3 or not image.numel():
         shape = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
         raise ValueError(f"image must be a non-empty tensor (B, C, *spatial), got {shape}.")
-    if not image.is_floating_point():
-        raise ValueError(f"image must be floating point, got {image.dtype}; convert it with image.float().")
+    if image.dtype not in (torch.float32, torch.float64):
+        hint = "autocast runs the network alone in lower precision" if image.is_floating_point() else "image.float()"
+        raise ValueError(
+            f"image must be floating point of 32 or 64 bits, which keeps to eps, got {image.dtype}; use {hint}."
+        )
     plain = as_plain(image).detach()
     if not (math.isfinite(plain.amin()) and math.isfinite(plain.amax())):
         bad = int((~plain.isfinite()).sum())

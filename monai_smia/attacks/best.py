@@ -28,6 +28,7 @@ def better_of(first: AttackResult, second: AttackResult, *, targeted: bool) -> A
         gradients=first.gradients + second.gradients,
         loss=torch.where(take, second.loss, first.loss),
         damage=torch.where(take, second.damage, first.damage),
+        clean_damage=first.clean_damage,
         variance=torch.where(take, second.variance, first.variance),
         zero_gradient_steps=first.zero_gradient_steps + second.zero_gradient_steps,
     )

@@ -61,6 +61,7 @@ class FMN(Attack):
         if not 0 < self.gamma < 1:
             raise ValueError(f"gamma must lie in (0, 1), got {self.gamma}.")
         self.steps = self.require_count("steps", 1)
+        self.require_fixed(keep="best")
 
     @property
     def planned_gradients(self) -> int:
@@ -87,6 +88,8 @@ class FMN(Attack):
             reached = (1 - damage if self.targeted else damage) >= self.success
             size = self._size(point.detach() - image)
             smaller = reached & (size < smallest)
+            if step == 0:
+                found.note_clean(damage)
             found.add_loss(loss)
             found.add_size(point.detach(), image)
             found.take(point, damage, loss, smaller | (smallest.isinf() & found.is_better(damage, loss)))

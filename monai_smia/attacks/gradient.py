@@ -19,7 +19,7 @@ def gradient_of(objective: Tensor, adversarial: Tensor, *, retain_graph: bool = 
         retain_graph: keep the graph for another gradient.
 
     Raises:
-        ValueError: if it does not depend on the image.
+        ValueError: if it does not depend on the image, or its gradient is NaN or infinite.
     """
     message = "the prediction does not depend on the image: its gradient is undefined (a constant network?)."
     if not objective.requires_grad:
@@ -27,6 +27,9 @@ def gradient_of(objective: Tensor, adversarial: Tensor, *, retain_graph: bool = 
     (gradient,) = torch.autograd.grad(objective, adversarial, allow_unused=True, retain_graph=retain_graph)
     if gradient is None:
         raise ValueError(message)
+    if not bool(gradient.sum().isfinite()):  # its sign would be taken for that of a voxel without a gradient
+        bad = (~gradient.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+        raise ValueError(f"the gradient with respect to the image is NaN or infinite for samples {bad}.")
     return gradient.contiguous()  # a network may hand it over with its channels last in memory
 
 

@@ -119,7 +119,7 @@ class IterativeAttack(Attack):
         previous: Tensor | None = None
         previous_step: Tensor | None = None
         found.add_size(adversarial, problem.image)
-        rows = self.steps + (self.keep == "best")
+        rows = self.steps + self.scores_iterates
         for step in tqdm(range(rows), desc=self.name, disable=not self.progress, delay=5, leave=False):
             final = step == self.steps
             point = adversarial.detach().requires_grad_(not final)
@@ -127,7 +127,7 @@ class IterativeAttack(Attack):
             iterate = Iterate(step, problem.image, point, label, generators, state, previous, previous_step)
             self._evaluate(problem, iterate, final)
             found.add_loss(iterate.loss)
-            going = self._compare(problem.victim, iterate, found)
+            going = self._compare(problem.victim, iterate, found, clean=step == 0 and start is problem.image)
             if final or not (going is None or bool(going.any())):
                 break
             move, gradients = self.move(problem.victim, iterate, problem.threat)
@@ -142,6 +142,11 @@ class IterativeAttack(Attack):
         if self.keep == "last":
             found.return_as_is(adversarial)
         return found.result(steps=self.steps, losses=rows)
+
+    @property
+    def scores_iterates(self) -> bool:
+        """Whether every iterate is scored, the last one by a forward pass of its own."""
+        return self.keep == "best" or self.stop_at is not None
 
     def _evaluate(self, problem: AttackProblem, iterate: Iterate, final: bool) -> None:
         """Predict the iterate, with its graph but at the end, and take its deviation loss."""
@@ -161,17 +166,21 @@ class IterativeAttack(Attack):
             iterate.loss = victim.checked_loss(iterate.prediction, iterate.label)
         iterate.deviation = -iterate.loss if self.targeted else iterate.loss
 
-    def _compare(self, victim: Victim, iterate: Iterate, found: Trajectory) -> Tensor | None:
+    def _compare(self, victim: Victim, iterate: Iterate, found: Trajectory, *, clean: bool) -> Tensor | None:
         """Keep what is better than before; True for the samples to go on with, None for all of them."""
         ended = self.done(victim, iterate)
         damage = loss = torch.full_like(iterate.loss.detach(), torch.nan)
-        if self.keep == "best" or self.stop_at is not None:
+        if self.scores_iterates:
             damage, loss = self.score(victim, iterate)
+            if clean:
+                found.note_clean(damage)
         if self.stop_at is not None:
             solved = (1 - damage if self.targeted else damage).to(iterate.image) >= self.stop_at
             ended = solved if ended is None else ended | solved
         if self.keep == "best":
             found.take_better(iterate.adversarial, damage, loss)
+        elif iterate.step == self.steps:
+            found.take(iterate.adversarial, damage, loss, torch.ones_like(damage, dtype=torch.bool))
         elif ended is not None:
             found.take(iterate.adversarial, damage, loss, ended)
         return None if ended is None or not bool(ended.any()) else ~ended

@@ -32,6 +32,7 @@ class Noise(IterativeAttack):
     def __post_init__(self) -> None:
         if self.steps != 0:
             raise ValueError(f"steps must be 0 for Noise, which takes none, got {self.steps}.")
+        self.require_fixed(random_start=False, restarts=1)  # the control is one draw, not the worst of many
         super().__post_init__()
 
     def start(self, problem: AttackProblem) -> Tensor:

@@ -53,6 +53,7 @@ class Square(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_fixed(norm="linf")
+        self.require_fixed(keep="best")
         self.queries = self.require_count("queries", 1)
         if not 0 < self.p <= 1:
             raise ValueError(f"p must lie in (0, 1], got {self.p}.")
@@ -76,18 +77,29 @@ class Square(Attack):
             if query == 0:
                 victim.check_label(prediction, label)
             loss = victim.checked_loss(prediction, label).to(image.dtype)
+            damage = victim.damage(prediction, label)
             found.add_loss(loss)
             found.add_size(candidate, image)
-            found.take_better(candidate, victim.damage(prediction, label), loss)
+            found.take_better(candidate, damage, loss)
             if query == 0:
-                continue  # the search starts from the stripes
-            rises = sign * loss > value
-            value = torch.where(rises, sign * loss, value)
-            point = where(rises, candidate, point)
-            reached = 1 - found.damage if self.targeted else found.damage
-            if self.stop_at is not None and bool((reached >= self.stop_at).all()):
+                found.note_clean(damage)
+            else:  # the search starts from the stripes
+                rises = sign * loss > value
+                value, point = torch.where(rises, sign * loss, value), where(rises, candidate, point)
+            going = self._unsolved(damage)
+            if not bool(going.any()):
                 break
-        return replace(found.result(), cosine=image.new_zeros(0, len(image)))
+            if not bool(going.all()):
+                found.drop(going)
+                problem, point, value = problem.subset(going), point[going], value[going]
+                victim, image, label = problem.victim, problem.image, problem.label
+        return replace(found.result(), cosine=found.clean.new_zeros(0, len(found.clean)))
+
+    def _unsolved(self, damage: Tensor) -> Tensor:
+        """Samples that this prediction does not solve ``(B,)``."""
+        if self.stop_at is None:
+            return torch.ones_like(damage, dtype=torch.bool)
+        return (1 - damage if self.targeted else damage) < self.stop_at
 
     def side(self, query: int, shape: torch.Size) -> int:
         """Voxels along the edge of a square at this query."""

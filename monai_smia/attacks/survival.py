@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.base import AttackProblem
+from monai_smia.attacks.base import AttackProblem, AttackResult
 from monai_smia.attacks.iterative import Iterate, IterativeAttack, State
 from monai_smia.attacks.measures import over_mean
 from monai_smia.degradations import Identity, Resample, Smooth
@@ -44,8 +44,9 @@ class SurvivalSMIA(IterativeAttack):
     weighs the same.
 
     Iterates are compared by the mean damage over the degradations, which takes a forward pass for each of them; the
-    default ``keep="last"`` does without, since the decaying step ends at a good point. In `loss_history` every step's
-    loss is that of its own degradation, the last row's of the image as it is.
+    default ``keep="last"`` does without, since the decaying step ends at a good point. The damage of the result is that
+    of the image returned, as it is. In `loss_history` every step's loss is that of its own degradation, the last row's
+    of the image as it is.
 
     Args:
         cycle: degradations ``(B, C, *spatial) -> same shape``, differentiable and hashable, such as those of
@@ -55,9 +56,9 @@ class SurvivalSMIA(IterativeAttack):
         keep: as for `Attack`, by the mean over the cycle.
         direct: deprecated name of `identity_weight`.
 
-    The other arguments are those of `IterativeAttack` and `Attack`. Soft Jaccard is a stronger `loss` than cross
-    entropy; `step_size` is the length of the first step, by default one and a half radii, and falls in a straight line
-    to zero.
+    The other arguments are those of `IterativeAttack` and `Attack`; `stop_at` is None. Soft Jaccard is a stronger
+    `loss` than cross entropy; `step_size` is the length of the first step, by default one and a half radii, and falls in a
+    straight line to zero.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -88,7 +89,19 @@ class SurvivalSMIA(IterativeAttack):
             raise ValueError(f"cycle must hold one degradation or more, each callable, got {self.cycle!r}.")
         if not 0 <= self.identity_weight < float("inf"):
             raise ValueError(f"identity_weight must be a finite number >= 0, got {self.identity_weight}.")
+        self.require_fixed(stop_at=None)
         self.cycle = tuple(self.cycle)
+
+    def run(self, problem: AttackProblem) -> AttackResult:
+        """The ascent; iterates are compared by means over the cycle, the result is scored as it is."""
+        result = super().run(problem)
+        if not self.scores_iterates:
+            return result
+        with torch.no_grad():
+            prediction = problem.victim.predict(result.adversarial)
+            loss = problem.victim.checked_loss(prediction, problem.label).to(result.loss)
+        damage = problem.victim.damage(prediction, problem.label).to(result.damage)
+        return replace(result, loss=loss, damage=damage, clean_damage=torch.full_like(damage, torch.nan))
 
     def initial_state(self, problem: AttackProblem) -> SurvivalState:
         """No gradient yet."""

@@ -24,7 +24,7 @@ class Trajectory:
     def __init__(self, image: Tensor, start: Tensor | None = None, *, targeted: bool = False) -> None:
         self.clean, self.targeted = image, targeted
         self.returned = (image if start is None else start).clone()
-        self.damage = self._blank()
+        self.damage, self.clean_damage = self._blank(), self._blank()
         self.loss = self._blank()
         self.gradients = torch.zeros_like(self.damage, dtype=torch.long)
         self.zero_gradient_steps = torch.zeros_like(self.gradients)
@@ -79,6 +79,10 @@ class Trajectory:
             self.returned[taken] = adversarial.detach()[which]
             self.loss[taken], self.damage[taken] = loss.detach()[which].to(self.loss), damage[which].to(self.damage)
 
+    def note_clean(self, damage: Tensor) -> None:
+        """Note the damage of the clean batch ``(B,)``."""
+        self.clean_damage = damage.to(self.damage)
+
     def return_as_is(self, adversarial: Tensor) -> None:
         """Return the last iterate of the samples still attacked, whatever it is worth."""
         self.returned[self._index] = adversarial
@@ -104,6 +108,7 @@ class Trajectory:
             gradients=self.gradients,
             loss=self.loss,
             damage=self.damage,
+            clean_damage=self.clean_damage,
             variance=_carried_on(self._stacked(self._variance, count + 1)),
             zero_gradient_steps=self.zero_gradient_steps,
         )

@@ -77,7 +77,7 @@ def broken_image(c: Case, value: float) -> Tensor:
     [
         (lambda c: broken_image(c, NAN), "image must be finite, got 1 NaN"),
         (lambda c: broken_image(c, float("inf")), "image must be finite"),
-        (lambda c: (c.image * 255).to(torch.uint8), "image must be floating point, got torch.uint8"),
+        (lambda c: (c.image * 255).to(torch.uint8), "image must be floating point of 32 or 64 bits.* got torch.uint8"),
         (lambda c: c.image.numpy(), "image must be a non-empty tensor .* got ndarray"),
         (lambda c: c.image[:0], "image must be a non-empty tensor"),
         (lambda c: c.image[0, 0], "image must be a non-empty tensor"),

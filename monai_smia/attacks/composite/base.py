@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from typing_extensions import Self
 
 from monai_smia.attacks.base import Attack
 
@@ -50,6 +52,10 @@ class CompositeAttack(Attack):
     def parts(self) -> Sequence[Attack]:
         """The attacks that it is made of."""
 
+    @abstractmethod
+    def with_parts(self, parts: Sequence[Attack]) -> Self:
+        """This attack made of others."""
+
     @property
     def name(self) -> str:
         """The class with the names of the parts."""
@@ -59,6 +65,14 @@ class CompositeAttack(Attack):
     def planned_gradients(self) -> int:
         """Of all parts."""
         return sum(part.planned_gradients for part in self.parts)
+
+    def reseeded(self, derive: Callable[[int | Sequence[int]], int | Sequence[int]]) -> Self:
+        """This attack and its parts with other seeds."""
+        return super().reseeded(derive).with_parts([part.reseeded(derive) for part in self.parts])
+
+    def scaled(self, factor: float) -> Self:
+        """The parts scaled."""
+        return self.with_parts([part.scaled(factor) for part in self.parts])
 
     def _take_settings(self, names: Sequence[str]) -> None:
         """Take what was left out from the parts, which must agree with each other and with what was not."""

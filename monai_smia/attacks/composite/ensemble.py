@@ -21,8 +21,8 @@ class Ensemble(CompositeAttack):
     """The worst case: every attack of a list, and of every sample the image that does most damage.
 
     At least as strong as every single attack on every sample, by construction. Radius, norm, clip and direction are the
-    ensemble's and hold for all members; each member starts from the same seed as it would alone. Histories are those of
-    the member that an image is from.
+    ensemble's and hold for all members. Each member draws as it would alone, from its own seed or from that of the
+    call. Histories are those of the member that an image is from.
 
     Args:
         attacks: the members.
@@ -53,15 +53,16 @@ class Ensemble(CompositeAttack):
         if not self.attacks:
             raise ValueError("attacks must hold at least one attack, got none.")
         super().__post_init__()
+        self.require_fixed(keep="best")
 
     @property
     def parts(self) -> Sequence[Attack]:
         """The members."""
         return self.attacks
 
-    def scaled(self, factor: float) -> Self:
-        """The members scaled."""
-        return replace(self, attacks=[member.scaled(factor) for member in self.attacks])
+    def with_parts(self, parts: Sequence[Attack]) -> Self:
+        """The worst case of other members."""
+        return replace(self, attacks=parts)
 
     def run(self, problem: AttackProblem) -> AttackResult:
         """Every member, then the worst per sample."""
@@ -77,7 +78,8 @@ class Ensemble(CompositeAttack):
         victim, label = problem.victim, problem.label
         prediction = victim.predict(result.adversarial)
         damage = victim.damage(prediction, label) if self.metric is None else self.metric(victim, prediction, label)
-        return replace(result, damage=damage.to(result.damage), loss=victim.loss(prediction, label).to(result.loss))
+        loss = victim.checked_loss(prediction, label).to(result.loss)
+        return replace(result, damage=damage.to(result.damage), loss=loss)
 
 
 def _padded(result: AttackResult, results: Sequence[AttackResult]) -> AttackResult:

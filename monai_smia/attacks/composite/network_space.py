@@ -66,9 +66,10 @@ class NetworkSpaceAttack(CompositeAttack):
         """The attack on what the network sees."""
         return (self.attack,)
 
-    def scaled(self, factor: float) -> Self:
-        """The attack scaled."""
-        return replace(self, attack=self.attack.scaled(factor))
+    def with_parts(self, parts: Sequence[Attack]) -> Self:
+        """Another attack in network space."""
+        (attack,) = parts
+        return replace(self, attack=attack)
 
     def run(self, problem: AttackProblem) -> AttackResult:
         """The attack in the network's units and on its grid, then the perturbation on the image's."""
@@ -79,11 +80,12 @@ class NetworkSpaceAttack(CompositeAttack):
         scale = abs(grid.intensity_scale)
         with torch.no_grad():
             seen = grid(image)
+            clip = _range(grid, image, seen, threat.clip)
         inner = replace(
             problem,
             victim=victim.without_preprocessing(),
             image=seen,
-            threat=ThreatModel(threat.radius * scale, clip=(float(seen.min()), float(seen.max()))).on(seen),
+            threat=ThreatModel(threat.radius * scale, clip=clip).on(seen),
             source_image=seen,
             source_label=label,
         )
@@ -102,4 +104,16 @@ class NetworkSpaceAttack(CompositeAttack):
             variance=result.variance / scale**2,
             loss=loss,
             damage=victim.damage(prediction, label).to(loss),
+            clean_damage=torch.full_like(loss, torch.nan),
         )
+
+
+def _range(
+    grid: Callable[[Tensor], Tensor], image: Tensor, seen: Tensor, clip: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """The values that the network may see of any valid image: those of the darkest, the brightest and this one."""
+    if clip is None:
+        return None
+    values = torch.cat([grid(torch.full_like(image, bound)).flatten() for bound in clip] + [seen.flatten()])
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if low < high else None

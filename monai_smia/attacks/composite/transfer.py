@@ -68,7 +68,12 @@ class Transfer(CompositeAttack):
                 "surrogate must hold no preprocessing inside NetworkSpaceAttack, which hands it what the network sees; "
                 "put NetworkSpaceAttack into Transfer instead."
             )
-        return replace(self, attack=self.attack.scaled(factor))
+        return super().scaled(factor)
+
+    def with_parts(self, parts: Sequence[Attack]) -> Self:
+        """The transfer of another attack."""
+        (attack,) = parts
+        return replace(self, attack=attack)
 
     def run(self, problem: AttackProblem) -> AttackResult:
         """The surrogate's adversarial images, scored on the victim."""
@@ -80,4 +85,5 @@ class Transfer(CompositeAttack):
             prediction = victim.predict(result.adversarial)
             victim.check_label(prediction, target)
             loss = victim.checked_loss(prediction, target).to(result.loss)
-            return replace(result, loss=loss, damage=victim.damage(prediction, target).to(result.damage))
+            damage = victim.damage(prediction, target).to(result.damage)
+        return replace(result, loss=loss, damage=damage, clean_damage=torch.full_like(damage, torch.nan))
