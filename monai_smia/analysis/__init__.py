@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai_smia.analysis.flags import flags_of
+from monai_smia.analysis.headline import headline_of
 from monai_smia.analysis.summary import failed_cases, groups_of, summarize
 from monai_smia.analysis.survival import add_recovered
 from monai_smia.metrics import CaseMetrics
-from monai_smia.records import Failure, Outcome, Record, Summary
+from monai_smia.records import Failure, Outcome, Primary, Record, Summary
 
-__all__ = ["add_recovered", "flags_of", "groups_of", "summarize", "summary_of"]
+__all__ = ["add_recovered", "flags_of", "groups_of", "headline_of", "summarize", "summary_of"]
 
 
 def summary_of(outcomes: Sequence[Outcome], metrics: CaseMetrics, *, cases: int, unit: str = "") -> Summary:
@@ -22,14 +23,15 @@ def summary_of(outcomes: Sequence[Outcome], metrics: CaseMetrics, *, cases: int,
         cases: how many there are.
         unit: unit of the images.
     """
-    rows = summarize(outcomes, metrics.summary, with_intervals=True)
+    groups, rows = groups_of(outcomes), summarize(outcomes, metrics.summary, with_intervals=True)
     add_recovered(rows, metrics.primary)
     return Summary(
         rows=rows,
-        flags=flags_of(groups_of(outcomes)),
+        flags=flags_of(groups),
         failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
         cases=cases,
         evaluated=cases - len(failed_cases(outcomes)),
         unit=unit,
         seconds=sum(outcome.costs.seconds or 0.0 for outcome in outcomes if isinstance(outcome, Record)),
+        headline=headline_of(groups, rows, Primary.of(metrics)),
     )

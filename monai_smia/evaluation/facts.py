@@ -22,18 +22,11 @@ from monai_smia.victims.base import Victim
 PARAMETERS = ("steps", "step_size", "alpha", "random_start", "restarts", "targeted", "stop_at", "keep", "seed")
 
 
-def primary_of(metrics: CaseMetrics) -> Primary:
-    """The headline metric of a task."""
-    return Primary(metrics.primary, metrics.higher_is_better)
-
-
 def spec_of(
     victim: Victim,
     attacks: Sequence[PlannedAttack],
     metrics: CaseMetrics,
     *,
-    cases: Sequence[str],
-    figures: int,
     unit: str,
     device: torch.device,
     about: Mapping[str, Any],
@@ -44,8 +37,6 @@ def spec_of(
         victim: what is attacked.
         attacks: the plan.
         metrics: of the task.
-        cases: names of all cases.
-        figures: how many of them are drawn at least.
         unit: of the images.
         device: of the network.
         about: ``metadata`` is the path of a bundle's metadata.json, which is read.
@@ -58,10 +49,8 @@ def spec_of(
         gradient_through=[type(part).__name__ for part in parts if part is not None],
         unit=unit,
         device=str(device),
-        primary=primary_of(metrics),
+        primary=Primary.of(metrics),
         rows=[_planned_row(row, unit) for row in attacks],
-        cases=list(cases),
-        figures=figures,
         about={name: value for name, value in about.items() if name != "metadata"} | read,
         command=shlex.join(["python", *sys.orig_argv[1:]]),
         commit=source_commit(),

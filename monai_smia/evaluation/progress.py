@@ -15,6 +15,7 @@ from typing import Any
 
 import ignite.distributed as idist
 
+from monai_smia import __version__
 from monai_smia.evaluation.cases import patient_of
 from monai_smia.evaluation.errors import TRY_AGAIN, ConfigurationError, LostWorkerError
 from monai_smia.evaluation.fingerprint import digest, input_hash, input_stat
@@ -26,8 +27,8 @@ from monai_smia.records.record import FAILURE
 
 def versions() -> dict[str, str]:
     """Versions of what computes."""
-    found = {"python": platform.python_version()}
-    for package in ("monai_smia", "torch", "monai", "pytorch-ignite", "numpy"):
+    found = {"python": platform.python_version(), "monai_smia": __version__}
+    for package in ("torch", "monai", "pytorch-ignite", "numpy"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:  # used from its sources

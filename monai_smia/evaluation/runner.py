@@ -35,14 +35,14 @@ from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case, load_case, read_ahead
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, kind_of, reason_of
-from monai_smia.evaluation.facts import primary_of, spec_of
+from monai_smia.evaluation.facts import spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.plan import PlannedAttack, schedule
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
 from monai_smia.evaluation.tracking import track
 from monai_smia.metrics import CaseMetrics
-from monai_smia.records import Failure, Journal, Record, Summary, write_records
+from monai_smia.records import Failure, Journal, Primary, Record, Summary, write_records
 from monai_smia.report import make_report, summary_table, survival_table
 from monai_smia.report.figures.selector import FigureSelector
 from monai_smia.storage import Storage
@@ -228,7 +228,7 @@ class AttackEvaluation:
 
     def _selector(self) -> FigureSelector:
         cases = [item["case"] for item in self.cases]
-        return FigureSelector(Path(self.output_dir) / "figures", cases, self.figures, primary_of(self.metrics))
+        return FigureSelector(Path(self.output_dir) / "figures", cases, self.figures, Primary.of(self.metrics))
 
     def _finish(self, progress: Progress) -> dict[str, Any]:
         """Merge the records of all processes, and write their summary and report."""
@@ -240,8 +240,6 @@ class AttackEvaluation:
             self.victim,
             self.attacks,
             self.metrics,
-            cases=[item["case"] for item in self.cases],
-            figures=self.figures,
             unit=self.unit,
             device=torch.device(self.device),
             about=self.about or {},

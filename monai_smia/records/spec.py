@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_smia.files import write_text
+from monai_smia.metrics import CaseMetrics
 from monai_smia.records.parts import RECORD_VERSION, RecordVersionError, check_version
 from monai_smia.records.rows import RowKey
 
@@ -26,6 +27,11 @@ class Primary:
 
     metric: str
     higher_is_better: bool
+
+    @classmethod
+    def of(cls, metrics: CaseMetrics) -> Primary:
+        """That of a task's metrics."""
+        return cls(metrics.primary, metrics.higher_is_better)
 
     def among(self, values: Iterable[Mapping[str, Any]]) -> Primary:
         """This metric where any of the values has it; else the attack's damage.
@@ -67,8 +73,6 @@ class EvaluationSpec:
         device: where the network is.
         primary: the headline metric.
         rows: the plan.
-        cases: names of the cases, in their order.
-        figures: how many cases are drawn at least, the first ones.
         about: ``metadata`` (that of a bundle), ``intended_use``, ``acceptance``, ``hazard`` and ``limitations``.
         command: what was run.
         commit: of this package; None where it is not known.
@@ -83,8 +87,6 @@ class EvaluationSpec:
     device: str
     primary: Primary
     rows: list[PlannedRow]
-    cases: list[str]
-    figures: int = 0
     about: dict[str, Any] = field(default_factory=dict)
     command: str = ""
     commit: str | None = None

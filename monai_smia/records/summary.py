@@ -89,6 +89,52 @@ class SummaryRow:
 _NOT_METRICS = frozenset((*ROW_FIELDS, "stage", "cases", "below_quantization", "intervals"))
 
 
+@dataclass(frozen=True)
+class AtRadius:
+    """The headline metric at one radius.
+
+    Args:
+        eps: radius in network units.
+        eps_input: radius in the unit of the images.
+        norm: ``"linf"`` or ``"l2"``.
+        noise: under noise of this size; None where it was not run.
+        attacked: under the attacks, see `Headline.by_case`; None where undefined.
+        interval: 95 % bootstrap interval of `attacked` by patient.
+        cases: how many the figure is of.
+    """
+
+    eps: float | None
+    eps_input: float | None
+    norm: str | None
+    noise: float | None
+    attacked: float | None
+    interval: Interval
+    cases: int
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The figures that matter most.
+
+    Args:
+        metric: the headline metric.
+        clean: on clean images.
+        by_case: whether `AtRadius.attacked` takes the worst attack of every case; else it is the figure of the
+            strongest attack, of a metric that is said of no single case.
+        radii: every radius, the smallest first.
+    """
+
+    metric: str
+    clean: float | None
+    by_case: bool
+    radii: list[AtRadius]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Headline:
+        """From ``summary.json``."""
+        return cls(**{**data, "radii": [AtRadius(**radius) for radius in data["radii"]]})
+
+
 @dataclass
 class Summary:
     """Results of an evaluation.
@@ -101,6 +147,7 @@ class Summary:
         evaluated: how many of them count.
         unit: unit of the images.
         seconds: of all attacks.
+        headline: the figures that matter most; None without an attack.
     """
 
     rows: list[SummaryRow]
@@ -110,11 +157,13 @@ class Summary:
     evaluated: int = 0
     unit: str = ""
     seconds: float = 0.0
+    headline: Headline | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in ``summary.json``."""
         return {
             "version": RECORD_VERSION,
+            "headline": None if self.headline is None else asdict(self.headline),
             "rows": [row.to_json() for row in self.rows],
             "flags": [asdict(flag) for flag in self.flags],
             "failures": [failure.to_json() for failure in self.failures],
@@ -129,10 +178,12 @@ class Summary:
             RecordVersionError: if another version has written it.
         """
         check_version(data, SUMMARY_FILE)
+        headline = data["headline"]
         return cls(
             rows=[SummaryRow.from_json(row) for row in data["rows"]],
             flags=[Flag(**flag) for flag in data["flags"]],
             failures=[Failure.from_json(failure) for failure in data["failures"]],
+            headline=None if headline is None else Headline.from_json(headline),
             **{name: data[name] for name in ("cases", "evaluated", "unit", "seconds")},
         )
 

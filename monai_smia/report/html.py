@@ -12,9 +12,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monai_smia.analysis import groups_of
-from monai_smia.analysis.comparisons import WorstCase
 from monai_smia.files import write_text
-from monai_smia.records import COMPUTED, EvaluationSpec, Outcome, Summary, SummaryRow, read_records
+from monai_smia.records import EvaluationSpec, Outcome, Summary, read_records
+from monai_smia.records.summary import AtRadius, Headline
 from monai_smia.report.case_table import case_table
 from monai_smia.report.charts import NEEDS, charts
 from monai_smia.report.content import ReportContent, report_content
@@ -75,7 +75,7 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
     write_text(folder / "report.json", json.dumps(content.to_json(), indent=2, allow_nan=False))
     shown = charts(groups_of(outcomes), summary.rows, content.primary.metric)
     titles = {chart.title for chart in shown}
-    headline = headline_of(content, spec.unit)
+    headline = headline_text(summary.headline, spec.unit)
     environment = Environment(
         loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -94,27 +94,28 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
     return Report(folder / "report.html", headline)
 
 
-def headline_of(content: ReportContent, unit: str) -> str:
-    """Clean, and at the smallest and the largest radius under noise and under the worst attack."""
-    if not content.worst_case:
+def headline_text(headline: Headline | None, unit: str) -> str:
+    """Clean, and at the smallest and the largest radius under noise and under attack, in one sentence.
+
+    Example:
+        >>> from monai_smia.records.summary import AtRadius
+        >>> radius = AtRadius(0.05, 70.0, "linf", 0.875, 0.25, [0.125, 0.5], 12)
+        >>> headline_text(Headline("jaccard", 0.9, True, [radius]), "HU").partition("; ")[2]
+        'at radius 70 HU (eps 0.05) 0.875 under noise, 0.250 [0.125, 0.500] under the worst attack of every case.'
+    """
+    if headline is None:
         return ""
-    name = content.primary.metric
-    rows = [row for row in content.rows if row.stage == COMPUTED and row.value(name) is not None]
-    clean = [f"{cell(row.value(name))} on clean images" for row in rows if row.row.is_clean]
-    ends = content.worst_case[:: max(len(content.worst_case) - 1, 1)]
-    return f"Mean {name}: {'; '.join([*clean, *(_at_radius(content, rows, worst, unit) for worst in ends)])}."
+    clean = [] if headline.clean is None else [f"{cell(headline.clean)} on clean images"]
+    ends = headline.radii[:: max(len(headline.radii) - 1, 1)]
+    by = "the worst attack of every case" if headline.by_case else "the strongest attack"
+    return f"Mean {headline.metric}: {'; '.join([*clean, *(_radius_text(end, by, unit) for end in ends)])}."
 
 
-def _at_radius(content: ReportContent, rows: Sequence[SummaryRow], worst: WorstCase, unit: str) -> str:
-    name = content.primary.metric
-    within = [row for row in rows if (row.row.eps, row.row.norm) == (worst.eps, worst.norm)]
-    parts = [f"{cell(row.value(name))} under noise" for row in within if row.row.attack == "Noise"]
-    if content.primary.case_metric == name and worst.mean is not None:
-        parts.append(f"{cell(worst.mean)}{interval_text(worst.interval)} under the worst attack of every case")
-    elif within:
-        least = (min if content.primary.higher_is_better else max)(row.metrics[name] or 0.0 for row in within)
-        parts.append(f"{cell(least)} under the strongest attack")
-    radius = f"{worst.eps_input:g} {unit} (eps {worst.eps:g})" if unit else f"{worst.eps:g}"
+def _radius_text(end: AtRadius, by: str, unit: str) -> str:
+    parts = [] if end.noise is None else [f"{cell(end.noise)} under noise"]
+    if end.attacked is not None:
+        parts.append(f"{cell(end.attacked)}{interval_text(end.interval)} under {by}")
+    radius = f"{end.eps_input:g} {unit} (eps {end.eps:g})" if unit else f"{end.eps:g}"
     return f"at radius {radius} {', '.join(parts)}"
 
 

@@ -13,7 +13,6 @@ SPEC = EvaluationSpec(
     device="cpu",
     primary=Primary("jaccard", True),
     rows=[PlannedRow(RowKey()), PlannedRow(RowKey("BIM", eps=0.1), False, {"steps": 10, "step_size": None})],
-    cases=["a", "b"],
     about={"hazard": "R-7"},
 )
 
