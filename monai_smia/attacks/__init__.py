@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monai_smia._moved import moved
 from monai_smia.attacks.apgd import APGD, SEA_SCHEDULE
-from monai_smia.attacks.base import Attack, AttackProblem, AttackResult
+from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.bim import BIM
 from monai_smia.attacks.composite import Ensemble, NetworkSpaceAttack, Transfer
 from monai_smia.attacks.cospgd import CosPGD
@@ -17,6 +17,7 @@ from monai_smia.attacks.iterative import Iterate, IterativeAttack, State
 from monai_smia.attacks.mifgsm import MIFGSM
 from monai_smia.attacks.noise import Noise
 from monai_smia.attacks.pgd import PGD
+from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.segpgd import SegPGD
 from monai_smia.attacks.smia import SMIA
 from monai_smia.attacks.square import Square

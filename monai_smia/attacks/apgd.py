@@ -9,11 +9,12 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.base import AttackProblem, AttackResult
+from monai_smia.attacks.base import AttackProblem
 from monai_smia.attacks.gradient import gradient_of
 from monai_smia.attacks.iterative import Iterate, State
 from monai_smia.attacks.measures import where
 from monai_smia.attacks.pgd import PGD
+from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, per_sample
 from monai_smia.victims.base import Victim
 

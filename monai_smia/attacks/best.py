@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.base import AttackResult
 from monai_smia.attacks.measures import where
+from monai_smia.attacks.result import AttackResult
 
 
 def is_better(damage: Tensor, loss: Tensor, old_damage: Tensor, old_loss: Tensor, *, targeted: bool) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from monai_smia.attacks.base import Attack, AttackProblem, AttackResult
+from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.gradient import gradient_of
+from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.trajectory import Trajectory
 from monai_smia.threat import per_sample
 

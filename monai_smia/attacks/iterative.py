@@ -11,9 +11,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackProblem, AttackResult, check_stop_at
+from monai_smia.attacks.base import Attack, AttackProblem, check_stop_at
 from monai_smia.attacks.best import better_of
 from monai_smia.attacks.gradient import gradient_of, warn_if_zero
+from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.trajectory import Trajectory
 from monai_smia.inferers.sliding_window import restrict_gradient
 from monai_smia.threat import ThreatModel, per_sample

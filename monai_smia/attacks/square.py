@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from monai_smia.attacks.base import Attack, AttackProblem, AttackResult, check_stop_at
+from monai_smia.attacks.base import Attack, AttackProblem, check_stop_at
 from monai_smia.attacks.measures import where
+from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.trajectory import Trajectory
 from monai_smia.threat import per_sample
 

@@ -9,9 +9,10 @@ from dataclasses import InitVar, dataclass, field, replace
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.base import AttackProblem, AttackResult
+from monai_smia.attacks.base import AttackProblem
 from monai_smia.attacks.iterative import Iterate, IterativeAttack, State
 from monai_smia.attacks.measures import over_mean
+from monai_smia.attacks.result import AttackResult
 from monai_smia.degradations import Identity, Resample, Smooth
 from monai_smia.victims.base import Victim
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.base import AttackResult
 from monai_smia.attacks.best import is_better
 from monai_smia.attacks.measures import cosine, is_zero, perturbation_stats
+from monai_smia.attacks.result import AttackResult
 
 
 class Trajectory:

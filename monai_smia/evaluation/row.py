@@ -115,12 +115,11 @@ class RowEvaluator:
         self, record: Record, case: Case, adversarial: Tensor, attack: Attack, result: AttackResult
     ) -> Record:
         """The record with the size of the perturbation and what the attack tells of itself."""
-        zero = result.zero_gradient_steps
         sizes = self._sizes(adversarial, case, result, record.row.eps_input)
         costs = replace(
             record.costs,
             planned_gradients=int(attack.planned_gradients),
-            zero_gradient_steps=None if zero is None else int(zero[0]),
+            zero_gradient_steps=int(result.zero_gradient_steps[0]),
         )
         metrics = {**record.metrics, **sizes, **numbers({"damage": result.damage})}
         return replace(record, metrics=metrics, costs=costs, history=_history(result))
@@ -176,5 +175,4 @@ def _history(result: AttackResult) -> History:
     return {
         name: [value if math.isfinite(value) else None for value in tensor[:, 0].tolist()]
         for name, tensor in histories.items()
-        if tensor is not None
     }

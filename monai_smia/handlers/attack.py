@@ -11,7 +11,8 @@ from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 from torch import Tensor
 
-from monai_smia.attacks.base import Attack, AttackResult
+from monai_smia.attacks.base import Attack
+from monai_smia.attacks.result import AttackResult
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 

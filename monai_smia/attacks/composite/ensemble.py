@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackProblem, AttackResult
+from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.best import better_of
 from monai_smia.attacks.composite.base import CompositeAttack
+from monai_smia.attacks.result import AttackResult
 from monai_smia.victims.base import Victim
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackProblem, AttackResult
+from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.composite.base import OF_PARTS, CompositeAttack
+from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel
 
 

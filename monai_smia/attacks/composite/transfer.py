@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackProblem, AttackResult
+from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.composite.base import OF_PARTS, CompositeAttack
+from monai_smia.attacks.result import AttackResult
 from monai_smia.victims.base import Victim
 
 

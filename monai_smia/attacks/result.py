@@ -1,0 +1,56 @@
+"""The result of an attack."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """Adversarial images and how the attack came to them; every tensor is detached.
+
+    Args:
+        adversarial: adversarial batch ``(B, C, *spatial)``, of the image's type (a MetaTensor keeps its affine).
+        perturbation: adversarial minus image, same shape.
+        loss_history: deviation loss of every iterate ``(steps + 1, B)``; ``steps`` rows with ``keep="last"`` and no
+            `stop_at`. The value of a sample that stopped early is carried on. With restarts: the run that the sample
+            was taken from.
+        cosine: cosine between consecutive unprojected steps ``(steps - 1, B)``; NaN after an early stop.
+        linf: largest absolute perturbation of every iterate ``(steps + 1, B)``.
+        gradients: gradients taken per sample over all restarts ``(B,)``.
+        loss: deviation loss of the returned image ``(B,)``; NaN with ``keep="last"`` and no `stop_at`.
+        damage: the victim's damage of the returned image ``(B,)``; NaN with ``keep="last"`` and no `stop_at`.
+        clean_damage: that of the clean image, which is no attack's ``(B,)``; NaN where `damage` is.
+        variance: population variance of every iterate's perturbation ``(steps + 1, B)``.
+        zero_gradient_steps: steps per sample that moved nothing, as with a zero gradient ``(B,)``.
+    """
+
+    adversarial: Tensor
+    perturbation: Tensor
+    loss_history: Tensor
+    cosine: Tensor
+    linf: Tensor
+    gradients: Tensor
+    loss: Tensor
+    damage: Tensor
+    clean_damage: Tensor
+    variance: Tensor
+    zero_gradient_steps: Tensor
+
+    @property
+    def added_damage(self) -> Tensor:
+        """Damage of the returned image less that of the clean one: the attack's own ``(B,)``."""
+        return self.damage - self.clean_damage
+
+    @property
+    def still_steps(self) -> Tensor:
+        """Deprecated name of `zero_gradient_steps`."""
+        warnings.warn(
+            "AttackResult.still_steps is deprecated and will be removed in 0.3: use zero_gradient_steps.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.zero_gradient_steps
