@@ -58,8 +58,8 @@ class SurvivalSMIA(IterativeAttack):
         direct: deprecated name of `identity_weight`.
 
     The other arguments are those of `IterativeAttack` and `Attack`; `stop_at` is None. Soft Jaccard is a stronger
-    `loss` than cross entropy; `step_size` is the length of the first step, by default one and a half radii, and falls in a
-    straight line to zero.
+    `loss` than cross entropy. `step_size` is the length of the first step, by default one and a half radii; it falls in
+    a straight line to zero.
 
     Raises:
         ValueError: if an argument is outside its range.
