@@ -23,6 +23,10 @@ class ConfigurationError(ValueError):
     """The output folder holds records of another configuration."""
 
 
+class DisagreementError(ValueError):
+    """The victim that is attacked and the pipeline that makes the figures decide differently on a clean case."""
+
+
 DISK_FULL = "disk full"
 OUT_OF_MEMORY = "out of memory"
 UNREADABLE = "unreadable file"

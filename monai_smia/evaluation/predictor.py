@@ -1,14 +1,14 @@
-"""One case predicted, clean or under an attack, by MONAI's own engine."""
+"""One case under an attack, by MONAI's own engine."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from monai.inferers import Inferer
 from torch import Tensor
 
 from monai_smia.attacks import Attack, AttackResult
@@ -17,33 +17,37 @@ from monai_smia.evaluation.cases import Case
 from monai_smia.victims.base import Victim
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """A prediction on the case's own grid, the image it was made of, and the attack's result."""
-
-    prediction: Any
-    image: Tensor
-    result: AttackResult | None
-
-
-def predict(victim: Victim, case: Case, device: torch.device, attack: Attack | None = None) -> Predicted:
-    """Predict a case.
+def attacked(victim: Victim, case: Case, device: torch.device, attack: Attack) -> AttackResult:
+    """Attack a case from its own seed.
 
     Args:
-        victim: what predicts, and is attacked.
+        victim: what is attacked.
         case: the case.
         device: of the network.
-        attack: attacks first, from the case's own seed; None predicts the image as it is.
+        attack: the attack.
     """
     seeded = copy.copy(attack)
-    if seeded is not None:
-        seeded.seed = case_seed(seeded.seed, case.name)
+    seeded.seed = case_seed(seeded.seed, case.name)
     evaluator = AttackEvaluator(
-        device, [case.batch()], victim.network, attack=seeded, victim=victim, mask_key="mask", decollate=False
+        device,
+        [case.batch()],
+        victim.network,
+        attack=seeded,
+        victim=victim,
+        inferer=_NoPrediction(),
+        mask_key="mask",
+        decollate=False,
     )
     evaluator.run()
-    output: Any = evaluator.state.output
-    return Predicted(output["pred"], output["image"], getattr(evaluator.state, "attack_result", None))
+    result: AttackResult = evaluator.state.attack_result
+    return result
+
+
+class _NoPrediction(Inferer):
+    """The pipeline predicts."""
+
+    def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
+        return inputs
 
 
 def case_seed(seed: int | Sequence[int], case: str) -> int:

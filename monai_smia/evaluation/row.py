@@ -17,8 +17,10 @@ from torch import Tensor
 from monai_smia.attacks import Attack, AttackResult
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case
+from monai_smia.evaluation.errors import DisagreementError
+from monai_smia.evaluation.pipeline import Pipeline, Scored, VictimPipeline
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.evaluation.predictor import case_seed, predict
+from monai_smia.evaluation.predictor import attacked, case_seed
 from monai_smia.evaluation.probe import probe
 from monai_smia.evaluation.survival import degraded_records
 from monai_smia.metrics import CaseMetrics, perturbation_metrics
@@ -31,6 +33,8 @@ from monai_smia.storage import BelowOneUnitError, Storage
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
+AGREEMENT = "agreement"  # of the twin with the pipeline, a column of the clean row
+LEAST_AGREEMENT = 0.95
 AT_BOUND = 0.999  # of the radius; the rest is float rounding
 
 
@@ -49,6 +53,7 @@ class RowEvaluator:
         data_range: width of the images' range that PSNR and SSIM relate to.
         write_volumes: keep what was stored.
         survival: degradations by their names, after each of which the image is measured again.
+        pipeline: makes every figure; None for the victim itself.
     """
 
     victim: Victim
@@ -61,6 +66,10 @@ class RowEvaluator:
     data_range: float = 1.0
     write_volumes: bool = True
     survival: Mapping[str, Degradation] = field(default_factory=dict)
+    pipeline: Pipeline | None = None
+
+    def __post_init__(self) -> None:
+        self.figures: Pipeline = self.pipeline or VictimPipeline(self.victim, self.device, self.storage)
 
     def __call__(
         self,
@@ -79,8 +88,10 @@ class RowEvaluator:
             probe_with: probe the victim at the radius of this attack, with the clean row.
         """
         attack, start = row.attack, time.perf_counter()
-        predicted = predict(self.victim, case, self.device, attack)
-        result, seconds = predicted.result, time.perf_counter() - start
+        result = None if attack is None else attacked(self.victim, case, self.device, attack)
+        image = case.image if result is None else result.adversarial
+        scored = self.score(case, image)
+        seconds = time.perf_counter() - start
         record = Record(
             row=row.key(self.unit),
             stage=COMPUTED,
@@ -88,28 +99,42 @@ class RowEvaluator:
             patient=case.patient,
             strata=case.strata or {},
             seed=None if attack is None else case_seed(attack.seed, case.name),
-            metrics=self.scores(predicted.prediction, case),
+            metrics=scored.metrics,
             costs=Costs(seconds, None if result is None else int(result.gradients[0])),
         )
         if result is None or attack is None:
-            case.clean_decision = self.victim.decide(predicted.prediction)[0]
+            case.clean_decision = scored.decision
             found = None if probe_with is None else probe(self.victim, case, probe_with)
+            record = replace(record, metrics=record.metrics | self._agreement(case))
             return [replace(record, probe=found), *self._degraded(case, record, case.image, None)]
-        computed = self._with_result(record, case, predicted.image[0], attack, result)
+        computed = self._with_result(record, case, image[0], attack, result)
         if self.figure is not None and draw is not None and draw(computed):
-            self._draw(self.figure, case, row, predicted.image, predicted.prediction)
-        image, records = predicted.image, [computed]
+            self._draw(self.figure, case, row, image, scored.decision)
+        records = [computed]
         if self.storage is not None:
             image, stored = self._stored(self.storage, case, record, image, result)
             records.append(stored)
         return [*records, *self._degraded(case, record, image, attack)]
 
-    def scores(self, prediction: Any, case: Case) -> dict[str, Any]:
-        """The task's metrics of a prediction."""
-        return self.metrics.case(self.victim, prediction, case.label, case.image)
+    def score(self, case: Case, image: Tensor | Path) -> Scored:
+        """What the pipeline makes of an image of the case, or of its file."""
+        return self.figures.score(case, image, self.metrics)
+
+    def _agreement(self, case: Case) -> dict[str, float]:
+        """How far victim and pipeline decide alike; nothing where they are one.
+
+        Raises:
+            DisagreementError: if they are two different maps.
+        """
+        share = self.figures.agreement(case)
+        if share is None:
+            return {}
+        if share < LEAST_AGREEMENT:
+            raise DisagreementError(self.figures.difference(case, share))
+        return {AGREEMENT: share}
 
     def _degraded(self, case: Case, record: Record, image: Tensor, attack: Attack | None) -> list[Record]:
-        return degraded_records(self.victim, self.metrics, self.survival, case, record, image, attack, self.device)
+        return degraded_records(self.victim, self.score, self.survival, case, record, image, attack, self.device)
 
     def _with_result(
         self, record: Record, case: Case, adversarial: Tensor, attack: Attack, result: AttackResult
@@ -147,21 +172,24 @@ class RowEvaluator:
             again = storage.read(path).to(self.device)
         except BelowOneUnitError:
             again = case.image[0]
-        predicted = predict(self.victim, case.with_image(again.unsqueeze(0)), self.device)
-        metrics = self.scores(predicted.prediction, case) | self._sizes(again, case, result, eps)
+        scored = self.score(case, again.unsqueeze(0) if path is None else path)
+        metrics = scored.metrics | self._sizes(again, case, result, eps)
         if path is not None and not self.write_volumes:
             for file in path.parent.glob(f"{glob.escape(stem)}*"):
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
         return again.unsqueeze(0), record.at(STORED, metrics, below_quantization=path is None)
 
     def _draw(
-        self, figure: Callable[..., None], case: Case, row: PlannedAttack, adversarial: Tensor, prediction: Any
+        self, figure: Callable[..., None], case: Case, row: PlannedAttack, adversarial: Tensor, decision: Any
     ) -> None:
         if case.clean_decision is None:  # this case was resumed after its clean row
-            case.clean_decision = self.victim.decide(predict(self.victim, case, self.device).prediction)[0]
-        panel = Panel(row.key(self.unit), adversarial[0], self.victim.decide(prediction)[0])
+            case.clean_decision = self.score(case, case.image).decision
+        truth = self.figures.shown_truth(case)
+        if truth is None or decision is None:
+            return
+        panel = Panel(row.key(self.unit), adversarial[0], decision)
         path = figure_path(self.output_dir / "figures", case.name, row.slug)
-        figure(path, case.image[0], case.label[0], case.clean_decision, [panel], self.unit)
+        figure(path, case.image[0], truth, case.clean_decision, [panel], self.unit)
 
 
 def _history(result: AttackResult) -> History:

@@ -34,9 +34,17 @@ from monai_smia.attacks import FGSM, Attack
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case, load_case, read_ahead
 from monai_smia.evaluation.console import console
-from monai_smia.evaluation.errors import DISK_FULL, DiskFullError, FailedCasesError, kind_of, reason_of
+from monai_smia.evaluation.errors import (
+    DISK_FULL,
+    DisagreementError,
+    DiskFullError,
+    FailedCasesError,
+    kind_of,
+    reason_of,
+)
 from monai_smia.evaluation.facts import spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
+from monai_smia.evaluation.pipeline import Pipeline
 from monai_smia.evaluation.plan import PlannedAttack, schedule
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
@@ -49,7 +57,7 @@ from monai_smia.storage import Storage
 from monai_smia.victims.base import Victim
 
 LOGGER = logging.getLogger(__name__)
-CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival")
+CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival", "pipeline")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -90,6 +98,8 @@ class AttackEvaluation:
         about: what the report says of model, intended use and acceptance, see `monai_smia.report.html`.
         handlers: Ignite handlers that get the summary's figures as metrics, such as MONAI's MLFlowHandler.
         progress: print the schedule and show progress.
+        pipeline: makes every figure, where the victim is the differentiable twin of a deployed pipeline; None for the
+            victim itself.
 
     Raises:
         ValueError: if there are no cases, or two cases or two rows of the plan have the same name.
@@ -115,6 +125,7 @@ class AttackEvaluation:
     about: Mapping[str, Any] | None = None
     handlers: Sequence[Any] = field(default_factory=list)
     progress: bool = True
+    pipeline: Pipeline | None = None
     checks: InitVar[int | None] = None
 
     def __post_init__(self, checks: int | None) -> None:
@@ -186,6 +197,7 @@ class AttackEvaluation:
             data_range=self.data_range,
             write_volumes=self.write_volumes,
             survival=self.survival or {},
+            pipeline=self.pipeline,
         )
         selector = self._selector()
         selector.note(progress.known())
@@ -210,6 +222,8 @@ class AttackEvaluation:
                         done += line.records
                         bar.update()
                     selector.note(done)
+                except DisagreementError:
+                    raise
                 except Exception as error:
                     if kind_of(error) == DISK_FULL:
                         raise DiskFullError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from monai.data import MetaTensor
@@ -12,8 +12,8 @@ from torch import Tensor
 from monai_smia.attacks import Attack
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case
-from monai_smia.evaluation.predictor import predict
-from monai_smia.metrics import CaseMetrics
+from monai_smia.evaluation.pipeline import Scored
+from monai_smia.evaluation.predictor import attacked
 from monai_smia.records import Record, Stage
 from monai_smia.victims import degraded
 from monai_smia.victims.base import Victim
@@ -28,7 +28,7 @@ def degraded_image(image: Tensor, degradation: Degradation) -> Tensor:
 
 def degraded_records(
     victim: Victim,
-    metrics: CaseMetrics,
+    score: Callable[[Case, Tensor], Scored],
     survival: Mapping[str, Degradation],
     case: Case,
     record: Record,
@@ -40,7 +40,7 @@ def degraded_records(
 
     Args:
         victim: what is attacked.
-        metrics: of the task.
+        score: the pipeline's figures of an image of the case.
         survival: the degradations by name.
         case: the case.
         record: of the row as computed.
@@ -52,9 +52,8 @@ def degraded_records(
     for name, degradation in survival.items():
         stages = {Stage.after(name): image}
         if attack is not None:
-            stages[Stage.oracle(name)] = predict(degraded(victim, degradation), case, device, attack).image
-        for stage, attacked in stages.items():
-            there = case.with_image(degraded_image(attacked, degradation))
-            scores = metrics.case(victim, predict(victim, there, device).prediction, case.label, case.image)
-            records.append(record.at(stage, scores))
+            stages[Stage.oracle(name)] = attacked(degraded(victim, degradation), case, device, attack).adversarial
+        for stage, adversarial in stages.items():
+            there = score(case, degraded_image(adversarial, degradation))
+            records.append(record.at(stage, there.metrics))
     return records

@@ -1,0 +1,99 @@
+"""Pipelines: the owner's own way from an image to a decision, which makes every figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from monai_smia.evaluation.cases import Case
+from monai_smia.metrics import CaseMetrics
+from monai_smia.metrics.base import numbers
+from monai_smia.victims.base import Victim
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a pipeline makes of one image of a case.
+
+    Args:
+        metrics: the task's metrics, as a record keeps them.
+        damage: of the decision, 0 where it is right and 1 where it is all wrong; None where it is undefined.
+        decision: on the image's own grid, as pictures show it; None where it cannot be shown there.
+    """
+
+    metrics: dict[str, Any]
+    damage: float | None
+    decision: Any
+
+
+class Pipeline(Protocol):
+    """The owner's own way from an image to a decision.
+
+    Gradients come from a victim, a differentiable twin of the pipeline; figures (clean, computed, stored, degraded)
+    come from the pipeline itself. A victim without one is its own pipeline (`VictimPipeline`).
+    """
+
+    def score(self, case: Case, image: Tensor | Path, metrics: CaseMetrics) -> Scored:
+        """Decide on an image of a case and compare with the case's truth.
+
+        Args:
+            case: the case.
+            image: what stands in the place of its image: a tensor ``(1, C, *spatial)`` as `case.image`, or a file.
+            metrics: of the task.
+        """
+
+    def agreement(self, case: Case) -> float | None:
+        """How far the twin decides as the pipeline does on the clean case, 1 where throughout; None without a twin."""
+
+    def difference(self, case: Case, share: float) -> str:
+        """What makes twin and pipeline decide differently, in a sentence.
+
+        Args:
+            case: the case.
+            share: their agreement.
+        """
+
+    def shown_truth(self, case: Case) -> Any:
+        """The case's truth on the image's own grid, as pictures show it; None where it cannot be shown there."""
+
+
+@dataclass(frozen=True)
+class VictimPipeline:
+    """A victim as its own pipeline: what it infers, decided as it decides.
+
+    Args:
+        victim: the victim.
+        device: of its network.
+        storage: reads a file that an image was stored as; None where there is none.
+    """
+
+    victim: Victim
+    device: torch.device
+    storage: Any = None
+
+    def score(self, case: Case, image: Tensor | Path, metrics: CaseMetrics) -> Scored:
+        """As `Pipeline.score`."""
+        if isinstance(image, Path):
+            image = self.storage.read(image).unsqueeze(0)
+        prediction = self.victim.infer(image.to(self.device))
+        return Scored(
+            metrics=metrics.case(self.victim, prediction, case.label, case.image),
+            damage=numbers({"damage": self.victim.damage(prediction, case.label)})["damage"],
+            decision=self.victim.decide(prediction)[0],
+        )
+
+    def agreement(self, case: Case) -> float | None:
+        """None: there is one map only."""
+        return None
+
+    def difference(self, case: Case, share: float) -> str:
+        """Nothing: there is one map only."""
+        return ""
+
+    def shown_truth(self, case: Case) -> Any:
+        """The case's label."""
+        return case.label[0]
