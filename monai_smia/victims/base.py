@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from inspect import isfunction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import torch
 from monai.inferers import Inferer, SlidingWindowInferer
@@ -21,20 +21,26 @@ from monai_smia.victims.autocast import AutocastNetwork
 from monai_smia.victims.choice import KNOWN, Choice, PerSample
 from monai_smia.victims.freezing import fixed_intensity_scale
 from monai_smia.victims.frozen_network import frozen_network
-from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain, check_same_grid
+from monai_smia.victims.gate import SeenShapes, check_image, check_prediction, check_same_grid, tensors_of
+from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
 
 __all__ = ["Victim", "check_same_grid"]
+
+GATED = {"predict": "forward", "decide": "decision_of", "damage": "damage_of"}  # final methods and what is behind them
 
 
 @dataclass(kw_only=True, eq=False)
 class Victim(ABC):
     """Preprocessing, network, inferer, loss and decision rule of one task.
 
-    A dataclass: `dataclasses.replace(victim, loss=...)` gives another one. A new task subclasses it with `decide`,
-    `damage`, `check_label`, `losses` and `divergences`, and says by the fields `loss` and `divergence` which of them it
-    takes (``loss: Choice = Choice("squared_error")``). A named function is pure: ``(output, prediction, target) ->
+    A dataclass: `dataclasses.replace(victim, loss=...)` gives another one. A new task subclasses it with `decision_of`,
+    `damage_of`, `check_label`, `losses` and `divergences`, and says by the fields `loss` and `divergence` which of them
+    it takes (``loss: Choice = Choice("squared_error")``). A named function is pure: ``(output, prediction, target) ->
     (B,)``, `output` being the victim's output layer and `target` the label as that takes it; a divergence is given a
     reference prediction in the target's place.
+
+    Every prediction passes one gate, when it is made and when it is scored: it is finite, has an entry for every
+    sample, and keeps its shape from call to call.
 
     Args:
         network: the network; it is attacked in eval mode, and a DistributedDataParallel wrapper is looked through. One
@@ -70,11 +76,15 @@ class Victim(ABC):
     loss: Choice = Choice("cross_entropy")
     divergence: Choice = Choice("cross_entropy")
     _frozen: BatchPreprocessing | None = field(default=None, init=False, repr=False)
+    _seen: SeenShapes | None = field(default=None, init=False, repr=False)
 
     def __init_subclass__(cls) -> None:
         for name, known in KNOWN.items():
             if isfunction(vars(cls).get(name)):
                 raise TypeError(f"{cls.__name__}.{name} is an argument, no method: put the function into `{known}`.")
+        for name, own in GATED.items():
+            if name in vars(cls):
+                raise TypeError(f"{cls.__name__}.{name} checks every prediction and is final: define `{own}` instead.")
 
     def __post_init__(self) -> None:
         if isinstance(self.network, DistributedDataParallel):
@@ -84,13 +94,25 @@ class Victim(ABC):
 
     # ---- what an attack asks for
 
+    @final
     def predict(self, image: Tensor) -> Any:
         """Raw prediction, before any decision; differentiable with respect to the image.
 
         Args:
             image: ``(B, C, *spatial)``; on the case's own grid where the victim holds its preprocessing.
+
+        Raises:
+            ValueError: if the prediction is NaN or infinite, not one entry per sample, or of another shape than before.
         """
-        return self.forward(self.network_input(image))
+        prediction = self.forward(self.network_input(image))
+        if self.batch_size(prediction) != len(image):
+            raise ValueError(
+                f"the network must predict one entry per sample, {len(image)}, got {self.batch_size(prediction)}."
+            )
+        check_prediction(prediction)
+        if self._seen is not None:
+            self._seen.check(prediction)
+        return prediction
 
     def network_input(self, image: Tensor) -> Tensor:
         """The image as the network is given it: after degradation and preprocessing."""
@@ -118,13 +140,39 @@ class Victim(ABC):
             )
         return both[: len(first)], both[len(first) :]
 
-    @abstractmethod
+    @final
+    @torch.no_grad()
     def decide(self, prediction: Any) -> Any:
-        """The decision (classes, masks or boxes), without gradient."""
+        """The decision (classes, masks or boxes), without gradient.
+
+        Raises:
+            ValueError: if the prediction is NaN or infinite.
+        """
+        check_prediction(prediction)
+        return self.decision_of(prediction)
+
+    @final
+    @torch.no_grad()
+    def damage(self, prediction: Any, label: Any) -> Tensor:
+        """Damage of every sample ``(B,)``: 0 where the decision is right, 1 where it is all wrong.
+
+        Raises:
+            ValueError: if the prediction is NaN or infinite, or the damage is not a value in [0, 1] per sample.
+        """
+        check_prediction(prediction)
+        damage = self.damage_of(prediction, label)
+        count = self.batch_size(prediction)
+        if damage.shape != (count,) or not bool(((damage >= 0) & (damage <= 1)).all()):
+            raise ValueError(f"damage must be a value in [0, 1] for each of {count} samples, got {damage.tolist()}.")
+        return damage
 
     @abstractmethod
-    def damage(self, prediction: Any, label: Any) -> Tensor:
-        """Damage of every sample ``(B,)``: 0 where the decision is right, 1 where it is all wrong."""
+    def decision_of(self, prediction: Any) -> Any:
+        """The decision of a checked prediction; `decide` is what is called."""
+
+    @abstractmethod
+    def damage_of(self, prediction: Any, label: Any) -> Tensor:
+        """The damage by a checked prediction ``(B,)``, in [0, 1]; `damage` is what is called."""
 
     @abstractmethod
     def check_label(self, prediction: Any, label: Any) -> None:
@@ -139,7 +187,11 @@ class Victim(ABC):
 
         Returns:
             The raw prediction; that of a segmentation victim on the image's own grid.
+
+        Raises:
+            ValueError: if the image is no batch of images or not finite, or its prediction is not.
         """
+        check_image(image)
         with self.frozen():
             bound = self._bound_to(image)
             prediction = bound.predict(as_plain(image))
@@ -152,9 +204,13 @@ class Victim(ABC):
         """The output layer that named losses and divergences are given; None for a task without one."""
         return None
 
+    def as_label(self, label: Any) -> Any:
+        """The label in the one type that everything here takes, whatever it was given in."""
+        return label
+
     def target(self, label: Any) -> Any:
         """The label as the output layer takes it."""
-        return label
+        return self.as_label(label)
 
     @property
     def frozen_preprocessing(self) -> BatchPreprocessing | None:
@@ -169,11 +225,14 @@ class Victim(ABC):
             label: its label.
 
         Raises:
-            ValueError: if the label lies on another grid.
+            ValueError: if the image is no batch of images or not finite, or the label lies on another grid.
         """
+        check_image(image)
         check_same_grid(image, label)
+        label = self.as_label(as_plain(label))
         bound = self._bound_to(image)
-        return bound, as_plain(label) if bound._frozen is None else bound._label_to_network(as_plain(label))
+        bound._seen = SeenShapes()
+        return bound, label if bound._frozen is None else bound._label_to_network(image, label)
 
     def check_differentiable(self) -> None:
         """Raise where the gradient does not pass the preprocessing of a bound victim.
@@ -226,7 +285,7 @@ class Victim(ABC):
     def without_preprocessing(self) -> Victim:
         """A copy that takes what the network sees; the network is shared."""
         other = copy.copy(self)
-        other.preprocessing = other._frozen = None
+        other.preprocessing = other._frozen = other._seen = None
         return other
 
     def with_autocast(self, dtype: torch.dtype, *, channels_last: bool = True) -> Victim:
@@ -253,8 +312,8 @@ class Victim(ABC):
     # ---- shared by batches of tensors; a victim of another prediction type overrides these
 
     def batch_size(self, prediction: Any) -> int:
-        """Number of samples of a prediction."""
-        return len(prediction)
+        """Number of samples of a prediction: that of its first tensor."""
+        return len(next(tensors_of(prediction)))
 
     def detach(self, prediction: Any) -> Any:
         """The prediction without its graph."""
@@ -264,17 +323,16 @@ class Victim(ABC):
         """The labels of some samples."""
         return label[index]
 
-    def _label_to_network(self, label: Any) -> Any:
+    def _label_to_network(self, image: Tensor, label: Any) -> Any:
         return label
 
     def _to_image_grid(self, prediction: Any) -> Any:
         return prediction
 
     def _bound_to(self, image: Tensor) -> Victim:
-        if self.preprocessing is None:
-            return self
         bound = copy.copy(self)
-        bound._frozen = self._freeze(image)
+        if self.preprocessing is not None:
+            bound._frozen = self._freeze(image)
         return bound
 
     def _freeze(self, image: Tensor) -> BatchPreprocessing:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
-import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
+
+from monai_smia.victims.loss_modules import module_loss
 
 PerSample = Callable[[Any, Any], Tensor]
 KNOWN = {"loss": "losses", "divergence": "divergences"}  # the victim's attribute that holds the named functions
@@ -24,6 +25,7 @@ class Chosen:
         spec: a name or a callable ``(prediction, reference) -> (B,)``.
 
     Example:
+        >>> import torch
         >>> from monai_smia.victims import ClassificationVictim
         >>> victim = ClassificationVictim(torch.nn.Identity(), loss="margin")
         >>> victim.loss, victim.loss(torch.tensor([[2.0, 0.5]]), torch.tensor([0])).tolist()
@@ -46,7 +48,7 @@ class Chosen:
             target = self.victim.target(reference) if self.kind == "loss" else reference
             return named(self.victim.output, prediction, target)
         if isinstance(self.spec, _Loss):
-            return sample_by_sample(self.spec, prediction, reference)
+            return module_loss(self.victim, self.spec, prediction, reference)
         return self.spec(prediction, reference)
 
     def __repr__(self) -> str:
@@ -66,8 +68,9 @@ class Choice:
         ValueError: on setting a name that the victim does not know.
 
     Example:
+        >>> from torch import nn
         >>> from monai_smia.victims import ClassificationVictim
-        >>> victim = ClassificationVictim(torch.nn.Identity(), loss="margin")
+        >>> victim = ClassificationVictim(nn.Identity(), loss="margin")
         >>> ClassificationVictim.loss, victim.loss
         ('cross_entropy', 'margin')
     """
@@ -90,14 +93,6 @@ class Choice:
     def __set__(self, victim: Any, choice: str | PerSample) -> None:
         spec = choice.spec if isinstance(choice, Chosen) else choice
         vars(victim)[self.name] = _checked(self.name, spec, getattr(victim, KNOWN[self.name]))
-
-
-def sample_by_sample(loss: PerSample, prediction: Tensor, label: Tensor) -> Tensor:
-    """A loss that reduces over the batch, taken one sample at a time ``(B,)``."""
-    values = [loss(prediction[i : i + 1], label[i : i + 1]) for i in range(len(prediction))]
-    if values[0].numel() != 1:
-        raise ValueError(f"loss must reduce to one value, got {tuple(values[0].shape)}; set its reduction.")
-    return torch.stack([value.reshape(()) for value in values])
 
 
 def _checked(kind: str, spec: str | PerSample, known: Mapping[str, Callable[..., Tensor]]) -> str | PerSample:

@@ -43,6 +43,7 @@ class ClassificationVictim(LogitsVictim):
 
     def target(self, label: Tensor) -> Tensor:
         """Class numbers ``(B,)``, or 0/1 ``(B, K)``."""
+        label = self.as_label(label)
         return label.unsqueeze(1) if self.activation == "sigmoid" and label.ndim == 1 else label
 
     def scores(self, prediction: Tensor) -> Tensor:
@@ -60,17 +61,17 @@ class ClassificationVictim(LogitsVictim):
             raise ValueError(f"one class must be decided for: activation='sigmoid' has {prediction.shape[1]} labels.")
         return torch.cat([torch.zeros_like(prediction), prediction], 1)
 
-    @torch.no_grad()
-    def decide(self, prediction: Tensor) -> Tensor:
+    def decision_of(self, prediction: Tensor) -> Tensor:
         """Class numbers or grades ``(B,)``, or 0/1 ``(B, K)``."""
         return self.output.decide(prediction)
 
-    @torch.no_grad()
-    def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """1 where the decision is wrong; with several labels the share of wrong ones ``(B,)``."""
+    def damage_of(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """1 where the decision is wrong; with several labels, of those that count, the share of wrong ones ``(B,)``."""
         target = self.target(label)
+        self.output.check(prediction, target)
         wrong = self.output.decide(prediction) != target
         if wrong.ndim == 1:
             return wrong.to(prediction.dtype)
-        counted = torch.ones_like(wrong) if self.ignore_index is None else target != self.ignore_index
-        return (wrong & counted).sum(1) / counted.sum(1).clamp_min(1)
+        counted = self.output.counted(target)
+        counted = torch.ones_like(wrong) if counted is None else counted
+        return (wrong & counted).sum(1) / counted.sum(1)

@@ -179,13 +179,13 @@ class DetectionVictim(Victim):
 
     # ---- the decision
 
-    def decide(self, prediction: Mapping[str, Any]) -> list[dict[str, Tensor]]:
+    def decision_of(self, prediction: Mapping[str, Any]) -> list[dict[str, Tensor]]:
         """The boxes of every image, best first: ``boxes (N, 2 * dims)``, ``labels (N,)`` and ``scores (N,)``."""
         return self.output.decide(prediction)
 
-    def damage(self, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
+    def damage_of(self, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
         """The share of an image's objects no longer found ``(B,)``; without objects, 1 where one is found."""
-        decided = self.decide(prediction)
+        decided = self.decision_of(prediction)
         return torch.tensor([self.output.missed(d, truth) for d, truth in zip(decided, label, strict=True)])
 
     # ---- what the attack's machinery asks for

@@ -6,6 +6,7 @@ a reference prediction in the target's place.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from monai_smia.victims.outputs import Output
@@ -19,9 +20,12 @@ def cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
 def margin(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Highest wrong logit minus the true one ``(B,)``; with several labels or grades: largest one on the wrong side.
 
-    For classifiers. It is positive where the decision is wrong.
+    For classifiers. It is positive where the decision is wrong. Ignored labels are left out.
     """
     margins = output.voxel_margin(prediction, target)
+    counted = output.counted(target)
+    if counted is not None:
+        margins = margins.masked_fill(~counted, -torch.inf)
     return margins.amax(1) if margins.ndim > 1 else margins
 
 

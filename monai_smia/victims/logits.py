@@ -6,11 +6,14 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from monai_smia.victims import logit_losses
 from monai_smia.victims.base import Victim
 from monai_smia.victims.outputs import Output, output_of
+
+UNSIGNED = (torch.uint8, torch.uint16, torch.uint32)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -33,21 +36,45 @@ class LogitsVictim(Victim):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        output_of(self.activation)  # raises where there is none
+        output_of(self.activation, self.ignore_index)  # raises where there is none
 
     @property
     def output(self) -> Output:
         """The output layer: what the channels mean."""
         return output_of(self.activation, self.ignore_index)
 
+    def forward(self, network_input: Tensor) -> Tensor:
+        """The network's logits.
+
+        Raises:
+            ValueError: if it returns anything but one tensor ``(B, K, ...)``.
+        """
+        logits = super().forward(network_input)
+        if not isinstance(logits, Tensor):
+            raise ValueError(f"the network must return one tensor of logits, got {type(logits).__name__}.")
+        if logits.ndim < 2:
+            raise ValueError(f"the network must return logits (B, K, ...), got shape {tuple(logits.shape)}.")
+        return logits
+
+    def as_label(self, label: Any) -> Any:
+        """Integers and booleans of any type as long, in which every `ignore_index` exists.
+
+        Where an unsigned type cannot hold it, as uint8 cannot hold -1, it is what it becomes on the way there (255).
+        """
+        if not isinstance(label, Tensor) or label.is_floating_point() or label.dtype == torch.long:
+            return label
+        whole = label.long()
+        if self.ignore_index is None or self.ignore_index >= 0 or label.dtype not in UNSIGNED:
+            return whole
+        wrapped = self.ignore_index % (torch.iinfo(label.dtype).max + 1)
+        return whole.where(whole != wrapped, self.ignore_index)
+
     @abstractmethod
     def target(self, label: Tensor) -> Tensor:
         """The label as the output layer takes it."""
 
     def check_label(self, prediction: Any, label: Any) -> None:
-        """Raise where prediction or label are not what the output layer takes."""
-        if not isinstance(prediction, Tensor):
-            raise ValueError(f"the network must return one tensor of logits, got {type(prediction).__name__}.")
+        """Raise where the label is not what the output layer takes."""
         if not isinstance(label, Tensor):
             raise ValueError(f"label must be a tensor, got {type(label).__name__}.")
         if not label.numel():

@@ -64,6 +64,26 @@ class Output(ABC):
     def check(self, logits: Tensor, label: Tensor) -> None:
         """Raise a ValueError where the label does not fit."""
 
+    def counted(self, label: Tensor) -> Tensor | None:
+        """Where the label counts, bool, in its shape; None where all of it does."""
+        return None if self.ignore_index is None else label != self.ignore_index
+
+    def valid(self, label: Tensor) -> Tensor:
+        """The values of a label that count, in one vector.
+
+        Raises:
+            ValueError: if none of some sample does.
+        """
+        counted = self.counted(label)
+        if counted is None:
+            return label.flatten()
+        without = (~counted.reshape(len(counted), -1).any(1)).nonzero().flatten().tolist()
+        if without:
+            raise ValueError(
+                f"label must hold a value that is not ignore_index={self.ignore_index}, samples {without} hold none."
+            )
+        return label[counted]
+
     def foreground(self, per_channel: Tensor) -> Tensor:
         """The foreground's part of ``(B, K, ...)``: of exclusive classes all but the first."""
         return per_channel[:, 1:] if self.exclusive else per_channel
@@ -112,9 +132,7 @@ class Softmax(Output):
             raise ValueError(
                 f"label must hold classes of shape {expected} (channel left out), got {tuple(label.shape)}."
             )
-        valid = label if self.ignore_index is None else label[label != self.ignore_index]
-        if not valid.numel():
-            raise ValueError(f"label must hold a class that is not ignore_index={self.ignore_index}.")
+        valid = self.valid(label)
         low, high = float(valid.min()), float(valid.max())
         if not (low >= 0 and high < logits.shape[1]) or (label.is_floating_point() and bool((valid % 1 != 0).any())):
             raise ValueError(
@@ -130,7 +148,8 @@ class Sigmoid(Output):
 
     def voxel_cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
         loss = F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), reduction="none")
-        return loss if self.ignore_index is None else loss.where(label != self.ignore_index, 0)
+        counted = self.counted(label)
+        return loss if counted is None else loss.where(counted, 0)
 
     def voxel_margin(self, logits: Tensor, label: Tensor) -> Tensor:
         return torch.where(label == 1, -logits, logits)
@@ -150,9 +169,7 @@ class Sigmoid(Output):
     def check(self, logits: Tensor, label: Tensor) -> None:
         if label.shape != logits.shape:
             raise ValueError(f"label must have the prediction's shape {tuple(logits.shape)}, got {tuple(label.shape)}.")
-        valid = label if self.ignore_index is None else label[label != self.ignore_index]
-        if not valid.numel():
-            raise ValueError(f"label must hold a value that is not ignore_index={self.ignore_index}.")
+        valid = self.valid(label)
         if not bool(((valid == 0) | (valid == 1)).all()):
             low, high = float(valid.min()), float(valid.max())
             raise ValueError(f"label must hold 0 and 1 for activation='sigmoid', got values from {low:g} to {high:g}.")
@@ -164,7 +181,7 @@ class Ordinal(Sigmoid):
 
     Each logit is one binary task (Li & Lin, 2007). The decision is the number of positive logits. Logits that
     contradict each other (more than 2, but not more than 1) are sorted where an order is needed, which keeps it.
-    Every grade counts: `ignore_index` has no meaning here. What other layers say of voxels is said of thresholds.
+    Every grade counts: there is no `ignore_index`. What other layers say of voxels is said of thresholds.
     """
 
     def voxel_cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
@@ -215,7 +232,7 @@ def output_of(activation: str, ignore_index: int | None = None) -> Output:
         ignore_index: label value of voxels that do not count.
 
     Raises:
-        ValueError: if there is no such layer.
+        ValueError: if there is no such layer, or it leaves out no labels.
 
     Example:
         >>> output_of("sigmoid", 255)
@@ -223,6 +240,10 @@ def output_of(activation: str, ignore_index: int | None = None) -> Output:
     """
     if activation not in OUTPUTS:
         raise ValueError(f"activation must be one of {sorted(OUTPUTS)}, got {activation!r}.")
+    if activation == "ordinal" and ignore_index is not None:
+        raise ValueError(
+            f"ignore_index must be None for activation='ordinal', where all grades count, got {ignore_index}."
+        )
     return OUTPUTS[activation](ignore_index)
 
 

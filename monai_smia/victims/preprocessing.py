@@ -193,18 +193,6 @@ def as_plain(value: Any) -> Any:
     return plain.clone() if plain.is_inference() and not torch.is_inference_mode_enabled() else plain
 
 
-def check_same_grid(image: Any, label: Any) -> None:
-    """Raise a ValueError where image and label are MetaTensors of different affines."""
-    if not (isinstance(image, MetaTensor) and isinstance(label, MetaTensor)) or label.ndim != image.ndim:
-        return
-    ours, theirs = (t.affine.cpu().double() for t in (image, label))  # one, or one per sample
-    if not torch.allclose(ours, theirs, atol=1e-3):
-        raise ValueError(
-            f"label must lie on the image's grid: the affines differ, image {ours.tolist()}, label {theirs.tolist()}; "
-            "resample the label to the image first."
-        )
-
-
 def split_batch(image: Tensor) -> list[Tensor]:
     """The samples ``(C, *spatial)`` of a batch, each MetaTensor with its own affine."""
     if isinstance(image, MetaTensor) and not image.is_batch:

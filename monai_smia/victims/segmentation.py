@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_smia.metrics.overlap import Overlap
 from monai_smia.victims import logit_losses, voxel_losses
+from monai_smia.victims.gate import check_label_map
 from monai_smia.victims.logits import LogitsVictim
 
 
@@ -59,21 +61,29 @@ class SegmentationVictim(LogitsVictim):
 
     def target(self, label: Tensor) -> Tensor:
         """Class numbers without their channel, or 0/1 per channel."""
+        label = self.as_label(label)
         return label[:, 0] if self.activation == "softmax" and label.ndim > 1 and label.shape[1] == 1 else label
 
-    @torch.no_grad()
-    def decide(self, prediction: Tensor) -> Tensor:
+    def decision_of(self, prediction: Tensor) -> Tensor:
         """Class numbers ``(B, 1, *spatial)``, or 0/1 per channel ``(B, K, *spatial)``."""
         decided = self.output.decide(prediction)
         return decided.unsqueeze(1) if self.activation == "softmax" else decided
 
-    def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """1 - Jaccard index of the decision, mean over the foreground classes that decision or label hold ``(B,)``."""
-        both, decided, truth = (self.output.foreground(count).double() for count in self._counts(prediction, label))
-        union = decided + truth - both
-        held = union > 0
-        jaccard = (both / union.clamp_min(1)).sum(1) / held.sum(1).clamp_min(1)
-        return torch.where(held.any(1), 1 - jaccard, 0.0)
+    def damage_of(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """1 - Jaccard index of the decision, mean over the foreground classes that decision or label hold ``(B,)``.
+
+        0 where neither holds one; `monai_smia.metrics.SegmentationMetrics` has the same Jaccard index.
+        """
+        target, channels = self.target(label), prediction.shape[1]
+        self.output.check(prediction, target)
+        decided, truth = (
+            self.output.one_hot(classes, channels) for classes in (self.output.decide(prediction), target)
+        )
+        counted = self.output.counted(target)
+        if counted is not None:
+            counted = counted.unsqueeze(1) if counted.ndim < decided.ndim else counted
+            decided, truth = decided & counted, truth & counted
+        return 1 - Overlap.of(*(self.output.foreground(mask) for mask in (decided, truth))).jaccard()
 
     def dense_scores(self, prediction: Tensor) -> Tensor:
         """Scores before the softmax of every voxel ``(B, N, K)``; with ``"sigmoid"`` every channel's no and yes."""
@@ -88,7 +98,8 @@ class SegmentationVictim(LogitsVictim):
     def dense_truth(self, prediction: Tensor, label: Tensor) -> Tensor:
         """The true class of every voxel ``(B, N)``; -1 where the label does not count."""
         target = self.target(label).flatten(1).long()
-        return target if self.ignore_index is None else target.where(target != self.ignore_index, -1)
+        counted = self.output.counted(target)
+        return target if counted is None else target.where(counted, -1)
 
     def check_label(self, prediction: Any, label: Any) -> None:
         """Raise where the label does not fit the prediction, or holds no foreground."""
@@ -102,27 +113,11 @@ class SegmentationVictim(LogitsVictim):
                 f"label must hold foreground, samples {empty} hold none; leave them out, or set allow_empty=True."
             )
 
-    def _label_to_network(self, label: Any) -> Any:
+    def _label_to_network(self, image: Tensor, label: Any) -> Any:
         assert self._frozen is not None
+        check_label_map(image, label)
         return self._frozen.label_to_network(label)
 
     def _to_image_grid(self, prediction: Tensor) -> Tensor:
         assert self._frozen is not None
         return self._frozen.back(prediction)
-
-    @torch.no_grad()
-    def _counts(self, prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Voxels of decision and label, of the decision, of the label: each ``(B, K)``."""
-        channels = prediction.shape[1]
-        decided = self.output.one_hot(self.output.decide(prediction), channels)
-        target = self.target(label)
-        truth = self.output.one_hot(target, channels)
-        if self.ignore_index is not None:
-            valid = target != self.ignore_index
-            valid = valid.unsqueeze(1) if valid.ndim < decided.ndim else valid
-            decided, truth = decided & valid, truth & valid
-        return (
-            (decided & truth).flatten(2).sum(2),
-            decided.flatten(2).sum(2),
-            truth.flatten(2).sum(2),
-        )

@@ -23,7 +23,8 @@ def voxel_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> T
 def correct_voxels(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Where the decision is right and counts, bool, in the shape of `voxel_cross_entropy`."""
     right = output.decide(prediction) == target
-    return right if output.ignore_index is None else right & (target != output.ignore_index)
+    counted = output.counted(target)
+    return right if counted is None else right & counted
 
 
 def soft_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
@@ -34,10 +35,11 @@ def soft_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     voxels: float | Tensor = prediction[0, 0].numel()
     probability = output.probabilities(prediction)
     truth = output.one_hot(target, prediction.shape[1])
-    if output.ignore_index is not None:
-        valid = (target != output.ignore_index).view(len(target), -1, *target.shape[-(prediction.ndim - 2) :])
-        probability, truth = probability * valid, truth & valid
-        voxels = valid.flatten(1).sum(1) / valid.shape[1]
+    counted = output.counted(target)
+    if counted is not None:
+        counted = counted.view(len(target), -1, *target.shape[-(prediction.ndim - 2) :])
+        probability, truth = probability * counted, truth & counted
+        voxels = counted.flatten(1).sum(1).to(prediction.dtype) / counted.shape[1]
     intersection = (probability * truth).flatten(2).sum(2)
     union = (probability + truth - probability * truth).flatten(2).sum(2)
     score = intersection / union.clamp_min(1e-6)
@@ -56,13 +58,15 @@ def masked_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> 
 def balanced_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """`masked_cross_entropy`, every class weighing the same however many voxels it has (the second loss of SEA)."""
     weight = torch.zeros_like(target, dtype=prediction.dtype)
-    for value in range(prediction.shape[1] if output.exclusive else 2):
-        held = target == value
-        dims = tuple(range(1 if output.exclusive else 2, held.ndim))  # channel by channel
-        weight += held / held.sum(dims, keepdim=True).clamp_min(1)
-    voxels = target[0].numel() / prediction.shape[1] if output.exclusive else target[0, 0].numel() / 2
+    spatial = tuple(range(1 if output.exclusive else 2, target.ndim))  # channel by channel where they are independent
+    counted = output.counted(target)
+    voxels = (torch.ones_like(target, dtype=torch.bool) if counted is None else counted).sum(spatial, keepdim=True)
+    classes = prediction.shape[1] if output.exclusive else 2
+    for value in range(classes):
+        held = (target == value) if counted is None else (target == value) & counted
+        weight += held.to(weight) / held.sum(spatial, keepdim=True).clamp_min(1)
     right = correct_voxels(output, prediction, target)
-    return _sum(voxel_cross_entropy(output, prediction, target) * right * weight * voxels)
+    return _sum(voxel_cross_entropy(output, prediction, target) * right * weight * (voxels.to(weight) / classes))
 
 
 def jensen_shannon(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
@@ -80,7 +84,8 @@ def jensen_shannon(output: Output, prediction: Tensor, target: Tensor) -> Tensor
 def margin(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Highest wrong logit minus the true one, of the voxels that are still right (as in DAG): at most zero."""
     right = correct_voxels(output, prediction, target)
-    held = target if output.ignore_index is None else target.where(target != output.ignore_index, 0)
+    counted = output.counted(target)
+    held = target if counted is None else target.where(counted, 0)
     return _sum(output.voxel_margin(prediction, held).clamp_max(0).where(right, 0))
 
 

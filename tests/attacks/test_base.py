@@ -175,14 +175,14 @@ def logits_of(function: Any) -> ClassificationVictim:
 @pytest.mark.parametrize(
     ("victim", "message"),
     [
-        (ClassificationVictim(Sick()), r"prediction or its loss is NaN or infinite for samples \[1\]"),
+        (ClassificationVictim(Sick()), r"prediction is NaN or infinite for samples \[1\]: 3 of 9 values"),
         (logits_of(lambda x: torch.ones(len(x), 3)), "does not depend on the image"),
         (logits_of(lambda x: torch.ones(len(x), 3, requires_grad=True)), "does not depend on the image"),
         (logits_of(lambda x: x.mean((2, 3))[:, :1]), "needs two channels or more, got 1; use activation='sigmoid'"),
         (logits_of(lambda x: [x]), "must return one tensor of logits, got list"),
-        (ClassificationVictim(Sick(), loss=lambda p, y: p.sum()), r"one value per sample, shape \(3,\), got \(\)"),
-        (ClassificationVictim(Sick(), loss=lambda p, y: p), r"one value per sample, shape \(3,\), got \(3, 3\)"),
-        (ClassificationVictim(Sick(), loss=lambda p, y: 1.0), "one value per sample, .* got float"),
+        (case("classification", 2, loss=lambda p, y: p.sum()).victim, r"one value per sample, shape \(3,\), got \(\)"),
+        (case("classification", 2, loss=lambda p, y: p).victim, r"one value per sample, shape \(3,\), got \(3, 3\)"),
+        (case("classification", 2, loss=lambda p, y: 1.0).victim, "one value per sample, .* got float"),
     ],
 )
 def test_bad_prediction_or_loss(victim: ClassificationVictim, message: str) -> None:

@@ -40,7 +40,7 @@ class CentreVictim(Victim):
             torch.nn.Identity(), loss=self.distance, divergence=lambda p, q: (p["box_reg"] - q["box_reg"]).abs()[:, 0]
         )
 
-    def predict(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
         x = torch.arange(image.shape[-1], dtype=image.dtype)
         weight = image.sum((1, 2))
         return {"box_reg": (weight * x).sum(1, keepdim=True) / weight.sum(1, keepdim=True)}
@@ -49,10 +49,10 @@ class CentreVictim(Victim):
         truth = torch.stack([(target["boxes"][0, 0] + target["boxes"][0, 2]) / 2 for target in label])
         return (prediction["box_reg"][:, 0] - truth).abs()
 
-    def decide(self, prediction: Any) -> list[dict[str, Tensor]]:
+    def decision_of(self, prediction: Any) -> list[dict[str, Tensor]]:
         return [{"boxes": torch.stack([c - 1, c - 1, c + 1, c + 1], -1).detach()} for c in prediction["box_reg"]]
 
-    def damage(self, prediction: Any, label: Any) -> Tensor:
+    def damage_of(self, prediction: Any, label: Any) -> Tensor:
         return (self.distance(prediction, label) > 1).float()
 
     def check_label(self, prediction: Any, label: Any) -> None:
