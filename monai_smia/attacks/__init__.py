@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from monai_smia._moved import moved
 from monai_smia.attacks.apgd import APGD, SEA_SCHEDULE
+from monai_smia.attacks.apgdt import APGDT
 from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.bim import BIM
 from monai_smia.attacks.composite import Ensemble, NetworkSpaceAttack, Transfer
@@ -25,6 +26,7 @@ from monai_smia.attacks.survival import SurvivalSMIA
 
 __all__ = [
     "APGD",
+    "APGDT",
     "BIM",
     "DAG",
     "DIFGSM",

@@ -130,9 +130,10 @@ class APGD(PGD):
 
     def move(self, victim: Victim, iterate: Iterate, threat: ThreatModel) -> tuple[Tensor, int]:
         """A step with momentum from the iterate, or from the best one with half the step size."""
-        gradient = gradient_of(self.objective(victim, iterate).sum(), iterate.adversarial)
+        objective = self.objective(victim, iterate)
+        gradient = gradient_of(objective.sum(), iterate.adversarial)
         state: APGDState = iterate.state
-        step, point, value = iterate.step, iterate.adversarial.detach(), iterate.deviation.detach()
+        step, point, value = iterate.step, iterate.adversarial.detach(), objective.detach()
         state.add(point, value, gradient)
         if step == 0:
             state.best_then = value

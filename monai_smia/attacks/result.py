@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 
@@ -54,3 +55,29 @@ class AttackResult:
             stacklevel=2,
         )
         return self.zero_gradient_steps
+
+
+def spread(part: AttackResult, whole: AttackResult, index: Tensor) -> AttackResult:
+    """A result of some samples of a batch as one of all: nothing is known of the others, and they took no gradient.
+
+    Args:
+        part: of the samples that `index` selects.
+        whole: another result of the batch, whose shapes are taken; histories get as many rows as the longer of both.
+        index: boolean mask ``(B,)``.
+    """
+
+    def of_all(name: str, samples_last: bool) -> Tensor:
+        ours: Tensor = getattr(part, name)
+        theirs: Tensor = getattr(whole, name)
+        if not samples_last:
+            full = theirs.clone() if ours.ndim > 1 else theirs.new_zeros(theirs.shape)
+            if full.is_floating_point() and full.ndim == 1:
+                full.fill_(torch.nan)
+            full[index] = ours.to(full)
+            return full
+        full = theirs.new_full((max(len(ours), len(theirs)), theirs.shape[1]), torch.nan)
+        full[: len(ours), index] = ours.to(full)
+        return full
+
+    histories = ("loss_history", "cosine", "linf", "variance")
+    return AttackResult(**{f.name: of_all(f.name, f.name in histories) for f in fields(part)})

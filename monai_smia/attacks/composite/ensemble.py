@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackProblem
+from monai_smia.attacks.base import Attack, AttackProblem, check_stop_at
 from monai_smia.attacks.best import better_of
 from monai_smia.attacks.composite.base import CompositeAttack
-from monai_smia.attacks.result import AttackResult
+from monai_smia.attacks.result import AttackResult, spread
 from monai_smia.victims.base import Victim
 
 
@@ -28,6 +28,8 @@ class Ensemble(CompositeAttack):
     Args:
         attacks: the members.
         metric: what to judge by, ``(victim, prediction, label) -> (B,)``, more is worse; None is the victim's damage.
+        stop_at: damage at which a sample is solved and left out of the members that follow (targeted: 1 - damage); None
+            runs every member on every sample.
         eps: radius; left out, that of the members, which then must agree.
 
     The other arguments are those of `CompositeAttack` and `Attack`.
@@ -48,6 +50,7 @@ class Ensemble(CompositeAttack):
 
     attacks: Sequence[Attack] = field(kw_only=False)
     metric: Callable[[Victim, Any, Any], Tensor] | None = None
+    stop_at: float | None = None
 
     def __post_init__(self) -> None:
         self.attacks = tuple(self.attacks)
@@ -55,6 +58,7 @@ class Ensemble(CompositeAttack):
             raise ValueError("attacks must hold at least one attack, got none.")
         super().__post_init__()
         self.require_fixed(keep="best")
+        check_stop_at(self.stop_at)
 
     @property
     def parts(self) -> Sequence[Attack]:
@@ -67,11 +71,23 @@ class Ensemble(CompositeAttack):
 
     def run(self, problem: AttackProblem) -> AttackResult:
         """Every member, then the worst per sample."""
-        results = [self._judged(problem, member.run(problem.part(member))) for member in self.attacks]
-        best, *others = [_padded(result, results) for result in results]
-        for other in others:
-            best = better_of(best, other, targeted=self.targeted)
+        first, *others = self.attacks
+        best = self._judged(problem, first.run(problem.part(first)))
+        for member in others:
+            going = self._unsolved(best)
+            if not bool(going.any()):
+                break
+            part = problem if bool(going.all()) else problem.subset(going)
+            result = self._judged(part, member.run(part.part(member)))
+            result = result if part is problem else spread(result, best, going)
+            best = better_of(*_same_length(best, result), targeted=self.targeted)
         return best
+
+    def _unsolved(self, result: AttackResult) -> Tensor:
+        """Samples that the members so far have not solved ``(B,)``."""
+        if self.stop_at is None:
+            return torch.ones_like(result.damage, dtype=torch.bool)
+        return (1 - result.damage if self.targeted else result.damage) < self.stop_at
 
     @torch.no_grad()
     def _judged(self, problem: AttackProblem, result: AttackResult) -> AttackResult:
@@ -83,18 +99,14 @@ class Ensemble(CompositeAttack):
         return replace(result, damage=damage.to(result.damage), loss=loss)
 
 
-def _padded(result: AttackResult, results: Sequence[AttackResult]) -> AttackResult:
-    """The result with histories as long as the longest: the last value carried on, NaN for cosines."""
+def _same_length(*results: AttackResult) -> list[AttackResult]:
+    """Results with histories as long as the longest: the last value carried on, NaN for cosines."""
 
-    def longer(histories: Sequence[Tensor], own: Tensor, carry: bool = True) -> Tensor:
-        missing = max(len(history) for history in histories) - len(own)
-        last = own[-1:] if carry and len(own) else own.new_full((1, own.shape[1]), torch.nan)
+    def longer(result: AttackResult, name: str) -> Tensor:
+        own: Tensor = getattr(result, name)
+        missing = max(len(getattr(other, name)) for other in results) - len(own)
+        last = own[-1:] if name != "cosine" and len(own) else own.new_full((1, own.shape[1]), torch.nan)
         return torch.cat([own, last.expand(missing, -1)])
 
-    return replace(
-        result,
-        loss_history=longer([r.loss_history for r in results], result.loss_history),
-        linf=longer([r.linf for r in results], result.linf),
-        variance=longer([r.variance for r in results], result.variance),
-        cosine=longer([r.cosine for r in results], result.cosine, carry=False),
-    )
+    histories = ("loss_history", "linf", "variance", "cosine")
+    return [replace(result, **{name: longer(result, name) for name in histories}) for result in results]
