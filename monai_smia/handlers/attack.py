@@ -90,7 +90,7 @@ class AttackHandler:
     @staticmethod
     def _forget(engine: Engine) -> None:
         """No result is left of the last iteration where this one is not attacked."""
-        engine.state.attack_result = None  # type: ignore[attr-defined]
+        engine.state.attack_result = None  # type: ignore[attr-defined]  # a State takes any attribute
 
     @staticmethod
     def _add_perturbation(engine: Engine) -> None:
@@ -118,8 +118,12 @@ class AttackHandler:
             label = self.label_transform(label)
         mask = None if self.mask_key is None else as_plain(batch[self.mask_key])
         iteration = engine.state.iteration
-        seeds = np.random.SeedSequence([*np.atleast_1d(self.attack.seed), iteration]).generate_state(len(image))
-        result = self.attack(self.victim, image, label, mask=mask, seed=seeds.tolist())
+
+        def of_iteration(seed: Any) -> list[int]:
+            state = np.random.SeedSequence([*np.atleast_1d(seed), iteration]).generate_state(len(image))
+            return [int(value) for value in state]
+
+        result = self.attack.reseeded(of_iteration)(self.victim, image, label, mask=mask)
         engine.state.batch = self._with_image(batch, image, result.adversarial)
         engine.state.attack_result = result
 

@@ -41,7 +41,7 @@ class ApplyAttack(Transform):
         self.attack = attack
         self.victim = victim
 
-    def __call__(self, img: Any, label: Any, mask: Any = None) -> Tensor:  # type: ignore[override]
+    def __call__(self, img: Any, label: Any, mask: Any = None) -> Tensor:  # type: ignore[override]  # MONAI: a label, too
         """Attack one sample.
 
         Args:
