@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from helpers import case
+from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def starts(attack: Attack, iterations: int = 2) -> list[Tensor]:
     evaluator = SupervisedEvaluator(torch.device("cpu"), data, c.victim.network)
     found: list[Tensor] = []
     AttackHandler(attack, SegmentationVictim(c.victim.network)).attach(evaluator)
-    evaluator.add_event_handler("iteration_completed", lambda e: found.append(e.state.attack_result.perturbation))
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda e: found.append(e.state.attack_result.perturbation))
     evaluator.run()
     return found
 
