@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -20,10 +20,12 @@ class CaseMetrics(ABC):
     Attributes:
         primary: name of the metric that comes first in a report; it is said of every case.
         higher_is_better: whether a victim is better with more of it.
+        ranges: lowest and highest possible value of metrics by their names.
     """
 
     primary = "damage"
     higher_is_better = True
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     @abstractmethod
     def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:
@@ -35,6 +37,18 @@ class CaseMetrics(ABC):
             label: the case's label as a batch of one.
             image: the clean image ``(1, C, *spatial)``, a MetaTensor where it has an affine.
         """
+
+    def checked(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values of a case, each known to lie in its range.
+
+        Raises:
+            ValueError: if one does not; it is named.
+        """
+        for name, (low, high) in self.ranges.items():
+            value = values.get(name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} must lie in [{low}, {high}], got {value}: decision and label do not fit.")
+        return values
 
     def summary(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         """Metrics over the cases of one row of a table; here the mean of every metric.
