@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from monai.data import MetaTensor, ThreadBuffer
 from torch import Tensor
 
+from monai_smia.attacks import Attack
 from monai_smia.victims.base import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
 
@@ -27,6 +29,7 @@ class Case:
         patient: whose it is.
         strata: what cases are grouped by.
         clean_decision: on the clean image; None until it is known.
+        clip: valid range of this case's own file; None for that of the attack.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Case:
     patient: str = ""
     strata: dict[str, str] | None = None
     clean_decision: Any = None
+    clip: tuple[float, float] | None = None
 
     def batch(self) -> dict[str, Any]:
         """As MONAI's engines take a batch."""
@@ -46,12 +50,22 @@ class Case:
         """The same case with another image of the same shape."""
         return replace(self, image=image)
 
+    def own(self, attack: Attack) -> Attack:
+        """The attack within the valid range of this case."""
+        if self.clip is None:
+            return attack
+        within = copy.copy(attack)
+        within.clip = self.clip
+        return within
+
 
 def load_case(
     item: Mapping[str, Any],
     loading: Callable[[Any], Any],
     device: torch.device,
     clips: Iterable[tuple[float, float]] = (),
+    *,
+    label_on_grid: bool = True,
 ) -> Case:
     """Load and check one case.
 
@@ -62,6 +76,7 @@ def load_case(
         device: where image and label go.
         clips: valid ranges of the attacks; voxels outside of them (padding of -2048 in some CTs) are left alone, as
             is the padding that a DICOM series names.
+        label_on_grid: a label map must lie on the image's grid; False where it lies on that of the network.
 
     Raises:
         ValueError: if the image is not finite, or a label map is not on its grid.
@@ -75,7 +90,8 @@ def load_case(
     mask = torch.ones_like(plain, dtype=torch.bool)
     if loaded.get("mask") is not None:
         mask &= torch.as_tensor(loaded["mask"], device=device)[None]
-    for low, high in clips:
+    own = loaded.get("clip")
+    for low, high in clips if own is None else [own]:
         mask &= (plain >= low) & (plain <= high)
     padding = image.meta.get("padding") if isinstance(image, MetaTensor) else None
     if padding is not None:
@@ -85,10 +101,11 @@ def load_case(
         name=item["case"],
         source=item["image"],
         image=batch,
-        label=batch_of_one(loaded["label"], image),
+        label=batch_of_one(loaded["label"], image, on_grid=label_on_grid),
         mask=mask,
         patient=patient_of(item),
         strata=strata_of(item, image),
+        clip=own,
     )
 
 
@@ -111,12 +128,13 @@ def strata_of(item: Mapping[str, Any], image: Tensor) -> dict[str, str]:
     return strata
 
 
-def batch_of_one(label: Any, image: Tensor) -> Any:
+def batch_of_one(label: Any, image: Tensor, *, on_grid: bool = True) -> Any:
     """A case's label as the victim takes it, on the image's device.
 
     Args:
-        label: label map of the image's rank, class number(s), or a dictionary of tensors (boxes).
+        label: label map of the image's rank, class number(s), or a dictionary of tensors (boxes); None stays None.
         image: the case's image ``(C, *spatial)``.
+        on_grid: check that a label map lies on the image's grid.
 
     Raises:
         ValueError: if a label map is not on the image's grid.
@@ -125,10 +143,12 @@ def batch_of_one(label: Any, image: Tensor) -> Any:
         >>> batch_of_one(3, torch.zeros(3, 8, 8)), batch_of_one({"labels": [1]}, torch.zeros(3, 8, 8))
         (tensor([3]), [{'labels': tensor([1])}])
     """
+    if label is None:
+        return None
     if isinstance(label, Mapping):
         return [{name: torch.as_tensor(value, device=image.device) for name, value in label.items()}]
     label = torch.as_tensor(label, device=image.device)
-    if label.ndim == image.ndim:
+    if on_grid and label.ndim == image.ndim:
         if image.shape[1:] != label.shape[1:]:
             raise ValueError(f"label must have the image's shape {tuple(image.shape)}, got {tuple(label.shape)}.")
         check_same_grid(image, label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +37,12 @@ class Pipeline(Protocol):
     Gradients come from a victim, a differentiable twin of the pipeline; figures (clean, computed, stored, degraded)
     come from the pipeline itself. A victim without one is its own pipeline (`VictimPipeline`).
     """
+
+    def parts(self) -> Mapping[str, Any]:
+        """All that decides its figures, for the fingerprint of records."""
+
+    def prepare(self, case: Case) -> Case:
+        """The case with what needs the network, which is asked in the thread of the attack alone."""
 
     def score(self, case: Case, image: Tensor | Path, metrics: CaseMetrics) -> Scored:
         """Decide on an image of a case and compare with the case's truth.
@@ -75,11 +82,18 @@ class VictimPipeline:
     device: torch.device
     storage: Any = None
 
+    def parts(self) -> Mapping[str, Any]:
+        """Nothing beside the victim."""
+        return {}
+
+    def prepare(self, case: Case) -> Case:
+        """The case as it is."""
+        return case
+
     def score(self, case: Case, image: Tensor | Path, metrics: CaseMetrics) -> Scored:
         """As `Pipeline.score`."""
-        if isinstance(image, Path):
-            image = self.storage.read(image).unsqueeze(0)
-        prediction = self.victim.infer(image.to(self.device))
+        batch = self.storage.read(image).unsqueeze(0) if isinstance(image, Path) else image
+        prediction = self.victim.infer(batch.to(self.device))
         return Scored(
             metrics=metrics.case(self.victim, prediction, case.label, case.image),
             damage=numbers({"damage": self.victim.damage(prediction, case.label)})["damage"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import math
 import shutil
 import time
@@ -29,10 +30,11 @@ from monai_smia.records import COMPUTED, STORED, Costs, Record
 from monai_smia.records.parts import History
 from monai_smia.report.figures.panel import Panel
 from monai_smia.report.figures.selector import figure_path
-from monai_smia.storage import BelowOneUnitError, Storage
+from monai_smia.storage import BelowOneUnitError, NotStorableError, Storage
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
+LOGGER = logging.getLogger(__name__)
 AGREEMENT = "agreement"  # of the twin with the pipeline, a column of the clean row
 LEAST_AGREEMENT = 0.95
 AT_BOUND = 0.999  # of the radius; the rest is float rounding
@@ -87,7 +89,7 @@ class RowEvaluator:
             draw: says of the computed record whether the case is drawn under this attack; None draws nothing.
             probe_with: probe the victim at the radius of this attack, with the clean row.
         """
-        attack, start = row.attack, time.perf_counter()
+        attack, start = None if row.attack is None else case.own(row.attack), time.perf_counter()
         result = None if attack is None else attacked(self.victim, case, self.device, attack)
         image = case.image if result is None else result.adversarial
         scored = self.score(case, image)
@@ -104,7 +106,7 @@ class RowEvaluator:
         )
         if result is None or attack is None:
             case.clean_decision = scored.decision
-            found = None if probe_with is None else probe(self.victim, case, probe_with)
+            found = None if probe_with is None else probe(self.victim, case, case.own(probe_with))
             record = replace(record, metrics=record.metrics | self._agreement(case))
             return [replace(record, probe=found), *self._degraded(case, record, case.image, None)]
         computed = self._with_result(record, case, image[0], attack, result)
@@ -112,8 +114,11 @@ class RowEvaluator:
             self._draw(self.figure, case, row, image, scored.decision)
         records = [computed]
         if self.storage is not None:
-            image, stored = self._stored(self.storage, case, record, image, result)
-            records.append(stored)
+            try:
+                image, stored = self._stored(self.storage, case, record, image, result)
+                records.append(stored)
+            except NotStorableError as error:
+                LOGGER.info("%s has no stored rows: %s", case.name, error)
         return [*records, *self._degraded(case, record, image, attack)]
 
     def score(self, case: Case, image: Tensor | Path) -> Scored:

@@ -57,7 +57,7 @@ from monai_smia.storage import Storage
 from monai_smia.victims.base import Victim
 
 LOGGER = logging.getLogger(__name__)
-CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival", "pipeline")
+CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -170,13 +170,15 @@ class AttackEvaluation:
     def make_progress(self) -> Progress:
         """Progress of this evaluation in its output folder, to be opened."""
         configuration = {name: describe(getattr(self, name)) for name in CONFIGURATION}
+        configuration["pipeline"] = describe({} if self.pipeline is None else self.pipeline.parts())
         configuration["weights"] = weights_hash(self.victim.network)
         return Progress(Path(self.output_dir), self.cases, self.attacks, configuration, self.resume, self.verify)
 
     def load(self, item: Mapping[str, Any]) -> Case:
         """One case as a batch of one, see `monai_smia.evaluation.cases.load_case`."""
         clips = {row.attack.clip for row in self.attacks if row.attack is not None and row.attack.clip is not None}
-        return load_case(item, self.loading, torch.device(self.device), clips)
+        on_grid = self.pipeline is None
+        return load_case(item, self.loading, torch.device(self.device), clips, label_on_grid=on_grid)
 
     def _schedule(self, case: Case, cases: int) -> str:
         start = time.perf_counter()
@@ -211,6 +213,8 @@ class AttackEvaluation:
                 try:
                     if isinstance(case, Exception):
                         raise case
+                    if self.pipeline is not None:
+                        case = self.pipeline.prepare(case)
                     if number == 0 and shown:
                         LOGGER.info(self._schedule(case, len(items)))
                     for row in progress.missing(item):

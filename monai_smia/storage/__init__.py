@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from monai_smia.storage.base import BelowOneUnitError, Storage
+from monai_smia.storage.base import BelowOneUnitError, NotStorableError, Storage
 from monai_smia.storage.dicom import DicomStorage
 from monai_smia.storage.nifti import NiftiStorage
 from monai_smia.storage.pictures import PictureStorage
 from monai_smia.storage.png import PngStorage
 
-__all__ = ["BelowOneUnitError", "DicomStorage", "NiftiStorage", "PictureStorage", "PngStorage", "Storage"]
+__all__ = [
+    "BelowOneUnitError",
+    "DicomStorage",
+    "NiftiStorage",
+    "NotStorableError",
+    "PictureStorage",
+    "PngStorage",
+    "Storage",
+]

@@ -17,6 +17,10 @@ class BelowOneUnitError(ValueError):
     """A radius is less than one unit that the file can hold: nothing of it could be stored."""
 
 
+class NotStorableError(ValueError):
+    """What an image is no file of this storage can hold: the case has no stored rows."""
+
+
 @runtime_checkable
 class Storage(Protocol):
     """Adversarial images as files."""
