@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from monai_smia import __version__
 from monai_smia.inferers.kept_graphs import MemoryLimit
-from monai_smia.inferers.windows import Windows, unaliased
+from monai_smia.inferers.windows import Windows, on_window
 
 
 class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
@@ -81,7 +82,7 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
             isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values())
         )
         if not torch.is_grad_enabled() or not (inputs.requires_grad or others):
-            return super().__call__(inputs, network, *args, **kwargs)
+            return super().__call__(inputs, partial(on_window, network), *args, **kwargs)
         _refuse_unrepeatable(modules)
         if inputs.requires_grad and not others and kwargs.get("condition") is None:
             plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
@@ -150,7 +151,7 @@ class _Checkpointed:
         self.network = network
 
     def __call__(self, window: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return unaliased(checkpoint(self.network, window, *args, use_reentrant=False, **kwargs), window)
+        return checkpoint(on_window, self.network, window, *args, use_reentrant=False, **kwargs)
 
 
 def _crop(output: Tensor, padding: list[int], shape: torch.Size) -> Tensor:

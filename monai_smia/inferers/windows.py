@@ -86,7 +86,7 @@ class Windows:
 
     def _apply(self, window: Tensor, coordinates: Any, *args: Any, **kwargs: Any) -> Any:
         with_coordinates = (coordinates,) if self.inferer.with_coord else ()
-        return unaliased(self.network(window, *with_coordinates, *args, **kwargs), window)
+        return on_window(self.network, window, *with_coordinates, *args, **kwargs)
 
     @torch.no_grad()
     def vjp(self, image: Tensor, cotangents: Sequence[Tensor | None]) -> Tensor:
@@ -186,8 +186,27 @@ def _flatten(output: Any) -> list[Tensor]:
     return [output[key] for key in sorted(output)] if isinstance(output, dict) else list(output)
 
 
-def unaliased(output: Any, window: Tensor) -> Any:
-    """The output, copied where it is the window itself: MONAI weighs outputs in place, which would change the image."""
+def on_window(network: Callable[..., Any], window: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """The network's output for a window, which may be a view of the image.
+
+    The output is copied where it is the window itself: MONAI weighs outputs in place, which would change the image.
+
+    Raises:
+        ValueError: if the network writes into the window, and so into those beside it.
+    """
+    message = (
+        "the network writes into its input (an operation in place, such as x -= 1) and would change the windows beside "
+        "it; make it work on a copy: x = x - 1."
+    )
+    before = None if window.is_inference() else window._version
+    try:
+        output = network(window, *args, **kwargs)
+    except RuntimeError as error:
+        if "leaf Variable that requires grad is being used in an in-place operation" in str(error):
+            raise ValueError(message) from error
+        raise
+    if before is not None and window._version != before:
+        raise ValueError(message)
     return _mapped(lambda part: part.clone() if part.data_ptr() == window.data_ptr() else part, output)
 
 

@@ -22,6 +22,7 @@ from monai_smia.victims.choice import KNOWN, Choice, PerSample
 from monai_smia.victims.freezing import fixed_intensity_scale
 from monai_smia.victims.frozen_network import frozen_network
 from monai_smia.victims.gate import SeenShapes, check_image, check_prediction, check_same_grid, tensors_of
+from monai_smia.victims.in_place import protected
 from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
 
 __all__ = ["Victim", "check_same_grid"]
@@ -124,7 +125,8 @@ class Victim(ABC):
 
     def forward(self, network_input: Tensor) -> Any:
         """The raw prediction of what the network is given; a task of another prediction overrides it."""
-        return self.network(network_input) if self.inferer is None else self.inferer(network_input, self.network)
+        with protected(self.network, network_input, windows=self.inferer is not None) as seen:
+            return self.network(seen) if self.inferer is None else self.inferer(seen, self.network)
 
     def predict_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """The predictions of two batches of the samples it is bound to, made as one batch.

@@ -19,6 +19,7 @@ from monai_smia.victims.base import Victim
 from monai_smia.victims.boxes import check_boxes
 from monai_smia.victims.choice import Choice
 from monai_smia.victims.detector_output import BOXES, CLASSES, Boxes, DetectorOutput
+from monai_smia.victims.in_place import protected
 
 
 @dataclass(kw_only=True, eq=False)
@@ -138,14 +139,15 @@ class DetectionVictim(Victim):
         """
         detector = self.output.detector
         padded, _ = preprocess_images(network_input, detector.spatial_dims, detector.size_divisible)
-        if self.inferer is None:
-            heads = self.network(padded)
-            if not isinstance(heads, dict):
-                heads = {CLASSES: heads[: len(heads) // 2], BOXES: heads[len(heads) // 2 :]}
-            ensure_dict_value_to_list_(heads)
-        else:
-            inferer: Any = self.inferer  # MONAI's annotation names the sliding window alone; any Inferer will do
-            heads = predict_with_inferer(padded, self.network, keys=[CLASSES, BOXES], inferer=inferer)
+        inferer: Any = self.inferer  # MONAI's annotation names the sliding window alone; any Inferer will do
+        with protected(self.network, padded, windows=inferer is not None) as seen:
+            if inferer is None:
+                heads = self.network(seen)
+            else:
+                heads = predict_with_inferer(seen, self.network, keys=[CLASSES, BOXES], inferer=inferer)
+        if not isinstance(heads, dict):
+            heads = {CLASSES: heads[: len(heads) // 2], BOXES: heads[len(heads) // 2 :]}
+        ensure_dict_value_to_list_(heads)
         return {
             CLASSES: heads[CLASSES],
             BOXES: heads[BOXES],

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 import torch
-from helpers import assert_untouched, network, snapshot, unsettled
+from helpers import assert_untouched, case, network, snapshot, unsettled
 from monai.networks.nets import UNet
 from torch import nn
 
+from monai_smia.attacks import BIM, PGD
 from monai_smia.victims import SegmentationVictim
+from monai_smia.victims.frozen_network import frozen_network
 
 
 class TestFrozen:
@@ -89,3 +92,101 @@ def _nodes(output: torch.Tensor) -> set[str]:
         found.add(type(node).__name__)
         nodes += [following for following, _ in node.next_functions if following is not None]
     return found
+
+
+class TestUsers:
+    """Entry 93: a network is still until its last user has left it, in whichever thread."""
+
+    def test_two_contexts_that_overlap(self) -> None:
+        net = nn.BatchNorm1d(1)
+        first, second = frozen_network(net), frozen_network(net)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert not net.training
+        assert not net.weight.requires_grad
+        net(torch.full((8, 1), 5.0))
+        assert float(net.running_mean) == 0
+        second.__exit__(None, None, None)
+        assert net.training
+        assert net.weight.requires_grad
+
+    def test_networks_that_share_a_part(self) -> None:
+        """As the network of a victim and the one in lower precision around it."""
+        shared = nn.Sequential(nn.BatchNorm1d(1), nn.PReLU())
+        inner, outer = frozen_network(shared), frozen_network(nn.Sequential(shared, nn.Dropout()))
+        inner.__enter__()
+        outer.__enter__()
+        inner.__exit__(None, None, None)
+        assert not shared.training
+        assert "forward" in vars(shared[1])
+        outer.__exit__(None, None, None)
+        assert shared.training
+        assert "forward" not in vars(shared[1])
+
+    def test_after_an_exception_of_one_of_them(self) -> None:
+        net = unsettled(network("segmentation", 2))
+        before = snapshot(net)
+        with frozen_network(net):
+            with pytest.raises(KeyError), frozen_network(net):
+                raise KeyError
+            assert not any(module.training for module in net.modules())
+        assert_untouched(net, before)
+
+    def test_an_attack_beside_a_loader_that_infers(self) -> None:
+        """The overlay's own way: the next case's label is inferred in a thread while this one is attacked."""
+        c = case("segmentation", 2)
+        expected = PGD(eps=0.05, steps=30)(c.victim, c.image, c.label)
+        net = unsettled(c.victim.network)
+        before, clean = snapshot(net), c.victim.infer(c.image)
+        stop, inferred = Event(), []
+
+        def load() -> None:
+            while not stop.is_set():
+                inferred.append(torch.equal(c.victim.infer(c.image), clean))
+
+        loader = Thread(target=load)
+        loader.start()
+        try:
+            results = [PGD(eps=0.05, steps=30)(c.victim, c.image, c.label) for _ in range(5)]
+        finally:
+            stop.set()
+            loader.join()
+        assert len(inferred) > 5
+        assert all(inferred)
+        for result in results:
+            assert torch.equal(result.adversarial, expected.adversarial)
+            assert torch.equal(result.damage, expected.damage)
+        assert_untouched(net, before)
+
+
+class Listed(nn.Module):
+    """Keeps its branches where `nn.Module.eval` does not find them."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        branch = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Conv2d(2, 3, 1))
+        self.kept: Any = {"list": [branch], "tuple": (branch,), "dictionary": {"a": [branch, self]}}[kind]
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.branch(image)
+
+    @property
+    def branch(self) -> nn.Module:
+        return self.kept["a"][0] if isinstance(self.kept, dict) else self.kept[0]
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "dictionary"])
+def test_modules_in_plain_lists_are_held_as_well(kind: str) -> None:
+    """Entry 46: they stayed in train mode, and their statistics moved."""
+    net = Listed(kind)
+    before = snapshot(net.branch)
+    victim = SegmentationVictim(net)
+    image = torch.rand(2, 2, 6, 6)
+    with victim.frozen():
+        assert not any(module.training for module in net.branch.modules())
+        assert not any(parameter.requires_grad for parameter in net.branch.parameters())
+    assert torch.equal(victim.infer(image), victim.infer(image))
+    BIM(eps=0.1, steps=2)(victim, image, torch.ones(2, 1, 6, 6).long())
+    assert net.branch.training
+    assert_untouched(net.branch, before)
