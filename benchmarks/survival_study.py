@@ -55,7 +55,7 @@ UNSEEN: dict[str, dict[str, Degradation]] = {
         "noise 14 HU": AddNoise(0.01),
         "whole HU": Quantize(1 / 1400),
     },
-    "fundus": BOTH | {"jpeg 90": Compress("jpeg", 90, high=255), "whole grey levels": Quantize(1.0)},
+    "fundus": BOTH | {"jpeg 90": Compress("jpeg", 90, high=255, width_first=False), "whole grey levels": Quantize(1.0)},
 }
 
 

@@ -48,6 +48,9 @@ class Compress(Degradation):
         low: value that is stored as 0.
         high: value that is stored as `levels`; 255 with ``"jpeg"``.
         levels: whole steps from low to high; 4095 for a CT from -1024 to 3071 HU.
+        width_first: axes are those of MONAI's LoadImage, columns before rows, and slices stand upright when they are
+            compressed; False for ``(C, H, W)`` as of `monai_smia.transforms.LoadPhotograph`. A codec that meets a
+            picture on its side compresses another one.
 
     Example:
         >>> image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -61,6 +64,7 @@ class Compress(Degradation):
     low: float = 0.0
     high: float = 1.0
     levels: int = 255
+    width_first: bool = True
 
     def __post_init__(self) -> None:
         if self.codec not in ("jpeg", "jpeg2000"):
@@ -90,7 +94,14 @@ class Compress(Degradation):
         return straight_through(image, torch.from_numpy(back).reshape(image.shape) / scale + self.low)
 
     def _slice(self, channels: np.ndarray) -> np.ndarray:
-        """One slice ``(C, H, W)`` written and read back."""
+        """One slice ``(C, *axes)`` written and read back, upright."""
+        if self.width_first:
+            channels = channels.swapaxes(1, 2)
+        read = self._through_codec(np.ascontiguousarray(channels))
+        return read.swapaxes(1, 2) if self.width_first else read
+
+    def _through_codec(self, channels: np.ndarray) -> np.ndarray:
+        """A slice ``(C, H, W)`` written and read back."""
         if self.codec == "jpeg2000":  # Pillow has no color picture of 16 bits
             options = {"quality_mode": "rates", "quality_layers": [self.quality], "irreversible": True}
             return np.stack([_through_file(channel.astype(np.uint16), "JPEG2000", options) for channel in channels])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from monai_smia.degradations import Compress, Quantize, Smooth
 
@@ -42,3 +45,24 @@ def test_compression_works_in_the_images_unit() -> None:
 def test_bad_arguments_are_named(make: Callable[[], Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         make()
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "jpeg2000"])
+def test_a_picture_is_compressed_upright(codec: str) -> None:
+    """The values are those of a file that holds the picture as it is looked at: rows downwards."""
+    rows = torch.linspace(0, 1, 24)[:, None] * torch.linspace(0.2, 1, 40) ** 2
+    texture = 0.2 * torch.rand(24, 40, generator=torch.Generator().manual_seed(0))
+    upright = ((rows + texture).clamp(0, 1)[None, None] * 255).round() / 255  # (1, 1, H, W)
+    pixels = (upright[0, 0] * 255).round().numpy().astype(np.uint16 if codec == "jpeg2000" else np.uint8)
+    buffer = io.BytesIO()
+    options = {"quality_mode": "rates", "quality_layers": [10], "irreversible": True}
+    Image.fromarray(pixels).save(buffer, codec.upper(), **(options if codec == "jpeg2000" else {"quality": 50}))
+    expected = torch.from_numpy(np.asarray(Image.open(buffer)).astype(np.float32)) / 255
+    quality = 10 if codec == "jpeg2000" else 50
+    loaded = upright.transpose(2, 3)  # as MONAI loads it, columns first
+    torch.testing.assert_close(Compress(codec, quality)(loaded)[0, 0].T, expected)
+    torch.testing.assert_close(Compress(codec, quality, width_first=False)(upright)[0, 0], expected)
+    volume = torch.stack([loaded[0], loaded[0].flip(2)], -1)[None]  # two planes
+    torch.testing.assert_close(Compress(codec, quality)(volume)[0, 0, :, :, 0].T, expected)
+    lying = Compress(codec, quality, width_first=False)(loaded)[0, 0].T
+    assert float((lying - expected).abs().max()) > 1 / 255
