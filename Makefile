@@ -6,7 +6,7 @@ BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
-.PHONY: attack_eval test lint bench clean
+.PHONY: attack_eval test check lint bench clean
 
 attack_eval: .venv/installed
 	$(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
@@ -16,6 +16,13 @@ test: .venv/installed-test
 
 lint: .venv/installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# the quick part: style, types, the house, and the core of attacks and victims
+QUICK := tests/test_house.py tests/test_cli.py tests/test_threat.py tests/attacks/test_parity.py tests/attacks/test_smia.py \
+	tests/attacks/test_truth.py tests/attacks/composite tests/records tests/analysis
+
+check: lint
+	$(BIN)/python -m pytest $(QUICK) $(ARGS)
 
 bench: .venv/installed-test
 	$(BIN)/python benchmarks/attack_overhead.py
