@@ -5,11 +5,19 @@ from __future__ import annotations
 from monai_smia._moved import moved
 from monai_smia.evaluation.paper_plan import tables_plan
 from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
-from monai_smia.evaluation.presets import standard_attack
+from monai_smia.evaluation.presets import preset_plan, standard_attack
 from monai_smia.evaluation.runner import AttackEvaluation
 from monai_smia.report.paper_tables import write_tables
 
-__all__ = ["AttackEvaluation", "PlannedAttack", "paper_comparison", "standard_attack", "tables_plan", "write_tables"]
+__all__ = [
+    "AttackEvaluation",
+    "PlannedAttack",
+    "paper_comparison",
+    "preset_plan",
+    "standard_attack",
+    "tables_plan",
+    "write_tables",
+]
 _FIGURES, _STORAGE = "monai_smia.report.figures", "monai_smia.storage"
 __getattr__ = moved(
     __name__,

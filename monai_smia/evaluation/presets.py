@@ -1,13 +1,16 @@
-"""Plans by name: the attack that needs no choices."""
+"""Plans by name, and the attack that needs no choices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-from monai_smia.attacks import APGD, APGDT, DAG, SEA_SCHEDULE, Attack, CosPGD, Ensemble, Square
+from monai_smia.attacks import APGD, APGDT, DAG, SEA_SCHEDULE, SMIA, Attack, CosPGD, Ensemble, Noise, Square
+from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, paper_comparison
+from monai_smia.records.rows import EQUAL_RADIUS
 
 TASKS = ("classification", "segmentation", "detection")
+PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300}  # gradients of the first strong attack
 
 
 def standard_attack(
@@ -44,25 +47,104 @@ def standard_attack(
         >>> standard_attack("classification", eps=0.1).name
         'Ensemble(APGD, APGDT, Square)'
     """
+    attacks = strong_attacks(task, eps=eps, norm=norm, clip=clip, steps=steps, seed=seed, progress=progress)
+    return Ensemble(attacks=attacks, stop_at=1.0, seed=seed, progress=progress)
+
+
+def strong_attacks(
+    task: str,
+    *,
+    eps: float,
+    norm: str = "linf",
+    clip: tuple[float, float] | None = (0.0, 1.0),
+    steps: int = 100,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Attack]:
+    """The members of `standard_attack`, each alone.
+
+    Args:
+        task, eps, norm, clip, steps, seed, progress: as for `standard_attack`.
+
+    Raises:
+        ValueError: as for `standard_attack`.
+
+    Example:
+        >>> [attack.name for attack in strong_attacks("detection", eps=0.01)]
+        ['APGD', 'APGD', 'DAG']
+    """
     if task not in TASKS:
         raise ValueError(f"task must be one of {TASKS}, got {task!r}.")
     shared: dict[str, Any] = {"eps": eps, "norm": norm, "clip": clip, "seed": seed, "progress": progress}
-    members: dict[str, Callable[[], list[Attack]]] = {
-        "classification": lambda: [
-            APGD(steps=steps, stop_at=1.0, **shared),
-            APGDT(steps=max(steps // 2, 1), **shared),
-            *([Square(queries=2 * steps, loss="margin", stop_at=1.0, **shared)] if norm == "linf" else []),
-        ],
-        "segmentation": lambda: [
+    half, quarter = max(steps // 2, 1), max(steps // 4, 1)
+    if task == "classification":
+        attacks: list[Attack] = [APGD(steps=steps, stop_at=1.0, **shared), APGDT(steps=half, **shared)]
+        search: list[Attack] = (
+            [Square(queries=2 * steps, loss="margin", stop_at=1.0, **shared)] if norm == "linf" else []
+        )
+    elif task == "segmentation":
+        step_size = eps / 3 if eps > 0 else None  # the paper's
+        attacks = [
             APGD(steps=steps, loss="soft_jaccard", **shared),
-            CosPGD(steps=max(steps // 4, 1), step_size=eps / 3, **shared) if eps > 0 else CosPGD(steps=1, **shared),
-            APGD(steps=max(steps // 4, 1), loss="jensen_shannon", schedule=SEA_SCHEDULE, **shared),
-            *([Square(queries=steps, loss="soft_jaccard", **shared)] if norm == "linf" else []),
-        ],
-        "detection": lambda: [
-            APGD(steps=steps, loss="ranking", **shared),
-            APGD(steps=max(steps // 2, 1), loss="focal", **shared),
-            *([DAG(steps=max(steps // 2, 1), **shared)] if norm == "linf" else []),
-        ],
-    }
-    return Ensemble(attacks=members[task](), stop_at=1.0, seed=seed, progress=progress)
+            CosPGD(steps=quarter, step_size=step_size, **shared),
+            APGD(steps=quarter, loss="jensen_shannon", schedule=SEA_SCHEDULE, **shared),
+        ]
+        search = [Square(queries=steps, loss="soft_jaccard", **shared)] if norm == "linf" else []
+    else:
+        attacks = [APGD(steps=steps, loss="ranking", **shared), APGD(steps=half, loss="focal", **shared)]
+        search = [DAG(steps=half, **shared)] if norm == "linf" else []
+    return attacks + search
+
+
+def preset_plan(
+    preset: str,
+    task: str,
+    eps: float | Sequence[float],
+    *,
+    steps: int = 10,
+    alpha: float = 1.0,
+    unit_scale: float = 1.0,
+    gradients: int | None = None,
+    clip: tuple[float, float] | None = (0.0, 1.0),
+    seed: int = 0,
+    **paper: Any,
+) -> list[PlannedAttack]:
+    """A plan by its name.
+
+    ``"paper"`` is `paper_comparison`. ``"quick"``, ``"standard"`` and ``"thorough"`` hold the clean images, noise, the
+    `strong_attacks` of the task with 20, 100 and 300 gradients, and the paper's SMIA beside them; what counts of them is
+    the worst case over all, image by image.
+
+    Args:
+        preset: one of `PRESETS`.
+        task: ``"classification"``, ``"segmentation"`` or ``"detection"``.
+        eps: radius in network units, or several.
+        steps: steps of the paper's attacks.
+        alpha: weight of SMIA's stabilization term.
+        unit_scale: network units per unit of the images.
+        gradients: of the first strong attack; None for the preset's.
+        clip: valid range of the images, or None.
+        seed: of all attacks.
+        **paper: further arguments of `paper_comparison`, for ``"paper"`` alone.
+
+    Raises:
+        ValueError: if `preset` or `task` is unknown, or another argument is outside its range.
+
+    Example:
+        >>> [row.name for row in preset_plan("quick", "segmentation", 0.05)]
+        ['Clean', 'Noise', 'APGD', 'CosPGD', 'APGD', 'Square', 'SMIA']
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}.")
+    shared: dict[str, Any] = {"clip": clip, "seed": seed}
+    if PRESETS[preset] is None:
+        if gradients is not None:
+            raise ValueError(f"gradients is of the other presets; with 'paper' give steps, got gradients={gradients}.")
+        return paper_comparison(eps, steps=steps, alpha=alpha, unit_scale=unit_scale, **shared, **paper)
+    plan = [PlannedAttack()]
+    for radius in [eps] if isinstance(eps, (int, float)) else eps:
+        ball = in_input_unit(radius, unit_scale)
+        strong = strong_attacks(task, eps=ball, steps=gradients or PRESETS[preset] or 0, **shared)
+        smia = SMIA(eps=ball, steps=steps, alpha=alpha, **shared)
+        plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), *strong, smia)]
+    return plan
