@@ -20,6 +20,8 @@ from monai_smia.inferers.sliding_window import restrict_gradient
 from monai_smia.threat import ThreatModel, per_sample
 from monai_smia.victims.base import Victim
 
+RENAMED = {"ascent": "direction", "prepare": "initial_state", "second_point": "auxiliary_point", "predict": "augment"}
+
 
 @dataclass
 class State:
@@ -94,6 +96,12 @@ class IterativeAttack(Attack):
     random_start: bool = False
     restarts: int = 1
     stop_at: float | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for old, new in RENAMED.items():
+            if old in vars(cls):  # it would never be called, and nobody told
+                raise TypeError(f"{cls.__name__}.{old} must be called {new}: the hook of that name is gone since 0.2.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

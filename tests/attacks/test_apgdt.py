@@ -115,3 +115,8 @@ def test_members_that_have_nothing_left_to_do_are_not_run() -> None:
 
     members = [PGD(eps=0.5, steps=10), Transfer(PGD(eps=0.5), surrogate=surrogate)]
     assert Ensemble(members, stop_at=1.0)(victim, image, label).damage.tolist() == [1] * 4
+
+
+def test_planned_gradients() -> None:
+    assert APGDT(eps=0.1, steps=10, num_targets=4).planned_gradients == 40
+    assert APGDT(eps=0.1, steps=10, num_targets=4, rank=1).planned_gradients == 10

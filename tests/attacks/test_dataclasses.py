@@ -101,3 +101,9 @@ def test_state_of_some_samples() -> None:
     part = state.select(torch.tensor([True, False, True]))
     assert (part.tensor.tolist(), part.by_name["a"].tolist(), part.count) == ([0, 2], [0, 4], 7)
     assert state.tensor.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("old", ["ascent", "prepare", "second_point", "predict"])
+def test_a_hook_that_would_never_be_called_is_refused(old: str) -> None:
+    with pytest.raises(TypeError, match=rf"Mine.{old} must be called"):
+        type("Mine", (IterativeAttack,), {old: lambda *_: None})

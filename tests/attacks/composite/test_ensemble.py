@@ -96,3 +96,13 @@ def test_a_transferred_image_is_the_surrogates_and_the_score_the_victims(task: s
     assert float(own.damage.mean()) > float(result.damage.mean())
     both = Ensemble(attacks=[attack, Transfer(attack=attack, surrogate=surrogate)])(c.victim, c.image, c.label)
     torch.testing.assert_close(both.damage, torch.maximum(own.damage, result.damage))
+
+
+def test_targeted_members_stop_where_the_target_is_reached() -> None:
+    c = case("classification", 2, dtype=torch.float64)
+    target = (c.label + 1) % 3
+    members = [PGD(eps=0.5, steps=20, step_size=0.1, targeted=True), PGD(eps=0.5, steps=5, targeted=True)]
+    whole, early = (Ensemble(members, stop_at=stop)(c.victim, c.image, target) for stop in (None, 1.0))
+    assert early.damage.tolist() == whole.damage.tolist() == [0, 0, 0]
+    assert early.gradients.tolist() == [20, 20, 20]
+    assert whole.gradients.tolist() == [25, 25, 25]
