@@ -32,7 +32,9 @@ from PIL import Image
 
 from bundles import zoo
 from monai_smia.adapters.monai_bundle import check_configs, overlay_path
-from monai_smia.adapters.monai_bundle.parts import activation_of, case_names, split_chain
+from monai_smia.adapters.monai_bundle.chain import chain_of
+from monai_smia.adapters.monai_bundle.decisions import activation_of
+from monai_smia.adapters.monai_bundle.parts import case_names
 from monai_smia.cli import main
 from monai_smia.dicom import read_dicom_series
 from monai_smia.evaluation.fingerprint import weights_hash
@@ -145,7 +147,7 @@ def test_a_dicom_series(
     described = read_dicom_series(written).slices[0].header.DerivationDescription
     assert re.search(r"_pgd_.* by at most 140 HU, 140 stored units. Seed 0, model [0-9a-f]{16}\.", described)
     said = capfd.readouterr()
-    assert "postprocessing goes on to KeepLargestConnectedComponentd" in said.out
+    assert "Postprocessing goes on to FillHolesd" in said.out
     assert [path.name for path in (bundle / "eval").iterdir()] == ["attack_eval"]  # its savers do not run
     for name in ("SECRET", "ACC1"):
         assert name not in said.out + said.err + caplog.text.replace(str(bundle / "data"), "")
@@ -205,13 +207,13 @@ def test_eps_in_the_unit_of_the_files(tmp_path: Path) -> None:
     [
         ({"attack#image_key": "scan"}, r"items have no 'scan', only \['image', 'label'\].*--attack#image_key"),
         ({"attack#label_key": "mask", "attack#unsupervised": False}, "items have no 'mask'.*--attack#label_key"),
-        ({"attack#postprocessing": []}, "does not tell softmax from sigmoid.*--attack#activation"),
+        ({"validate#postprocessing#transforms": []}, "does not tell softmax from sigmoid.*--attack#activation"),
         ({"attack#space": "scaner"}, "space must be one of"),
         ({"attack#task": "regression"}, "task must be one of"),
         ({"attack#only": ["PDG"]}, r"only must name attacks of .*, got \['PDG'\]"),
         ({"attack#evaluator": "@evaluator"}, "`@evaluator` is not defined"),
         ({"images": []}, "point the bundle's dataset_dir or datalist"),
-        ({"validate#preprocessing#transforms": []}, "must load the image 'image' with LoadImaged"),
+        ({"validate#preprocessing#transforms": []}, "must load the image 'image' with one LoadImaged"),
     ],
 )
 def test_what_is_missing_is_named(override: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -262,14 +264,13 @@ def test_cases_have_names_of_their_own(tmp_path: Path) -> None:
     assert case_names([[str(file) for file in files]]) == [name]
 
 
-def test_the_chain_is_cut_where_the_image_is_loaded() -> None:
+def test_the_twin_has_what_touches_the_image_behind_its_loader() -> None:
     label_alone = AsDiscreted("label", threshold=0.5)
     both = Orientationd(["image", "label"], "RAS", labels=None)
     window = ScaleIntensityRanged("image", -1000, 400, 0, 1)
-    chain = split_chain(
+    chain = chain_of(
         Compose([LoadImaged(["image", "label"]), EnsureChannelFirstd(["image", "label"]), both, label_alone, window]),
         "image",
         {"image": "ct.nii.gz"},
     )
-    assert [type(t).__name__ for t in chain.loading] == ["LoadImaged", "EnsureChannelFirstd", "AsDiscreted"]
-    assert chain.preprocessing == [both, window]
+    assert chain.twin == (both, window)

@@ -59,9 +59,10 @@ def dicom_segmentation(folder: Path, reader: str | None, files: bool) -> Path:
             "_target_": "Compose",
             "transforms": [
                 {"_target_": "Activationsd", "keys": "pred", "softmax": True},
-                {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image"},
+                {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image"}
+                | {"nearest_interp": False},
                 {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-                {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1]},
+                {"_target_": "FillHolesd", "keys": "pred", "applied_labels": [1]},
                 {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir"},
             ],
         },

@@ -1,86 +1,155 @@
-"""The victim of a bundle, its metrics and its figure, once it is known what its network predicts."""
+"""A bundle's pipeline and its differentiable twin, once it is known what its network predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.transforms import Compose
+from monai.transforms import Compose, MapTransform
 from torch import Tensor
 
-from monai_smia.adapters.monai_bundle.parts import Chain, activation_of, detector_of, is_dicom
+from monai_smia.adapters.monai_bundle.boxes import BoxKeys, box_mode, to_world
+from monai_smia.adapters.monai_bundle.chain import Chain, leaves
+from monai_smia.adapters.monai_bundle.decisions import DecisionRule, rule_of
+from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
+from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
+from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
+from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
 from monai_smia.metrics import CaseMetrics, ClassificationMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
-from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
-from monai_smia.victims.preprocessing import FrozenPreprocessing, as_plain
+from monai_smia.victims.preprocessing import FrozenPreprocessing
 
 
-class VictimBuilder:
-    """The victim of a bundle, once it is known what kind of network it has."""
+class BundleBuilder:
+    """Pipeline, twin, metrics and figure of a bundle, found by asking its evaluator about one case.
+
+    Args:
+        evaluator: the bundle's.
+        chain: the transforms of its dataset.
+        items: of the dataset, by the names of the cases.
+        postprocessing: where the evaluator has none of its own.
+        task: None to tell it.
+        activation: None to tell it.
+        label_key: of the label.
+        box_key: of a detector's boxes.
+        labeled: whether items have labels that are the truth.
+        straight_through: of the twin.
+        seeded: random transforms are drawn alike every time, instead of refused.
+
+    Raises:
+        ValueError: if the bundle's own way cannot be gone, or what it decides cannot be told; with the reason.
+    """
 
     def __init__(
         self,
         evaluator: Any,
         chain: Chain,
-        item: Mapping[str, Any],
+        items: Mapping[str, Mapping[Any, Any]],
+        *,
+        postprocessing: Any,
         task: str | None,
         activation: str | None,
-        postprocessing: Any,
-        straight_through: bool,
-        device: torch.device,
+        label_key: str,
+        box_key: str,
+        labeled: bool,
+        straight_through: bool = False,
+        seeded: bool = False,
     ) -> None:
-        self.evaluator = evaluator
-        self.chain = chain
-        self.straight_through = straight_through
-        self.detector = detector_of(evaluator)
-        self.task = task or ("detection" if self.detector is not None else None)
-        self.classes = self.channels = self.dimensions = 0
-        self.activation = ""
-        if self.task != "detection":
-            self.activation = activation or activation_of(postprocessing)
-            self._probe(item, device)
-
-    def _probe(self, item: Mapping[str, Any], device: torch.device) -> None:
-        """One prediction of the first case: its shape tells the task and the number of classes."""
-        with torch.no_grad():
-            compose = Compose([*self.chain.loading, *self.chain.preprocessing])
-            image = as_plain(compose(dict(item))[self.chain.image_key])[None].float().to(device)
-            mode = self.evaluator.network.training
-            prediction = self.evaluator.inferer(image, self.evaluator.network.eval())
-            self.evaluator.network.train(mode)
-        if not isinstance(prediction, Tensor):
+        if (names := chain.random_steps()) and not seeded:
             raise ValueError(
-                f"the network must predict a tensor, got {type(prediction).__name__}; a detector must be a MONAI "
+                f"preprocessing draws at random ({', '.join(names)}): every figure would be one draw. Leave it out, or "
+                "let every case draw the same each time with --attack#seeded true."
+            )
+        self.evaluator, self.chain, self.straight_through = evaluator, chain, straight_through
+        self.detector = detector_of(evaluator)
+        engine = QuietEngine(evaluator, postprocessing, self.detector)
+        keys = None
+        if self.detector is not None:
+            keys = BoxKeys.of_detector(self.detector, box_mode(engine.postprocessing))
+            if labeled:
+                _check_boxes(chain, box_key, engine.postprocessing)
+        self.pipeline = BundlePipeline(
+            engine,
+            chain,
+            items,
+            task=task or "",
+            rule=None,
+            judge=None,
+            in_scanner=False,
+            label_key=label_key,
+            boxes=keys,
+            labeled=labeled,
+            seeded=seeded,
+        )
+        self.case, first = self._first_that_works(items)
+        self.rule: DecisionRule | None = None
+        self.channels, self.dimensions = first.seen.shape[1], first.seen.ndim - 2
+        self.task = self.pipeline.task = task or self._task_of(first.raw)
+        if self.task != "detection":
+            self.rule = self.pipeline.rule = rule_of(engine.postprocessing, self._tensor(first.raw), activation)
+        elif self.detector is None:
+            raise ValueError("a detection bundle's evaluator or its inferer must hold a MONAI RetinaNetDetector.")
+        self.pipeline.judge = judge_of(self.task, self.rule, self.detector)
+        self.pipeline.decided(first)
+        self.windowed = first.windowed
+        seen = self.pipeline.clean(self.case)[0][chain.image_key]
+        if tuple(seen.shape) != tuple(first.seen.shape[1:]):
+            raise ValueError(
+                f"the network must be given what the dataset gives as {chain.image_key!r}, {tuple(seen.shape)}, got "
+                f"{tuple(first.seen.shape[1:])} out of prepare_batch."
+            )
+
+    def _first_that_works(self, items: Mapping[str, Any]) -> tuple[str, Iteration]:
+        """The first case that the pipeline can go through; a broken file is for the evaluation to name."""
+        errors: list[Exception] = []
+        for name in items:
+            try:
+                return name, self.pipeline.clean(name)[1]
+            except Exception as error:  # whatever a loader raises
+                errors.append(error)
+        raise errors[0]
+
+    def _task_of(self, raw: Any) -> str:
+        if self.detector is not None:
+            return "detection"
+        return "classification" if self._tensor(raw).ndim == 2 else "segmentation"
+
+    @staticmethod
+    def _tensor(raw: Any) -> Tensor:
+        if not isinstance(raw, Tensor):
+            raise ValueError(
+                f"the network must predict a tensor, got {type(raw).__name__}; a detector must be a MONAI "
                 "RetinaNetDetector that the evaluator or its inferer holds."
             )
-        self.task = self.task or ("classification" if prediction.ndim == 2 else "segmentation")
-        self.classes = prediction.shape[1]
-        self.channels, self.dimensions = image.shape[1], image.ndim - 2
+        return raw
 
-    def victim(self, in_scanner: bool) -> Victim:
-        """The victim, with its preprocessing (on the grid of the files) or without (what the network sees)."""
+    def twin(self, in_scanner: bool) -> Victim:
+        """What is attacked, with its preprocessing (on the grid of the files) or without (what the network sees)."""
         network, inferer = self.evaluator.network, self.evaluator.inferer
         options: dict[str, Any] = {"image_key": self.chain.image_key, "straight_through": self.straight_through}
         if in_scanner:
-            options["preprocessing"] = Compose(self.chain.preprocessing)
+            compose = self.chain.compose
+            options["preprocessing"] = Compose(self.chain.twin, lazy=compose.lazy, overrides=compose.overrides)
         if self.task == "detection":
-            if self.detector is None:
-                raise ValueError("a detection bundle's evaluator or its inferer must hold a MONAI RetinaNetDetector.")
-            return DetectionVictim(self.detector, **options)
+            assert self.detector is not None
+            return DetectionTwin(self.detector, windowed=self.windowed, **options)
+        assert self.rule is not None
+        options |= {"inferer": inferer, "activation": self.rule.activation, "rule": self.rule}
         if self.task == "segmentation":
-            return SegmentationVictim(network, inferer=inferer, activation=self.activation, allow_empty=True, **options)
-        return ClassificationVictim(network, inferer=inferer, activation=self.activation, **options)
+            return SegmentationTwin(network, allow_empty=True, **options)
+        return ClassificationTwin(network, **options)
 
     def scale(self) -> float:
         """Network units per unit of the files."""
-        return self.victim(True).intensity_scale()
+        return self.twin(True).intensity_scale()
 
-    def why_not_scanner(self, item: Mapping[str, Any]) -> str | None:
+    def why_not_scanner(self) -> str | None:
         """Why the attack cannot live on the grid of the files, or None."""
-        source = self.chain.source(item)
-        if isinstance(source, (list, tuple)) and len(source) > 1 and not is_dicom(source):
+        source = self.chain.source(self.pipeline.items[self.case])
+        several = isinstance(source, (list, tuple)) and len(source) > 1 and not is_dicom(source)
+        if self.chain.loader is None or several:
             return f"an image is put together from {len(source)} files."
         try:
             self.scale()
@@ -88,10 +157,14 @@ class VictimBuilder:
             return f"a radius in network units has no fixed size in the unit of the files; {error}"
         try:
             image = self.chain.read(source).float()
-            frozen = FrozenPreprocessing(Compose(self.chain.preprocessing), image, self.chain.image_key)
+            twin = self.twin(True)
+            frozen = FrozenPreprocessing(twin.preprocessing, image, self.chain.image_key)
             frozen.check_differentiable()
-        except ValueError as error:
-            return str(error)
+            self.pipeline.twin = twin
+            self.pipeline.check_twin(image[None], self.pipeline.clean(self.case)[1])
+            self.pipeline.chain.run(self.pipeline.items[self.case], image)
+        except Exception as error:  # a transform of any kind may refuse an image that lies alone
+            return f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
         same = frozen.shape == image.shape[1:] and torch.allclose(frozen.affine, frozen.clean.affine)
         if self.task == "detection" and not same:
             return "the preprocessing changes the grid, and boxes are not resampled."
@@ -102,9 +175,10 @@ class VictimBuilder:
         if self.task == "detection":
             assert self.detector is not None
             return DetectionMetrics([str(number) for number in range(self.detector.num_classes)])
+        assert self.rule is not None
         if self.task == "classification":
-            return ClassificationMetrics(max(self.classes, 2))
-        return SegmentationMetrics(self.classes if self.activation == "softmax" else None)
+            return ClassificationMetrics(max(self.rule.classes, 2))
+        return SegmentationMetrics(self.rule.classes if self.rule.activation == "softmax" else None)
 
     def figure(self) -> Callable[..., None] | None:
         """The function that draws its cases, None where there is none."""
@@ -114,3 +188,17 @@ class VictimBuilder:
         if self.task == "classification":
             return photograph_figure if self.channels == 3 and self.dimensions == 2 else None
         return segmentation_figure
+
+
+def _check_boxes(chain: Chain, box_key: str, postprocessing: Sequence[Any]) -> None:
+    """Refuse boxes whose coordinates nothing says, or that are not compared in one system of coordinates."""
+    if not any(isinstance(t, MapTransform) and box_key in t.keys for t in leaves(chain.compose)):
+        raise ValueError(
+            f"the boxes of items go through no transform of the bundle, and nothing says whether {box_key!r} are "
+            "corners in voxels or world coordinates; use its train and evaluate configs, or --attack#unsupervised true."
+        )
+    if to_world(postprocessing):
+        raise ValueError(
+            "postprocessing takes the boxes that are found to world coordinates and leaves those of the items: the "
+            "bundle does not compare them; use its evaluate config, or --attack#unsupervised true."
+        )

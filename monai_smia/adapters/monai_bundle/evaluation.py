@@ -8,31 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.transforms import ScaleIntensityRange
 
-from monai_smia.adapters.monai_bundle.builder import VictimBuilder
+from monai_smia.adapters.monai_bundle.builder import BundleBuilder
+from monai_smia.adapters.monai_bundle.chain import chain_of
+from monai_smia.adapters.monai_bundle.decisions import later_steps
 from monai_smia.adapters.monai_bundle.loading import BundleLoading
-from monai_smia.adapters.monai_bundle.parts import (
-    Chain,
-    case_names,
-    dataset_of,
-    is_dicom,
-    later_steps,
-    load_checkpoints,
-    split_chain,
-)
+from monai_smia.adapters.monai_bundle.parts import case_names, dataset_of, is_dicom, load_checkpoints
+from monai_smia.adapters.monai_bundle.storing import BundleStorage
 from monai_smia.degradations import Degradation
-from monai_smia.dicom import read_dicom_series
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
-from monai_smia.storage import DicomStorage, NiftiStorage, PictureStorage
-from monai_smia.victims.freezing import array_attribute
+from monai_smia.storage import NiftiStorage
 
 LOGGER = logging.getLogger(__name__)
 TASKS = ("segmentation", "classification", "detection")
 SPACES = ("scanner", "network")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def bundle_evaluation(
@@ -53,6 +44,7 @@ def bundle_evaluation(
     label_key: str = "label",
     box_key: str = "box",
     unsupervised: bool | None = None,
+    seeded: bool = False,
     straight_through: bool = False,
     unit: str = "",
     survival: Mapping[str, Degradation] | None = None,
@@ -64,12 +56,14 @@ def bundle_evaluation(
 ) -> AttackEvaluation:
     """The evaluation under attack of what a bundle's evaluator evaluates.
 
-    Network, inferer and weights are the evaluator's; its dataset's transforms are taken apart into what loads a case
-    and what preprocesses it, which becomes part of the victim. Without labels the clean prediction is the reference.
+    Every figure is made by the bundle's own pipeline, untouched: its dataset's transforms, network, inferer and
+    postprocessing, whole and in their own order; an attacked image is handed over behind its loader, a stored one goes
+    through its file. Gradients come from a differentiable twin of it, which is compared with it on every clean case.
+    Without labels the clean decision is the reference.
 
     Args:
         evaluator: the bundle's evaluator, its weights loaded or loaded by a handler.
-        postprocessing: the bundle's, for softmax or sigmoid; None where `activation` says it.
+        postprocessing: to apply where the evaluator has none of its own.
         output_dir: where to write.
         eps: radius, or several.
         eps_unit: ``"network"`` or ``"image"`` (HU, grey levels).
@@ -85,6 +79,7 @@ def bundle_evaluation(
         label_key: key of the label; of the classes of boxes for a detector.
         box_key: key of a detector's boxes.
         unsupervised: take the clean prediction as reference; None where the items have no label.
+        seeded: let random transforms draw the same for a case every time, instead of refusing them.
         straight_through: let the gradient through where the intensity window clips.
         unit: unit of the images, for tables.
         survival: degradations by name, after which every attack is measured again, as for `AttackEvaluation`.
@@ -103,53 +98,76 @@ def bundle_evaluation(
     _check("eps_unit", eps_unit, ("network", "image"))
     _check("space", space, (*SPACES, None))
     _check("task", task, (*TASKS, None))
-    items, transform = dataset_of(evaluator)
-    items = items[:limit]
-    chain = split_chain(transform, image_key, items[0])
+    found, transform = dataset_of(evaluator)
+    found = found[:limit]
+    chain = chain_of(transform, image_key, found[0])
     load_checkpoints(evaluator)
     device = torch.device(evaluator.state.device if evaluator.state.device is not None else "cpu")
-    labeled = label_key in items[0]
+    labeled = label_key in found[0]
     if unsupervised is False and not labeled:
-        raise ValueError(f"items have no {label_key!r}, only {sorted(items[0])}: say which with --attack#label_key.")
+        raise ValueError(f"items have no {label_key!r}, only {sorted(found[0])}: say which with --attack#label_key.")
 
-    builder = VictimBuilder(evaluator, chain, items[0], task, activation, postprocessing, straight_through, device)
-    reason = builder.why_not_scanner(items[0]) if space is None else None
-    in_scanner = space == "scanner" or (space is None and reason is None)
-    victim = builder.victim(in_scanner)
-    keys = {"boxes": box_key, "labels": label_key} if builder.task == "detection" else {"label": label_key}
+    sources = [chain.source(item) for item in found]
+    items = dict(zip(case_names(sources), found, strict=True))
+    builder = BundleBuilder(
+        evaluator,
+        chain,
+        items,
+        postprocessing=postprocessing,
+        task=task,
+        activation=activation,
+        label_key=label_key,
+        box_key=box_key,
+        labeled=labeled and not unsupervised,
+        straight_through=straight_through,
+        seeded=seeded,
+    )
+    reason = None if space == "network" else builder.why_not_scanner()
+    if space == "scanner" and reason is not None:
+        raise ValueError(f"space must be 'network' for this bundle: {reason}")
+    in_scanner = reason is None and space != "network"
+    pipeline, twin = builder.pipeline, builder.twin(in_scanner)
+    pipeline.twin, pipeline.in_scanner = twin, in_scanner
     with console(progress):
-        _tell(reason, later_steps(postprocessing), None if labeled else label_key)
+        _tell(reason, later_steps(pipeline.engine.postprocessing), None if labeled else label_key)
 
-    scale = victim.intensity_scale() if in_scanner else 1.0
+    folder = Path(output_dir) / "volumes"
+    storage: Any = None
+    if in_scanner:
+        note = f"Seed {seed}, model {weights_hash(evaluator.network)[:16]}."
+        storage = BundleStorage(folder, chain, note=note, identified=identified)
+    elif not (builder.dimensions == 2 and builder.channels > 1):
+        storage = NiftiStorage(folder, like_source=False)
+    pipeline.storage = storage
+    scale = twin.intensity_scale() if in_scanner else 1.0
     per_unit = builder.scale() if eps_unit == "image" and not in_scanner else scale
     radii = [eps] if isinstance(eps, (int, float)) else list(eps)
-    sources = [chain.source(item) for item in items]
     attacks = paper_comparison(
         [radius * per_unit for radius in radii] if eps_unit == "image" else radii,
         steps=steps,
         alpha=alpha,
         seed=seed,
         unit_scale=scale,
-        clip=tuple(clip) if clip is not None else _valid_range(chain, sources[0], in_scanner),
+        clip=None if clip is None else tuple(clip),
         stronger_loss="soft_jaccard" if builder.task == "segmentation" else None,
     )
     return AttackEvaluation(
         cases=[
-            {**item, "case": name, "image": source}
-            for item, name, source in zip(items, case_names(sources), sources, strict=True)
+            {**item, "case": name, "image": source} for (name, item), source in zip(items.items(), sources, strict=True)
         ],
-        loading=BundleLoading(chain, in_scanner, None if unsupervised or not labeled else keys, victim, device),
-        victim=victim,
+        loading=BundleLoading(pipeline, ranged=clip is None),
+        victim=twin,
         attacks=attacks if only is None else _selected(attacks, only),
         metrics=builder.metrics(),
         output_dir=output_dir,
-        storage=_storage(chain, sources[0], in_scanner, builder, Path(output_dir) / "volumes", identified, seed),
+        storage=storage,
         figure=builder.figure() if figures else None,
         device=device,
-        unit=(unit or "HU" * is_dicom(sources[0])) if in_scanner else "",
+        unit=(unit or "HU" * all(is_dicom(source) for source in sources)) if in_scanner else "",
         data_range=1 / scale,
         survival=survival,
         progress=progress,
+        pipeline=pipeline,
     )
 
 
@@ -159,12 +177,12 @@ def _check(name: str, value: str | None, allowed: Sequence[str | None]) -> None:
 
 
 def _tell(reason: str | None, later: Sequence[str], missing_label: str | None) -> None:
-    """Say what is attacked, and what the figures are not of."""
+    """Say what is attacked, and what it is compared with."""
     if reason is not None:
         LOGGER.info("Attacking what the network sees, not the files: %s", reason)
     if later:
         LOGGER.info(
-            "The bundle's postprocessing goes on to %s: not applied, figures are of the decision.", ", ".join(later)
+            "Postprocessing goes on to %s: figures have it, gradients do not (see `agreement`).", ", ".join(later)
         )
     if missing_label is not None:
         LOGGER.info("No labels (items have no %r): the clean prediction is the reference.", missing_label)
@@ -176,36 +194,3 @@ def _selected(attacks: Sequence[PlannedAttack], names: Sequence[str]) -> list[Pl
     if unknown := set(names) - known:
         raise ValueError(f"only must name attacks of {sorted(known)}, got {sorted(unknown)}.")
     return [row for row in attacks if row.attack is None or row.name in names]
-
-
-def _valid_range(chain: Chain, source: Any, in_scanner: bool) -> tuple[float, float] | None:
-    if in_scanner and is_dicom(source):
-        return read_dicom_series(source, chain.read(source).meta.get("series_uid")).range
-    if in_scanner:
-        return (0.0, 255.0) if _suffix(source) in PICTURES else None
-    for transform in reversed(chain.preprocessing):
-        attribute = array_attribute(transform)
-        array = getattr(transform, attribute) if attribute else transform
-        if isinstance(array, ScaleIntensityRange) and array.clip:
-            return None if array.b_min is None or array.b_max is None else (array.b_min, array.b_max)
-    return None
-
-
-def _suffix(source: Any) -> str:
-    return "" if isinstance(source, (list, tuple)) else Path(str(source)).suffix.lower()
-
-
-def _storage(
-    chain: Chain, source: Any, in_scanner: bool, builder: VictimBuilder, folder: Path, identified: bool, seed: int
-) -> Any:
-    if not in_scanner:
-        picture = builder.dimensions == 2 and builder.channels > 1
-        return None if picture else NiftiStorage(folder, like_source=False)
-    if _suffix(source) in PICTURES:
-        return PictureStorage(folder, chain.read)
-    storage: Any = NiftiStorage(folder)
-    if is_dicom(source):
-        note = f"Seed {seed}, model {weights_hash(builder.evaluator.network)[:16]}."
-        storage = DicomStorage(folder, note=note, identified=identified)
-    storage.read = chain.read  # by the unmodified pipeline
-    return storage

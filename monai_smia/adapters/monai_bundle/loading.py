@@ -1,4 +1,4 @@
-"""The cases of a bundle, as an evaluation loads them."""
+"""The cases of a bundle, as an evaluation loads them for the attack."""
 
 from __future__ import annotations
 
@@ -7,58 +7,70 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose
 from torch import Tensor
 
-from monai_smia.adapters.monai_bundle.parts import Chain, is_dicom, on_grid_of
+from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid
+from monai_smia.adapters.monai_bundle.parts import is_dicom
+from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
+from monai_smia.adapters.monai_bundle.ranges import valid_range
 from monai_smia.dicom import scanned_voxels
-from monai_smia.victims import DetectionVictim
-from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
 
 class BundleLoading:
-    """From a bundle's item to its image and label, and the mask of what was scanned.
+    """From a case to what is attacked: image, label on the network's grid, mask of what was scanned, valid range.
+
+    No network is asked here, for the next case is loaded while this one is attacked.
 
     Args:
-        chain: the transforms of the bundle's dataset, in two parts.
-        in_scanner: stop where the image is that of the file; otherwise it is preprocessed, too.
-        keys: keys of the label in an item, by what they are (``label``, or ``boxes`` and ``labels``); None where the
-            victim's decision on the clean image is the reference.
-        victim: who decides, then.
-        device: of the victim.
+        pipeline: the bundle's.
+        ranged: ask every case for its valid range; False where one is given for all.
     """
 
-    def __init__(
-        self, chain: Chain, in_scanner: bool, keys: Mapping[str, str] | None, victim: Victim, device: torch.device
-    ) -> None:
-        self.chain = chain
-        self.load = Compose(chain.loading)
-        self.preprocess = Compose([] if in_scanner else chain.preprocessing)
-        self.keys = keys
-        self.victim = victim
-        self.device = device
+    def __init__(self, pipeline: BundlePipeline, *, ranged: bool) -> None:
+        self.pipeline = pipeline
+        self.ranged = ranged
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """What decides, for the fingerprint of records."""
+        return {"pipeline": self.pipeline.parts(), "ranged": self.ranged}
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """``image``, ``label`` and, of a DICOM series, the ``mask`` of its voxels that are no padding."""
-        loaded = self.load({name: value for name, value in item.items() if name != "case"})
-        scanned = None
-        if not self.chain.source_keys and is_dicom(item["image"]):
-            image = loaded[self.chain.image_key]
-            scanned = MetaTensor(scanned_voxels(image, item["image"]), affine=image.affine)
-            image.meta.pop("padding", None)  # in a unit that preprocessing changes
-        loaded = self.preprocess(loaded)
-        image = loaded[self.chain.image_key]
-        case = {"image": image} if scanned is None else {"image": image, "mask": on_grid_of(scanned, image)}
-        if self.keys is None:
-            return {**case, "label": as_plain(self._clean_decision(image))}
-        label = {name: loaded[key] for name, key in self.keys.items()}
-        return {**case, "label": label if "boxes" in label else label["label"]}
+        """``image``, ``label`` (None where items have none), and where there is one ``mask`` and ``clip``."""
+        pipeline, source = self.pipeline, item["image"]
+        loaded = pipeline.transformed(item["case"])
+        seen = loaded[pipeline.chain.image_key]
+        case: dict[str, Any] = {"image": seen}
+        single = pipeline.chain.loader is not None
+        if single and (pipeline.in_scanner or is_dicom(source)):
+            native = pipeline.chain.read(source)
+            if is_dicom(source):
+                scanned = MetaTensor(scanned_voxels(native, source), affine=native.affine)
+                native.meta.pop("padding", None)  # the mask says it, and a unit that preprocessing changes does not
+                case["mask"] = scanned if pipeline.in_scanner else _mask_on(scanned, seen)
+            if pipeline.in_scanner:
+                case["image"] = native
+        if isinstance(seen, MetaTensor):
+            seen.meta.pop("padding", None)
+        if self.ranged:
+            case["clip"] = valid_range(pipeline.chain, source, case["image"], pipeline.in_scanner)
+        case["label"] = self._label(loaded, seen) if pipeline.labeled else None
+        return case
 
-    def _clean_decision(self, image: Tensor) -> Any:
-        decision = self.victim.decide(self.victim.infer(image[None].float().to(self.device)))[0]
-        if not isinstance(decision, Mapping):
-            return decision
-        assert isinstance(self.victim, DetectionVictim)
-        sure = decision["scores"] >= self.victim.found_score
-        return {name: as_plain(decision[name][sure]) for name in ("boxes", "labels")}
+    def _label(self, loaded: Mapping[Any, Any], seen: Tensor) -> Any:
+        """The label out of the bundle's own chain, where the network sees the image."""
+        pipeline = self.pipeline
+        if pipeline.boxes is not None:
+            found = pipeline.boxes.of(loaded)
+            return {"boxes": found["boxes"], "labels": found["labels"]}
+        assert pipeline.rule is not None
+        given = loaded[pipeline.label_key]
+        label = pipeline.rule.label(given)
+        if pipeline.task == "classification":
+            return label.flatten() if pipeline.rule.activation == "sigmoid" else label.reshape(())
+        return on_grid(label, affine_of(given), seen, affine_of(seen))
+
+
+def _mask_on(mask: MetaTensor, image: Any) -> Tensor:
+    moved = on_grid(mask.float(), affine_of(mask), image, affine_of(image))
+    return torch.as_tensor(as_plain(moved)) > 0.5

@@ -1,0 +1,104 @@
+"""Boxes in what a detection bundle's evaluator gives: found by their keys, as corners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
+from monai.data.box_utils import convert_box_to_standard_mode
+from torch import Tensor
+
+from monai_smia.adapters.monai_bundle.chain import leaves
+from monai_smia.adapters.monai_bundle.engine import Iteration
+from monai_smia.victims.preprocessing import as_plain
+
+WORLD = "AffineBoxToWorldCoordinate"
+MODE = "ConvertBoxMode"
+
+
+@dataclass(frozen=True)
+class BoxKeys:
+    """Where boxes stand, and in which form.
+
+    Args:
+        box: key of boxes.
+        label: key of their classes.
+        score: key of their scores.
+        mode: form that postprocessing leaves them in, such as ``"cccwhd"``; None for corners.
+    """
+
+    box: str
+    label: str
+    score: str
+    mode: Any = None
+
+    @classmethod
+    def of_detector(cls, detector: RetinaNetDetector, mode: Any) -> BoxKeys:
+        """As a detector names them."""
+        return cls(detector.target_box_key, detector.target_label_key, detector.pred_score_key, mode)
+
+    def of(self, found: Any) -> dict[str, Tensor]:
+        """Boxes, classes and scores of a mapping, or of the first of a list."""
+        found = found[0] if isinstance(found, (list, tuple)) else found
+        keys = {"boxes": self.box, "labels": self.label, "scores": self.score}
+        return {name: as_plain(torch.as_tensor(found[key])).detach() for name, key in keys.items() if key in found}
+
+    def holds(self, found: Any) -> bool:
+        """Whether something is a mapping of boxes with scores, or a list of them."""
+        found = found[0] if isinstance(found, (list, tuple)) and found else found
+        return isinstance(found, Mapping) and self.box in found and self.score in found
+
+
+def decided_boxes(iteration: Iteration, keys: BoxKeys) -> dict[str, Tensor]:
+    """The boxes that are left after postprocessing, as corners.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    pred = iteration.output.get("pred")
+    found = pred if keys.holds(pred) else iteration.output
+    if not keys.holds(found):
+        raise ValueError(
+            f"postprocessing must leave {keys.box!r} and {keys.score!r}, got {sorted(map(str, iteration.output))}."
+        )
+    return _corners(keys.of(found), keys.mode)
+
+
+def true_boxes(iteration: Iteration, keys: BoxKeys) -> dict[str, Tensor]:
+    """The boxes of the item as they come out of the bundle's chain.
+
+    Raises:
+        ValueError: if they are lost on the way.
+    """
+    label = iteration.output.get("label")
+    label = label[0] if isinstance(label, (list, tuple)) and label else label
+    source = label if isinstance(label, Mapping) and keys.box in label else iteration.batch
+    if keys.box not in source or keys.label not in source:
+        raise ValueError(f"items must keep {keys.box!r} and {keys.label!r} to the end, got {sorted(map(str, source))}.")
+    found = keys.of(source)
+    return {name: found[name] for name in ("boxes", "labels")}
+
+
+def box_mode(postprocessing: Sequence[Any]) -> Any:
+    """The form that postprocessing leaves boxes in; None where it does not convert them."""
+    modes = [
+        getattr(t, "dst_mode", None) or getattr(getattr(t, "converter", None), "dst_mode", None)
+        for part in postprocessing
+        for t in leaves(part)
+        if type(t).__name__.startswith(MODE)
+    ]
+    return modes[-1] if modes else None
+
+
+def to_world(postprocessing: Sequence[Any]) -> bool:
+    """Whether postprocessing takes boxes to world coordinates."""
+    return any(type(t).__name__.startswith(WORLD) for part in postprocessing for t in leaves(part))
+
+
+def _corners(found: dict[str, Tensor], mode: Any) -> dict[str, Tensor]:
+    if mode is None or not len(found["boxes"]):
+        return found
+    return {**found, "boxes": torch.as_tensor(convert_box_to_standard_mode(found["boxes"], mode=mode))}

@@ -1,0 +1,68 @@
+"""Decisions and truth as they come out of a bundle's evaluator, as a judge takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from monai_smia.adapters.monai_bundle.boxes import BoxKeys, decided_boxes, true_boxes
+from monai_smia.adapters.monai_bundle.decisions import DecisionRule
+from monai_smia.adapters.monai_bundle.engine import Iteration
+from monai_smia.adapters.monai_bundle.grids import affine_of
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision and its truth.
+
+    Args:
+        prediction: a batch of one that the judge decides alike.
+        truth: a batch of one; None where items have no label.
+        affine: of the decision's grid; None where it is not known.
+    """
+
+    prediction: Any
+    truth: Any
+    affine: Tensor | None
+
+
+def decided_boxes_of(iteration: Iteration, keys: BoxKeys, label_key: str | None) -> Decided:
+    """The boxes of an iteration, with the true ones where there is a label."""
+    truth = None if label_key is None else [true_boxes(iteration, keys)]
+    return Decided([decided_boxes(iteration, keys)], truth, None)
+
+
+def decided_of(iteration: Iteration, rule: DecisionRule, task: str, label_key: str | None) -> Decided:
+    """The decision of an iteration, with its truth.
+
+    Args:
+        iteration: of the evaluator.
+        rule: how postprocessing decides.
+        task: ``"segmentation"`` or ``"classification"``.
+        label_key: key of the label; None where there is none.
+
+    Raises:
+        ValueError: if postprocessing leaves no prediction, or leaves it and the label on different grids.
+    """
+    if "pred" not in iteration.output:
+        raise ValueError(f"postprocessing must leave 'pred', got {sorted(map(str, iteration.output))}.")
+    pred = iteration.output["pred"]
+    prediction, affine = rule.decided(pred), affine_of(pred)
+    if label_key is None:
+        return Decided(prediction, None, affine)
+    label = iteration.output.get("label")
+    label = iteration.batch.get(label_key) if label is None else label
+    if label is None:
+        raise ValueError(f"the evaluator must keep the label {label_key!r}, got {sorted(map(str, iteration.batch))}.")
+    truth = rule.label(label).to(prediction.device)
+    if task == "classification":
+        return Decided(prediction, truth.reshape((1, -1) if rule.activation == "sigmoid" else (1,)), None)
+    if truth.shape[1:] != prediction.shape[2:]:
+        raise ValueError(
+            f"postprocessing leaves the prediction as {tuple(prediction.shape[2:])} and the label as "
+            f"{tuple(truth.shape[1:])}: the bundle does not compare them on one grid; use its evaluate config, or "
+            "--attack#unsupervised true."
+        )
+    return Decided(prediction, truth[None], affine_of(label) if affine is None else affine)

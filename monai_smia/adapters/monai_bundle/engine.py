@@ -1,0 +1,166 @@
+"""One iteration of a bundle's own evaluator: its batch, inferer and postprocessing, and nothing that it writes."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.engines import IterationEvents
+from monai.inferers import Inferer
+from monai.transforms import Compose
+from torch import Tensor
+
+from monai_smia.victims.gate import check_prediction
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What an evaluator makes of one item.
+
+    Args:
+        output: of its postprocessing, for one item: image, label, pred and what else there is.
+        batch: what the item holds beside it.
+        seen: what the network was given ``(1, C, *spatial)``.
+        raw: what the inferer returned.
+        windowed: whether a detector was told to use its window.
+    """
+
+    output: Mapping[Any, Any]
+    batch: Mapping[Any, Any]
+    seen: Any
+    raw: Any
+    windowed: bool
+
+
+class QuietEngine:
+    """Runs iterations of an evaluator, postprocessing included, without its handlers and without what saves files.
+
+    Args:
+        evaluator: the bundle's; it is not touched.
+        postprocessing: to apply where the evaluator has none of its own.
+        detector: of a detection bundle; how it is called is noted.
+    """
+
+    def __init__(self, evaluator: Any, postprocessing: Any, detector: Any = None) -> None:
+        self.detector = detector
+        self.engine = copy.copy(evaluator)
+        self.engine.state = copy.copy(evaluator.state)
+        self.engine._event_handlers = defaultdict(list)
+        self.inferer = _Watched(evaluator.inferer)
+        self.engine.inferer = self.inferer
+        self.postprocessing: list[Compose] = []
+        for event in (IterationEvents.FORWARD_COMPLETED, IterationEvents.MODEL_COMPLETED):
+            for handler, args, kwargs in evaluator._event_handlers.get(event, []):
+                self._register(event, handler, args, kwargs)
+        own = bool(self.postprocessing)
+        if not own and postprocessing:
+            self._postprocess(postprocessing)
+        process = evaluator._process_function
+        if getattr(process, "__self__", None) is evaluator:  # `_iteration` may ask itself instead of the engine
+            process = process.__func__.__get__(self.engine)
+        self.process = process
+        self.collate = evaluator.data_loader.collate_fn
+
+    def run(self, item: Mapping[Any, Any], seen: Tensor | None = None) -> Iteration:
+        """One iteration.
+
+        Args:
+            item: of the dataset, transformed.
+            seen: what the network is given in the place of what the batch holds.
+
+        Raises:
+            ValueError: if the network's prediction is NaN or infinite.
+        """
+        engine, batch = self.engine, self.collate([dict(item)])
+        engine.state.batch, engine.state.output = batch, None
+        self.inferer.begin(seen)
+        calls: list[bool] = []
+
+        def note(module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+            calls.append(bool(options.get("use_inferer", args[2] if args[2:] else False)))
+
+        hook = self.detector and self.detector.register_forward_pre_hook(note, with_kwargs=True)
+        try:
+            with torch.no_grad():
+                engine.state.output = self.process(engine, batch)
+        finally:
+            if hook:
+                hook.remove()
+        output, rest = (_first(value) for value in (engine.state.output, engine.state.batch))
+        if not isinstance(output, Mapping):
+            raise ValueError(f"the evaluator must give a dictionary for an item, got {type(output).__name__}.")
+        return Iteration(
+            output, rest if isinstance(rest, Mapping) else {}, self.inferer.seen, self.inferer.raw, any(calls)
+        )
+
+    def _register(self, event: Any, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if getattr(handler, "__name__", "") == "_run_postprocessing":
+            names = handler.__code__.co_freevars
+            closed = dict(zip(names, (cell.cell_contents for cell in handler.__closure__ or ()), strict=True))
+            self._postprocess(closed["posttrans"])
+            return
+        if args and isinstance(args[0], weakref.ref):
+            args = (weakref.ref(self.engine), *args[1:])
+        self.engine._event_handlers[event].append((handler, args, dict(kwargs)))
+
+    def _postprocess(self, transform: Any) -> None:
+        compose = transform if isinstance(transform, Compose) else Compose(transform)
+        self.postprocessing.append(compose)
+        self.engine._register_postprocessing(without_savers(compose))
+
+
+class _Watched(Inferer):
+    """An inferer that notes what it is given and what it returns, and may be given something else."""
+
+    def __init__(self, inferer: Any) -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.begin(None)
+
+    def begin(self, instead: Tensor | None) -> None:
+        self.instead, self.seen, self.raw = instead, None, None
+
+    def __call__(self, inputs: Any, network: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.instead is not None:
+            inputs = _in_place_of(inputs, self.instead)
+        if self.seen is None:
+            self.seen = inputs[0][None] if isinstance(inputs, (list, tuple)) else inputs
+        raw = self.inferer(inputs, network, *args, **kwargs)
+        check_prediction(raw)
+        if self.raw is None:
+            self.raw = raw
+        return raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inferer"], name)
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, (list, tuple)) and value else value
+
+
+def _in_place_of(inputs: Any, image: Tensor) -> Any:
+    """The batch ``(1, C, *spatial)`` as the inferer takes its inputs, with their metadata."""
+    if isinstance(inputs, (list, tuple)):
+        return type(inputs)([_in_place_of(inputs[0][None], image)[0]])
+    image = image.to(inputs)
+    if not isinstance(inputs, MetaTensor):
+        return image
+    return MetaTensor(image, meta=inputs.meta, applied_operations=inputs.applied_operations)
+
+
+def without_savers(compose: Compose) -> Compose:
+    """A Compose without the transforms that write files."""
+    kept = copy.copy(compose)
+    kept.transforms = tuple(
+        without_savers(t) if isinstance(t, Compose) else t
+        for t in compose.transforms
+        if not type(t).__name__.startswith("Save")
+    )
+    return kept

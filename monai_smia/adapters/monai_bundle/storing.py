@@ -1,0 +1,71 @@
+"""Adversarial images of a bundle as files, each in the format of its own case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+from torch import Tensor
+
+from monai_smia.adapters.monai_bundle.chain import Chain
+from monai_smia.adapters.monai_bundle.parts import is_dicom
+from monai_smia.adapters.monai_bundle.ranges import is_picture
+from monai_smia.storage import BelowOneUnitError, DicomStorage, NiftiStorage, NotStorableError, PictureStorage
+
+NETWORK = "attack what the network sees, with --attack#space network, and it is stored as NIfTI"
+
+
+class BundleStorage:
+    """Writes NIfTI, pictures and DICOM series in the format that the case has, and reads them as the bundle does.
+
+    Args:
+        folder: where to write.
+        chain: the bundle's.
+        note: for derived DICOM series.
+        identified: store DICOM series though their sources do not say that they are de-identified.
+    """
+
+    def __init__(self, folder: Path, chain: Chain, *, note: str = "", identified: bool = False) -> None:
+        self.chain = chain
+        self.nifti = NiftiStorage(folder)
+        self.pictures = PictureStorage(folder, chain.read)
+        self.dicom = DicomStorage(folder, note=note, identified=identified)
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """What decides, for the fingerprint of records."""
+        return {"transform": self.chain.compose, "note": self.dicom.note, "identified": self.dicom.identified}
+
+    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str) -> Path:
+        """As `monai_smia.storage.Storage.write`.
+
+        Raises:
+            NotStorableError: if the file of the case cannot hold it.
+        """
+        try:
+            return self.storage_of(source).write(image, adversarial, eps=eps, source=source, stem=stem)
+        except (BelowOneUnitError, NotStorableError):
+            raise
+        except ValueError as error:
+            raise NotStorableError(str(error)) from error
+
+    def read(self, path: Any) -> Tensor:
+        """The image as the bundle's loader gives it."""
+        return self.chain.read(path)
+
+    def storage_of(self, source: Any) -> Any:
+        """The storage of a case.
+
+        Raises:
+            NotStorableError: if there is none for its format.
+        """
+        if is_dicom(source):
+            return self.dicom
+        if is_picture(source):
+            return self.pictures
+        if str(source).endswith((".nii", ".nii.gz")):
+            if type(nib.load(str(source))) is nib.Nifti1Image:
+                return self.nifti
+            raise NotStorableError(f"{Path(str(source)).name} is NIfTI, but not of version 1; {NETWORK}.")
+        name = Path(str(source[0] if isinstance(source, (list, tuple)) else source)).name
+        raise NotStorableError(f"{name} is neither NIfTI nor a picture nor DICOM; {NETWORK}.")
