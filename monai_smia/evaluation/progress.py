@@ -17,6 +17,7 @@ import ignite.distributed as idist
 
 from monai_smia import __version__
 from monai_smia.evaluation.cases import patient_of
+from monai_smia.evaluation.describe import canonical
 from monai_smia.evaluation.errors import TRY_AGAIN, ConfigurationError, LostWorkerError
 from monai_smia.evaluation.fingerprint import digest, input_hash, input_stat
 from monai_smia.evaluation.plan import PlannedAttack
@@ -196,7 +197,7 @@ class Progress:
         changed = [
             f"{name} ({_first_difference(before.get(name), now)})"
             for name, now in self.configuration.items()
-            if before.get(name) != now
+            if canonical(before.get(name)) != canonical(now)
         ]
         if changed:
             raise ConfigurationError(

@@ -199,14 +199,13 @@ def test_a_failed_case_is_not_tried_again_until_its_file_changes(
 
 def test_out_of_memory_is_named_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = write_case(tmp_path, "a")
-    original = SegmentationVictim.predict
 
-    def exhausted(victim: Any, image: Any) -> Any:
+    def exhausted(*args: Any) -> Any:
         torch.empty(1 << 60)  # a real allocation that fails
-        return original(victim, image)
+        raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(SegmentationVictim, "predict", exhausted)
+        patch.setattr("monai_smia.evaluation.row.attacked", exhausted)
         with pytest.raises(FailedCasesError):
             quick([case], tmp_path / "out").run()
     (failure,) = json.loads((tmp_path / "out" / "summary.json").read_text())["failures"]

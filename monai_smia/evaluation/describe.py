@@ -1,0 +1,315 @@
+"""Objects as JSON that says all that they do: what two runs must have in common for their records to be one set."""
+
+from __future__ import annotations
+
+import dis
+import hashlib
+import inspect
+import json
+import logging
+import sys
+import sysconfig
+import threading
+import types
+import weakref
+from collections.abc import Callable, Mapping, Sequence, Set
+from enum import Enum
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import ImageReader
+from monai.transforms import Compose
+from monai.transforms.traits import RandomizableTrait
+from torch import Tensor, nn
+
+PYTHON_CLASS = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+LOCKS = (type(threading.Lock()), type(threading.RLock()))
+LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+OURS = str(Path(__file__).parents[1])
+MODULE_STATE = frozenset(nn.Module().__dict__) - {"_forward_hooks", "_forward_pre_hooks"}
+
+
+class UnknownObjectError(ValueError):
+    """Of an object it cannot be said what it does."""
+
+
+def describe(value: Any) -> Any:
+    """An object as JSON: its class and all of its attributes, all the way down.
+
+    A network is its classes, their attributes and its weights; a function its code, constants, defaults and what it
+    closes over, one of the user's with the globals that it reads and a class of the user's with its methods; a file its
+    contents; what has no attributes is what pickle takes of it. Left out is where a thing lies or runs: folders and
+    devices.
+
+    Raises:
+        UnknownObjectError: if something cannot be taken apart, such as an open file; it is named.
+
+    Example:
+        >>> from monai.transforms import ScaleIntensity
+        >>> from monai_smia.attacks import FGSM
+        >>> describe(FGSM(eps=0.1))["eps"], describe(ScaleIntensity(0, 2))["maxv"]
+        (0.1, 2)
+    """
+    return _Describer().of(value)
+
+
+def canonical(value: Any) -> str:
+    """JSON that is the same for the same value."""
+    return json.dumps(value, sort_keys=True)
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and values of a network's parameters and buffers, the unsaved ones too."""
+    total = hashlib.sha256()
+    tensors = {**dict(network.named_buffers()), **network.state_dict()}
+    for name, tensor in sorted(tensors.items()):
+        if isinstance(tensor, Tensor):
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            total.update(_bytes(tensor))
+    return total.hexdigest()
+
+
+class _Describer:
+    """One walk through an object."""
+
+    def __init__(self) -> None:
+        self.above: list[int] = []
+        self.path: list[str] = []
+        self.functions: set[int] = set()
+
+    def of(self, value: Any, name: str = "") -> Any:
+        """The description of a value that lies under a name."""
+        plain = _plain(value)
+        if plain is not None or value is None:
+            return plain
+        if id(value) in self.above:
+            return f"that {len(self.above) - self.above.index(id(value))} above"
+        self.above.append(id(value))
+        self.path.append(name)
+        try:
+            return self._composed(value)
+        finally:
+            self.above.pop()
+            self.path.pop()
+
+    def _composed(self, value: Any) -> Any:
+        for kinds, way in _WAYS:
+            if isinstance(value, kinds):
+                return way(self, value)
+        if inspect.isroutine(value):
+            return self._callable(value)
+        return self._object(value)
+
+    def _mapping(self, value: Mapping[Any, Any]) -> dict[str, Any]:
+        return {k if isinstance(k, str) else canonical(self.of(k)): self.of(v, str(k)) for k, v in value.items()}
+
+    def _sequence(self, value: Sequence[Any]) -> list[Any]:
+        return [self.of(v, str(i)) for i, v in enumerate(value)]
+
+    def _set(self, value: Set[Any]) -> list[str]:
+        return sorted(canonical(self.of(v)) for v in value)
+
+    def _array(self, value: Tensor | np.ndarray) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.hasobject:
+            return self.of(value.tolist())
+        data = _bytes(value) if isinstance(value, Tensor) else np.ascontiguousarray(value).tobytes()
+        text = f"{value.dtype} {tuple(value.shape)} {sha256(data)}"
+        affine = getattr(value, "affine", None)
+        return text if affine is None else [text, self.of(affine)]
+
+    def _module(self, value: nn.Module) -> dict[str, Any]:
+        parts: dict[str, Any] = {}
+        for name, module in value.named_modules():
+            code = getattr(module, "code", None)  # of TorchScript and torch.fx
+            if isinstance(module, torch.jit.ScriptModule) or isinstance(code, str):
+                parts[name] = [self._class(type(module)), str(code)]
+                continue
+            own = {n: v for n, v in vars(module).items() if n not in MODULE_STATE}
+            own = {n: v for n, v in own.items() if not n.endswith("_hooks") or v}
+            parts[name] = {"class": self._class(type(module)), **self._attributes(module, own)}
+        return {"modules": parts, "weights": weights_hash(value)}
+
+    def _partial(self, value: partial[Any]) -> list[Any]:
+        return [self.of(part) for part in (value.func, value.args, value.keywords)]
+
+    def _object(self, value: Any) -> Any:
+        if wrapped := getattr(value, "__wrapped__", None):  # a cached function
+            return self.of(wrapped)
+        if all(base is object or base.__flags__ & PYTHON_CLASS for base in type(value).__mro__):
+            slots = [name for base in type(value).__mro__ for name in _slots(base)]
+            attributes = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+            attributes |= getattr(value, "__dict__", {})
+            if attributes or not _has_hidden_state(value):
+                return {"class": self._class(type(value)), **self._attributes(value, attributes)}
+        try:
+            reduced = value.__reduce_ex__(4)
+        except Exception as error:
+            where = ".".join(part for part in self.path if part) or "the value"
+            raise UnknownObjectError(
+                f"{where} is of {_name(type(value))}, of which it cannot be said what it does ({error}): records could "
+                "be mixed with those of another. Make it an object with plain attributes, or one that can be pickled."
+            ) from error
+        if isinstance(reduced, str):
+            return f"{type(value).__module__}.{reduced}"
+        return {"class": _name(type(value)), "state": [self.of(_listed(part)) for part in reduced[1:]]}
+
+    def _attributes(self, value: Any, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        cached = {name for base in type(value).__mro__ for name, v in vars(base).items() if _is_cached(v)}
+        found = {n: v for n, v in attributes.items() if n not in cached and not isinstance(v, threading.local)}
+        if isinstance(value, Compose) and not draws(value):
+            found.pop("R", None)  # seeded at random, and never used
+        if isinstance(value, ImageReader):
+            found.pop("filenames", None)  # what was read last
+        return self._mapping(found)
+
+    def _class(self, value: type) -> Any:
+        """A class by its name, and one of the user's by its methods."""
+        methods = {}
+        for base in value.__mro__:
+            for name, member in vars(base).items():
+                function = inspect.unwrap(getattr(member, "__func__", getattr(member, "fget", member)) or member)
+                if isinstance(function, types.FunctionType) and _is_users(function):
+                    methods[f"{base.__qualname__}.{name}"] = self._function(function)
+        return [_name(value), methods] if methods else _name(value)
+
+    def _callable(self, value: Any) -> Any:
+        if isinstance(value, types.MethodType):
+            return [self.of(value.__func__), self.of(value.__self__)]
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        owner = getattr(value, "__self__", None)  # of a method in C
+        named = owner is None or isinstance(owner, types.ModuleType | type)
+        return _name(value) if named else [_name(value), self.of(owner)]
+
+    def _function(self, value: types.FunctionType) -> Any:
+        if id(value) in self.functions:  # described already
+            return _name(value)
+        self.functions.add(id(value))
+        code = value.__code__
+        inside = {
+            "code": self._code(code),
+            "defaults": self.of(value.__defaults__),
+            "keywords": self.of(value.__kwdefaults__),
+            "closure": [self.of(_contents(cell)) for cell in value.__closure__ or ()],
+        }
+        if _is_users(value):
+            read = {name: value.__globals__[name] for name in _names(code) if name in value.__globals__}
+            inside["globals"] = {name: self.of(v, name) for name, v in sorted(read.items())}
+        return {"function": _name(value), **{name: v for name, v in inside.items() if v}}
+
+    def _code(self, code: types.CodeType) -> list[Any]:
+        constants = [self._code(c) if inspect.iscode(c) else self.of(c) for c in code.co_consts]
+        return [sha256(code.co_code), list(code.co_names), constants]
+
+
+def draws(transform: Any) -> bool:
+    """Whether a transform, or one in it, draws at random."""
+    if type(transform) is Compose:
+        return any(draws(part) for part in transform.transforms)
+    return isinstance(transform, RandomizableTrait)
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has, or the text of one that is told by it; None for all else."""
+    if isinstance(value, Enum):
+        return f"{type(value).__qualname__}.{value.name}"
+    if isinstance(value, str):
+        return _file(value) or value
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else str(value)
+    if isinstance(value, Path):
+        return _file(value) or "path"
+    if isinstance(value, bytes | bytearray):
+        return sha256(bytes(value))
+    if isinstance(value, torch.device):
+        return "device"
+    if isinstance(value, types.ModuleType):
+        return f"module {value.__name__}"
+    if isinstance(value, (logging.Logger, *LOCKS)):
+        return type(value).__name__
+    if isinstance(value, type(...) | type(NotImplemented) | torch.dtype | np.dtype | torch.memory_format | complex):
+        return str(value)
+    return None
+
+
+def _file(value: str | Path) -> str | None:
+    """The contents of a file that a path names."""
+    text = str(value)
+    if "\n" in text or len(text) > 4096 or not ("/" in text or "." in text):
+        return None
+    try:
+        path = Path(text)
+        return f"file {sha256(path.read_bytes())}" if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+_WAYS: tuple[tuple[Any, Callable[[_Describer, Any], Any]], ...] = (
+    (nn.Module, _Describer._module),
+    (Tensor | np.ndarray, _Describer._array),
+    (np.generic, lambda walk, value: f"{value.dtype} {value}"),
+    (torch.Generator, lambda walk, value: walk.of(value.get_state())),
+    (weakref.ref, lambda walk, value: walk.of(value())),
+    (Mapping, _Describer._mapping),
+    (Set, _Describer._set),
+    (Sequence, _Describer._sequence),
+    (partial, _Describer._partial),
+    (type, _Describer._class),
+)
+
+
+def _slots(cls: type) -> list[str]:
+    slots = vars(cls).get("__slots__", ())
+    return [name for name in ([slots] if isinstance(slots, str) else slots) if not name.startswith("__")]
+
+
+def _has_hidden_state(value: Any) -> bool:
+    """Whether pickle takes something of an object that has no attributes, as a wrapper around C would hide."""
+    return type(value).__reduce__ is not object.__reduce__ or type(value).__reduce_ex__ is not object.__reduce_ex__
+
+
+def _is_cached(member: Any) -> bool:
+    return isinstance(member, cached_property)
+
+
+def _listed(value: Any) -> Any:
+    """What pickle iterates over, as a list."""
+    return list(value) if hasattr(value, "__next__") else value
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not set yet
+        return None
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Globals that a function reads, those of functions in it too."""
+    own = {str(i.argval) for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    return own | {name for part in code.co_consts if inspect.iscode(part) for name in _names(part)}
+
+
+def _is_users(function: types.FunctionType) -> bool:
+    """Whether a function is neither of a library nor of this package, whose versions are known."""
+    module = sys.modules.get(function.__module__ or "")
+    file = getattr(module, "__file__", None) or function.__code__.co_filename
+    return not file.startswith(("<frozen", OURS, *LIBRARIES)) and function.__module__ != "builtins"
+
+
+def _name(value: Any) -> str:
+    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
