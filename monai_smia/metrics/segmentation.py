@@ -147,7 +147,7 @@ def _distance(decided: Tensor, truth: Tensor, overlap: Overlap, spacing: list[fl
     per_class = torch.full_like(overlap.both, torch.nan)
     per_class[overlap.held] = diagonal
     for place in ((overlap.decided > 0) & (overlap.truth > 0)).nonzero().tolist():
-        pair = (mask[tuple(place)][None, None].float() for mask in (decided, truth))
-        found = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
+        first, second = (mask[tuple(place)][None, None].float() for mask in (decided, truth))
+        found = compute_hausdorff_distance(first, second, include_background=True, percentile=95, spacing=spacing)
         per_class[tuple(place)] = float(found)
     return per_class.nanmean(1)

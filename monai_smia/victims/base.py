@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from inspect import isfunction
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar
 
 import torch
 from monai.inferers import Inferer, SlidingWindowInferer
@@ -19,19 +19,18 @@ from torch.nn.parallel import DistributedDataParallel
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
 from monai_smia.victims.autocast import AutocastNetwork
 from monai_smia.victims.choice import KNOWN, Choice, PerSample
-from monai_smia.victims.freezing import fixed_intensity_scale
 from monai_smia.victims.frozen_network import frozen_network
-from monai_smia.victims.gate import SeenShapes, check_image, check_prediction, check_same_grid, tensors_of
+from monai_smia.victims.gate import SeenShapes, check_image, check_same_grid
+from monai_smia.victims.gated import Gated
 from monai_smia.victims.in_place import protected
+from monai_smia.victims.intensity import fixed_intensity_scale
 from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
 
 __all__ = ["Victim", "check_same_grid"]
 
-GATED = {"predict": "forward", "decide": "decision_of", "damage": "damage_of"}  # final methods and what is behind them
-
 
 @dataclass(kw_only=True, eq=False)
-class Victim(ABC):
+class Victim(Gated):
     """Preprocessing, network, inferer, loss and decision rule of one task.
 
     A dataclass: `dataclasses.replace(victim, loss=...)` gives another one. A new task subclasses it with `decision_of`,
@@ -77,15 +76,13 @@ class Victim(ABC):
     loss: Choice = Choice("cross_entropy")
     divergence: Choice = Choice("cross_entropy")
     _frozen: BatchPreprocessing | None = field(default=None, init=False, repr=False)
-    _seen: SeenShapes | None = field(default=None, init=False, repr=False)
+    _seen: SeenShapes | None = field(default=None, init=False, repr=False)  # of the batch that it is bound to
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         for name, known in KNOWN.items():
             if isfunction(vars(cls).get(name)):
                 raise TypeError(f"{cls.__name__}.{name} is an argument, no method: put the function into `{known}`.")
-        for name, own in GATED.items():
-            if name in vars(cls):
-                raise TypeError(f"{cls.__name__}.{name} checks every prediction and is final: define `{own}` instead.")
 
     def __post_init__(self) -> None:
         if isinstance(self.network, DistributedDataParallel):
@@ -94,26 +91,6 @@ class Victim(ABC):
             self.inferer = CheckpointedSlidingWindowInferer.of(self.inferer)
 
     # ---- what an attack asks for
-
-    @final
-    def predict(self, image: Tensor) -> Any:
-        """Raw prediction, before any decision; differentiable with respect to the image.
-
-        Args:
-            image: ``(B, C, *spatial)``; on the case's own grid where the victim holds its preprocessing.
-
-        Raises:
-            ValueError: if the prediction is NaN or infinite, not one entry per sample, or of another shape than before.
-        """
-        prediction = self.forward(self.network_input(image))
-        if self.batch_size(prediction) != len(image):
-            raise ValueError(
-                f"the network must predict one entry per sample, {len(image)}, got {self.batch_size(prediction)}."
-            )
-        check_prediction(prediction)
-        if self._seen is not None:
-            self._seen.check(prediction)
-        return prediction
 
     def network_input(self, image: Tensor) -> Tensor:
         """The image as the network is given it: after degradation and preprocessing."""
@@ -141,40 +118,6 @@ class Victim(ABC):
                 f"one batch of two points needs a network that returns a tensor, got {type(both).__name__}."
             )
         return both[: len(first)], both[len(first) :]
-
-    @final
-    @torch.no_grad()
-    def decide(self, prediction: Any) -> Any:
-        """The decision (classes, masks or boxes), without gradient.
-
-        Raises:
-            ValueError: if the prediction is NaN or infinite.
-        """
-        check_prediction(prediction)
-        return self.decision_of(prediction)
-
-    @final
-    @torch.no_grad()
-    def damage(self, prediction: Any, label: Any) -> Tensor:
-        """Damage of every sample ``(B,)``: 0 where the decision is right, 1 where it is all wrong.
-
-        Raises:
-            ValueError: if the prediction is NaN or infinite, or the damage is not a value in [0, 1] per sample.
-        """
-        check_prediction(prediction)
-        damage = self.damage_of(prediction, label)
-        count = self.batch_size(prediction)
-        if damage.shape != (count,) or not bool(((damage >= 0) & (damage <= 1)).all()):
-            raise ValueError(f"damage must be a value in [0, 1] for each of {count} samples, got {damage.tolist()}.")
-        return damage
-
-    @abstractmethod
-    def decision_of(self, prediction: Any) -> Any:
-        """The decision of a checked prediction; `decide` is what is called."""
-
-    @abstractmethod
-    def damage_of(self, prediction: Any, label: Any) -> Tensor:
-        """The damage by a checked prediction ``(B,)``, in [0, 1]; `damage` is what is called."""
 
     @abstractmethod
     def check_label(self, prediction: Any, label: Any) -> None:
@@ -300,30 +243,17 @@ class Victim(ABC):
         """Network units per unit of the image: eps in HU times this is eps in network units.
 
         Args:
-            image: a case ``(B, C, *spatial)``, needed where the preprocessing takes its scale from the image.
+            image: a case ``(B, C, *spatial)``, needed where the preprocessing takes its scale from the image, or holds
+                a transform whose scale is not known and must be measured.
 
         Raises:
-            ValueError: if the image is needed and not given, or channels are scaled differently.
+            ValueError: if the image is needed and not given, or there is no one scale; the transform is named.
         """
         if self.preprocessing is None:
             return 1.0
         if image is None:
             return fixed_intensity_scale(self.preprocessing)
         return self._freeze(image).intensity_scale
-
-    # ---- shared by batches of tensors; a victim of another prediction type overrides these
-
-    def batch_size(self, prediction: Any) -> int:
-        """Number of samples of a prediction: that of its first tensor."""
-        return len(next(tensors_of(prediction)))
-
-    def detach(self, prediction: Any) -> Any:
-        """The prediction without its graph."""
-        return prediction.detach()
-
-    def select_label(self, label: Any, index: Tensor) -> Any:
-        """The labels of some samples."""
-        return label[index]
 
     def _label_to_network(self, image: Tensor, label: Any) -> Any:
         return label

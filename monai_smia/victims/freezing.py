@@ -1,4 +1,4 @@
-"""Transforms that decide from the image, with the decision taken once, and how they scale intensities."""
+"""Transforms that decide from the image, with the decision taken once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import (
-    Compose,
     CropForeground,
     MapTransform,
     NormalizeIntensity,
@@ -28,7 +27,7 @@ FROZEN = (CropForeground, NormalizeIntensity, ScaleIntensity, ScaleIntensityRang
 
 
 @dataclass(frozen=True)
-class _Normalize:
+class FixedNormalize:
     """NormalizeIntensity with known statistics, out of place as autograd needs it."""
 
     subtrahend: Tensor
@@ -37,6 +36,7 @@ class _Normalize:
     dtype: torch.dtype | None
 
     def __call__(self, image: Tensor) -> Tensor:
+        """The image, normalized."""
         value = image.float()
         scaled = (value - self.subtrahend) / self.divisor
         return (torch.where(value != 0, scaled, value) if self.nonzero else scaled).to(self.dtype or image.dtype)
@@ -102,7 +102,7 @@ def _same(box: Any, img: Any) -> Any:
     return box
 
 
-def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> _Normalize:
+def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> FixedNormalize:
     channels = list(image) if array.channel_wise else [image]
     voxels = [channel[channel != 0] if array.nonzero else channel for channel in channels]
     means = [float(v.float().mean()) if v.numel() else 0.0 for v in voxels]
@@ -113,42 +113,9 @@ def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> _Normalize:
         return value.view(-1, *[1] * (image.ndim - 1)) if value.ndim == 1 else value
 
     divisor = shaped(array.divisor, deviations)
-    return _Normalize(
+    return FixedNormalize(
         subtrahend=shaped(array.subtrahend, means),
         divisor=divisor.where(divisor != 0, 1.0),
         nonzero=array.nonzero,
         dtype=get_equivalent_dtype(array.dtype, torch.Tensor) if array.dtype else None,
     )
-
-
-def scale_of(transform: Callable) -> float:
-    """By how much a transform stretches intensities."""
-    attribute = array_attribute(transform)
-    array = getattr(transform, attribute) if attribute else transform
-    if isinstance(array, ScaleIntensityRange):
-        if array.b_min is None or array.b_max is None:
-            return 1.0 / (array.a_max - array.a_min)
-        return (array.b_max - array.b_min) / (array.a_max - array.a_min)
-    if isinstance(array, _Normalize):
-        divisors = array.divisor.unique().tolist()
-        if len(divisors) > 1:
-            raise ValueError(f"preprocessing: NormalizeIntensity scales channels differently, by {divisors}.")
-        return 1.0 / divisors[0]
-    if isinstance(array, ScaleIntensity):
-        return 1.0 + (array.factor or 0.0)
-    return 1.0
-
-
-def fixed_intensity_scale(compose: Any) -> float:
-    """Network units per unit of the image, for a chain that does not take its scale from the image.
-
-    Raises:
-        ValueError: if it does.
-    """
-    transforms = (compose if isinstance(compose, Compose) else Compose(compose)).flatten().transforms
-    for transform in transforms:
-        attribute = array_attribute(transform)
-        array = getattr(transform, attribute) if attribute else transform
-        if isinstance(array, FROZEN) and not isinstance(array, CropForeground):
-            raise ValueError(f"image must be given: {type(transform).__name__} takes its scale from the image.")
-    return functools.reduce(float.__mul__, (scale_of(t) for t in transforms), 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from monai.transforms.traits import RandomizableTrait
 from monai.transforms.utils import allow_missing_keys_mode
 from torch import Tensor
 
-from monai_smia.victims.freezing import FROZEN, StraightThroughScale, array_attribute, freeze_on, scale_of
+from monai_smia.victims.freezing import FROZEN, StraightThroughScale, array_attribute, freeze_on
+from monai_smia.victims.intensity import known_scale, measured_scale
+from monai_smia.victims.placement import check_affine_known, correction, follows
 
 
 class BatchPreprocessing:
@@ -69,7 +72,11 @@ class FrozenPreprocessing:
 
     Crop windows, percentiles and statistics follow the clean image, so that an attack cannot move its own frame; all
     else runs as configured. Frozen are CropForeground, NormalizeIntensity, ScaleIntensity and
-    ScaleIntensityRangePercentiles, and their dictionary forms.
+    ScaleIntensityRangePercentiles, and their dictionary forms. On the clean image the chain gives what the Compose
+    itself gives, which is checked.
+
+    Labels and predictions go between the two grids by the affine. A step that loses it and moves nothing (EnsureType
+    with track_meta=False) is seen through; one that moves voxels without it is refused.
 
     Args:
         compose: a Compose of array or dictionary transforms, without loading and without randomness.
@@ -80,7 +87,8 @@ class FrozenPreprocessing:
             a voxel back into it.
 
     Raises:
-        ValueError: if a transform is random or crops by another image; it is named.
+        ValueError: if a transform is random, crops by another image, goes by an affine that the image does not have,
+            moves voxels without its affine saying so, or does not give the same when it is frozen; it is named.
 
     Example:
         >>> from monai.transforms import Compose, ScaleIntensityRange
@@ -93,22 +101,23 @@ class FrozenPreprocessing:
     def __init__(
         self, compose: Any, image: Tensor, image_key: str = "image", *, straight_through: bool = False
     ) -> None:
-        compose = compose if isinstance(compose, Compose) else Compose(compose)
+        self.compose = compose if isinstance(compose, Compose) else Compose(compose)
         self.image_key = image_key
         self.straight_through = straight_through
-        self.lazy = compose.lazy
-        self.clean = image if isinstance(image, MetaTensor) else MetaTensor(image)
-        transforms: Sequence[Callable] = compose.flatten().transforms
+        transforms: list[Callable] = list(self.compose.flatten().transforms)
         for transform in transforms:
-            if isinstance(transform, RandomizableTrait):
+            if isinstance(transform, (RandomizableTrait, Compose)):  # OneOf and the like are Composes of their own kind
                 raise ValueError(f"preprocessing must be deterministic, got the random {type(transform).__name__}.")
         self.dictionary = any(isinstance(transform, MapTransform) for transform in transforms)
+        check_affine_known(transforms, image, image_key)
+        self.clean = image if isinstance(image, MetaTensor) else MetaTensor(image)
         self.transforms: list[Callable] = []
         for transform in transforms:
             self.transforms.append(self._freeze(transform))
         with torch.no_grad():
             output = self._run(self.transforms, self.clean.as_tensor())
-        self.affine, self.shape = output.affine, output.shape[1:]
+            self._check_same(output, transforms)
+            self.affine, self.shape = self._placed(output.affine), output.shape[1:]
 
     def __call__(self, image: Tensor) -> Tensor:
         """From ``(C, *spatial)`` on the case's grid to the network's input, as a plain tensor."""
@@ -116,12 +125,20 @@ class FrozenPreprocessing:
 
     @functools.cached_property
     def intensity_scale(self) -> float:
-        """Network units per unit of the image, inside the intensity window.
+        """Network units per unit of the image, inside the intensity window: known, or measured on the clean image.
 
         Raises:
-            ValueError: if the scale differs between channels.
+            ValueError: if there is no one scale; the transform is named.
         """
-        return functools.reduce(float.__mul__, (scale_of(t) for t in self.transforms), 1.0)
+        scale = 1.0
+        for place, transform in enumerate(self.transforms):
+            known = known_scale(transform) if self._touches(transform) else 1.0
+            if known is None:
+                with torch.no_grad():
+                    before = self._run(self.transforms[:place], self.clean.as_tensor())
+                    known = measured_scale(transform, before, functools.partial(self._apply, transform))
+            scale *= known
+        return scale
 
     def check_differentiable(self) -> None:
         """Raise a ValueError that names the first transform that the gradient does not pass."""
@@ -155,13 +172,52 @@ class FrozenPreprocessing:
         value = MetaTensor(image.clone(), meta=self.clean.meta, applied_operations=[])
         if not transforms:
             return value
-        compose = Compose(transforms, lazy=self.lazy)
-        if not self.dictionary:
-            output = compose(value)
-        else:
-            with allow_missing_keys_mode(compose):
-                output = compose({self.image_key: value})[self.image_key]
+        compose = copy.copy(self.compose)  # lazy or not, with its overrides
+        compose.transforms = tuple(transforms)
+        output = self._called(compose, value)
         return output if isinstance(output, MetaTensor) else MetaTensor(output)
+
+    def _apply(self, transform: Callable, value: Tensor) -> Tensor:
+        """One transform alone, of an image at its place in the chain."""
+        output = self._called(Compose([transform]), value)
+        return output if isinstance(output, Tensor) else torch.as_tensor(output)
+
+    def _called(self, compose: Compose, value: Tensor) -> Any:
+        if not self.dictionary:
+            return compose(value)
+        known = [t for t in compose.transforms if isinstance(t, MapTransform)]
+        with allow_missing_keys_mode(Compose(known)) if known else nullcontext():
+            return compose({self.image_key: value})[self.image_key]
+
+    def _placed(self, affine: Tensor) -> Tensor:
+        """The affine after the chain, also where a transform lost it on the way."""
+        lost = torch.eye(len(affine)).to(affine)
+        for place, transform in enumerate(self.transforms):
+            if self._touches(transform) and not follows(transform):
+                before = self._run(self.transforms[:place], self.clean.as_tensor())
+                lost = lost @ correction(transform, before, functools.partial(self._apply, transform)).to(affine)
+        return lost @ affine
+
+    def _touches(self, transform: Callable) -> bool:
+        """Whether a transform may change the image, and is not of the label alone."""
+        return self.image_key in getattr(transform, "keys", (self.image_key,))
+
+    def _check_same(self, output: Tensor, transforms: Sequence[Callable]) -> None:
+        """Raise where the frozen chain does not give what the Compose gives, and name the transform."""
+        value = MetaTensor(self.clean.as_tensor().clone(), meta=self.clean.meta, applied_operations=[])
+        if _alike(output, self._called(self.compose, value)):
+            return
+        for last, transform in enumerate(transforms):
+            pair = (self._run(chain[: last + 1], self.clean.as_tensor()) for chain in (self.transforms, transforms))
+            if not _alike(*pair):
+                name = type(transform).__name__
+                break
+        else:
+            name = type(self.compose).__name__
+        raise ValueError(
+            f"preprocessing: {name} does not give the same when it is run again or frozen on the clean image; it is "
+            "random or keeps a state, and what is attacked would not be what is deployed."
+        )
 
     def _freeze(self, transform: Callable) -> Callable:
         """The transform with what it would decide from the image fixed to what it decides on the clean one."""
@@ -183,6 +239,12 @@ class FrozenPreprocessing:
         transform = copy.copy(transform)
         setattr(transform, attribute, array)
         return transform
+
+
+def _alike(first: Tensor, second: Any) -> bool:
+    """Whether two images are the same up to rounding."""
+    ours, theirs = (torch.as_tensor(as_plain(value)).double() for value in (first, second))
+    return ours.shape == theirs.shape and float((ours - theirs).abs().max()) <= 1e-4 * float(theirs.abs().max())
 
 
 def as_plain(value: Any) -> Any:

@@ -73,9 +73,7 @@ class TestEmpty:
         ],
     )
     @pytest.mark.parametrize("classes", [2, None])
-    def test_by_hand(
-        self, decision: str, truth: str, jaccard: float, hd95: float | None, classes: int | None
-    ) -> None:
+    def test_by_hand(self, decision: str, truth: str, jaccard: float, hd95: float | None, classes: int | None) -> None:
         masks = {"label": square(rows=slice(2, 6)), "empty": torch.zeros(1, 1, 10, 10, dtype=torch.long)}
         values = numbers(SegmentationMetrics(classes)(masks[decision], masks[truth], spacing=(2.0, 1.5)))
         assert values["jaccard"] == values["dice"] == jaccard
@@ -136,7 +134,9 @@ class TestInvented:
         label[..., :4, 0, 0] = 9
         assert self.case(image, decision, label, ignore_index=9)["invented_ml"] == pytest.approx(5 * 30 / 1000)
 
-    @pytest.mark.parametrize("image", [torch.zeros(1, 1, 6, 6), torch.zeros(1, 1, 6, 6, 6), MetaTensor(torch.zeros(1, 1, 6, 6))])
+    @pytest.mark.parametrize(
+        "image", [torch.zeros(1, 1, 6, 6), torch.zeros(1, 1, 6, 6, 6), MetaTensor(torch.zeros(1, 1, 6, 6))]
+    )
     def test_in_voxels_elsewhere(self, image: Tensor) -> None:
         label = torch.zeros(image.shape, dtype=torch.long)
         decision = label.clone()

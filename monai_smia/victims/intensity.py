@@ -1,0 +1,157 @@
+"""By how much transforms stretch intensities: known of MONAI's own, measured on the image of others."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, CropForeground, ScaleIntensity, ScaleIntensityRange
+from torch import Tensor
+
+from monai_smia.victims.freezing import FROZEN, FixedNormalize, array_attribute
+from monai_smia.victims.placement import CONVERTERS, SPATIAL, is_one_of
+
+VALUES = 33  # that a probed voxel takes, over the image's range
+ONE_SLOPE = 1e-3  # by how much the slopes inside of a window may differ
+MANY = 2**17  # voxels of an image in which many can be probed at once
+
+
+def known_scale(transform: Callable) -> float | None:
+    """By how much a frozen transform stretches intensities inside of its window; None where that is not known.
+
+    Raises:
+        ValueError: if it differs between channels.
+    """
+    attribute = array_attribute(transform)
+    array = getattr(transform, attribute) if attribute else transform
+    if isinstance(array, ScaleIntensityRange):
+        if array.b_min is None or array.b_max is None:
+            return 1.0 / (array.a_max - array.a_min)
+        return (array.b_max - array.b_min) / (array.a_max - array.a_min)
+    if isinstance(array, FixedNormalize):
+        divisors = array.divisor.unique().tolist()
+        if len(divisors) > 1:
+            raise ValueError(f"preprocessing: NormalizeIntensity scales channels differently, by {divisors}.")
+        return 1.0 / divisors[0]
+    if type(array) is ScaleIntensity and (array.minv is None or array.maxv is None):
+        return 1.0 + (array.factor or 0.0)
+    return 1.0 if is_one_of(transform, (*SPATIAL, *CONVERTERS)) else None
+
+
+def fixed_intensity_scale(compose: Any) -> float:
+    """Network units per unit of the image, for a chain that does not take its scale from the image.
+
+    Raises:
+        ValueError: if it does, or a transform is not known; it is named.
+    """
+    transforms = (compose if isinstance(compose, Compose) else Compose(compose)).flatten().transforms
+    scales = []
+    for transform in transforms:
+        attribute = array_attribute(transform)
+        array = getattr(transform, attribute) if attribute else transform
+        scale = known_scale(transform)
+        taken = isinstance(array, FROZEN) and not isinstance(array, CropForeground)
+        if taken and not (isinstance(array, ScaleIntensity) and scale is not None):
+            raise ValueError(f"image must be given: {type(transform).__name__} takes its scale from the image.")
+        if scale is None:
+            raise ValueError(
+                f"image must be given: how {type(transform).__name__} scales intensities is not known, and measured on "
+                "an image."
+            )
+        scales.append(scale)
+    return functools.reduce(float.__mul__, scales, 1.0)
+
+
+def measured_scale(transform: Callable, before: Tensor, apply: Callable[[Tensor], Tensor]) -> float:
+    """The one slope by which a transform stretches intensities, inside of the window that it may cut.
+
+    Voxels are set to values over the image's range, one by one (in large images at once), and what becomes of them is
+    compared. Where a window clips, the slope is 0, and not looked at.
+
+    Args:
+        transform: any.
+        before: what it is given ``(C, *spatial)``.
+        apply: the transform of such an image alone.
+
+    Raises:
+        ValueError: if there is no one slope: the transform is named, with the slopes found.
+    """
+    name, before = type(transform).__name__, before.clone()
+    clean = apply(before.clone())
+    if clean.shape != before.shape:
+        raise ValueError(f"preprocessing: how {name} scales intensities cannot be measured, it changes the grid.")
+    low, high = float(before.min()), float(before.max())
+    values = torch.linspace(low, high if high > low else low + 1, VALUES, dtype=torch.double)
+    slopes: list[float] = []
+    for channel in range(len(before)):
+        for voxels in _probed(before.shape[1:]):
+            outputs = _outputs(name, before, clean, apply, channel, voxels, values)
+            slopes += _inner(outputs.diff() / values.diff())
+    if not slopes:
+        raise ValueError(
+            f"preprocessing: {name} does not answer to changes of the image; its scale cannot be measured."
+        )
+    least, most = min(slopes), max(slopes)
+    if most - least > ONE_SLOPE * max(abs(least), abs(most)):
+        raise ValueError(
+            f"preprocessing: {name} must scale intensities by one slope to have a radius converted, got slopes from "
+            f"{least:.4g} to {most:.4g}; attack on the image's own grid and in its unit instead."
+        )
+    return sorted(slopes)[len(slopes) // 2]
+
+
+def _probed(shape: Sequence[int]) -> list[Tensor]:
+    """Voxels ``(VALUES,)`` by number for each of three series: one voxel again and again, or in a large image many."""
+    count = int(torch.tensor(shape).prod())
+    if count < MANY:
+        return [torch.tensor([int(count * share)] * VALUES) for share in (0.23, 0.5, 0.81)]
+    return [(torch.arange(VALUES) * (count // VALUES) + count // share) % count for share in (97, 53, 29)]
+
+
+def _outputs(
+    name: str,
+    before: Tensor,
+    clean: Tensor,
+    apply: Callable[[Tensor], Tensor],
+    channel: int,
+    voxels: Tensor,
+    values: Tensor,
+) -> Tensor:
+    """What becomes of the values, each at its voxel ``(VALUES,)``."""
+    if len(voxels.unique()) > 1:
+        batches = [torch.arange(VALUES)]
+    else:
+        batches = list(torch.arange(VALUES).split(1))
+    outputs = torch.zeros_like(values)
+    for batch in batches:
+        changed = before.clone()
+        _plain(changed)[channel].view(-1)[voxels[batch]] = values[batch].to(before.dtype)
+        after = _plain(apply(changed))
+        outputs[batch] = after[channel].reshape(-1)[voxels[batch]].double().cpu()
+        others = (after - _plain(clean)).abs()
+        others[channel].view(-1)[voxels[batch]] = 0
+        answer = (after - _plain(clean)).abs().amax()
+        if float(others.amax()) > 0.02 * float(answer):
+            raise ValueError(
+                f"preprocessing: {name} mixes voxels, so that its scale cannot be measured; attack on the image's own "
+                "grid and in its unit instead."
+            )
+    return outputs
+
+
+def _inner(slopes: Tensor) -> list[float]:
+    """The slopes inside of a window: where it clips they are 0, and an interval that its edge cuts is left out."""
+    flat = slopes == 0
+    beside = torch.zeros_like(flat)
+    beside[1:] |= flat[:-1]
+    beside[:-1] |= flat[1:]
+    beside[0] = beside[-1] = True
+    inner = slopes[~flat & ~beside]
+    return (inner if len(inner) else slopes[~flat]).tolist()
+
+
+def _plain(image: Tensor) -> Tensor:
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
