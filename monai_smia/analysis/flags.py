@@ -18,6 +18,7 @@ from monai_smia.records import Flag, Probe, Record, RowKey
 from monai_smia.records.rows import PAPER, TRANSFER
 
 MARGIN = 0.02  # of damage: differences below are not worth a flag
+AGREEMENT = 0.995  # of the twin with the pipeline on a clean case
 ENDS_EARLY = ("DeepFool", "DAG")  # these end where the decision changes
 
 
@@ -34,7 +35,7 @@ def flags_of(groups: Sequence[Group]) -> list[Flag]:
     probes = [record.probe for group in rows for record in group.records if record.probe is not None]
     attacks = [_Row(group) for group in rows if not group.row.is_clean and _damage(group) is not None]
     white = [row for row in attacks if row.gradients > 0 and row.key.setting != TRANSFER]
-    found = [*_victim_flags(probes), *_control_flags(attacks, white), *_growth_flags(white)]
+    found = [*_agreement_flags(rows), *_victim_flags(probes), *_control_flags(attacks, white), *_growth_flags(white)]
     for row in white:
         found += _row_flags(row)
     return found
@@ -72,6 +73,18 @@ def _row_flags(row: _Row) -> list[Flag]:
         text = f"{row.name}: no step of the attack raised the loss in {falls} of {len(tried)} cases."
         found.append(Flag("loss falls", text))
     return found
+
+
+def _agreement_flags(rows: Sequence[Group]) -> list[Flag]:
+    """The victim that gradients come from must decide as the pipeline does that figures come from."""
+    known = [record.metrics["agreement"] for g in rows for record in g.records if "agreement" in record.metrics]
+    if not known or min(known) >= AGREEMENT:
+        return []
+    text = (
+        f"gradients are approximate: the differentiable twin and the deployed pipeline agree on {min(known):.1%} of a "
+        "clean case at worst, and a stronger attack may exist."
+    )
+    return [Flag("approximate gradients", text)]
 
 
 def _victim_flags(probes: Sequence[Probe]) -> list[Flag]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from monai_smia.evaluation.cases import Case
 from monai_smia.metrics import CaseMetrics
-from monai_smia.metrics.base import numbers
 from monai_smia.victims.base import Victim
 
 
@@ -22,12 +21,12 @@ class Scored:
 
     Args:
         metrics: the task's metrics, as a record keeps them.
-        damage: of the decision, 0 where it is right and 1 where it is all wrong; None where it is undefined.
+        damage: of the decision, 0 where it is right and 1 where it is all wrong.
         decision: on the image's own grid, as pictures show it; None where it cannot be shown there.
     """
 
     metrics: dict[str, Any]
-    damage: float | None
+    damage: float
     decision: Any
 
 
@@ -96,7 +95,7 @@ class VictimPipeline:
         prediction = self.victim.infer(batch.to(self.device))
         return Scored(
             metrics=metrics.case(self.victim, prediction, case.label, case.image),
-            damage=numbers({"damage": self.victim.damage(prediction, case.label)})["damage"],
+            damage=float(self.victim.damage(prediction, case.label)[0]),
             decision=self.victim.decide(prediction)[0],
         )
 

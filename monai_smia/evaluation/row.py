@@ -109,6 +109,9 @@ class RowEvaluator:
             found = None if probe_with is None else probe(self.victim, case, case.own(probe_with))
             record = replace(record, metrics=record.metrics | self._agreement(case))
             return [replace(record, probe=found), *self._degraded(case, record, case.image, None)]
+        if self.pipeline is not None:  # what the twin makes of its attack is no figure
+            known = {"damage": scored.damage, "clean_damage": self.score(case, case.image).damage}
+            result = replace(result, **{k: torch.full_like(result.damage, v) for k, v in known.items()})
         computed = self._with_result(record, case, image[0], attack, result)
         if self.figure is not None and draw is not None and draw(computed):
             self._draw(self.figure, case, row, image, scored.decision)

@@ -17,6 +17,8 @@ from monai_smia.report.table import Table, cell, interval_text
 MAX_CASE_ROWS = 50  # lines of the table of cases; all of them are in cases.csv
 SIZES = ("linf", "var", "rms", "cos", "ssim", "psnr")
 METRIC_DESCRIPTIONS = {
+    "agreement": "share of voxels, boxes or labels that the twin, which gradients come from, decides as the deployed "
+    "pipeline on the clean image",
     "accuracy": "share of right decisions; of a segmentation the mean over classes of the share of voxels found",
     "auc": "area under the ROC curve, mean over classes",
     "cos": "percentage of consecutive steps of the attack that point the same way",
