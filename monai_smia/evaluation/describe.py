@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,14 @@ LOCKS = (type(threading.Lock()), type(threading.RLock()))
 LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 OURS = str(Path(__file__).parents[1])
 MODULE_STATE = frozenset(nn.Module().__dict__) - {"_forward_hooks", "_forward_pre_hooks"}
+
+
+@runtime_checkable
+class Described(Protocol):
+    """An object that says itself which of its parts decide: it holds a state, or where its files lie."""
+
+    def fingerprint_parts(self) -> Mapping[str, Any]:
+        """All that decides a figure."""
 
 
 class UnknownObjectError(ValueError):
@@ -141,6 +149,8 @@ class _Describer:
         return [self.of(part) for part in (value.func, value.args, value.keywords)]
 
     def _object(self, value: Any) -> Any:
+        if isinstance(value, Described):
+            return {"class": self._class(type(value)), **self._mapping(value.fingerprint_parts())}
         if wrapped := getattr(value, "__wrapped__", None):  # a cached function
             return self.of(wrapped)
         if all(base is object or base.__flags__ & PYTHON_CLASS for base in type(value).__mro__):

@@ -37,7 +37,7 @@ class Pipeline(Protocol):
     come from the pipeline itself. A victim without one is its own pipeline (`VictimPipeline`).
     """
 
-    def parts(self) -> Mapping[str, Any]:
+    def fingerprint_parts(self) -> Mapping[str, Any]:
         """All that decides its figures, for the fingerprint of records."""
 
     def prepare(self, case: Case) -> Case:
@@ -81,7 +81,7 @@ class VictimPipeline:
     device: torch.device
     storage: Any = None
 
-    def parts(self) -> Mapping[str, Any]:
+    def fingerprint_parts(self) -> Mapping[str, Any]:
         """Nothing beside the victim."""
         return {}
 

@@ -170,7 +170,7 @@ class AttackEvaluation:
     def make_progress(self) -> Progress:
         """Progress of this evaluation in its output folder, to be opened."""
         configuration = {name: describe(getattr(self, name)) for name in CONFIGURATION}
-        configuration["pipeline"] = describe({} if self.pipeline is None else self.pipeline.parts())
+        configuration["pipeline"] = describe(self.pipeline)
         configuration["weights"] = weights_hash(self.victim.network)
         return Progress(Path(self.output_dir), self.cases, self.attacks, configuration, self.resume, self.verify)
 

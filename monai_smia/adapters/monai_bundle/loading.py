@@ -33,7 +33,7 @@ class BundleLoading:
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides, for the fingerprint of records."""
-        return {"pipeline": self.pipeline.parts(), "ranged": self.ranged}
+        return {"pipeline": self.pipeline, "ranged": self.ranged}
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """``image``, ``label`` (None where items have none), and where there is one ``mask`` and ``clip``."""

@@ -82,7 +82,7 @@ class BundlePipeline:
         self._alone = threading.Lock()
         self._clean: tuple[str, Mapping[Any, Any], Iteration] | None = None
 
-    def parts(self) -> dict[str, Any]:
+    def fingerprint_parts(self) -> dict[str, Any]:
         """What decides its figures, for the fingerprint of records."""
         return {
             "transform": self.chain.compose,
