@@ -12,6 +12,8 @@ from monai.data import MetaTensor, ThreadBuffer
 from torch import Tensor
 
 from monai_smia.attacks import Attack
+from monai_smia.evaluation.fingerprint import files_of
+from monai_smia.storage.whole import check_exact, check_magnitude, check_whole
 from monai_smia.victims.base import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
 
@@ -79,10 +81,15 @@ def load_case(
         label_on_grid: a label map must lie on the image's grid; False where it lies on that of the network.
 
     Raises:
-        ValueError: if the image is not finite, or a label map is not on its grid.
+        ValueError: if the image is not finite or holds whole numbers that float32 does not, or a label map is not on
+            its grid.
+        DamagedFileError: if a file's checksum says that it is damaged.
     """
+    check_input_files(item)
     loaded = loading(dict(item))
     image = loaded["image"].to(device)
+    if not image.is_floating_point() and image.dtype.itemsize > 2:
+        check_magnitude(float(as_plain(image).double().abs().max()), "image")
     if not bool(as_plain(image).isfinite().all()):
         raise ValueError("image must be finite, got NaN or infinite voxels.")
     batch = image[None].float()
@@ -107,6 +114,20 @@ def load_case(
         strata=strata_of(item, image),
         clip=own,
     )
+
+
+def check_input_files(item: Mapping[str, Any]) -> None:
+    """Raise where a file of a case is damaged by its own account, or its image is one that float32 does not hold.
+
+    Raises:
+        ValueError: if the image holds whole numbers beyond 2^24.
+        DamagedFileError: if a checksum does not match; the file is named.
+    """
+    for name, value in item.items():
+        for file in files_of(value):
+            check_whole(file)
+            if name == "image":
+                check_exact(file)
 
 
 def patient_of(item: Mapping[str, Any]) -> str:

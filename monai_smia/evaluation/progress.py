@@ -22,7 +22,7 @@ from monai_smia.evaluation.errors import TRY_AGAIN, ConfigurationError, LostWork
 from monai_smia.evaluation.fingerprint import digest, input_hash, input_stat
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.files import remove_unfinished, write_text
-from monai_smia.records import Failure, JournalLine, Outcome, Provenance, Record, current, read_journals
+from monai_smia.records import Failure, JournalLine, Outcome, Provenance, Record, current, next_run, read_journals
 from monai_smia.records.record import FAILURE
 
 
@@ -75,6 +75,7 @@ class Progress:
     resume: bool = True
     verify: bool = False
     digests: dict[str, str] = field(init=False)  # of the attacks, by slug
+    run: int = field(init=False, default=1)  # one more than that of any line that was there
     _lines: dict[str, dict[str, JournalLine]] = field(init=False, default_factory=dict)
     _missing: dict[str, list[PlannedAttack]] = field(init=False, default_factory=dict)
     _inputs: dict[str, tuple[str, list[list[int]]]] = field(init=False, default_factory=dict)
@@ -108,7 +109,8 @@ class Progress:
                 self._check(json.loads(path.read_text(encoding="utf-8")))
             write_text(path, json.dumps(self.configuration, indent=1))
         wait_for_all()
-        self._lines = current(read_journals(self.folder))
+        lines = read_journals(self.folder)
+        self.run, self._lines = next_run(lines), current(lines)
         self._missing = {item["case"]: self._find_missing(item) for item in self.cases}
 
     def missing(self, item: Mapping[str, Any]) -> list[PlannedAttack]:
@@ -139,6 +141,7 @@ class Progress:
         return JournalLine(
             case=item["case"],
             key=FAILURE if failed or row is None else row.slug,
+            run=self.run,
             time=time.time(),
             input=source,
             stat=stat,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai_smia.records.journal import Journal, JournalLine, current, read_journals
+from monai_smia.records.journal import Journal, JournalLine, current, next_run, read_journals
 from monai_smia.records.parts import RECORD_VERSION, Costs, Probe, Provenance, RecordVersionError
 from monai_smia.records.record import Failure, Outcome, Record, read_records, write_records
 from monai_smia.records.rows import CLEAN, COMPUTED, STORED, RowKey, Stage
@@ -32,6 +32,7 @@ __all__ = [
     "Summary",
     "SummaryRow",
     "current",
+    "next_run",
     "read_journals",
     "read_records",
     "write_records",

@@ -1,13 +1,17 @@
 """Records on disk: append-only JSON Lines, one file per process, merged by key.
 
 JSON Lines and not SQLite: every process appends to a file of its own, so that nothing is ever locked on a shared file
-system; a line is on disk (fsync) before the next case begins; a kill can tear the last line and nothing else, and a
-torn line does not count. One line holds all records of a (case, attack): it is there, or it is to be done again.
+system; a line is on disk (fsync) before the next case begins; a kill can tear the last line and nothing else. One line
+holds all records of a (case, attack): it is there, or it is to be done again. It ends with a checksum of its bytes: a
+torn or damaged line does not count. Which line is the newest say the number of its run and its place in the file; no
+clock does.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +22,8 @@ from typing import Any
 from monai_smia.records.parts import RECORD_VERSION, check_version
 from monai_smia.records.record import Failure, Outcome, Record, outcome_from_json
 
+LOGGER = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class JournalLine:
@@ -26,26 +32,28 @@ class JournalLine:
     Args:
         case: name of the case.
         key: slug of the row, or `monai_smia.records.record.FAILURE`.
-        time: when it was done, in seconds.
+        run: number of the run that did it; a later run has a higher one.
         input: hash of the case's files.
         outcomes: one record per stage, or one failure.
         attack: hash of the attack; None for a case that could not be loaded.
-        stat: size and time of change of the case's files.
+        stat: size and times of change of the case's files.
+        time: by the clock, in seconds; nothing hangs on it.
 
     Example:
         >>> from monai_smia.records.record import Failure
-        >>> line = JournalLine("a", "failure", 0.5, "3f", [Failure("a", "error", "ValueError: ...")])
+        >>> line = JournalLine("a", "failure", 1, "3f", [Failure("a", "error", "ValueError: ...")])
         >>> JournalLine.from_json(line.to_json()) == line
         True
     """
 
     case: str
     key: str
-    time: float
+    run: int
     input: str
     outcomes: list[Outcome]
     attack: str | None = None
     stat: list[list[int]] = field(default_factory=list)
+    time: float = 0.0
 
     @property
     def failure(self) -> Failure | None:
@@ -73,7 +81,7 @@ class JournalLine:
         return cls(**{name: data[name] for name in _OWN}, outcomes=[outcome_from_json(r) for r in data["records"]])
 
 
-_OWN = ("case", "key", "time", "input", "stat", "attack")
+_OWN = ("case", "key", "run", "input", "stat", "attack", "time")
 
 
 class Journal:
@@ -86,7 +94,7 @@ class Journal:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> with Journal(folder / "rank0.jsonl") as journal:
-        ...     journal.add(JournalLine("a", "bim", 0.5, "3f", []))
+        ...     journal.add(JournalLine("a", "bim", 1, "3f", []))
         >>> read_journals(folder)[0].key
         'bim'
     """
@@ -100,7 +108,7 @@ class Journal:
 
     def add(self, line: JournalLine) -> None:
         """Append one line; it is on disk when this returns."""
-        self._write(json.dumps(line.to_json(), allow_nan=False).encode() + b"\n")
+        self._write(_with_checksum(json.dumps(line.to_json(), allow_nan=False).encode()) + b"\n")
 
     def _write(self, data: bytes) -> None:
         while data:  # a raw file may take less than it is given
@@ -123,28 +131,59 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def read_journals(folder: Path) -> list[JournalLine]:
-    """Every whole line of every process's file, oldest first.
+    """Every whole line of every process's file, those of the oldest run first.
+
+    A line that is torn or damaged does not count, and what it held is done again; it is named in the log.
 
     Raises:
         RecordVersionError: if another version has written one of them.
     """
     lines = []
     for path in sorted(folder.glob("*.jsonl")):
-        for text in path.read_bytes().split(b"\n"):
-            try:
-                line = json.loads(text)
-            except ValueError:  # torn by a kill; what it held is done again
-                continue
-            if isinstance(line, dict):
-                lines.append(JournalLine.from_json(line))
-    return sorted(lines, key=lambda line: line.time)
+        for number, text in enumerate(path.read_bytes().split(b"\n"), 1):
+            if text and (line := _read(text)) is not None:
+                lines.append(line)
+            elif text:
+                LOGGER.warning("%s, line %d is torn or damaged: what it held is done again.", path, number)
+    return sorted(lines, key=lambda line: line.run)  # stable: within a run a case is of one file, in its order
+
+
+def next_run(lines: Sequence[JournalLine]) -> int:
+    """The number of a run that begins beside these lines."""
+    return 1 + max((line.run for line in lines), default=0)
+
+
+def _with_checksum(text: bytes) -> bytes:
+    """A JSON object with the checksum of its bytes as its last entry."""
+    return text[:-1] + CHECKSUM + hashlib.sha256(text).hexdigest()[:DIGITS].encode() + b'"}'
+
+
+def _read(text: bytes) -> JournalLine | None:
+    """A line; None where it is not what was written."""
+    whole = text[:-TAIL] + b"}"
+    if len(text) > TAIL and _with_checksum(whole) == text:
+        return JournalLine.from_json(json.loads(whole))
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(found, dict) and not {"checksum", "version"} & found.keys():
+        JournalLine.from_json(found)  # of 0.1.0, which had neither: refused
+    return None
+
+
+CHECKSUM, DIGITS = b', "checksum": "', 16
+TAIL = len(CHECKSUM) + DIGITS + len(b'"}')
 
 
 def current(lines: Sequence[JournalLine]) -> dict[str, dict[str, JournalLine]]:
     """The lines that count, by case and key: those of a case's newest input, and of them the newest of every key.
 
+    Args:
+        lines: the oldest first, as `read_journals` gives them.
+
     Example:
-        >>> old, new = (JournalLine("a", "bim", time=float(t), input=i, outcomes=[]) for t, i in enumerate("xy"))
+        >>> old, new = (JournalLine("a", "bim", run=run, input=i, outcomes=[]) for run, i in enumerate("xy"))
         >>> current([old, new])["a"]["bim"].input
         'y'
     """

@@ -7,13 +7,15 @@ from monai_smia.storage.dicom import DicomStorage
 from monai_smia.storage.nifti import NiftiStorage
 from monai_smia.storage.pictures import PictureStorage
 from monai_smia.storage.png import PngStorage
+from monai_smia.storage.whole import DamagedFileError, check_whole
 
 __all__ = [
     "BelowOneUnitError",
+    "DamagedFileError",
     "DicomStorage",
     "NiftiStorage",
-    "NotStorableError",
     "PictureStorage",
     "PngStorage",
     "Storage",
+    "check_whole",
 ]

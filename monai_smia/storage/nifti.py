@@ -14,6 +14,7 @@ from torch import Tensor
 
 from monai_smia.files import MARK, replacing
 from monai_smia.storage.base import FolderStorage, add_whole_units, check_grid
+from monai_smia.storage.whole import check_magnitude, check_whole
 from monai_smia.victims.preprocessing import as_plain
 
 
@@ -50,7 +51,12 @@ class NiftiStorage(FolderStorage):
         self._read = Compose([LoadImage(image_only=True), EnsureChannelFirst()])
 
     def read(self, path: str | os.PathLike[str]) -> MetaTensor:
-        """The volume ``(C, *spatial)`` as a pipeline's LoadImage and EnsureChannelFirst give it."""
+        """The volume ``(C, *spatial)`` as a pipeline's LoadImage and EnsureChannelFirst give it.
+
+        Raises:
+            DamagedFileError: if the file's checksum says that it is damaged.
+        """
+        check_whole(path)
         return self._read(path)
 
     def _encode(
@@ -95,6 +101,7 @@ def _in_source_units(
         volume = nib.Nifti1Image(stored, source.affine, _header(source))
         return volume, nib.Nifti1Image(delta.astype(np.float32), source.affine)
     raw = proxy.get_unscaled().astype(np.int64)
+    check_magnitude(float(np.abs(raw).max()) if dtype.itemsize > 2 else 0.0, Path(name).name)
     limits = np.iinfo(dtype)
     stored = add_whole_units(raw, delta, eps=eps, unit=slope, limits=(limits.min, limits.max))
     volume = nib.Nifti1Image(stored.astype(dtype), source.affine, _header(source))

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from monai_smia.files import MARK, replacing
 from monai_smia.storage.base import FolderStorage, add_whole_units, check_grid
+from monai_smia.storage.whole import check_whole
 from monai_smia.transforms.photographs import LoadPhotograph
 from monai_smia.victims.preprocessing import as_plain
 
@@ -55,9 +55,14 @@ class PngStorage(FolderStorage):
         self._load = LoadPhotograph(min_size=1)
 
     def read(self, path: str | os.PathLike[str]) -> Tensor:
-        """The photograph ``(3, H, W)`` in the image's unit."""
+        """The photograph ``(3, H, W)`` in the image's unit.
+
+        Raises:
+            DamagedFileError: if a checksum of the file says that it is damaged.
+        """
+        check_whole(path)
         image = self._upright(self._load(path))
-        return image if self.level == 1 else (image * self.level).to(torch.float32)
+        return image if self.level == 1 else image / (1 / self.level)  # as loaders divide by 255
 
     def _encode(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str) -> tuple[np.ndarray, np.ndarray]:
         """The pixels of the photograph, and 128 plus the change in grey levels."""

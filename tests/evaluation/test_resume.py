@@ -166,10 +166,45 @@ def test_records_of_version_0_1_are_refused_and_replaced_when_asked(tmp_path: Pa
     case, out = write_case(tmp_path, "a"), tmp_path / "out"
     quick([case], out).run()
     journal = out / "journal" / "rank0.jsonl"
-    journal.write_text(journal.read_text().replace('{"version": 2, ', "{"))
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    kept = [{n: v for n, v in line.items() if n not in ("version", "checksum", "run")} for line in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in kept))
     with pytest.raises(RecordVersionError, match=r"of monai_smia 0\.1\.0.*resume=False"):
         quick([case], out).run()
     assert quick([case], out, resume=False).run()["evaluated"] == 1
+
+
+def test_an_input_that_changed_counts_though_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hours back between the runs, and the file's own times with it."""
+    case, out = write_case(tmp_path, "a"), tmp_path / "out"
+    before = quick([case], out).run()["rows"]
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() - 7200)
+
+    def darker(image: np.ndarray, label: np.ndarray) -> None:
+        image[:] -= 300
+
+    write_case(tmp_path, "a", darker)
+    os.utime(case["image"], (clock() - 7200, clock() - 7200))
+    after, fresh = (quick([case], folder).run()["rows"] for folder in (out, tmp_path / "fresh"))
+    figures = [[row["jaccard"] for row in rows] for rows in (before, after, fresh)]
+    assert figures[1] == figures[2] != figures[0]
+    assert [row["jaccard"] for row in quick([case], out).run()["rows"]] == figures[1]  # and stays
+
+
+def test_a_damaged_line_is_named_and_done_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    case, out = write_case(tmp_path, "a"), tmp_path / "out"
+    rows = quick([case], out).run()["rows"]
+    journal = out / "journal" / "rank0.jsonl"
+    data = bytearray(journal.read_bytes())
+    place = data.index(b'"jaccard": 0.', data.index(b"\n")) + len(b'"jaccard": 0.')
+    data[place] ^= 1  # another digit
+    journal.write_bytes(data)
+    again = quick([case], out).run()["rows"]
+    assert "rank0.jsonl, line 2 is torn or damaged" in caplog.text
+    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in rows]
 
 
 def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path) -> None:

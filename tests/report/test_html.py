@@ -240,6 +240,7 @@ sys.path.insert(0, {tests!r})
 from evaluation.test_runner import evaluation
 from monai_smia.evaluation import paper_comparison
 from monai_smia.records import COMPUTED, STORED, Costs, Record
+from monai_smia.records.journal import _with_checksum
 folder = Path({folder!r})
 cases = [{{"case": f"c{{i:04d}}", "patient": f"p{{i % 250}}", "image": "", "label": ""}} for i in range(500)]
 plan = [row for row in paper_comparison([0.01, 0.03], steps=10, clip=None)]
@@ -248,7 +249,7 @@ progress = run.make_progress()
 progress.open()
 import random
 random.seed(0)
-with (folder / "journal" / "rank0.jsonl").open("w") as file:
+with (folder / "journal" / "rank0.jsonl").open("wb") as file:
     for item in cases:
         for row in plan:
             score = random.random()
@@ -257,7 +258,8 @@ with (folder / "journal" / "rank0.jsonl").open("w") as file:
             history = {{name: [0.1] * 11 for name in ("loss", "linf", "variance", "cosine")}}
             records = [Record(row.key("HU"), stage, item["case"], metrics=metrics, costs=Costs(0.1, 10, 10, 0),
               history=history) for stage in ([COMPUTED] if row.attack is None else [COMPUTED, STORED])]
-            file.write(json.dumps(progress.line(item, row, records).to_json()) + chr(10))
+            text = json.dumps(progress.line(item, row, records).to_json()).encode()
+            file.write(_with_checksum(text) + b"\\n")
 start = time.process_time()
 summary = evaluation(cases, folder, attacks=plan).run()
 # not ru_maxrss, which a child has from the process that forked it

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from monai.transforms import ScaleIntensityRange
 from PIL import Image
 from torch import Tensor
 
 from monai_smia.files import MARK
 from monai_smia.storage import BelowOneUnitError, PngStorage
+from monai_smia.transforms.photographs import LoadPhotograph
 
 LEVELS = pytest.mark.parametrize("level", [1.0, 1 / 255])
 
@@ -75,3 +78,15 @@ def test_another_grid_and_a_bad_level(tmp_path: Path) -> None:
         storage.write(image, image, eps=1.0, source=str(source), stem="case")
     with pytest.raises(ValueError, match="level must be a number > 0, got 0"):
         PngStorage(tmp_path, level=0)
+
+
+@pytest.mark.parametrize("loader", [lambda x: x / 255, ScaleIntensityRange(0, 255, 0, 1)])
+def test_what_nobody_changed_reads_back_bit_for_bit(tmp_path: Path, loader: Any) -> None:
+    """Divided as loaders divide: an untouched frame has no perturbation, and no signal-to-noise ratio of 150 dB."""
+    pixels = np.arange(256, dtype=np.uint8).repeat(12).reshape(32, 32, 3)
+    Image.fromarray(pixels).save(tmp_path / "frame.png")
+    storage = PngStorage(tmp_path / "out", level=1 / 255)
+    image = loader(LoadPhotograph()(tmp_path / "frame.png"))
+    assert torch.equal(storage.read(tmp_path / "frame.png").as_tensor(), image.as_tensor())
+    path = storage.write(image, image, eps=4 / 255, source=str(tmp_path / "frame.png"), stem="a")
+    assert torch.equal(storage.read(path).as_tensor(), image.as_tensor())
