@@ -1,4 +1,4 @@
-"""Detection metrics: the overlap with each object, and average precision as COCO defines it."""
+"""Detection metrics: objects found, missed and invented, and average precision as COCO defines it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.apps.detection.metrics.matching import matching_batch
-from monai.data.box_utils import box_iou
 from torch import Tensor
 
 from monai_smia.metrics.base import CaseMetrics, means
+from monai_smia.metrics.boxes import found_and_invented, match_boxes, overlaps
 
 IOUS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 class DetectionMetrics(CaseMetrics):
-    """IoU of every case; mAP over cases.
+    """IoU, missed and invented objects of every case; mAP over cases.
 
-    `iou` is the mean over a case's objects of the IoU with the best box of their class, whatever its score above
-    `min_score`, and 0 where there is none; undefined without objects. `map50` is the average precision at IoU 0.5 and
-    `map` its mean over IoU 0.5 to 0.95 in steps of 0.05, both means over the classes that the ground truth of the cases
-    holds: COCO's definition, 101 recall points, at most `max_boxes` boxes a case. Of several classes,
-    ``map50_<class>`` is that of one, None where the cases hold no object of it.
+    Of the boxes with at least `min_score`: `iou` is the mean over a case's objects of the IoU with a box of their
+    class, each box for one object, so that it is largest, and 0 where none is left; `missed` is the share of objects
+    that no box finds (IoU 0.5, one to one); both are undefined without objects. `invented` is the number of boxes that
+    find no object.
+
+    `map50` is the average precision at IoU 0.5 and `map` its mean over IoU 0.5 to 0.95 in steps of 0.05, both means
+    over the classes that the ground truth of the cases holds: COCO's definition, 101 recall points, at most `max_boxes`
+    boxes a case. Of several classes, ``map50_<class>`` is that of one, None where the cases hold no object of it.
 
     Boxes are matched by MONAI (`matching_batch`). Its COCOMetric is not used for what follows: it averages a class that
     is absent from the ground truth in as -1, and compares recalls in single precision, which moved a mean average
@@ -32,7 +34,7 @@ class DetectionMetrics(CaseMetrics):
 
     Args:
         classes: names of the classes, in the detector's order.
-        min_score: boxes below do not count for `iou`.
+        min_score: boxes below do not count, but for average precision.
         max_boxes: boxes of a case that count for average precision, the best first.
 
     Raises:
@@ -44,11 +46,12 @@ class DetectionMetrics(CaseMetrics):
         >>> found = {"boxes": torch.tensor([[0.0, 0, 10, 8], [20, 20, 30, 30]]), "labels": torch.tensor([0, 0]),
         ...          "scores": torch.tensor([0.9, 0.4])}
         >>> record = metrics.compare(found, truth)
-        >>> round(record["iou"], 3), {k: round(v, 3) for k, v in metrics.summary([record]).items()}
-        (0.8, {'iou': 0.8, 'map50': 1.0, 'map': 0.7})
+        >>> {name: round(value, 3) for name, value in metrics.summary([record]).items()}
+        {'iou': 0.8, 'missed': 0.0, 'invented': 1.0, 'map50': 1.0, 'map': 0.7}
     """
 
     primary = "map50"
+    ranges = {"iou": (0, 1), "missed": (0, 1), "invented": (0, float("inf"))}
 
     def __init__(self, classes: Sequence[str], *, min_score: float = 0.3, max_boxes: int = 100) -> None:
         if not classes:
@@ -63,7 +66,7 @@ class DetectionMetrics(CaseMetrics):
 
     def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:
         """`compare` of the victim's decision with the label."""
-        return self.compare(victim.decide(prediction)[0], label[0])
+        return self.compare(victim.decide(prediction)[0], victim.as_label(label)[0])
 
     def compare(self, decision: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, Any]:
         """The values of one case that a record keeps.
@@ -73,32 +76,33 @@ class DetectionMetrics(CaseMetrics):
             truth: ``boxes`` and ``labels`` of the objects.
 
         Returns:
-            `iou`, and for the average precision: `objects`, the number of objects of every class, and `detections`, of
-            every class ``[score, bits]`` a box, the best first; bit t says that the box is a match at the IoU
-            threshold ``0.5 + 0.05 * t``.
+            `iou`, `missed`, `invented`, and for the average precision: `objects`, the number of objects of every class,
+            and `detections`, of every class ``[score, bits]`` a box, the best first; bit t says that the box is a match
+            at the IoU threshold ``0.5 + 0.05 * t``.
+
+        Raises:
+            ValueError: if a class is none of `classes`.
         """
-        found = {key: np.asarray(decision[key].detach().cpu()) for key in ("boxes", "labels", "scores")}
-        there = {key: np.asarray(truth[key].detach().cpu()) for key in ("boxes", "labels")}
-        (matches,) = matching_batch(
-            box_iou,  # type: ignore[arg-type]  # annotated for one kind of array, works on all
-            IOUS.tolist(),
-            [found["boxes"]],
-            [found["labels"]],
-            [found["scores"]],
-            [there["boxes"]],
-            [there["labels"]],
-            max_detections=self.max_boxes,
-        )
+        for name, boxes in (("decision", decision), ("label", truth)):
+            self._check_classes(name, boxes["labels"])
+        matches = match_boxes(decision, truth, IOUS.tolist(), self.max_boxes)
         powers = 1 << np.arange(len(IOUS))
         detections: list[list[Any]] = [[] for _ in self.classes]
         for number, match in matches.items():
             bits = powers @ match["dtMatches"].astype(bool)
-            detections[int(number)] = [[float(s), int(b)] for s, b in zip(match["dtScores"], bits, strict=True)]
-        return {
-            "iou": self._iou(decision, truth),
-            "objects": np.bincount(there["labels"], minlength=len(self.classes)).tolist(),
-            "detections": detections,
-        }
+            detections[number] = [[float(s), int(b)] for s, b in zip(match["dtScores"], bits, strict=True)]
+        sure = {key: decision[key][decision["scores"] >= self.min_score] for key in ("boxes", "labels", "scores")}
+        count = len(truth["boxes"])
+        found, invented = found_and_invented(sure, truth, float(IOUS[0]))
+        return self.checked(
+            {
+                "iou": float(overlaps(sure, truth).mean()) if count else None,
+                "missed": 1 - found / count if count else None,
+                "invented": float(invented),
+                "objects": torch.bincount(truth["labels"].long(), minlength=len(self.classes)).tolist(),
+                "detections": detections,
+            }
+        )
 
     def summary(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         """Means over the cases, `map50` and `map`, `map50` by class; None where no case has an object."""
@@ -109,15 +113,11 @@ class DetectionMetrics(CaseMetrics):
         at_half = {name: None if precision is None else float(precision[0]) for name, precision in found.items()}
         return {**means(records), **at_half, "map": None if overall is None else float(overall.mean())}
 
-    def _iou(self, decision: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float | None:
-        if not len(truth["boxes"]):
-            return None
-        sure = decision["scores"] >= self.min_score
-        if not bool(sure.any()):
-            return 0.0
-        overlap = torch.as_tensor(box_iou(truth["boxes"].float(), decision["boxes"][sure].float()))
-        same = truth["labels"][:, None] == decision["labels"][sure][None]
-        return float((overlap * same).amax(1).mean())
+    def _check_classes(self, name: str, labels: Tensor) -> None:
+        if len(labels) and not bool(((labels >= 0) & (labels < len(self.classes)) & (labels == labels.round())).all()):
+            raise ValueError(
+                f"{name} must hold classes from 0 to {len(self.classes) - 1}, {self.classes}, got {labels.tolist()}."
+            )
 
 
 def average_precision(records: Sequence[Mapping[str, Any]], number: int) -> np.ndarray | None:

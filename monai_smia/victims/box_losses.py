@@ -77,7 +77,7 @@ def _detection_loss(
     levels = [level[0, 0].numel() for level in prediction["classification"]]
     values = []
     for logit, code, truth in zip(logits, codes, label, strict=True):
-        boxes, classes = truth["boxes"].to(anchors), truth["labels"].to(anchors.device)
+        boxes, classes = truth["boxes"].to(anchors), truth["labels"].to(anchors.device).long()
         matched = output.match(boxes, anchors, levels)
         hit = matched >= 0
         target = torch.zeros_like(logit)
@@ -109,7 +109,7 @@ def _rightness(output: DetectorOutput, logit: Tensor, code: Tensor, anchors: Ten
     overlap = torch.as_tensor(box_iou(truth["boxes"].to(found), found))
     share = ((overlap - output.found_iou) / IOU_WIDTH).sigmoid()
     right = [logit.new_zeros(len(logit))] * logit.shape[1]
-    for number, row in zip(truth["labels"].tolist(), share, strict=True):
+    for number, row in zip(truth["labels"].long().tolist(), share, strict=True):
         right[number] = torch.maximum(right[number], row)
     return torch.stack(right, 1)
 

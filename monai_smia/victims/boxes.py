@@ -41,5 +41,5 @@ def check_boxes(truth: Any, size: Sequence[int], num_classes: int, where: str = 
         if bool(bad.any()):
             first = int(bad.nonzero()[0])
             raise ValueError(f'{where}["boxes"][{first}] = {boxes[first].tolist()} {rule}.')
-    if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
+    if not bool(((labels >= 0) & (labels < num_classes) & (labels == labels.round())).all()):
         raise ValueError(f'{where}["labels"] must be class numbers from 0 to {num_classes - 1}, got {labels.tolist()}.')

@@ -29,7 +29,8 @@ class DetectionVictim(Victim):
     Nothing here needs torchvision, and the network stays in eval mode: anchors are matched and the loss is taken by the
     victim. A label is a list with one dictionary per image, ``{"boxes": (N, 2 * spatial_dims), "labels": (N,)}``, boxes
     as MONAI's detectors take them (all lower corners, then all upper ones, along the image's axes in their order).
-    N may be 0: such an image has no object, and all its anchors are background.
+    N may be 0: such an image has no object, and all its anchors are background. A decision is a label, too: of its
+    boxes those with at least `found_score` are the objects.
 
     Args:
         network: a MONAI RetinaNet (heads ``{"classification": maps, "box_regression": maps}``), or a
@@ -45,11 +46,12 @@ class DetectionVictim(Victim):
         nms_thresh: of two decided boxes of a class that overlap more (IoU), the lower score is dropped.
         max_boxes: most decided boxes of an image.
         found_score: an object counts as found by a box of its class with at least this score
-        found_iou: and at least this IoU.
-        loss: ``"focal"`` (Lin et al., 2017: alpha 0.25, gamma 2) or ``"bce"``, both summed over anchors, plus smooth L1
-            on the matched anchors, divided by their number; ``"ranking"``, an average precision made smooth, for
-            attacks (`monai_smia.victims.box_losses`); or a callable ``(prediction, label) -> (B,)``.
-        divergence: the first two with the reference in the label's place: ``"focal"`` (cross entropy weighted
+        found_iou: and at least this IoU; a box finds one object.
+        loss: ``"ranking"``, an average precision made smooth, by far the strongest in attacks
+            (`monai_smia.victims.box_losses`); ``"focal"`` (Lin et al., 2017: alpha 0.25, gamma 2) or ``"bce"``, both
+            summed over anchors, plus smooth L1 on the matched anchors, divided by their number; or a callable
+            ``(prediction, label) -> (B,)``.
+        divergence: the last two with the reference in the label's place: ``"focal"`` (cross entropy weighted
             by ``|p - q|^2``) or ``"bce"`` (Eq. 3), plus the smooth L1 distance of the regressed boxes, weighted by how
             much the reference sees an object there; or a callable ``(prediction, reference) -> (B,)``.
         image_key, straight_through, degradation: as for `Victim`.
@@ -71,7 +73,7 @@ class DetectionVictim(Victim):
         torch.Size([2])
     """
 
-    losses = {"focal": box_losses.focal, "bce": box_losses.cross_entropy, "ranking": box_losses.ranking}
+    losses = {"ranking": box_losses.ranking, "focal": box_losses.focal, "bce": box_losses.cross_entropy}
     divergences = {"focal": box_losses.focal_distance, "bce": box_losses.cross_entropy_distance}
 
     anchors: AnchorGenerator | None = None
@@ -82,7 +84,7 @@ class DetectionVictim(Victim):
     max_boxes: int = 100
     found_score: float = 0.3
     found_iou: float = 0.5
-    loss: Choice = Choice("focal")
+    loss: Choice = Choice("ranking")
     divergence: Choice = Choice("focal")
 
     def __post_init__(self) -> None:
@@ -177,7 +179,7 @@ class DetectionVictim(Victim):
         self, prediction: Mapping[str, Any], label: Sequence[Boxes], *, iou: float = 0.1, score: float = 0.1
     ) -> Tensor:
         """The class that every anchor proposes rightly ``(B, A)``, as `DetectorOutput.dense_truth`."""
-        return self.output.dense_truth(prediction, label, iou=iou, score=score)
+        return self.output.dense_truth(prediction, self.target(label), iou=iou, score=score)
 
     # ---- the decision
 
@@ -187,13 +189,33 @@ class DetectionVictim(Victim):
 
     def damage_of(self, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
         """The share of an image's objects no longer found ``(B,)``; without objects, 1 where one is found."""
+        label = self.target(label)
+        self.check_label(prediction, label)
         decided = self.decision_of(prediction)
         return torch.tensor([self.output.missed(d, truth) for d, truth in zip(decided, label, strict=True)])
 
     # ---- what the attack's machinery asks for
 
+    def as_label(self, label: Any) -> Any:
+        """Class numbers of any type as long; of boxes with scores those that count as found."""
+        return [self._as_boxes(truth) for truth in label] if isinstance(label, Sequence) else label
+
+    def _as_boxes(self, truth: Any) -> Any:
+        if not (isinstance(truth, Mapping) and isinstance(truth.get("boxes"), Tensor) and "labels" in truth):
+            return truth
+        boxes, labels = truth["boxes"], torch.as_tensor(truth["labels"], device=truth["boxes"].device)
+        if not boxes.numel():
+            boxes = boxes.reshape(0, 2 * self.output.detector.spatial_dims)
+        if not labels.is_floating_point() or bool((labels == labels.round()).all()):
+            labels = labels.long()
+        scores = truth.get("scores")
+        if scores is None or not len(boxes) == len(labels) == len(scores):
+            return {"boxes": boxes, "labels": labels}
+        return self.output.sure({"boxes": boxes, "labels": labels, "scores": scores})
+
     def check_label(self, prediction: Mapping[str, Any], label: Any) -> None:
         """Raise a ValueError that names the image and what is wrong with its boxes."""
+        label = self.as_label(label)
         if not isinstance(label, Sequence) or len(label) != self.batch_size(prediction):
             got = f"{len(label)} items" if isinstance(label, Sequence) else type(label).__name__
             count = self.batch_size(prediction)

@@ -12,6 +12,8 @@ from monai.apps.detection.utils.ATSS_matcher import Matcher
 from monai.data.box_utils import box_iou
 from torch import Tensor
 
+from monai_smia.metrics.boxes import found_and_invented
+
 CLASSES, BOXES = "classification", "box_regression"  # the heads, as RetinaNet names them
 Boxes = Mapping[str, Tensor]
 
@@ -96,7 +98,7 @@ class DetectorOutput:
             if len(truth["boxes"]):
                 boxes = self.detector.box_coder.decode_single(code, anchors)
                 overlap, nearest = torch.as_tensor(box_iou(truth["boxes"].to(boxes), boxes)).max(0)
-                classes = truth["labels"].to(anchors.device)[nearest]
+                classes = truth["labels"].to(anchors.device).long()[nearest]
                 sure = logit.sigmoid().gather(1, classes[:, None])[:, 0] > score
                 proposed = torch.where((overlap > iou) & sure, classes, proposed)
             truths.append(proposed)
@@ -117,13 +119,17 @@ class DetectorOutput:
         return [{ours: image[theirs] for theirs, ours in keys.items()} for image in found]
 
     def missed(self, decision: Boxes, truth: Boxes) -> float:
-        """The share of an image's objects that its decided boxes do not find; without objects, 1 where one is found."""
-        sure = decision["scores"] >= self.found_score
+        """The share of an image's objects that its decided boxes do not find; without objects, 1 where one is found.
+
+        A box finds one object, and an object is found by one box, as COCO matches them.
+        """
+        sure = self.sure(decision)
         if not len(truth["boxes"]):
-            return float(sure.any())
-        if not bool(sure.any()):
-            return 1.0
-        boxes, classes = truth["boxes"].to(decision["boxes"]), truth["labels"].to(decision["labels"])
-        hit = torch.as_tensor(box_iou(boxes, decision["boxes"][sure])) >= self.found_iou
-        hit &= classes[:, None] == decision["labels"][sure][None]
-        return 1 - float(hit.any(1).float().mean())
+            return float(len(sure["boxes"]) > 0)
+        found, _ = found_and_invented(sure, truth, self.found_iou)
+        return 1 - found / len(truth["boxes"])
+
+    def sure(self, boxes: Boxes) -> dict[str, Tensor]:
+        """Of boxes with scores those that count as found."""
+        kept = boxes["scores"] >= self.found_score
+        return {key: boxes[key][kept] for key in ("boxes", "labels", "scores")}

@@ -128,14 +128,14 @@ def test_the_parameters_are_shown() -> None:
         "degradation=None, loss='soft_jaccard', divergence='cross_entropy', activation='softmax', ignore_index=9, "
         "allow_empty=False)"
     )
-    assert "loss='focal', divergence='focal'" in repr(small_retina())
+    assert "loss='ranking', divergence='focal'" in repr(small_retina())
     assert "Conv2d" not in repr(small_retina())
 
 
 def test_defaults_are_read_from_the_class() -> None:
     assert (SegmentationVictim.loss, DetectionVictim.loss, DetectionVictim.divergence) == (
         "cross_entropy",
-        "focal",
+        "ranking",
         "focal",
     )
 
