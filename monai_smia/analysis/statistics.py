@@ -48,7 +48,7 @@ class Mean:
 
 def samples_of(records: Iterable[Record]) -> list[Sample]:
     """The metrics of records, as what is drawn from."""
-    return [Sample(record.case, record.patient, record.metrics) for record in records]
+    return [Sample(record.case, record.patient, record.averaged()) for record in records]
 
 
 def draws(patients: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:

@@ -31,6 +31,8 @@ class Case:
         patient: whose it is.
         strata: what cases are grouped by.
         clean_decision: on the clean image; None until it is known.
+        clean_damage: on the clean image, which is no attack's; None until it is known.
+        frozen: share of voxels that no attack may change because they lie outside of the valid range.
         clip: valid range of this case's own file; None for that of the attack.
     """
 
@@ -42,6 +44,8 @@ class Case:
     patient: str = ""
     strata: dict[str, str] | None = None
     clean_decision: Any = None
+    clean_damage: float | None = None
+    frozen: float = 0.0
     clip: tuple[float, float] | None = None
 
     def batch(self) -> dict[str, Any]:
@@ -98,8 +102,10 @@ def load_case(
     if loaded.get("mask") is not None:
         mask &= torch.as_tensor(loaded["mask"], device=device)[None]
     own = loaded.get("clip")
+    inside = torch.ones_like(mask)
     for low, high in clips if own is None else [own]:
-        mask &= (plain >= low) & (plain <= high)
+        inside &= (plain >= low) & (plain <= high)
+    mask &= inside
     padding = image.meta.get("padding") if isinstance(image, MetaTensor) else None
     if padding is not None:
         least, most = (torch.as_tensor(bound).to(plain) for bound in padding)
@@ -113,6 +119,7 @@ def load_case(
         patient=patient_of(item),
         strata=strata_of(item, image),
         clip=own,
+        frozen=1 - float(inside.double().mean()),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,13 +25,11 @@ def attacked(victim: Victim, case: Case, device: torch.device, attack: Attack) -
         device: of the network.
         attack: the attack.
     """
-    seeded = copy.copy(attack)
-    seeded.seed = case_seed(seeded.seed, case.name)
     evaluator = AttackEvaluator(
         device,
         [case.batch()],
         victim.network,
-        attack=seeded,
+        attack=attack.reseeded(lambda seed: case_seed(seed, case.name)),
         victim=victim,
         inferer=_NoPrediction(),
         mask_key="mask",

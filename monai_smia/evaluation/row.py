@@ -27,6 +27,7 @@ from monai_smia.evaluation.survival import degraded_records
 from monai_smia.metrics import CaseMetrics, perturbation_metrics
 from monai_smia.metrics.base import numbers
 from monai_smia.records import COMPUTED, STORED, Costs, Record
+from monai_smia.records.damage import FROZEN, damages
 from monai_smia.records.parts import History
 from monai_smia.report.figures.panel import Panel
 from monai_smia.report.figures.selector import figure_path
@@ -101,17 +102,13 @@ class RowEvaluator:
             patient=case.patient,
             strata=case.strata or {},
             seed=None if attack is None else case_seed(attack.seed, case.name),
-            metrics=scored.metrics,
+            metrics=scored.metrics | self._damages(case, scored, clean=attack is None) | {FROZEN: case.frozen},
             costs=Costs(seconds, None if result is None else int(result.gradients[0])),
         )
         if result is None or attack is None:
-            case.clean_decision = scored.decision
             found = None if probe_with is None else probe(self.victim, case, case.own(probe_with))
             record = replace(record, metrics=record.metrics | self._agreement(case))
             return [replace(record, probe=found), *self._degraded(case, record, case.image, None)]
-        if self.pipeline is not None:  # what the twin makes of its attack is no figure
-            known = {"damage": scored.damage, "clean_damage": self.score(case, case.image).damage}
-            result = replace(result, **{k: torch.full_like(result.damage, v) for k, v in known.items()})
         computed = self._with_result(record, case, image[0], attack, result)
         if self.figure is not None and draw is not None and draw(computed):
             self._draw(self.figure, case, row, image, scored.decision)
@@ -127,6 +124,13 @@ class RowEvaluator:
     def score(self, case: Case, image: Tensor | Path) -> Scored:
         """What the pipeline makes of an image of the case, or of its file."""
         return self.figures.score(case, image, self.metrics)
+
+    def _damages(self, case: Case, scored: Scored, *, clean: bool = False) -> dict[str, float | None]:
+        """Damage of the image scored, of the clean one, and the difference, which alone is the attack's."""
+        if clean or case.clean_damage is None:  # else this case was resumed after its clean row
+            before = scored if clean else self.score(case, case.image)
+            case.clean_damage, case.clean_decision = before.damage, before.decision
+        return damages(scored.damage, case.clean_damage)
 
     def _agreement(self, case: Case) -> dict[str, float]:
         """How far victim and pipeline decide alike; nothing where they are one.
@@ -154,8 +158,7 @@ class RowEvaluator:
             planned_gradients=int(attack.planned_gradients),
             zero_gradient_steps=int(result.zero_gradient_steps[0]),
         )
-        metrics = {**record.metrics, **sizes, **numbers({"damage": result.damage})}
-        return replace(record, metrics=metrics, costs=costs, history=_history(result))
+        return replace(record, metrics={**record.metrics, **sizes}, costs=costs, history=_history(result))
 
     def _sizes(self, adversarial: Tensor, case: Case, result: AttackResult, eps: float | None) -> dict[str, Any]:
         assert eps is not None  # a planned attack has a radius
@@ -169,29 +172,30 @@ class RowEvaluator:
     ) -> tuple[Tensor, Record]:
         """The image after it was written and read back ``(1, C, *spatial)``, and its record.
 
-        A radius of less than one unit of the file leaves the clean image (`below_quantization`), and no file is
-        written.
+        Where nothing of the perturbation is left it is `below_quantization`: a radius of less than one unit of the
+        file, of which no file is written, or changes that all rounded to nothing.
         """
         stem, eps = f"{case.name}_{record.row.slug}", record.row.eps_input
         assert eps is not None  # a planned attack has a radius
         path = None
         try:
-            path = storage.write(case.image[0], adversarial[0], eps=eps, source=case.source, stem=stem)
+            norm = {} if record.row.norm in (None, "linf") else {"norm": record.row.norm}
+            path = storage.write(case.image[0], adversarial[0], eps=eps, source=case.source, stem=stem, **norm)
             again = storage.read(path).to(self.device)
         except BelowOneUnitError:
             again = case.image[0]
         scored = self.score(case, again.unsqueeze(0) if path is None else path)
-        metrics = scored.metrics | self._sizes(again, case, result, eps)
+        metrics = scored.metrics | self._damages(case, scored) | self._sizes(again, case, result, eps)
+        before, computed, after = (as_plain(each) for each in (case.image[0], adversarial[0], again))
+        lost = bool((computed != before).any()) and not bool((after != before).any())
         if path is not None and not self.write_volumes:
             for file in path.parent.glob(f"{glob.escape(stem)}*"):
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
-        return again.unsqueeze(0), record.at(STORED, metrics, below_quantization=path is None)
+        return again.unsqueeze(0), record.at(STORED, metrics, below_quantization=lost)
 
     def _draw(
         self, figure: Callable[..., None], case: Case, row: PlannedAttack, adversarial: Tensor, decision: Any
     ) -> None:
-        if case.clean_decision is None:  # this case was resumed after its clean row
-            case.clean_decision = self.score(case, case.image).decision
         truth = self.figures.shown_truth(case)
         if truth is None or decision is None:
             return

@@ -15,6 +15,7 @@ from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.pipeline import Scored
 from monai_smia.evaluation.predictor import attacked
 from monai_smia.records import Record, Stage
+from monai_smia.records.damage import damages
 from monai_smia.victims import degraded
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
@@ -55,5 +56,5 @@ def degraded_records(
             stages[Stage.oracle(name)] = attacked(degraded(victim, degradation), case, device, attack).adversarial
         for stage, adversarial in stages.items():
             there = score(case, degraded_image(adversarial, degradation))
-            records.append(record.at(stage, there.metrics))
+            records.append(record.at(stage, there.metrics | damages(there.damage)))
     return records

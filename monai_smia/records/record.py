@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_smia.files import write_text
+from monai_smia.records.damage import ALL, CLEAN_DAMAGE
 from monai_smia.records.parts import (
     COST_FIELDS,
     PROVENANCE_FIELDS,
@@ -23,6 +24,7 @@ from monai_smia.records.rows import ROW_FIELDS, RowKey, Stage
 
 RECORDS_FILE = "records.jsonl"
 FAILURE = "failure"  # stands where a row's slug would
+SIZES = ("linf", "l2", "var", "rms", "cos", "cos_mean", "ssim", "psnr", "at_bound")  # of a perturbation
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Record:
         costs: what it took.
         history: values of every iterate: ``loss``, ``cosine``, ``linf``, ``variance``.
         probe: of the victim, with the clean row of the first cases.
-        below_quantization: the radius is less than one unit of the file, which holds nothing of the perturbation.
+        below_quantization: the file holds nothing of the perturbation that was computed.
         provenance: what it was made of; None until it is written to a journal.
 
     Example:
@@ -74,9 +76,25 @@ class Record:
         """A metric of the case; None where it is undefined or absent."""
         return self.metrics.get(name)
 
+    @property
+    def wrong_when_clean(self) -> bool:
+        """Whether the clean image leaves nothing to break: no attack's success."""
+        clean = self.number(CLEAN_DAMAGE)
+        return clean is not None and clean >= ALL
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether an attack left the image as it was: it has no size then."""
+        return not self.row.is_clean and self.number("linf") == 0
+
+    def averaged(self) -> dict[str, Any]:
+        """The metrics as means take them: an image that was left alone has no size, in whichever column."""
+        sizes = SIZES if self.unchanged else ()
+        return {**self.metrics, **{name: None for name in sizes if name in self.metrics}}
+
     def measured(self) -> dict[str, Any]:
-        """All that was measured: metrics and costs."""
-        return {**self.metrics, **self.costs.to_json()}
+        """All that was measured, as means take it: metrics and costs."""
+        return {**self.averaged(), **self.costs.to_json()}
 
     def at(self, stage: Stage, metrics: Mapping[str, Any], *, below_quantization: bool = False) -> Record:
         """The record of a later stage of the same image, which is attacked no more: its own metrics, and no time."""

@@ -14,6 +14,7 @@ __all__ = [
     "DamagedFileError",
     "DicomStorage",
     "NiftiStorage",
+    "NotStorableError",
     "PictureStorage",
     "PngStorage",
     "Storage",

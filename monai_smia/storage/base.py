@@ -12,6 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
+from monai_smia.storage.l2 import within_l2
+
 
 class BelowOneUnitError(ValueError):
     """A radius is less than one unit that the file can hold: nothing of it could be stored."""
@@ -25,7 +27,9 @@ class NotStorableError(ValueError):
 class Storage(Protocol):
     """Adversarial images as files."""
 
-    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str) -> Path:
+    def write(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
+    ) -> Path:
         """Write an adversarial image ``(C, *spatial)`` within eps of its source; every file begins with the stem.
 
         Args:
@@ -34,6 +38,7 @@ class Storage(Protocol):
             eps: radius in the image's unit.
             source: file (or files) of the clean image; only read.
             stem: beginning of the files' names.
+            norm: that eps is a radius of, ``"linf"`` or ``"l2"``; named where it is not the former.
 
         Returns:
             The path of the adversarial image.
@@ -59,9 +64,11 @@ class FolderStorage(ABC):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
-    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str) -> Path:
+    def write(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
+    ) -> Path:
         """Write ``<stem>_adversarial`` and ``<stem>_perturbation``, see `Storage.write`."""
-        adversarial_file, perturbation_file = self._encode(image, adversarial, eps=eps, source=source)
+        adversarial_file, perturbation_file = self._encode(image, adversarial, eps=eps, source=source, norm=norm)
         path = self.folder / f"{stem}_adversarial{self.suffix}"
         self._save(perturbation_file, self.folder / f"{stem}_perturbation{self.suffix}")
         self._save(adversarial_file, path)
@@ -72,7 +79,7 @@ class FolderStorage(ABC):
         """The image ``(C, *spatial)`` in its unit."""
 
     @abstractmethod
-    def _encode(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any) -> tuple[Any, Any]:
+    def _encode(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, norm: str) -> tuple[Any, Any]:
         """The contents of both files; nothing is written yet."""
 
     @abstractmethod
@@ -110,9 +117,11 @@ def whole_units(eps: float, unit: float) -> int:
 
 
 def add_whole_units(
-    stored: np.ndarray, delta: np.ndarray, *, eps: float, unit: float, limits: tuple[int, int]
+    stored: np.ndarray, delta: np.ndarray, *, eps: float, unit: float, limits: tuple[int, int], norm: str = "linf"
 ) -> np.ndarray:
     """Stored integers plus a perturbation, in integers: ``stored + clip(rint(delta / unit), -k, k)``, k units in eps.
+
+    In L2, so many of them go back a unit that the norm of the change is at most eps (`within_l2`).
 
     Args:
         stored: integers.
@@ -120,6 +129,7 @@ def add_whole_units(
         eps: radius in the image's unit.
         unit: the image's unit per stored unit.
         limits: lowest and highest integer that can be stored; what would leave them stops there.
+        norm: ``"linf"`` or ``"l2"``.
 
     Raises:
         BelowOneUnitError: if eps is less than one stored unit.
@@ -130,4 +140,6 @@ def add_whole_units(
     """
     bound = whole_units(eps, unit)
     change = np.clip(np.rint(delta.astype(np.float64) / unit), -bound, bound).astype(np.int64)
-    return np.clip(stored.astype(np.int64) + change, *limits)
+    stored = stored.astype(np.int64)
+    after = np.clip(stored + change, *limits)
+    return after if norm == "linf" else stored + within_l2(after - stored, delta, unit, eps)

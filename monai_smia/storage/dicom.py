@@ -16,6 +16,7 @@ from monai_smia.dicom.reader import DicomSeriesReader
 from monai_smia.dicom.series import DicomSeries, Paths, read_dicom_series
 from monai_smia.dicom.writer import write_dicom_series
 from monai_smia.storage.base import add_whole_units
+from monai_smia.storage.l2 import within_l2
 from monai_smia.victims.preprocessing import as_plain
 
 
@@ -46,7 +47,9 @@ class DicomStorage:
         self.identified = identified
         self._read = Compose([LoadImage(reader=DicomSeriesReader(), image_only=True), EnsureChannelFirst()])
 
-    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Paths, stem: str) -> Path:
+    def write(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Paths, stem: str, norm: str = "linf"
+    ) -> Path:
         """Write the folder ``<stem>_adversarial``, in the place of one of an earlier run.
 
         Args:
@@ -55,6 +58,7 @@ class DicomStorage:
             eps: radius in HU.
             source: folder or files of the clean series, the one that the image's metadata name; only read.
             stem: beginning of the folder's name; DerivationDescription quotes it.
+            norm: that eps is a radius of, ``"linf"`` or ``"l2"``.
 
         Returns:
             The folder.
@@ -72,9 +76,10 @@ class DicomStorage:
                 f"{series.affine.tolist()}: load it with DicomSeriesReader and attack it before preprocessing."
             )
         delta = (as_plain(adversarial)[0] - as_plain(image)[0]).cpu().numpy()
-        stored, change = self._stored(series, delta, eps)
+        stored, change = self._stored(series, delta, eps, norm)
         description = (
-            f"{stem}: changed by an adversarial attack by at most {eps:g} HU, {change} stored units. {self.note}"
+            f"{stem}: changed by an adversarial attack by at most {eps:g} HU{' (L2 norm)' if norm == 'l2' else ''}, "
+            f"{change} stored units. {self.note}"
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         folder = self.folder / f"{stem}_adversarial"
@@ -93,7 +98,7 @@ class DicomStorage:
         return self._read(path)
 
     @staticmethod
-    def _stored(series: DicomSeries, delta: np.ndarray, eps: float) -> tuple[np.ndarray, int]:
+    def _stored(series: DicomSeries, delta: np.ndarray, eps: float, norm: str) -> tuple[np.ndarray, int]:
         """New stored values, and by how many units they differ at most."""
         before = series.stored().astype(np.int64)
         limits = stored_range(series.slices[0].header)
@@ -110,6 +115,9 @@ class DicomStorage:
             after = np.where(before < low, np.minimum(after, low - 1), after)
             after = np.where(before > high, np.maximum(after, high + 1), after)
             after = np.where((before >= low) & (before <= high), before, after)
+        if norm == "l2":  # of all planes together
+            slopes = np.array([plane.slope for plane in series.slices])
+            after = before + within_l2(after - before, delta, slopes, eps)
         return after, int(np.abs(after - before).max())
 
 

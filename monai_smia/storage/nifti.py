@@ -23,9 +23,9 @@ class NiftiStorage(FolderStorage):
 
     With `like_source` the volume has the grid, header and data type of its source file. Integers change by whole stored
     units: ``stored + clip(rint(eta / slope), -floor(eps / slope), floor(eps / slope))``, so that eps holds exactly and
-    rounding is the only loss; floating-point files hold ``image + eta``. Without it (the image was preprocessed before
-    it was attacked) both are float32 on the image's own grid. Files are marked as adversarial in their header's
-    description and complete or not there.
+    rounding is the only loss; in L2 so many go back a unit that the norm holds, too. Floating-point files hold
+    ``image + eta``. Without it (the image was preprocessed before it was attacked) both are float32 on the image's own
+    grid. Files are marked as adversarial in their header's description and complete or not there.
 
     Args:
         folder: where to write; made if it does not exist.
@@ -60,7 +60,7 @@ class NiftiStorage(FolderStorage):
         return self._read(path)
 
     def _encode(
-        self, image: Tensor, adversarial: Tensor, *, eps: float, source: str
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, norm: str
     ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
         """Both volumes, of images ``(1, *spatial)``, or ``(C, x, y, z)``, which become files of four dimensions."""
         if len(image) != 1 and image.ndim != 4:
@@ -70,7 +70,7 @@ class NiftiStorage(FolderStorage):
         clean, attacked = (_as_in_file(as_plain(t).cpu().numpy()) for t in (image, adversarial))
         delta = attacked - clean
         if self.like_source:
-            return _in_source_units(nib.Nifti1Image.from_filename(source), delta, eps, source)
+            return _in_source_units(nib.Nifti1Image.from_filename(source), delta, eps, source, norm)
         affine = image.affine.cpu().numpy() if isinstance(image, MetaTensor) else np.eye(4)
         volume, change = (nib.Nifti1Image(values.astype(np.float32), affine) for values in (attacked, delta))
         return volume, change
@@ -87,7 +87,7 @@ def _as_in_file(image: np.ndarray) -> np.ndarray:
 
 
 def _in_source_units(
-    source: nib.Nifti1Image, delta: np.ndarray, eps: float, name: str
+    source: nib.Nifti1Image, delta: np.ndarray, eps: float, name: str, norm: str
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     if source.shape[: delta.ndim] != delta.shape or np.prod(source.shape) != delta.size:
         mend = "; use like_source=False for images that were preprocessed before the attack."
@@ -97,13 +97,14 @@ def _in_source_units(
     proxy: Any = source.dataobj
     slope, inter = proxy.slope, proxy.inter  # the header forgets them when it is loaded
     if np.issubdtype(dtype, np.floating):
-        stored = _floats_within(np.asarray(source.dataobj, dtype=np.float64), delta, eps, dtype)
+        within = _floats_within if norm == "linf" else _floats_within_l2
+        stored = within(np.asarray(source.dataobj, dtype=np.float64), delta, eps, dtype)
         volume = nib.Nifti1Image(stored, source.affine, _header(source))
         return volume, nib.Nifti1Image(delta.astype(np.float32), source.affine)
     raw = proxy.get_unscaled().astype(np.int64)
     check_magnitude(float(np.abs(raw).max()) if dtype.itemsize > 2 else 0.0, Path(name).name)
     limits = np.iinfo(dtype)
-    stored = add_whole_units(raw, delta, eps=eps, unit=slope, limits=(limits.min, limits.max))
+    stored = add_whole_units(raw, delta, eps=eps, unit=slope, limits=(limits.min, limits.max), norm=norm)
     volume = nib.Nifti1Image(stored.astype(dtype), source.affine, _header(source))
     volume.header.set_slope_inter(slope, inter)
     difference = nib.Nifti1Image((stored - raw).astype(np.int32), source.affine)
@@ -116,6 +117,16 @@ def _floats_within(clean: np.ndarray, delta: np.ndarray, eps: float, dtype: np.d
     stored = (clean + np.clip(delta.astype(np.float64), -eps, eps)).astype(dtype)
     outside = np.abs(stored.astype(np.float64) - clean) > eps
     return np.where(outside, np.nextafter(stored, clean.astype(dtype)), stored)
+
+
+def _floats_within_l2(clean: np.ndarray, delta: np.ndarray, eps: float, dtype: np.dtype) -> np.ndarray:
+    """``clean + delta`` in the file's precision, delta shortened until what is stored is within the radius."""
+    delta = delta.astype(np.float64)
+    stored = (clean + delta).astype(dtype)
+    while (norm := float(np.linalg.norm(stored.astype(np.float64) - clean))) > eps:
+        delta *= min(eps / norm, 1) * (1 - 1e-6)
+        stored = (clean + delta).astype(dtype)
+    return stored
 
 
 def _header(source: nib.Nifti1Image) -> nib.Nifti1Header:

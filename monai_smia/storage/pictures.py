@@ -25,21 +25,21 @@ class PictureStorage:
         self.png = PngStorage(folder)
         self.read = read
 
-    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, stem: str) -> Path:
+    def write(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, stem: str, norm: str = "linf"
+    ) -> Path:
         """As `PngStorage.write`.
 
         Raises:
-            ValueError: if the image is not what its file holds, in either order of its axes, or eps is less than one
-                grey level.
+            ValueError: if the image is not what its file holds, in either order of its axes.
+            BelowOneUnitError: if eps is less than one grey level.
         """
-        if eps < 1:
-            raise ValueError(f"eps={eps:g} is less than one grey level: storage would undo it; use at least 1.")
         stored = as_plain(self.png.read(source)).float().cpu()
         for axes in ((0, 1, 2), (0, 2, 1)):
             clean = as_plain(image).permute(axes)
             if clean.shape == stored.shape and torch.equal(clean.float().cpu(), stored):
                 attacked = as_plain(adversarial).permute(axes)
-                return self.png.write(clean, attacked, eps=eps, source=source, stem=stem)
+                return self.png.write(clean, attacked, eps=eps, source=source, stem=stem, norm=norm)
         raise ValueError(
             f"image {tuple(image.shape)} must hold what its RGB file {Path(source).name} {tuple(stored.shape)} holds, "
             "to be stored in its place; attack what the network sees with --attack#space network."

@@ -64,13 +64,15 @@ class PngStorage(FolderStorage):
         image = self._upright(self._load(path))
         return image if self.level == 1 else image / (1 / self.level)  # as loaders divide by 255
 
-    def _encode(self, image: Tensor, adversarial: Tensor, *, eps: float, source: str) -> tuple[np.ndarray, np.ndarray]:
+    def _encode(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, norm: str
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The pixels of the photograph, and 128 plus the change in grey levels."""
         clean, attacked = (self._upright(as_plain(t)).cpu().double().numpy() for t in (image, adversarial))
         raw = as_plain(self._load(source)).numpy().astype(np.int64)
         mend = "; photographs that were preprocessed before the attack cannot be stored in its place."
         check_grid(clean.shape, source, raw.shape, mend)
-        stored = add_whole_units(raw, attacked - clean, eps=eps, unit=self.level, limits=(0, 255))
+        stored = add_whole_units(raw, attacked - clean, eps=eps, unit=self.level, limits=(0, 255), norm=norm)
         return stored, np.clip(stored - raw + 128, 0, 255)
 
     def _save(self, content: np.ndarray, path: Path) -> None:

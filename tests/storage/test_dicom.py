@@ -158,3 +158,20 @@ def test_padding_is_left_alone_by_the_attack(tmp_path: Path) -> None:
         assert not units[:3].any()
         assert np.abs(units).max() == 20
         evaluation.resume = False
+
+
+@pytest.mark.parametrize("slopes", [["1"] * 5, ["0.5", "1", "2", "0.3", "1"]])
+def test_the_l2_norm_holds_over_all_planes(slopes: list[str], tmp_path: Path) -> None:
+    """Each plane with its own slope, as in PET."""
+    datasets = planes(stored_volume() + 100)
+    for ds, slope in zip(datasets, slopes * 9, strict=False):
+        ds.RescaleSlope = slope
+    series = source(tmp_path, datasets)
+    storage = DicomStorage(tmp_path / "out")
+    image = storage.read(series)
+    delta = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)) * 0.6
+    eps = float(delta.double().norm())
+    path = storage.write(image, image + delta, eps=eps, source=series, stem="a_pgd", norm="l2")
+    units = stored_units(path, series)
+    by_plane = np.array([plane.slope for plane in read_dicom_series(series).slices])
+    assert 0 < np.sqrt(((units * by_plane) ** 2).sum()) <= eps * (1 + 1e-12)

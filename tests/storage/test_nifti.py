@@ -107,3 +107,26 @@ def test_several_channels(tmp_path: Path, like_source: bool) -> None:
     assert torch.allclose((again - image).as_tensor(), expected.view(3, 1, 1, 1).expand(3, 5, 6, 7), atol=1e-4)
     with pytest.raises(ValueError, match="three dimensions and channels"):
         storage.write(image[..., 0], image[..., 0], eps=2.0, source=source, stem="mr")
+
+
+@pytest.mark.parametrize(("dtype", "slope"), [(np.int16, 1.0), (np.int16, 0.3), (np.uint8, 2.0), (np.float32, 1.0)])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_l2_norm_holds_after_storage(tmp_path: Path, dtype: type, slope: float, seed: int) -> None:
+    source = source_file(tmp_path, dtype, slope)
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(source)
+    delta = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)) * 0.6
+    eps = float(delta.double().norm())
+    path = storage.write(image, image + delta, eps=eps, source=source, stem="ct", norm="l2")
+    change = np.asarray(nib.load(path).dataobj, np.float64) - np.asarray(nib.load(source).dataobj, np.float64)
+    assert 0 < np.linalg.norm(change) <= eps * (1 + 1e-7)  # the header holds the slope in float32
+
+
+def test_eight_voxels_of_six_tenths(tmp_path: Path) -> None:
+    """Rounded all to one they are 2.83 long, and the radius is 1.70: two remain."""
+    source = str(tmp_path / "a.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), source)
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(source)
+    path = storage.write(image, image + 0.6, eps=1.697, source=source, stem="a", norm="l2")
+    assert float(storage.read(path).as_tensor().norm()) == pytest.approx(2**0.5)

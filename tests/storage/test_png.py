@@ -90,3 +90,14 @@ def test_what_nobody_changed_reads_back_bit_for_bit(tmp_path: Path, loader: Any)
     assert torch.equal(storage.read(tmp_path / "frame.png").as_tensor(), image.as_tensor())
     path = storage.write(image, image, eps=4 / 255, source=str(tmp_path / "frame.png"), stem="a")
     assert torch.equal(storage.read(path).as_tensor(), image.as_tensor())
+
+
+@LEVELS
+def test_the_l2_norm_holds_after_storage(tmp_path: Path, level: float) -> None:
+    source, storage = photograph(tmp_path), PngStorage(tmp_path / "out", level=level)
+    image = storage.read(source)
+    delta = noise(image, 0.9 * level)
+    eps = float(delta.double().norm())
+    path = storage.write(image, image + delta, eps=eps, source=str(source), stem="a", norm="l2")
+    before, after = (np.asarray(Image.open(p)).astype(int) for p in (source, path))
+    assert 0 < np.linalg.norm(after - before) * level <= eps * (1 + 1e-12)
