@@ -44,7 +44,8 @@ class BoxKeys:
         """Boxes, classes and scores of a mapping, or of the first of a list."""
         found = found[0] if isinstance(found, (list, tuple)) else found
         keys = {"boxes": self.box, "labels": self.label, "scores": self.score}
-        return {name: as_plain(torch.as_tensor(found[key])).detach() for name, key in keys.items() if key in found}
+        plain = {name: as_plain(torch.as_tensor(found[key])).detach() for name, key in keys.items() if key in found}
+        return {name: value[0] if plain["boxes"].ndim == 3 else value for name, value in plain.items()}  # of a batch
 
     def holds(self, found: Any) -> bool:
         """Whether something is a mapping of boxes with scores, or a list of them."""

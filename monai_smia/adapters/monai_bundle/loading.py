@@ -68,7 +68,7 @@ class BundleLoading:
         label = pipeline.rule.label(given)
         if pipeline.task == "classification":
             return label.flatten() if pipeline.rule.activation == "sigmoid" else label.reshape(())
-        return on_grid(label, affine_of(given), seen, affine_of(seen))
+        return on_grid(label.round(), affine_of(given), seen, affine_of(seen))  # interpolated ones, as lazy steps leave
 
 
 def _mask_on(mask: MetaTensor, image: Any) -> Tensor:

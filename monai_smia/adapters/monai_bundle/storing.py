@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 from torch import Tensor
 
+from monai_smia.adapters.monai_bundle.axes import Axes, axes_of
 from monai_smia.adapters.monai_bundle.chain import Chain
 from monai_smia.adapters.monai_bundle.parts import is_dicom
 from monai_smia.adapters.monai_bundle.ranges import is_picture
+from monai_smia.dicom import read_dicom_series
 from monai_smia.storage import BelowOneUnitError, DicomStorage, NiftiStorage, NotStorableError, PictureStorage
+from monai_smia.victims.preprocessing import as_plain
 
 NETWORK = "attack what the network sees, with --attack#space network, and it is stored as NIfTI"
 
@@ -28,6 +32,7 @@ class BundleStorage:
 
     def __init__(self, folder: Path, chain: Chain, *, note: str = "", identified: bool = False) -> None:
         self.chain = chain
+        self._known: tuple[Any, Axes] | None = None
         self.nifti = NiftiStorage(folder)
         self.pictures = PictureStorage(folder, chain.read)
         self.dicom = DicomStorage(folder, note=note, identified=identified)
@@ -36,14 +41,22 @@ class BundleStorage:
         """What decides, for the fingerprint of records."""
         return {"transform": self.chain.compose, "note": self.dicom.note, "identified": self.dicom.identified}
 
-    def write(self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str) -> Path:
+    def write(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
+    ) -> Path:
         """As `monai_smia.storage.Storage.write`.
 
         Raises:
             NotStorableError: if the file of the case cannot hold it.
         """
+        storage = self.storage_of(source)
+        if storage is self.dicom:
+            self._check_series(image, source)
+        else:
+            axes = self._axes(source)
+            image, adversarial = axes.file(as_plain(image)), axes.file(as_plain(adversarial))
         try:
-            return self.storage_of(source).write(image, adversarial, eps=eps, source=source, stem=stem)
+            return storage.write(image, adversarial, eps=eps, source=source, stem=stem, norm=norm)
         except (BelowOneUnitError, NotStorableError):
             raise
         except ValueError as error:
@@ -52,6 +65,18 @@ class BundleStorage:
     def read(self, path: Any) -> Tensor:
         """The image as the bundle's loader gives it."""
         return self.chain.read(path)
+
+    def _axes(self, source: Any) -> Axes:
+        """How the bundle's reader turns a file; the next one of a case is its last one's."""
+        if self._known is None or self._known[0] != source:
+            self._known = source, axes_of(self.chain.read, source)
+        return self._known[1]
+
+    def _check_series(self, image: Tensor, source: Any) -> None:
+        """Raise where the bundle's reader gives a series other than it is."""
+        values = read_dicom_series(source, getattr(image, "meta", {}).get("series_uid")).values()[None]
+        if values.shape != tuple(image.shape) or np.abs(as_plain(image).cpu().numpy() - values).max() > 1e-2:
+            raise NotStorableError(f"the bundle's reader gives another image than the series has; {NETWORK}.")
 
     def storage_of(self, source: Any) -> Any:
         """The storage of a case.
