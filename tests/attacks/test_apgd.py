@@ -61,7 +61,13 @@ def test_early_stop_waits_for_the_allowed_ball() -> None:
     assert bool((result.gradients < 20).all())
 
 
-@pytest.mark.parametrize("schedule", [((2.0, 1.0),), ((2.0, 0.5), (1.0, 0.6)), ((0.5, 0.5), (1.0, 0.5))])
+@pytest.mark.parametrize(
+    "schedule", [((2.0, 1.0),), ((2.0, 0.5), (1.0, 0.6)), ((0.5, 0.5), (1.0, 0.5)), ((1.0, 1.0 + 2e-6),)]
+)
 def test_bad_schedules(schedule: tuple[tuple[float, float], ...]) -> None:
     with pytest.raises(ValueError, match="schedule must have radii >= 1 that end at 1"):
         APGD(eps=0.1, schedule=schedule)
+
+
+def test_shares_that_sum_to_one_but_for_rounding() -> None:
+    assert len(APGD(eps=0.1, schedule=[(2.0, 0.1), (1.5, 0.2), (1.0, 0.7 + 5e-7)]).schedule) == 3

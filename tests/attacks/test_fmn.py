@@ -118,3 +118,15 @@ def test_an_image_that_is_wrong_already_stays() -> None:
 def test_bad_arguments(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         FMN(eps=0.1, **options)
+
+
+def test_a_targeted_search_finds_the_nearest_image_of_the_target() -> None:
+    c = case("classification", 2, dtype=torch.float64)
+    target = (c.label + 1) % 3
+    result = FMN(eps=1.0, steps=60, targeted=True)(c.victim, c.image, target)
+    with torch.no_grad():
+        assert torch.equal(c.victim.decide(c.victim.predict(result.adversarial)), target)
+    assert result.damage.tolist() == [0, 0, 0]
+    radius = result.perturbation.abs().amax((1, 2, 3))
+    smaller = PGD(eps=1.0, steps=60, targeted=True)(c.victim, c.image, target, eps=0.8 * radius)
+    assert smaller.damage.tolist() == [1, 1, 1]

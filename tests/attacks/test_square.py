@@ -107,3 +107,12 @@ def test_stops_when_all_are_solved() -> None:
 def test_bad_arguments(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Square(eps=0.1, **options)
+
+
+def test_the_schedule_is_the_papers() -> None:
+    """Of 10,000 queries the side halves its area after 10, 50, 200, 500, 1,000, 2,000, 4,000, 6,000 and 8,000."""
+    attack, shape = Square(eps=0.1, queries=10_000, p=0.8), torch.Size([1024, 1024])
+    moments = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000]
+    for halved, (before, after) in enumerate(zip(moments, [m + 1 for m in moments], strict=True)):
+        assert attack.side(before, shape) == round((0.8 * 0.5**halved * 1024**2) ** 0.5)
+        assert attack.side(after, shape) == round((0.8 * 0.5 ** (halved + 1) * 1024**2) ** 0.5)

@@ -143,3 +143,11 @@ def test_the_old_name_of_the_weight() -> None:
 def test_bad_cycle(cycle: list) -> None:
     with pytest.raises(ValueError, match="cycle must hold one degradation or more, each callable"):
         SurvivalSMIA(eps=0.1, cycle=cycle)
+
+
+def test_the_first_step_is_one_and_a_half_radii() -> None:
+    victim, image = linear_victim(torch.tensor([[[1.0, -1.0]]])), torch.full((1, 1, 1, 2), 0.5)
+    attack = SurvivalSMIA(eps=0.1, steps=3, clip=None, cycle=[Identity()])
+    assert attack.step_length(0, 0.1) == pytest.approx(0.15)
+    assert attack.step_length(2, 0.1) == pytest.approx(0.05)
+    assert float(attack(victim, image, torch.tensor([0])).linf[1]) == pytest.approx(0.1)  # projected
