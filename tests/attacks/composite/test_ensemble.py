@@ -99,10 +99,13 @@ def test_a_transferred_image_is_the_surrogates_and_the_score_the_victims(task: s
 
 
 def test_targeted_members_stop_where_the_target_is_reached() -> None:
+    """The first one reaches it nowhere, the second everywhere, the third has nothing left to do."""
     c = case("classification", 2, dtype=torch.float64)
     target = (c.label + 1) % 3
-    members = [PGD(eps=0.5, steps=20, step_size=0.1, targeted=True), PGD(eps=0.5, steps=5, targeted=True)]
+    options = {"eps": 0.5, "targeted": True}
+    members = [Noise(**options), PGD(steps=20, step_size=0.1, **options), PGD(steps=5, **options)]
     whole, early = (Ensemble(members, stop_at=stop)(c.victim, c.image, target) for stop in (None, 1.0))
+    assert members[0](c.victim, c.image, target).damage.tolist() == [1, 1, 1]
     assert early.damage.tolist() == whole.damage.tolist() == [0, 0, 0]
     assert early.gradients.tolist() == [20, 20, 20]
     assert whole.gradients.tolist() == [25, 25, 25]
