@@ -27,25 +27,34 @@ class BoxKeys:
         box: key of boxes.
         label: key of their classes.
         score: key of their scores.
+        item_box: key of boxes in the dataset's items.
+        item_label: key of their classes there.
         mode: form that postprocessing leaves them in, such as ``"cccwhd"``; None for corners.
     """
 
     box: str
     label: str
     score: str
+    item_box: str
+    item_label: str
     mode: Any = None
 
     @classmethod
-    def of_detector(cls, detector: RetinaNetDetector, mode: Any) -> BoxKeys:
+    def of_detector(cls, detector: RetinaNetDetector, item_box: str, item_label: str, mode: Any) -> BoxKeys:
         """As a detector names them."""
-        return cls(detector.target_box_key, detector.target_label_key, detector.pred_score_key, mode)
+        names = (detector.target_box_key, detector.target_label_key, detector.pred_score_key)
+        return cls(*names, item_box, item_label, mode)
 
     def of(self, found: Any) -> dict[str, Tensor]:
         """Boxes, classes and scores of a mapping, or of the first of a list."""
         found = found[0] if isinstance(found, (list, tuple)) else found
         keys = {"boxes": self.box, "labels": self.label, "scores": self.score}
-        plain = {name: as_plain(torch.as_tensor(found[key])).detach() for name, key in keys.items() if key in found}
-        return {name: value[0] if plain["boxes"].ndim == 3 else value for name, value in plain.items()}  # of a batch
+        return {name: as_plain(torch.as_tensor(found[key])).detach() for name, key in keys.items() if key in found}
+
+    def of_item(self, item: Mapping[Any, Any]) -> dict[str, Tensor]:
+        """Boxes and classes of an item, or of a batch of one."""
+        boxes, labels = (as_plain(torch.as_tensor(item[key])) for key in (self.item_box, self.item_label))
+        return {"boxes": boxes.reshape(-1, boxes.shape[-1]), "labels": labels.reshape(-1)}
 
     def holds(self, found: Any) -> bool:
         """Whether something is a mapping of boxes with scores, or a list of them."""
@@ -76,11 +85,12 @@ def true_boxes(iteration: Iteration, keys: BoxKeys) -> dict[str, Tensor]:
     """
     label = iteration.output.get("label")
     label = label[0] if isinstance(label, (list, tuple)) and label else label
-    source = label if isinstance(label, Mapping) and keys.box in label else iteration.batch
-    if keys.box not in source or keys.label not in source:
-        raise ValueError(f"items must keep {keys.box!r} and {keys.label!r} to the end, got {sorted(map(str, source))}.")
-    found = keys.of(source)
-    return {name: found[name] for name in ("boxes", "labels")}
+    if isinstance(label, Mapping) and keys.box in label:
+        return {name: value for name, value in keys.of(label).items() if name != "scores"}
+    if keys.item_box not in iteration.batch or keys.item_label not in iteration.batch:
+        left = sorted(map(str, iteration.batch))
+        raise ValueError(f"items must keep {keys.item_box!r} and {keys.item_label!r} to the end, got {left}.")
+    return keys.of_item(iteration.batch)
 
 
 def box_mode(postprocessing: Sequence[Any]) -> Any:

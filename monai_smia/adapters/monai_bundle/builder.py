@@ -67,7 +67,7 @@ class BundleBuilder:
         engine = QuietEngine(evaluator, postprocessing, self.detector)
         keys = None
         if self.detector is not None:
-            keys = BoxKeys.of_detector(self.detector, box_mode(engine.postprocessing))
+            keys = BoxKeys.of_detector(self.detector, box_key, label_key, box_mode(engine.postprocessing))
             if labeled:
                 _check_boxes(chain, box_key, engine.postprocessing)
         self.pipeline = BundlePipeline(

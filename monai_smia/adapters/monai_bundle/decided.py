@@ -11,6 +11,7 @@ from monai_smia.adapters.monai_bundle.boxes import BoxKeys, decided_boxes, true_
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
 from monai_smia.adapters.monai_bundle.engine import Iteration
 from monai_smia.adapters.monai_bundle.grids import affine_of
+from monai_smia.victims.preprocessing import as_plain
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def decided_of(iteration: Iteration, rule: DecisionRule, task: str, label_key: s
         raise ValueError(f"postprocessing must leave 'pred', got {sorted(map(str, iteration.output))}.")
     pred = iteration.output["pred"]
     prediction, affine = rule.decided(pred), affine_of(pred)
+    if task == "classification":
+        prediction = _with_scores(prediction, rule.logits(as_plain(iteration.raw)).to(prediction), rule.activation)
     if label_key is None:
         return Decided(prediction, None, affine)
     label = iteration.output.get("label")
@@ -66,3 +69,9 @@ def decided_of(iteration: Iteration, rule: DecisionRule, task: str, label_key: s
             "--attack#unsupervised true."
         )
     return Decided(prediction, truth[None], affine_of(label) if affine is None else affine)
+
+
+def _with_scores(decided: Tensor, raw: Tensor, activation: str) -> Tensor:
+    """The network's own values where they decide as postprocessing does: a decision alone has no rank among cases."""
+    same = (raw > 0) == (decided > 0) if activation == "sigmoid" else raw.argmax(1) == decided.argmax(1)
+    return raw if bool(same.all()) else decided

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
+from monai.data.box_utils import clip_boxes_to_image
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid
@@ -61,8 +62,9 @@ class BundleLoading:
         """The label out of the bundle's own chain, where the network sees the image."""
         pipeline = self.pipeline
         if pipeline.boxes is not None:
-            found = pipeline.boxes.of(loaded)
-            return {"boxes": found["boxes"], "labels": found["labels"]}
+            found = pipeline.boxes.of_item(loaded)  # the twin anchors them in the image; figures are of all of them
+            inside, kept = clip_boxes_to_image(found["boxes"], seen.shape[1:], remove_empty=True)
+            return {"boxes": torch.as_tensor(inside), "labels": found["labels"][torch.as_tensor(kept)]}
         assert pipeline.rule is not None
         given = loaded[pipeline.label_key]
         label = pipeline.rule.label(given)

@@ -100,6 +100,11 @@ class DetectionJudge(DetectionVictim):
         """The prediction, which is a decision."""
         return list(prediction)
 
+    def check_label(self, prediction: Any, label: Any) -> None:
+        """Raise where there is not one label for each decision; the twin checks the boxes themselves."""
+        if len(label) != len(prediction):
+            raise ValueError(f"label must be a list with one dictionary for each of {len(prediction)} images.")
+
     def detach(self, prediction: Any) -> Any:
         """The prediction, which has no graph."""
         return prediction
