@@ -58,6 +58,16 @@ class CaseMetrics(ABC):
         """
         return means(records)
 
+    def shares(self, record: Mapping[str, Any]) -> dict[str, bool]:
+        """What counts cases in the summary, such as a false positive rate: by name, whether this case does.
+
+        Only what the case is one of, so that an interval is of the patients whom it concerns; here nothing.
+
+        Args:
+            record: values of one case.
+        """
+        return {}
+
 
 def means(records: Sequence[Mapping[str, Any]], names: Iterable[str] | None = None) -> dict[str, float | None]:
     """Mean of every floating-point value over the records that define it, None where none does.

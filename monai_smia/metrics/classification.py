@@ -23,15 +23,21 @@ class ClassificationMetrics(CaseMetrics):
     - ``accuracy``, with ``accuracy_low`` and ``accuracy_high``, its Wilson interval of 95 %;
     - ``accuracy_0``, ``accuracy_1``, ...: of the cases of this class, the share that is decided right;
     - ``kappa``: quadratic weighted kappa (Cohen, 1968), which ordered classes are judged by;
-    - ``auc``: mean over classes of the area under the ROC curve, one class against the rest;
+    - ``auc``: mean over classes of the area under the ROC curve, one class against the rest, by the log-odds of the
+      class in float64 (probabilities saturate, and an attacked network's all the more), ties half;
     - ``fpr``: healthy cases (class 0) that are decided diseased (any other class);
     - ``fpr_macro``: mean over classes of the share of other classes' cases that are decided for this one.
 
+    With several labels of a case (a victim of ``activation="sigmoid"`` and more than one logit) all of them count:
+    ``accuracy`` is the mean over cases of the share of labels decided right, 1 - damage, and has no Wilson interval;
+    ``accuracy_<k>``, ``auc`` and ``fpr_macro`` are of each label and its cases; ``fpr`` is of the cases without any
+    label that are decided to have one; there is no kappa. Ignored labels count nowhere.
+
     Args:
-        num_classes: number of exclusive classes, at least 2.
+        num_classes: number of exclusive classes, or of labels, at least 2.
 
     Raises:
-        ValueError: if `num_classes` is below 2.
+        ValueError: if `num_classes` is below 2; in use, if the victim has other classes, or the label does not fit.
 
     Example:
         >>> records = [{"grade": y, "decided": d, "probabilities": p} for y, d, p in
@@ -43,6 +49,7 @@ class ClassificationMetrics(CaseMetrics):
 
     primary = "accuracy"
     higher_is_better = True
+    ranges = {"accuracy": (0, 1)}
 
     def __init__(self, num_classes: int) -> None:
         if num_classes < 2:
@@ -50,20 +57,29 @@ class ClassificationMetrics(CaseMetrics):
         self.num_classes = num_classes
 
     def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:
-        """Truth, decision and probabilities of one case."""
-        probabilities = victim.output.probabilities(prediction)[0]
+        """Truth, decision, probabilities and log-odds of one case; with several labels truth and decision are lists."""
+        target, decided = victim.target(label), victim.decide(prediction)
+        victim.output.check(prediction, target)
+        probabilities, odds = victim.output.probabilities(prediction)[0], victim.output.log_odds(prediction)[0]
         if probabilities.numel() == 1:  # a single logit
-            probabilities = torch.cat([1 - probabilities, probabilities])
-        grade, decided = (int(value.flatten()[0]) for value in (label, victim.decide(prediction)))
-        return {
-            "accuracy": float(grade == decided),
-            "grade": grade,
-            "decided": decided,
-            "probabilities": [float(p) for p in probabilities],
-        }
+            probabilities, odds = torch.cat([1 - probabilities, probabilities]), torch.cat([-odds, odds])
+        if len(probabilities) != self.num_classes:
+            raise ValueError(f"num_classes must be the victim's, {len(probabilities)}, got {self.num_classes}.")
+        scores = {"probabilities": probabilities.tolist(), "log_odds": odds.tolist()}
+        if target[0].numel() == 1:
+            grade, decision = int(target.flatten()[0]), int(decided.flatten()[0])
+            return {"accuracy": float(grade == decision), "grade": grade, "decided": decision, **scores}
+        counted = victim.output.counted(target)
+        counts = [True] * self.num_classes if counted is None else counted[0].tolist()
+        grades = [int(y) if counts_it else None for y, counts_it in zip(target[0], counts, strict=True)]
+        found = [int(d) for d in decided[0]]
+        right = [y == d for y, d in zip(grades, found, strict=True) if y is not None]
+        return self.checked({"accuracy": sum(right) / len(right), "grade": grades, "decided": found, **scores})
 
     def summary(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         """The metrics of one row's cases."""
+        if records and isinstance(records[0]["grade"], list):
+            return self._of_labels(records)
         truth = [int(record["grade"]) for record in records]
         decided = [int(record["decided"]) for record in records]
         right = [y == d for y, d in zip(truth, decided, strict=True)]
@@ -77,19 +93,46 @@ class ClassificationMetrics(CaseMetrics):
             "accuracy_high": high,
             **per_class,
             "kappa": quadratic_weighted_kappa(truth, decided, self.num_classes),
-            "auc": self._auc(records, truth),
+            "auc": _mean([_area(records, k, [y == k for y in truth]) for k in classes]),
             "fpr": _share([d != 0 for y, d in zip(truth, decided, strict=True) if y == 0]),
-            "fpr_macro": _mean([rate for rate in false_positives if rate is not None]),
+            "fpr_macro": _mean(false_positives),
         }
 
-    def _auc(self, records: Sequence[Mapping[str, Any]], truth: Sequence[int]) -> float | None:
-        areas = []
+    def _of_labels(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        """The metrics of cases of several labels."""
+        per_label: dict[str, float | None] = {}
+        areas, false_positives = [], []
         for k in range(self.num_classes):
-            mine = torch.tensor([float(y == k) for y in truth])
-            if 0 < mine.sum() < len(mine):
-                scores = torch.tensor([float(record["probabilities"][k]) for record in records])
-                areas.append(float(np.asarray(compute_roc_auc(scores, mine))))
-        return _mean(areas)
+            counted = [record for record in records if record["grade"][k] is not None]
+            pairs = [(record["grade"][k], record["decided"][k]) for record in counted]
+            per_label[f"accuracy_{k}"] = _share([y == d for y, d in pairs])
+            areas.append(_area(counted, k, [y == 1 for y, _ in pairs]))
+            false_positives.append(_share([d == 1 for y, d in pairs if y == 0]))
+        healthy = [record for record in records if not any(record["grade"])]
+        return {
+            "accuracy": _mean([record["accuracy"] for record in records]),
+            "accuracy_low": None,
+            "accuracy_high": None,
+            **per_label,
+            "kappa": None,
+            "auc": _mean(areas),
+            "fpr": _share([_any_counted(record) for record in healthy]),
+            "fpr_macro": _mean(false_positives),
+        }
+
+
+def _area(records: Sequence[Mapping[str, Any]], k: int, positive: Sequence[bool]) -> float | None:
+    """Area under the ROC curve of one class; None where all cases are of it, or none."""
+    if not 0 < sum(positive) < len(positive):
+        return None
+    name = "log_odds" if all("log_odds" in record for record in records) else "probabilities"
+    scores = torch.tensor([float(record[name][k]) for record in records], dtype=torch.float64)
+    return float(np.asarray(compute_roc_auc(scores, torch.tensor(positive, dtype=torch.float64))))
+
+
+def _any_counted(record: Mapping[str, Any]) -> bool:
+    """Whether a case is decided to have a label, of those that count."""
+    return any(d == 1 for y, d in zip(record["grade"], record["decided"], strict=True) if y is not None)
 
 
 def quadratic_weighted_kappa(truth: Sequence[int], decided: Sequence[int], num_classes: int) -> float | None:
@@ -131,12 +174,15 @@ def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> tup
     if not count:
         return None, None
     interval = binomtest(successes, count).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    # at its ends the interval is closed, which rounding may miss by 1e-17, on either side
+    return (float(interval.low) if successes else 0.0), (float(interval.high) if successes < count else 1.0)
 
 
 def _share(flags: Sequence[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of what is defined."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None

@@ -43,6 +43,7 @@ class ApplyDegradation(Transform):
     """
 
     backend = [TransformBackends.TORCH]
+    keeps_voxels, intensity_slope = True, 1.0  # as victims ask of transforms that they do not know
 
     @renamed
     def __init__(self, degradation: Callable[[Tensor], Tensor], handling: Any = None) -> None:
@@ -76,6 +77,7 @@ class ApplyDegradationd(MapTransform):
     """
 
     backend = ApplyDegradation.backend
+    keeps_voxels, intensity_slope = ApplyDegradation.keeps_voxels, ApplyDegradation.intensity_slope
 
     @renamed
     def __init__(

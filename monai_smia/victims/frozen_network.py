@@ -101,8 +101,10 @@ def _hold(network: nn.Module, held: list[int]) -> None:
         _count(module, held, module.training, partial(setattr, module, "training", True))
     if any(module.training for module in modules):
         network.eval()
+        reached = {id(module) for module in network.modules()}
         for module in modules:
-            module.training = False
+            if id(module) not in reached:
+                module.eval()
     for parameter in parameters:
         _count(parameter, held, parameter.requires_grad, partial(parameter.requires_grad_, True))
         parameter.requires_grad_(False)

@@ -22,6 +22,8 @@ MANY = 2**17  # voxels of an image in which many can be probed at once
 def known_scale(transform: Callable) -> float | None:
     """By how much a frozen transform stretches intensities inside of its window; None where that is not known.
 
+    A transform may say it of itself, by an attribute ``intensity_slope``.
+
     Raises:
         ValueError: if it differs between channels.
     """
@@ -38,7 +40,9 @@ def known_scale(transform: Callable) -> float | None:
         return 1.0 / divisors[0]
     if type(array) is ScaleIntensity and (array.minv is None or array.maxv is None):
         return 1.0 + (array.factor or 0.0)
-    return 1.0 if is_one_of(transform, (*SPATIAL, *CONVERTERS)) else None
+    if is_one_of(transform, (*SPATIAL, *CONVERTERS)):
+        return 1.0
+    return getattr(transform, "intensity_slope", None)
 
 
 def fixed_intensity_scale(compose: Any) -> float:

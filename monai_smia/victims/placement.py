@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,7 +23,8 @@ INTENSITY = (
     *("NormalizeIntensity", "ScaleIntensity", "ScaleIntensityRange", "ScaleIntensityRangePercentiles"),
     *("AdjustContrast", "GaussianSmooth", "MedianSmooth", "ShiftIntensity", "ThresholdIntensity"),
 )
-PLACES = ((0.21, 0.37, 0.68), (0.74, 0.18, 0.41), (0.45, 0.83, 0.13))  # of probed voxels, as shares of the axes
+PLACES = ((0.21, 0.37, 0.68), (0.74, 0.18, 0.41), (0.45, 0.83, 0.13))  # of probed blocks, as shares of the axes
+NEAR = 0.75  # of a voxel: what lies farther away was moved
 
 _FOUND: WeakKeyDictionary[Callable, dict[tuple[int, ...], bool]] = WeakKeyDictionary()  # known to follow its affine
 
@@ -61,11 +62,15 @@ def check_affine_known(transforms: list[Callable], image: Tensor, image_key: str
 
 
 def follows(transform: Callable) -> bool:
-    """Whether a transform is known to move voxels as its affine says, and to hand the affine on."""
+    """Whether a transform is known to move voxels as its affine says, and to hand the affine on.
+
+    Any transform may say so of itself: ``keeps_voxels = True`` says that it moves none.
+    """
     if is_one_of(transform, CONVERTERS):
         return bool(getattr(getattr(transform, "converter", transform), "track_meta", True))
-    name = type(transform).__name__
-    return name in ("FixedNormalize", "StraightThroughScale") or is_one_of(transform, (*SPATIAL, *INTENSITY))
+    if type(transform).__name__ in ("FixedNormalize", "StraightThroughScale"):
+        return True
+    return getattr(transform, "keeps_voxels", False) or is_one_of(transform, (*SPATIAL, *INTENSITY))
 
 
 def correction(transform: Callable, before: MetaTensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
@@ -108,45 +113,75 @@ def _follows_its_affine(
     mapping: Tensor,
     still: bool,
 ) -> bool:
-    """Probe voxels: True where each comes out where the affines say, False where each stays.
+    """Probe blocks of voxels: True where each comes out where the affines say, False where each stays.
 
     Raises:
         ValueError: if one does neither.
     """
-    name, dims = type(transform).__name__, before.ndim - 1
-    mapped, rounding = True, 0 if bool(torch.allclose(mapping, torch.eye(len(mapping)).to(mapping))) else 1
+    dims, mapped = before.ndim - 1, True
     for place in PLACES:
-        source = torch.tensor([int(share * size) for share, size in zip(place, before.shape[1:], strict=False)])
-        found = _response(before, after, apply, source)
+        block = _block(place, before.shape[1:])
+        found = _response(before, after, apply, block)
         if found is None:
             continue
         point = torch.ones(len(mapping), dtype=mapping.dtype)
-        point[:dims] = source.to(mapping)
+        point[:dims] = torch.tensor([(part.start + part.stop - 1) / 2 for part in block])
         expected = (mapping @ point)[:dims]
-        mapped = mapped and bool((found - expected).abs().max() <= rounding)
-        still = still and bool(torch.equal(found, source.to(found)))
+        stays = still and _near(found, point[:dims])
+        if not stays and _cut(block, expected, mapping, after.shape[1:]):
+            continue  # half of it was cropped away, which says nothing of where the rest is
+        still = stays
+        mapped = mapped and _near(found, expected)
         if not (mapped or still):
+            came, went = ([round(float(axis), 1) for axis in place] for place in (point[:dims], found))
             raise ValueError(
-                f"preprocessing: {name} moves voxels and its affine does not say so (voxel {source.tolist()} of "
-                f"{tuple(before.shape[1:])} came out at {found.long().tolist()} of {tuple(after.shape[1:])}): labels "
-                "and decisions would lie elsewhere. Use MONAI's spatial transforms (Flip, Orientation, Rotate90, ...), "
+                f"preprocessing: {type(transform).__name__} moves voxels and its affine does not say so (those around "
+                f"{came} of {tuple(before.shape[1:])} came out around {went} of {tuple(after.shape[1:])}): labels and "
+                "decisions would lie elsewhere. Use MONAI's spatial transforms (Flip, Orientation, Rotate90, ...), "
                 "which keep the affine right, or reorient where the image is loaded."
             )
     return mapped
 
 
-def _response(before: MetaTensor, after: Tensor, apply: Callable[[Tensor], Tensor], source: Tensor) -> Tensor | None:
-    """The voxel of the output that answers most to a change of one voxel; None where none does."""
-    index = (slice(None), *source.tolist())
-    for value in (before.amax(), before.amin(), before.amax() + 1):
+def _near(found: Tensor, expected: Tensor) -> bool:
+    return bool((found - expected).abs().max() <= NEAR)
+
+
+def _cut(block: list[slice], expected: Tensor, mapping: Tensor, shape: Sequence[int]) -> bool:
+    """Whether a block comes out astride the edge of the output."""
+    dims = len(block)
+    half = mapping[:dims, :dims].abs() @ torch.tensor([(part.stop - part.start) / 2 for part in block]).to(mapping)
+    sizes = torch.tensor(shape).to(mapping)
+    touched = (expected + half >= 0) & (expected - half <= sizes - 1)
+    whole = (expected - half >= -0.5 - 1e-6) & (expected + half <= sizes - 0.5 + 1e-6)
+    return bool(touched.all()) and not bool(whole.all())
+
+
+def _block(place: tuple[float, ...], shape: Sequence[int]) -> list[slice]:
+    """Voxels around a place: more than one, as a median needs to answer."""
+    block = []
+    for share, size in zip(place, shape, strict=False):
+        width = 2 if size >= 12 else 1 if size >= 4 else 0
+        center = min(max(int(share * size), width), size - 1 - width)
+        block.append(slice(center - width, center + width + 1))
+    return block
+
+
+def _response(
+    before: MetaTensor, after: Tensor, apply: Callable[[Tensor], Tensor], block: list[slice]
+) -> Tensor | None:
+    """The middle of those voxels of the output that answer most to a change of a block; None where none does."""
+    index = (slice(None), *block)
+    span = before.amax() - before.amin() + 1
+    for change in (span, -span, span / 8, -span / 8):
         changed = before.clone()
-        changed[index] = value
+        changed[index] = changed[index] + change
         moved = apply(changed)
         if moved.shape != after.shape:
             continue  # a crop that follows the image
         difference = (_plain(moved) - _plain(after)).abs().nan_to_num().sum(0)
         if bool(difference.any()):
-            return torch.stack(torch.unravel_index(difference.argmax(), difference.shape)).double()
+            return (difference >= 0.25 * difference.max()).nonzero().double().mean(0).cpu()
     return None
 
 

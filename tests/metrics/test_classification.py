@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import pytest
@@ -8,6 +10,9 @@ from torch import nn
 
 from monai_smia.metrics import ClassificationMetrics, quadratic_weighted_kappa, wilson_interval
 from monai_smia.victims import ClassificationVictim
+from monai_smia.victims.outputs import output_of
+
+NO_IMAGE = torch.zeros(1)
 
 
 def records(count: int = 60, classes: int = 5, seed: int = 0) -> list[dict[str, Any]]:
@@ -67,8 +72,7 @@ def test_a_class_absent_from_the_data() -> None:
     rows = [row for row in records() if row["grade"] != 1]
     summary = ClassificationMetrics(5).summary(rows)
     assert summary["accuracy_1"] is None
-    present = [ClassificationMetrics(5)._auc(rows, [row["grade"] for row in rows])]
-    assert present[0] == summary["auc"] is not None
+    assert summary["auc"] is not None
     assert summary["kappa"] is not None
     ill = ClassificationMetrics(5).summary([row for row in rows if row["grade"] > 0])
     assert ill["fpr"] is None
@@ -95,3 +99,119 @@ def test_case(activation: str, logits: Any, probabilities: list[float], decided:
 def test_too_few_classes() -> None:
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         ClassificationMetrics(1)
+
+
+class TestSaturated:
+    """Entry 65: probabilities of attacked networks are all 1 in float32, log-odds are not."""
+
+    def rows(
+        self, victim: ClassificationVictim, logits: list[list[float]], truth: list[Any]
+    ) -> dict[str, float | None]:
+        metrics = ClassificationMetrics(len(logits[0]) if len(logits[0]) > 1 else 2)
+        labels = [torch.tensor([y]) for y in truth]
+        pairs = zip(torch.tensor(logits).float().split(1), labels, strict=True)
+        cases = [metrics.case(victim, z, y, NO_IMAGE) for z, y in pairs]
+        return metrics.summary(json.loads(json.dumps(cases)))
+
+    def test_softmax(self) -> None:
+        victim = ClassificationVictim(nn.Identity())
+        assert self.rows(victim, [[0, 18], [0, 25]], [0, 1])["auc"] == 1
+        assert self.rows(victim, [[0, 18], [0, 25]], [1, 0])["auc"] == 0
+        assert self.rows(victim, [[0, 18], [0, 18]], [0, 1])["auc"] == 0.5
+        assert self.rows(victim, [[0, 18, -40], [0, 25, -50], [0, 30, -60]], [0, 1, 2])["auc"] == pytest.approx(0.5)
+
+    def test_a_single_logit(self) -> None:
+        victim = ClassificationVictim(nn.Identity(), activation="sigmoid")
+        assert self.rows(victim, [[18.0], [25.0]], [0, 1])["auc"] == 1
+        assert self.rows(victim, [[18.0], [25.0]], [1, 0])["auc"] == 0
+
+    def test_grades(self) -> None:
+        victim, metrics = ClassificationVictim(nn.Identity(), activation="ordinal"), ClassificationMetrics(3)
+        logits, truth = [[40.0, 30.0], [50.0, 45.0], [60.0, 20.0]], [1, 2, 0]
+        cases = [
+            metrics.case(victim, torch.tensor([z]), torch.tensor([y]), NO_IMAGE)
+            for z, y in zip(logits, truth, strict=True)
+        ]
+        assert [case["log_odds"].index(max(case["log_odds"])) for case in cases] == [2, 2, 2]
+        assert metrics.summary(cases)["auc"] == pytest.approx((0 + 0.5 + 1) / 3)
+
+    @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "ordinal"])
+    def test_log_odds_are_those_of_the_probabilities(self, activation: str) -> None:
+        output = output_of(activation)
+        logits = 3 * torch.randn(50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        torch.testing.assert_close(output.log_odds(logits), output.probabilities(logits).logit(), rtol=1e-7, atol=1e-9)
+        assert bool(output.log_odds(torch.full((1, 4), 1000.0)).isfinite().all())
+        assert bool(output.log_odds(torch.tensor([[1000.0, -1000.0, 3.0, 3.0]])).isfinite().all())
+
+
+class TestSeveralLabels:
+    """Entry 66: all of them are scored, not the first alone."""
+
+    VICTIM = ClassificationVictim(nn.Identity(), activation="sigmoid", ignore_index=-1)
+
+    def case(self, logits: list[float], truth: list[int]) -> dict[str, Any]:
+        return ClassificationMetrics(len(truth)).case(
+            self.VICTIM, torch.tensor([logits]), torch.tensor([truth]), NO_IMAGE
+        )
+
+    def test_the_smallest_input_of_the_entry(self) -> None:
+        record = self.case([-1.0, -2.0], [0, 1])
+        damage = self.VICTIM.damage(torch.tensor([[-1.0, -2.0]]), torch.tensor([[0, 1]]))
+        assert record["accuracy"] == 1 - float(damage) == 0.5
+        assert (record["grade"], record["decided"]) == ([0, 1], [0, 0])
+        assert record["log_odds"] == [-1, -2]
+        assert json.loads(json.dumps(record)) == record
+
+    def test_ignored_ones_count_nowhere(self) -> None:
+        record = self.case([3.0, 5.0, -1.0], [1, -1, 1])
+        assert (record["accuracy"], record["grade"]) == (0.5, [1, None, 1])
+        loss = ClassificationVictim(nn.Identity(), activation="sigmoid", ignore_index=255, loss="margin").loss
+        assert float(loss(torch.tensor([[3.0, 5.0]]), torch.tensor([[1, 255]]))) == -3  # entry 61: it was 5
+
+    def test_summary_by_hand(self) -> None:
+        cases = [
+            self.case([1.0, -1.0], [1, 0]),
+            self.case([-2.0, 2.0], [0, 0]),
+            self.case([-1.0, -3.0], [1, 1]),
+            self.case([-3.0, 1.0], [0, -1]),
+            self.case([-3.0, -1.0], [0, 0]),
+        ]
+        summary = ClassificationMetrics(2).summary(cases)
+        assert summary["accuracy"] == pytest.approx((1 + 0.5 + 0 + 1 + 1) / 5)
+        assert summary["accuracy_0"] == 0.8
+        assert summary["accuracy_1"] == 0.5
+        assert summary["auc"] == pytest.approx((1 + 0) / 2)
+        assert summary["fpr"] == pytest.approx(1 / 3)  # of three without any label one is decided to have one
+        assert summary["fpr_macro"] == pytest.approx((0 + 1 / 3) / 2)
+        assert summary["kappa"] is summary["accuracy_low"] is summary["accuracy_high"] is None
+
+    def test_accuracy_is_one_minus_damage(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(300):
+            count = int(torch.randint(2, 6, (1,), generator=generator))
+            logits = torch.randn(1, count, generator=generator)
+            truth = torch.randint(-1, 2, (1, count), generator=generator)
+            truth[0, 0] = 1
+            record = ClassificationMetrics(count).case(self.VICTIM, logits, truth, NO_IMAGE)
+            assert record["accuracy"] == pytest.approx(1 - float(self.VICTIM.damage(logits, truth)))
+
+
+def test_other_classes_than_the_victims_are_an_error() -> None:
+    with pytest.raises(ValueError, match="num_classes must be the victim's, 3, got 4"):
+        ClassificationMetrics(4).case(
+            ClassificationVictim(nn.Identity()), torch.zeros(1, 3), torch.tensor([0]), NO_IMAGE
+        )
+    with pytest.raises(ValueError, match="whole numbers from 0 to 2, got values from 3 to 3"):
+        ClassificationMetrics(3).case(
+            ClassificationVictim(nn.Identity()), torch.zeros(1, 3), torch.tensor([3]), NO_IMAGE
+        )
+
+
+@pytest.mark.parametrize("count", range(1, 200))
+def test_wilson_interval_is_closed_at_its_ends(count: int) -> None:
+    """Entry 78: 0 of 7 began at -3.6e-17, printed as -0.000."""
+    low, high = wilson_interval(0, count)
+    assert (low, math.copysign(1, low or 0.0)) == (0, 1)
+    assert high is not None
+    assert 0 < high < 1
+    assert wilson_interval(count, count)[1] == 1

@@ -301,12 +301,13 @@ class TestClassNumbers:
 
 
 def test_the_default_loss_is_the_strongest() -> None:
-    """Entry 109: focal, the default once, takes fewer objects."""
-    lost = {}
-    for loss in ("ranking", "focal"):
-        victim = cells().with_loss(loss)
-        image = colored((0.56, 0.44, 0.42), (0.44, 0.57, 0.42), (0.42, 0.44, 0.55), (0.53, 0.44, 0.43))
-        label = [cell_label(0, 1, 2, 0)]
-        lost[loss] = float(PGD(eps=0.05, steps=10)(victim, image, label).damage)
-    assert lost["ranking"] >= lost["focal"]
+    """Entry 109: focal, the default once, takes fewer of the objects that the clean decision finds."""
+    lost = {"default": 0.0, "focal": 0.0}
+    for seed in range(6):
+        victim, image = small_retina(seed=seed), images(seed=seed)
+        decided = victim.decide(victim.predict(image))
+        victim = replace(victim, found_score=float(decided[0]["scores"].quantile(0.9)))
+        for loss, attacked in (("default", victim), ("focal", victim.with_loss("focal"))):
+            lost[loss] += float(PGD(eps=0.01, steps=8)(attacked, image, decided).damage) / 6
+    assert lost["default"] > lost["focal"] + 0.05
     assert small_retina().loss.spec == "ranking"

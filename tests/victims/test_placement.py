@@ -39,6 +39,8 @@ from monai.transforms import (
 )
 from torch import Tensor, nn
 
+from monai_smia.degradations import Median, Smooth
+from monai_smia.transforms import ApplyDegradation
 from monai_smia.victims import SegmentationVictim
 from monai_smia.victims.preprocessing import FrozenPreprocessing
 
@@ -123,6 +125,7 @@ MOVERS: dict[str, Callable] = {
     "subsample": Lambda(lambda image: image[..., ::2]),
     "distortion": GridDistortion(2, [(0.5, 1.8, 0.7)] * 3),
     "late": lambda image: torch.rot90(image, 1, (1, 2)),
+    "by one voxel": Lambda(lambda image: image.roll(1, 3)),
 }
 
 
@@ -157,8 +160,18 @@ class Cropped(Transform):
 
 @pytest.mark.parametrize(
     "transform",
-    [Doubled(), Cropped(), Lambda(lambda i: i), Lambda(lambda i: (i - i.mean()) / i.std())],
-    ids=["own", "own crop", "nothing", "statistics"],
+    [
+        Doubled(),
+        Cropped(),
+        Lambda(lambda i: i),
+        Lambda(lambda i: (i - i.mean()) / i.std()),
+        Lambda(lambda i: Median(3)(i[None])[0]),
+        Lambda(lambda i: Smooth(1.5)(i[None])[0]),
+        Lambda(lambda i: i.clamp(-100, 100)),
+        Lambda(torch.sigmoid),
+        ApplyDegradation(Smooth(1.0)),
+    ],
+    ids=["own", "own crop", "nothing", "statistics", "median", "smooth", "clip", "sigmoid", "degradation"],
 )
 def test_what_leaves_them_or_says_so_is_taken(transform: Callable) -> None:
     image = body()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -32,8 +33,8 @@ def photograph_figure(
     Args:
         path: PNG to write.
         image: clean photograph ``(3, H, W)``.
-        label: the class, a number.
-        clean_decision: class decided on the clean photograph.
+        label: the class, a number; of several labels 0/1 each.
+        clean_decision: class or labels decided on the clean photograph.
         panels: every attack, with the class decided.
         unit: unit of the image.
     """
@@ -47,15 +48,23 @@ def photograph_figure(
             bound, setting = panel.bound, panel.row.setting_label
             change = f"{panel.row.attack}, at most {bound:.3g} {unit}".rstrip() + (f"\n{setting}" if setting else "")
             cells = (
-                (clean / high, f"clean, decided {int(clean_decision)}, truth {int(label)}"),
+                (clean / high, f"clean, decided {_named(clean_decision)}, truth {_named(label)}"),
                 ((attacked - clean) / (2 * bound) + 0.5, change),
-                (attacked / high, f"adversarial, decided {int(panel.decision)}"),
+                (attacked / high, f"adversarial, decided {_named(panel.decision)}"),
             )
             for column, (picture, title) in enumerate(cells):
                 # placed by hand: matplotlib's layout engines take most of the time that a figure needs
                 bottom = 1 - (number * line + TITLE + height) / (line * len(panels))
                 axis = figure.add_axes((column / 3 + 0.003, bottom, 0.994 / 3, height / (line * len(panels))))
                 show(axis, _thumbnail(picture).clip(0, 1), title, fontsize=7.5)
+
+
+def _named(classes: Any) -> str:
+    """A class by its number; of several labels those that are there."""
+    numbers = as_plain(torch.as_tensor(classes))
+    if numbers.numel() == 1:
+        return str(int(numbers))
+    return ", ".join(str(number) for number in (numbers == 1).nonzero().flatten().tolist()) or "none"
 
 
 def _thumbnail(image: Tensor) -> np.ndarray:
