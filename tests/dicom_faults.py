@@ -131,6 +131,17 @@ def no_transfer_syntax(path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Spoil, str]] = {
+    "a perfusion map in colors": (
+        every(ImageType=["DERIVED", "PRIMARY", "PERFUSION", "RCBF"], PixelPresentation="COLOR", RescaleType="US"),
+        r"000\d\.dcm is a map of PERFUSION made to be shown in colors",
+    ),
+    "a perfusion map in a unit that is not said": (
+        every(ImageType=["DERIVED", "PRIMARY", "AXIAL", "MTT"], RescaleType="US"),
+        "must have values in HU, got RescaleType 'US'",
+    ),
+    "a mosaic": (every(ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "is a mosaic, many planes in one"),
+    "a segmentation": (every(Modality="SEG"), "is a DICOM segmentation, no image"),
+    "a localizer in small letters": (third(ImageType=["ORIGINAL", "PRIMARY", "localizer"]), "is a localizer inside"),
     "a plane missing": (without(3), r"1 plane\(s\) missing between 000\d\.dcm and 000\d\.dcm, 5\.000 mm apart"),
     "two planes missing": (without(2, 3), r"2 plane\(s\) missing between"),
     "the second plane missing": (without(1), r"1 plane\(s\) missing between"),

@@ -15,15 +15,14 @@ import pydicom
 from pydicom.pixels import pixel_array
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
+from monai_smia.dicom.errors import DicomSeriesError
+from monai_smia.dicom.kinds import check_is_image, map_of
+
 UNFINISHED = ".part"  # ends the name of a folder that is still being written
 SUFFIXES = (".dcm", ".dicom", ".ima")
 DIRECTORY = pydicom.uid.MediaStorageDirectoryStorage
 CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
-
-
-class DicomSeriesError(ValueError):
-    """A series that cannot be read as one volume; the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,7 @@ def slices_of(path: Path, header: pydicom.Dataset) -> list[DicomSlice]:
 
 
 def _slices(path: Path, header: pydicom.Dataset) -> list[DicomSlice]:
-    if "LOCALIZER" in (header.get("ImageType") or ()):
-        raise DicomSeriesError(f"{path.name} is a localizer inside the series; leave it out.")
+    check_is_image(path, header)
     for name, allowed in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2")):
         if header.get(name) != allowed:
             raise DicomSeriesError(f"{path.name} must have {name} {allowed}, got {header.get(name)} (truncated?).")
@@ -229,7 +227,9 @@ def _rescale(path: Path, header: pydicom.Dataset, frame: int) -> tuple[float, fl
     if header.get("Modality") == "CT" or header.SOPClassUID in CT_CLASSES:
         if slope is None or intercept is None:
             raise DicomSeriesError(f"{path.name} has no RescaleSlope and RescaleIntercept: its HU are not known.")
-        if unit not in (None, "", "HU", "US"):  # US is unspecified, which ITK's and GDCM's writers make of HU
+        # US is unspecified: ITK's and GDCM's writers make it of HU, and scanners of a map
+        known = (None, "", "HU") if map_of(header) else (None, "", "HU", "US")
+        if unit not in known:
             raise DicomSeriesError(f"{path.name} must have values in HU, got RescaleType {unit!r}.")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     if not (np.isfinite([slope, intercept]).all() and slope > 0):

@@ -57,15 +57,19 @@ marker was reached. Fetch it again.
 
 
 def check_exact(path: str | os.PathLike[str]) -> None:
-    """Raise where a NIfTI file holds whole numbers that float32 does not.
+    """Raise where a NIfTI file holds values that float32 does not: complex ones, colors, or large whole numbers.
 
     Raises:
-        ValueError: if an integer file's values lie beyond 2^24.
+        ValueError: if it holds complex values or colors, or an integer file's values lie beyond 2^24.
     """
     path = Path(path)
     if not path.is_file() or not path.name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
         return
     volume = nib.Nifti1Image.from_filename(path) if path.suffix != ".hdr" else None
+    kind = None if volume is None else volume.get_data_dtype().kind
+    if kind in ("c", "V"):
+        what = "complex values" if kind == "c" else "colors"
+        raise ValueError(f"{path.name} must hold one number a voxel, got {what}, of which readers drop a part.")
     if volume is None or volume.get_data_dtype().kind not in "iu" or volume.get_data_dtype().itemsize < 4:
         return
     most = float(np.abs(np.asarray(volume.dataobj, dtype=np.float64)).max())

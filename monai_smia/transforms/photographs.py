@@ -13,7 +13,10 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from PIL import Image
 
-__all__ = ["LoadPhotograph", "LoadPhotographd"]
+__all__ = ["LoadPhotograph", "LoadPhotographd", "check_picture"]
+
+ORIENTATION = 0x0112  # of EXIF
+BITS_PER_SAMPLE = 258  # of TIFF
 
 MODES = {
     "L": "greyscale",
@@ -23,6 +26,39 @@ MODES = {
     "RGBA": "an alpha channel",
     "LA": "greyscale with alpha",
 }
+
+
+def check_picture(image: Image.Image, name: str) -> None:
+    """Raise where an opened file is not one upright picture of 8 bits a color, whatever its mode says.
+
+    Args:
+        image: as PIL has opened it.
+        name: of the file.
+
+    Raises:
+        ValueError: if it has more bits, which PIL drops, pages or frames, or an EXIF orientation, which MONAI's readers
+            ignore.
+
+    Example:
+        >>> check_picture(Image.new("RGB", (4, 4)), "a.png")
+    """
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise ValueError(f"image {name} must be one picture, got {image.format} of {pages} pages or frames.")
+    bits = [str(part) for tile in getattr(image, "tile", ()) for part in np.ravel(np.array(tile[3], dtype=object))]
+    samples = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ())
+    deep = any(";16" in part for part in bits) or any(sample > 8 for sample in np.atleast_1d(samples))
+    if deep and image.mode in ("RGB", "RGBA"):
+        raise ValueError(
+            f"image {name} must be an 8-bit RGB photograph, got 16 bits a color, of which half would be dropped; "
+            "convert it first."
+        )
+    turned = image.getexif().get(ORIENTATION, 1)
+    if turned != 1:
+        raise ValueError(
+            f"image {name} must stand upright, got an EXIF orientation of {turned}, which viewers obey and readers "
+            "ignore; turn its pixels and drop the tag."
+        )
 
 
 class LoadPhotograph(Transform):
@@ -57,6 +93,7 @@ class LoadPhotograph(Transform):
         try:
             with Image.open(path) as image:
                 mode, size = image.mode, image.size
+                check_picture(image, os.fspath(path))
                 pixels = np.array(image)
         except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for a broken PNG
             raise ValueError(f"image {os.fspath(path)} cannot be read, is it whole? {error}") from error

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
+from monai_smia.targets.carried import carried
+
 __all__ = ["ct_datalist"]
 
 TARGETS = ("lung", "infection", "lung_and_infection")
@@ -26,11 +28,12 @@ class _Row(NamedTuple):
     image: Path
     label: Path | None
     split: str
+    carried: dict[str, Any]
 
 
 def ct_datalist(
     dataset_dir: str | os.PathLike[str], *, target: str = "lung", split: str | None = None
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """List the cases of a CT segmentation dataset. Nothing is written, and no image is opened.
 
     The first layout that fits is taken:
@@ -43,7 +46,8 @@ def ct_datalist(
        decathlon leaves that without labels, its "validation" list. With both labeled, "validation" is a split too.
     3. A folder with ``labels.csv``: the columns ``file`` and ``<target>_mask`` hold paths relative to the folder.
 
-    Both tables may have a column ``split``, whose values then name the splits.
+    Both tables may have a column ``split``, whose values then name the splits, a column ``patient`` and columns
+    ``strata_<name>``; items of a datalist may have ``patient`` and a dictionary ``strata``.
 
     Args:
         dataset_dir: the folder, or its JSON or CSV file.
@@ -51,7 +55,8 @@ def ct_datalist(
         split: the split to list, usually "train" or "test"; ``None`` lists all cases that have labels.
 
     Returns:
-        One ``{"image": path, "label": path, "case": name}`` a case, in the dataset's order. Paths are absolute, the
+        One ``{"image": path, "label": path, "case": name}`` a case, in the dataset's order, with ``patient`` and
+        ``strata`` where the dataset says them. Paths are absolute, the
         name is the image's file name without ``.nii`` or ``.nii.gz``.
 
     Raises:
@@ -124,7 +129,8 @@ def _json_rows(source: Path) -> list[_Row]:
             where = f'item {i} of "{key}" in {source.name}'
             if not (isinstance(item.get("image"), str) and isinstance(item.get("label"), str)):
                 raise ValueError(f'dataset_dir: {where} needs one path as "image" and one as "label", got {item}')
-            rows.append(_Row(where, Path(item["image"]), Path(item["label"]), splits[key]))
+            files = Path(item["image"]), Path(item["label"])
+            rows.append(_Row(where, *files, splits[key], carried(item, where)))
     return rows
 
 
@@ -154,14 +160,14 @@ def _csv_rows(source: Path, target: str) -> list[_Row]:
         image = locate(row, image_column)
         if image is None:
             raise ValueError(f"dataset_dir: {where} has an empty {image_column!r}")
-        rows.append(_Row(where, image, locate(row, label_column), row.get("split", "")))
+        rows.append(_Row(where, image, locate(row, label_column), row.get("split", ""), carried(row, where)))
     return rows
 
 
-def _items(rows: list[_Row], target: str) -> list[dict[str, str]]:
-    items: list[dict[str, str]] = []
+def _items(rows: list[_Row], target: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
-    for where, image, label, _ in rows:
+    for where, image, label, _, known in rows:
         if label is None:
             raise ValueError(f"target={target!r}: {where} ({image.name}) names no mask for it")
         for path in (image, label):
@@ -173,5 +179,5 @@ def _items(rows: list[_Row], target: str) -> list[dict[str, str]]:
                 f"dataset_dir: {seen[case]} and {where} are both the case {case!r}; image names must be unique"
             )
         seen[case] = where
-        items.append({"image": os.path.abspath(image), "label": os.path.abspath(label), "case": case})
+        items.append({"image": os.path.abspath(image), "label": os.path.abspath(label), "case": case, **known})
     return items

@@ -19,6 +19,7 @@ from monai_smia.files import replacing
 from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, add_artefacts
 from monai_smia.targets.endoscopy.clean import suppress_highlights
 from monai_smia.targets.endoscopy.shapes import Map, smooth_noise
+from monai_smia.transforms.photographs import check_picture
 
 __all__ = ["fitted_frames", "mucosa", "write_artefact_frames"]
 
@@ -164,6 +165,7 @@ def fitted_frames(
     for item in items:
         path = folder / f"{item['case']}.png"
         with Image.open(item["image"]) as image:
+            check_picture(image, Path(item["image"]).name)
             old, small = image.size, _fit(image, fit)
         with replacing(path) as temporary:
             small.save(temporary, format="png")
@@ -182,6 +184,7 @@ def _fit(image: Image.Image, fit: tuple[int, int]) -> Image.Image:
 @lru_cache(maxsize=1)  # a frame shown several times is shown in a row
 def _real_frame(path: Path, fit: tuple[int, int]) -> Map:
     with Image.open(path) as image:
+        check_picture(image, path.name)
         pixels = np.asarray(_fit(image, fit))
     return suppress_highlights((pixels / 255).astype(np.float32))
 

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from monai_smia.targets.carried import carried
+from monai_smia.transforms.photographs import check_picture
+
 __all__ = ["endoscopy_datalist"]
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -29,6 +32,7 @@ class _Frame(NamedTuple):
     image: Path
     split: str
     boxes: list[tuple[str, str, list[float]]]  # where it is listed, class name, x1 y1 x2 y2
+    carried: dict[str, Any]
 
 
 def endoscopy_datalist(
@@ -43,7 +47,8 @@ def endoscopy_datalist(
     The first layout that fits is taken:
 
     1. A folder with ``labels.csv``, one row a box: the columns ``file`` (a path relative to the folder), ``class``,
-       ``x1, y1, x2, y2`` in pixels, and optionally ``split``. A frame without object has one row with an empty class.
+       ``x1, y1, x2, y2`` in pixels, and optionally ``split``, ``patient`` and ``strata_<name>``. A frame without object
+       has one row with an empty class and no box.
     2. EAD-2019: pictures, each with a text file of the same name (beside it, or in a folder ``labels`` or
        ``annotations`` next to the pictures' folder), one line a box: ``class xc yc w h`` relative to the picture
        (``text_format="yolo"``), or ``class x1 y1 x2 y2`` in pixels (``"voc"``). The class is a name or the number of
@@ -60,7 +65,8 @@ def endoscopy_datalist(
 
     Returns:
         One ``{"image": path, "label": {"boxes": [[x1, y1, x2, y2], ...], "labels": [number, ...]}, "case": name}`` a
-        frame, boxes in pixels with x along the width. Paths are absolute.
+        frame, boxes in pixels with x along the width, with ``patient`` and ``strata`` where the dataset says them.
+        Paths are absolute.
 
     Raises:
         FileNotFoundError: if the folder, a picture or a label file does not exist.
@@ -110,11 +116,17 @@ def _csv_frames(source: Path) -> list[_Frame]:
     frames: dict[str, _Frame] = {}
     for number, row in enumerate(rows, start=1):
         where = f"row {number} of {source.name}"
-        frame = frames.setdefault(row["file"], _Frame(where, source.parent / row["file"], row.get("split", ""), []))
+        first = _Frame(where, source.parent / row["file"], row.get("split", ""), [], carried(row, where))
+        frame = frames.setdefault(row["file"], first)
         if frame.split != row.get("split", ""):
             raise ValueError(f"dataset_dir: {where} puts {row['file']} into a second split, after {frame.where}.")
+        if carried(row, where) != frame.carried:
+            raise ValueError(f"dataset_dir: {where} gives {row['file']} another patient or strata than {frame.where}.")
+        corners = [row[k] for k in ("x1", "y1", "x2", "y2")]
+        if not row["class"] and any(corners):
+            raise ValueError(f"dataset_dir: {where} has a box and no class, {corners}; without object it has neither.")
         if row["class"]:
-            frame.boxes.append((where, row["class"], _numbers([row[k] for k in ("x1", "y1", "x2", "y2")], where)))
+            frame.boxes.append((where, row["class"], _numbers(corners, where)))
     return list(frames.values())
 
 
@@ -153,7 +165,7 @@ def _text_frames(folder: Path, text_format: str) -> list[_Frame]:
                 x, y, w, h = values
                 values = [(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height]
             boxes.append((where, name, values))
-        frames.append(_Frame(str(picture.relative_to(folder)), picture, split, boxes))
+        frames.append(_Frame(str(picture.relative_to(folder)), picture, split, boxes, {}))
     return frames
 
 
@@ -191,7 +203,8 @@ def _coco_frames(source: Path, split: str | None) -> list[_Frame]:
         if not picture.is_file():  # pictures in a folder of their own, as COCO publishes them
             nested = sorted(source.parent.glob(f"*/{image['file_name']}"))
             picture = nested[0] if nested else picture
-        frames[image["id"]] = _Frame(f"image {image['id']} of {source.name}", picture, split or "", [])
+        where = f"image {image['id']} of {source.name}"
+        frames[image["id"]] = _Frame(where, picture, split or "", [], carried(image, where))
     for number, annotation in enumerate(content["annotations"]):
         where = f"annotation {number} of {source.name}"
         if annotation["image_id"] not in frames or annotation["category_id"] not in names:
@@ -216,6 +229,7 @@ def _size_of(picture: Path) -> tuple[int, int]:
     if not picture.is_file():
         raise FileNotFoundError(f"dataset_dir: the picture {picture} does not exist.")
     with Image.open(picture) as image:
+        check_picture(image, picture.name)
         return image.size
 
 
@@ -234,7 +248,8 @@ def _items(frames: Sequence[_Frame], classes: list[str]) -> list[dict[str, Any]]
         if case in seen:
             raise ValueError(f"dataset_dir: {seen[case]} and {frame.where} are both the case {case!r}.")
         seen[case] = frame.where
-        items.append({"image": str(frame.image), "label": {"boxes": boxes, "labels": labels}, "case": case})
+        label = {"boxes": boxes, "labels": labels}
+        items.append({"image": str(frame.image), "label": label, "case": case, **frame.carried})
     return items
 
 

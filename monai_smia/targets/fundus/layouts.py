@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
+from monai_smia.targets.carried import carried
+
 __all__ = ["fundus_datalist"]
 
 GRADES = range(5)
@@ -26,9 +28,10 @@ class _Layout(NamedTuple):
     suffix: str
 
 
+_KAGGLE = _Layout("trainLabels.csv", "image", "level", "train", ".jpeg")  # of 2015
 _LAYOUTS = (
     _Layout("train.csv", "id_code", "diagnosis", "train_images", ".png"),  # APTOS 2019
-    _Layout("trainLabels.csv", "image", "level", "train", ".jpeg"),  # Kaggle 2015
+    _KAGGLE,
     _Layout("labels.csv", "file", "dr_grade", "", ""),  # ours; IDRiD as it is prepared for this project
 )
 _LISTS = {"training": "train", "validation": "validation", "test": "test"}  # of a MONAI datalist, and its split here
@@ -65,7 +68,8 @@ def fundus_datalist(
 
     Returns:
         One ``{"image": path, "label": grade, "case": name}`` a photograph, in the table's order; with ``"dme"``, the
-        risk of macular edema, where the table has it. Paths are absolute, the name is the file's without its ending.
+        risk of macular edema, ``patient`` and ``strata`` where the dataset says them (of Kaggle's both eyes are one
+        person's). Paths are absolute, the name is the file's without its ending.
 
     Raises:
         FileNotFoundError: if the folder or an image that the table names does not exist.
@@ -111,6 +115,7 @@ class _Row(NamedTuple):
     grade: str
     split: str
     edema: str
+    carried: dict[str, Any]
 
 
 def _rows(folder: Path) -> tuple[Path, list[_Row]]:
@@ -146,8 +151,9 @@ def _csv_rows(table: Path, layout: _Layout) -> list[_Row]:
             row[layout.grade],
             row.get("split", ""),
             row.get("dme_risk", ""),
+            _person(row, layout) | carried(row, f"row {number} of {table.name}"),
         )
-        for row in rows
+        for number, row in enumerate(rows, start=1)
     ]
 
 
@@ -158,7 +164,8 @@ def _json_rows(table: Path) -> list[_Row]:
         for number, item in enumerate(load_decathlon_datalist(table, is_segmentation=False, data_list_key=name)):
             if not isinstance(item, dict) or not {"image", "label"} <= item.keys():
                 raise ValueError(f'{table}, item {number} of "{name}" needs an image and a label, got {item}.')
-            rows.append(_Row(Path(item["image"]), str(item["label"]), _LISTS[name], ""))
+            known = carried(item, f'item {number} of "{name}" in {table.name}')
+            rows.append(_Row(Path(item["image"]), str(item["label"]), _LISTS[name], "", known))
     return rows
 
 
@@ -166,7 +173,13 @@ def _item(row: _Row) -> dict[str, Any]:
     item: dict[str, Any] = {"image": str(row.image), "label": int(row.grade), "case": row.image.stem}
     if row.edema:
         item["dme"] = int(row.edema)
-    return item
+    return item | row.carried
+
+
+def _person(row: dict[str, str], layout: _Layout) -> dict[str, str]:
+    """Kaggle's two photographs of a person are called by a number and the side."""
+    name, _, side = row[layout.image].rpartition("_")
+    return {"patient": name} if layout is _KAGGLE and side in ("left", "right") else {}
 
 
 def _check_all_grades(labels: Sequence[int], where: str) -> None:
