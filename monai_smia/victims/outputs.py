@@ -125,7 +125,9 @@ class Softmax(Output):
         exact = logits.double()
         others = exact.unsqueeze(1).expand(-1, exact.shape[1], -1)
         itself = torch.eye(exact.shape[1], dtype=torch.bool, device=exact.device)
-        return exact - others.masked_fill(itself, -torch.inf).logsumexp(2)
+        # in order and from the largest on, so that what is equal stays equal to the last bit: ties count half
+        others = others.masked_fill(itself, -torch.inf).sort(2, descending=True).values
+        return (exact - others[..., 0]) - (others - others[..., :1]).exp().sum(2).log()
 
     def decide(self, logits: Tensor) -> Tensor:
         return logits.max(1).indices  # as argmax, ties included, in a tenth of its time on a CPU

@@ -72,7 +72,7 @@ def test_a_victim_in_lower_precision_leaves_the_other_alone() -> None:
 
 def test_a_detector_too() -> None:
     """Its network computes in bfloat16, and the attack still follows its own loss."""
-    victim = small_retina()
+    victim = small_retina().with_loss("focal")
     victim.network.float()
     seen: list[torch.dtype] = []
     convolution = next(m for m in victim.network.modules() if isinstance(m, nn.Conv2d))

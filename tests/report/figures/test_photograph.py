@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from monai_smia.attacks import BIM
 from monai_smia.evaluation import PlannedAttack
 from monai_smia.report.figures import Panel, photograph_figure
+from monai_smia.report.figures.photograph import _named
 
 
 def colors(path: Path) -> np.ndarray:
@@ -36,3 +38,17 @@ def test_images_in_unit_range(tmp_path: Path) -> None:
     panel = Panel(PlannedAttack(BIM(eps=0.1), 0.1, "").key(), image, torch.tensor(0))
     photograph_figure(tmp_path / "eye.png", image, 0, torch.tensor(0), [panel], "")
     assert (np.abs(colors(tmp_path / "eye.png") - 51).max(-1) <= 1).sum() > 500
+
+
+@pytest.mark.parametrize(
+    ("classes", "name"),
+    [
+        (3, "3"),
+        (torch.tensor(2), "2"),
+        (torch.tensor([1]), "1"),
+        (torch.tensor([0, 1, 1]), "1, 2"),
+        (torch.tensor([0, 0]), "none"),
+    ],
+)
+def test_classes_and_labels_by_their_numbers(classes: object, name: str) -> None:
+    assert _named(classes) == name
