@@ -15,6 +15,7 @@ from monai_smia.adapters.monai_bundle.decisions import later_steps
 from monai_smia.adapters.monai_bundle.loading import BundleLoading
 from monai_smia.adapters.monai_bundle.parts import case_names, dataset_of, is_dicom, load_checkpoints
 from monai_smia.adapters.monai_bundle.storing import BundleStorage
+from monai_smia.command_line import check_arguments
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison
 from monai_smia.evaluation.console import console
@@ -23,7 +24,7 @@ from monai_smia.storage import NiftiStorage
 
 LOGGER = logging.getLogger(__name__)
 TASKS = ("segmentation", "classification", "detection")
-SPACES = ("scanner", "network")
+SPACES = ("native", "scanner", "network")
 
 
 def bundle_evaluation(
@@ -71,8 +72,8 @@ def bundle_evaluation(
         alpha: weight of SMIA's stabilization term.
         seed: seed of the attacks.
         clip: valid range of the images; None for that of 8-bit files or of the intensity window, where known.
-        space: ``"scanner"`` attacks on the grid of the files, ``"network"`` what the network sees; None for scanner
-            where the preprocessing allows it, and says so where it does not.
+        space: ``"native"`` (or ``"scanner"``) attacks on the grid of the files, ``"network"`` what the network sees;
+            None for native where the preprocessing allows it, and says so where it does not.
         task: ``"segmentation"``, ``"classification"`` or ``"detection"``; None to tell it from the network's output.
         activation: ``"softmax"`` or ``"sigmoid"``; None to tell it from `postprocessing`.
         image_key: key of the image in the dataset's items.
@@ -95,6 +96,7 @@ def bundle_evaluation(
     Raises:
         ValueError: if something is missing or cannot be told; it is named, with the way to supply it.
     """
+    check_arguments()
     _check("eps_unit", eps_unit, ("network", "image"))
     _check("space", space, (*SPACES, None))
     _check("task", task, (*TASKS, None))
@@ -123,7 +125,7 @@ def bundle_evaluation(
         seeded=seeded,
     )
     reason = None if space == "network" else builder.why_not_scanner()
-    if space == "scanner" and reason is not None:
+    if space in ("native", "scanner") and reason is not None:
         raise ValueError(f"space must be 'network' for this bundle: {reason}")
     in_scanner = reason is None and space != "network"
     pipeline, twin = builder.pipeline, builder.twin(in_scanner)

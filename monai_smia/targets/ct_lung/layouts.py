@@ -73,7 +73,7 @@ def ct_datalist(
     """
     if target not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
-    path = Path(os.path.abspath(dataset_dir))
+    path = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not path.exists():
         raise FileNotFoundError(f"dataset_dir {path} does not exist; expected a folder or file, {_LAYOUTS}")
     source = path if path.is_file() else _index_file(path)

@@ -85,7 +85,7 @@ def endoscopy_datalist(
         raise ValueError(f"classes must be different names, at least one, got {list(classes)}.")
     if text_format not in _TEXT_FORMATS:
         raise ValueError(f"text_format must be one of {_TEXT_FORMATS}, got {text_format!r}.")
-    path = Path(os.path.abspath(dataset_dir))
+    path = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not path.exists():
         raise FileNotFoundError(f"dataset_dir {path} does not exist; expected a folder or file, {_LAYOUTS}")
     if path.suffix == ".csv" or (path / "labels.csv").is_file():

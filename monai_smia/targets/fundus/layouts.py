@@ -84,7 +84,7 @@ def fundus_datalist(
         ...     [(item["case"], item["label"]) for item in fundus_datalist(folder)][:2]
         [('grade0_eye0', 0), ('grade1_eye1', 1)]
     """
-    folder = Path(os.path.abspath(dataset_dir))
+    folder = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not folder.is_dir():
         raise FileNotFoundError(f"dataset_dir {folder} does not exist.")
     table, rows = _rows(folder)

@@ -1,0 +1,155 @@
+"""What was typed on the command line of ``python -m monai.bundle run``, checked before anything is computed.
+
+MONAI takes every override, and one that no config knows (``--epz 0.03``) does nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import pydoc
+import sys
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, run
+
+OWN = frozenset(inspect.signature(run).parameters) - {"override"}
+
+
+def check_arguments(arguments: Sequence[str] | None = None) -> None:
+    """End the run where an override names nothing that its configs know, or would not arrive.
+
+    Args:
+        arguments: of the command line, the program first; None for those of the process. Of another program than
+            ``monai.bundle run`` they are not looked at.
+
+    Raises:
+        SystemExit: with one line that names the override and what is nearest to it.
+
+    Example:
+        >>> check_arguments(["/usr/bin/pytest", "--epz", "0.03"])
+    """
+    arguments = sys.argv if arguments is None else arguments
+    if not _is_run(arguments):
+        return
+    given = dict(_overrides(arguments[2:]))
+    files = _files(given.get("config_file", ""))
+    if not files:
+        return
+    config: dict[str, Any] = {}
+    for file in files:
+        for key, value in ConfigParser.load_config_file(file).items():
+            _put(config, _parts(str(key).lstrip("+")), value)
+    for name, value in given.items():
+        if name in OWN:
+            continue
+        unknown = _unknown(_parts(name), config)
+        if unknown is not None:
+            raise SystemExit(_sentence(name, *unknown))
+        if value == "None":
+            raise SystemExit(f"--{name} None does not arrive, for MONAI leaves None out: write --{name} '$None'.")
+
+
+def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """End the run where an override has a value that means nothing.
+
+    Raises:
+        SystemExit: with one line that names what is allowed.
+
+    Example:
+        >>> check_choice("space", "netwrok", ["native", "network"])
+        Traceback (most recent call last):
+        SystemExit: --space must be one of native, network, got 'netwrok'; did you mean network?
+    """
+    if value not in allowed:
+        near = difflib.get_close_matches(str(value), [str(one) for one in allowed], 1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise SystemExit(f"--{name} must be one of {', '.join(map(str, allowed))}, got {value!r}{hint}")
+
+
+def check_found(items: Sized, folder: Any) -> None:
+    """End the run where a folder holds nothing to work on.
+
+    Raises:
+        SystemExit: with one line that names it.
+    """
+    if not len(items):
+        raise SystemExit(f"{folder} holds nothing that this config takes; say where the data are with --dataset_dir.")
+
+
+def _is_run(arguments: Sequence[str]) -> bool:
+    return Path(arguments[0]).parts[-3:] == ("monai", "bundle", "__main__.py") and arguments[1:2] == ["run"]
+
+
+def _overrides(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names and values of what begins with two dashes."""
+    for number, argument in enumerate(arguments):
+        if not argument.startswith("--") or argument == "--":
+            continue
+        name, equals, value = argument[2:].partition("=")
+        following = arguments[number + 1] if number + 1 < len(arguments) else ""
+        yield name.replace("-", "_"), value if equals else "" if following.startswith("--") else following
+
+
+def _files(value: str) -> list[str]:
+    """The config files of ``--config_file``: one, a list as Python writes it, or several with commas."""
+    try:
+        found = ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        found = value.split(",")
+    names = [found] if isinstance(found, str) else list(found)
+    return [str(name) for name in names if str(name) and Path(str(name)).is_file()]
+
+
+def _parts(name: str) -> list[str]:
+    return name.replace("::", "#").split("#")
+
+
+def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Lay one id of a config over what earlier ones say."""
+    first, *rest = path
+    if not rest:
+        config[first] = value
+    elif isinstance(config.setdefault(first, {}), dict):
+        _put(config[first], rest, value)
+
+
+def _unknown(path: Sequence[str], config: Mapping[str, Any]) -> tuple[str, list[str]] | None:
+    """The first part of an id that is not known, with the names that stand there; None where all are."""
+    here: Any = config
+    for place, part in enumerate(path):
+        if isinstance(here, list):
+            if not (part.isdigit() and int(part) < len(here)):
+                return part, [str(number) for number in range(len(here))]
+            here = here[int(part)]
+        elif isinstance(here, Mapping):
+            if part in here:
+                here = here[part]
+            elif place == len(path) - 1 and "_target_" in here and _takes(here["_target_"], part):
+                return None
+            else:
+                return part, [str(name) for name in here]
+        else:
+            return None  # a reference or an expression: what it gives is not known here
+    return None
+
+
+def _takes(target: Any, name: str) -> bool:
+    """Whether a component takes an argument, or nothing says that it does not."""
+    found = pydoc.locate(target) if isinstance(target, str) else None
+    try:
+        parameters = inspect.signature(found).parameters if callable(found) else {}
+    except (TypeError, ValueError):
+        return True
+    free = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    return not parameters or free or name in parameters
+
+
+def _sentence(name: str, part: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(part, known, 1, cutoff=0.5)
+    whole = f"--{name[: len(name) - len(part)]}{near[0]}" if near and name.endswith(part) else "".join(near)
+    hint = f"did you mean {whole}?" if near else f"known are: {', '.join(sorted(known))}."
+    return f"--{name} is nothing that the configs know, and would do nothing: {hint}"

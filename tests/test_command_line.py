@@ -1,0 +1,114 @@
+"""What is typed on the command line arrives, or ends the run before anything is computed (fault 20)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundles.foreign.build import Foreign, build
+from bundles.shipped import CT, ENDOSCOPY, FUNDUS, Shipped
+
+from monai_smia.adapters import OVERLAY
+from monai_smia.command_line import check_arguments, check_choice, check_found
+
+PROGRAM = "/venv/lib/python3.11/site-packages/monai/bundle/__main__.py"
+
+
+def typed(bundle: Shipped, *arguments: str, configs: tuple[str, ...] = ("attack_eval",)) -> list[str]:
+    return [PROGRAM, "run", "attack_eval", "--config_file", str(bundle.configs(*configs)), *arguments]
+
+
+@pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--epz", "--epz is nothing that the configs know, and would do nothing: did you mean --eps?"),
+        ("--dataset-dri", "did you mean --dataset_dir?"),
+        ("--evaluation#figurs", "did you mean --evaluation#figure?"),
+        ("--evaluation::metric", "did you mean --evaluation::metrics?"),
+        ("--victim#los", "--victim#los is nothing"),
+        ("--zzzzzzz", "known are: "),
+    ],
+)
+def test_what_no_config_knows_is_named(bundle: Shipped, argument: str, message: str) -> None:
+    if "victim" in argument and bundle is ENDOSCOPY:
+        pytest.skip("its victim is described in another config, and takes what that takes")
+    with pytest.raises(SystemExit) as caught:
+        check_arguments(typed(bundle, argument, "0.03"))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
+def test_what_the_configs_know_passes(bundle: Shipped) -> None:
+    known = ["--eps=0.03", "--steps", "3", "--dataset_dir", "x", "--preset", "quick", "--network_def#channels", "[4]"]
+    check_arguments(
+        typed(bundle, *known, "--evaluation#figures", "0", "--evaluation::progress", "False", "--run_id", "x")
+    )
+    check_arguments(typed(bundle, "--split", "$None", "--bundle_root", str(bundle.root), "--tracking", "mlflow"))
+
+
+def test_overlays_know_what_they_and_their_bundle_know() -> None:
+    configs = ("attack_eval", "polyps")
+    check_arguments(typed(ENDOSCOPY, "--zoom", "[1, 1]", "--model_card#name", "x", configs=configs))
+    with pytest.raises(SystemExit, match="did you mean --zoom"):
+        check_arguments(typed(ENDOSCOPY, "--zom", "[1, 1]", configs=configs))
+    check_arguments(typed(CT, "--iterations", "[2]", configs=("attack_eval", "paper_tables")))
+    with pytest.raises(SystemExit, match="did you mean --evaluation#storage"):
+        check_arguments(typed(CT, "--evaluation#storag", "1", configs=("attack_eval", "paper_tables")))
+
+
+def test_none_never_arrives_and_says_so() -> None:
+    with pytest.raises(SystemExit, match=r"--split None does not arrive.*write --split '\$None'"):
+        check_arguments(typed(FUNDUS, "--split", "None"))
+
+
+def test_other_programs_are_left_alone() -> None:
+    check_arguments(["/usr/bin/pytest", "--epz", "1"])
+    check_arguments([PROGRAM, "verify_metadata", "--config_file", CT.configs("attack_eval")[0], "--epz", "1"])
+
+
+def test_choices_and_empty_folders() -> None:
+    check_choice("space", "native", ["native", "network"])
+    with pytest.raises(SystemExit, match="--space must be one of native, network, got 'netwrok'; did you mean network"):
+        check_choice("space", "netwrok", ["native", "network"])
+    check_found([1], "folder")
+    with pytest.raises(SystemExit, match="folder holds nothing that this config takes"):
+        check_found([], "folder")
+
+
+def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "monai.bundle", "run", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    """One line at the end, an exit code, and nothing written."""
+    (tmp_path / "empty").mkdir()
+    root, out = ["--bundle_root", CT.root, "--output_dir", tmp_path / "out"], tmp_path / "out"
+    config = CT.configs("attack_eval")[0]
+    for arguments, message in (
+        (["attack_eval", "--config_file", config, *root, "--space", "netwrok"], "did you mean network?"),
+        (["--config_file", CT.configs("inference")[0], *root, "--dataset_dir", tmp_path / "empty"], "holds nothing"),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 1
+        assert message in done.stderr.splitlines()[-1]
+        assert not out.exists()
+
+
+def test_the_overlay_on_the_command_line(tmp_path: Path) -> None:
+    bundle = build(tmp_path / "bundle", Foreign(), cases=1)
+    files = json.dumps([str(bundle / "configs" / "inference.json"), str(OVERLAY)])
+    done = run("attack_eval", "--config_file", files, "--bundle_root", bundle, "--attack#epss", "0.03")
+    assert done.returncode == 1
+    assert (
+        "--attack#epss is nothing that the configs know, and would do nothing: did you mean --attack#eps?"
+        in (done.stderr.splitlines()[-1])
+    )
+    assert not (bundle / "eval").exists()
