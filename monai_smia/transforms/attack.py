@@ -49,7 +49,7 @@ class ApplyAttack(Transform):
             label: its label, without a batch axis: ``(1, *spatial)`` classes, ``(K,)`` or a number.
             mask: voxels that may change, any shape that broadcasts to the image.
         """
-        image = convert_to_tensor(img, track_meta=True, dtype=None)
+        image = convert_to_tensor(img, track_meta=isinstance(img, MetaTensor), dtype=None)  # no affine is made up
         if isinstance(label, dict):  # a detector's
             target: Any = [label]
         else:

@@ -14,6 +14,7 @@ from monai_smia.victims.base import Victim
 from monai_smia.victims.outputs import Output, output_of
 
 UNSIGNED = (torch.uint8, torch.uint16, torch.uint32)
+HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,7 +45,7 @@ class LogitsVictim(Victim):
         return output_of(self.activation, self.ignore_index)
 
     def forward(self, network_input: Tensor) -> Tensor:
-        """The network's logits.
+        """The network's logits, those of half precision in float32, in which a sum over voxels does not overflow.
 
         Raises:
             ValueError: if it returns anything but one tensor ``(B, K, ...)``.
@@ -54,7 +55,7 @@ class LogitsVictim(Victim):
             raise ValueError(f"the network must return one tensor of logits, got {type(logits).__name__}.")
         if logits.ndim < 2:
             raise ValueError(f"the network must return logits (B, K, ...), got shape {tuple(logits.shape)}.")
-        return logits
+        return logits.float() if logits.dtype in HALF else logits
 
     def as_label(self, label: Any) -> Any:
         """Integers and booleans of any type as long, in which every `ignore_index` exists.

@@ -30,7 +30,8 @@ def correct_voxels(output: Output, prediction: Tensor, target: Tensor) -> Tensor
 def soft_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """1 - soft Jaccard index of probabilities, mean over the foreground classes that the label holds ``(B,)``.
 
-    Times the number of voxels that count, on the scale of the other losses and of the divergence, which are sums.
+    Times the number of voxels that count, on the scale of the other losses and of the divergence, which are sums. Where
+    the label holds none it is the mean probability of the foreground classes, which grows as something is invented.
     """
     voxels: float | Tensor = prediction[0, 0].numel()
     probability = output.probabilities(prediction)
@@ -44,7 +45,11 @@ def soft_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     union = (probability + truth - probability * truth).flatten(2).sum(2)
     score = intersection / union.clamp_min(1e-6)
     held = output.foreground(truth.flatten(2).any(2))
-    return voxels * (1 - (output.foreground(score) * held).sum(1) / held.sum(1).clamp_min(1))
+    overlap = (output.foreground(score) * held).sum(1) / held.sum(1).clamp_min(1)
+    if bool(held.any(1).all()):
+        return voxels * (1 - overlap)
+    invented = output.foreground(probability.flatten(2).sum(2)).mean(1)
+    return torch.where(held.any(1), voxels * (1 - overlap), invented)
 
 
 def masked_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:

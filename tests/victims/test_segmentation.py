@@ -109,6 +109,53 @@ class TestSoftJaccard:
         torch.testing.assert_close(victim(ignore_index=255, **options).loss(prediction, label), expected)
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+class TestHealthy:
+    """Entry 85: of a label without foreground soft Jaccard was constant, and its gradient zero."""
+
+    def test_its_loss_is_the_mean_probability_of_the_foreground(self, activation: str) -> None:
+        generator = torch.Generator().manual_seed(0)
+        logits = torch.randn(2, 3, 6, 6, generator=generator)
+        label = torch.zeros(2, 1 if activation == "softmax" else 3, 6, 6, dtype=torch.long)
+        label[1, 0, 2] = 1
+        ours = victim(loss="soft_jaccard", activation=activation, allow_empty=True)
+        probability = logits.softmax(1)[:, 1:] if activation == "softmax" else logits.sigmoid()
+        got = ours.loss(logits, label)
+        torch.testing.assert_close(got[0], probability[0].sum((1, 2)).mean())
+        torch.testing.assert_close(got[1:], ours.loss(logits[1:], label[1:]))
+
+    @pytest.mark.filterwarnings("error")
+    def test_an_attack_invents(self, activation: str) -> None:
+        network = nn.Conv2d(1, 3, 1)  # foreground where the image is above .7
+        with torch.no_grad():
+            network.weight[:, 0, 0, 0] = torch.tensor([-10.0 if activation == "softmax" else 10.0, 10, 10])
+            network.bias[:] = torch.tensor([7.0 if activation == "softmax" else -7.0, -7, -7])
+        healthy = SegmentationVictim(network, activation=activation, loss="soft_jaccard", allow_empty=True)
+        image = 0.5 * torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+        label = torch.zeros(2, 1 if activation == "softmax" else 3, 6, 6, dtype=torch.long)
+        assert not healthy.damage(healthy.infer(image), label).any()
+        result = PGD(eps=0.3, steps=10)(healthy, image, label)
+        assert bool((result.loss > 2 * result.loss_history[0]).all())
+        assert result.damage.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_of_half_precision(dtype: torch.dtype) -> None:
+    """Its logits are taken in float32: the sum over 70,000 voxels is past what float16 holds."""
+
+    class Half(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.cat([image, -image], 1).to(dtype)
+
+    image, label = torch.full((1, 1, 300, 300), -2.0), torch.zeros(1, 1, 300, 300)
+    label[..., 0] = 1
+    for loss in SegmentationVictim.losses:
+        half, whole = (SegmentationVictim(net, loss=loss) for net in (Half(), nn.Identity()))
+        expected = whole.loss(torch.cat([image, -image], 1), label)
+        got = half.checked_loss(half.predict(image), label)
+        torch.testing.assert_close(got, expected)
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "soft_jaccard"])
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_ignored_voxels_give_no_gradient(activation: str, loss: str) -> None:
