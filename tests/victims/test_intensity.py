@@ -90,6 +90,9 @@ class TestMeasured:
 
 def test_the_smallest_input_of_the_entry() -> None:
     """It was 1, and .05 of the network's units became .05 HU instead of 70."""
+    unit = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))  # rounding of i + 1000 is seen in it
+    flat = SegmentationVictim(nn.Conv2d(1, 2, 1), preprocessing=Compose([Lambda(window)]))
+    assert flat.intensity_scale(unit) == pytest.approx(1 / 1400, rel=1e-3)
     victim = SegmentationVictim(nn.Conv3d(1, 2, 1), preprocessing=Compose([Lambda(lambda i: (i + 1000) / 1400)]))
     image = body()[None]
     assert 0.05 / victim.intensity_scale(image) == pytest.approx(70)
