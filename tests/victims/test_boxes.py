@@ -1,0 +1,108 @@
+"""Boxes as labels and as decisions: matched one to one, classes of any type."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from detectors import NOTHING, SOMETHING, cells, colored, images, small_retina
+from torch import Tensor
+
+from monai_smia.attacks import BIM, PGD
+from monai_smia.victims import DetectionVictim
+
+
+class TestOneToOne:
+    """Entry 108."""
+
+    def test_one_box_over_two_objects_finds_one(self) -> None:
+        victim = cells()
+        prediction = victim.predict(colored((0.9, 0.1, 0.1)))
+        boxes = torch.tensor([[0.0, 0, 8, 8], [0, 1, 8, 8], [0, 0, 8, 7]], dtype=torch.float64)
+        label = [{"boxes": boxes, "labels": torch.zeros(3, dtype=torch.long)}]
+        assert float(victim.damage(prediction, label)) == pytest.approx(2 / 3)
+
+    @pytest.mark.parametrize("seed", range(30))
+    def test_a_decision_finds_itself(self, seed: int) -> None:
+        """Boxes count from `score_thresh` in a decision, from `found_score` in the damage: it was .875."""
+        victim = small_retina(seed=seed % 3)
+        with torch.no_grad():
+            prediction = victim.predict(images(2, seed=seed))
+        decided = victim.decide(prediction)
+        middle = float(torch.cat([image["scores"] for image in decided]).median())
+        victim = replace(victim, found_score=middle)
+        assert victim.damage(prediction, decided).tolist() == [0, 0]
+        bound, label = victim.bind(images(2, seed=seed), decided)
+        assert sum(len(y["boxes"]) for y in label) < sum(len(y["boxes"]) for y in decided)
+        assert [len(y["boxes"]) for y in label] == [int((d["scores"] >= middle).sum()) for d in decided]
+        assert bound.damage(prediction, label).tolist() == [0, 0]
+
+
+TYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.float32, torch.float64)
+CLASSES = {str(dtype)[6:]: dtype for dtype in TYPES}
+
+
+class TestClassNumbers:
+    """Entry 86: they are one type, whatever they were given in."""
+
+    @pytest.mark.parametrize("loss", DetectionVictim.losses)
+    @pytest.mark.parametrize("kind", [*CLASSES, "list"])
+    def test_of_any_type(self, kind: str, loss: str) -> None:
+        victim = small_retina().with_loss(loss)
+        prediction = victim.predict(images())
+        classes = SOMETHING["labels"]
+        label = [{**SOMETHING, "labels": classes.tolist() if kind == "list" else classes.to(CLASSES[kind])}]
+        for quantity in ("loss", "damage", "dense_truth"):
+            got, expected = (getattr(victim, quantity)(prediction, y) for y in (label, [SOMETHING]))
+            assert torch.equal(got, expected), quantity
+        attack = PGD(eps=0.02, steps=2)
+        got, expected = (attack(victim, images(), y).adversarial for y in (label, [SOMETHING]))
+        assert torch.equal(got, expected)
+
+    def test_the_figure_of_the_entry(self) -> None:
+        """One class, one match: with uint8 the class was a mask, and the focal loss another one."""
+        victim = cells(1, loss="focal")
+        prediction = victim.predict(colored((0.6,), (0.3,), (0.45,)))
+        label = {"boxes": torch.tensor([[8.0, 0, 16, 8]], dtype=torch.float64), "labels": torch.tensor([0])}
+        whole, byte = (
+            float(victim.loss(prediction, [{**label, "labels": label["labels"].to(t)}]))
+            for t in (torch.long, torch.uint8)
+        )
+        assert whole == byte
+
+    @pytest.mark.parametrize("labels", [torch.tensor([]), torch.zeros(0, dtype=torch.uint8), []])
+    @pytest.mark.parametrize("boxes", [torch.tensor([]), torch.zeros(0, 4)])
+    def test_of_no_object(self, labels: Any, boxes: Tensor) -> None:
+        victim = small_retina()
+        prediction, label = victim.predict(images()), [{"boxes": boxes, "labels": labels}]
+        assert torch.equal(victim.loss(prediction, label), victim.loss(prediction, [NOTHING]))
+        assert torch.equal(victim.damage(prediction, label), victim.damage(prediction, [NOTHING]))
+        assert BIM(eps=0.02, steps=2)(victim, images(), label).adversarial.shape == images().shape
+
+    @pytest.mark.parametrize(
+        "labels", [torch.tensor([0.5, 1.0]), torch.tensor([0.0, float("nan")]), [0, -1], torch.tensor([0, 300])]
+    )
+    def test_that_are_none_are_refused(self, labels: Any) -> None:
+        victim = small_retina()
+        label = [{"boxes": SOMETHING["boxes"], "labels": labels}]
+        for use in (
+            lambda: BIM(eps=0.1)(victim, images(), label),
+            lambda: victim.damage(victim.predict(images()), label),
+        ):
+            with pytest.raises(ValueError, match=r'label\[0\]\["labels"\] must be class numbers from 0 to 2'):
+                use()
+
+
+def test_the_default_loss_is_the_strongest() -> None:
+    """Entry 109: focal, the default once, takes fewer of the objects that the clean decision finds."""
+    lost = {"default": 0.0, "focal": 0.0}
+    for seed in range(6):
+        victim, image = small_retina(seed=seed), images(seed=seed)
+        decided = victim.decide(victim.predict(image))
+        victim = replace(victim, found_score=float(decided[0]["scores"].quantile(0.9)))
+        for loss, attacked in (("default", victim), ("focal", victim.with_loss("focal"))):
+            lost[loss] += float(PGD(eps=0.01, steps=8)(attacked, image, decided).damage) / 6
+    assert lost["default"] > lost["focal"] + 0.05
+    assert small_retina().loss.spec == "ranking"
