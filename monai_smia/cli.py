@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from monai_smia import __version__
 from monai_smia.adapters import OVERLAY
@@ -24,7 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Traceback (most recent call last):
         SystemExit: 0
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    if others and not getattr(options, "check", None):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options.others = others
     return int(options.command(options))
 
 
@@ -34,7 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     overlay = commands.add_parser("overlay", help="print the path of the attack_eval config for any MONAI bundle")
-    overlay.add_argument("--check", nargs="+", metavar="CONFIG", help="say what these configs of a bundle lack for it")
+    overlay.add_argument(
+        "--check",
+        nargs="+",
+        metavar="CONFIG",
+        help="say what would stop an attack on a bundle with these configs; overrides follow as those of a run",
+    )
     overlay.set_defaults(command=_overlay)
 
     report = commands.add_parser("report", help="make the report of a finished evaluation anew, from its records")
@@ -47,11 +59,29 @@ def _overlay(options: argparse.Namespace) -> int:
     if not options.check:
         print(OVERLAY)
         return 0
-    from monai_smia.adapters.monai_bundle import check_configs
+    missing = [name for name in options.check if not Path(name).is_file()]
+    if missing:
+        print(*(f"{name} does not exist." for name in missing), sep="\n")
+        return 1
+    from monai_smia.adapters.monai_bundle import check_bundle
 
-    missing = check_configs(options.check)
-    print(*(missing or ["Nothing is missing."]), sep="\n")
-    return 1 if missing else 0
+    stops = check_bundle(options.check, _overrides(options.others))
+    print(*(stops or ["Nothing is missing."]), sep="\n")
+    return 1 if stops else 0
+
+
+def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """``--id value`` and ``--id=value``, values as Python writes them, or text."""
+    found: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).removeprefix("--").partition("=")
+        text = value if equals else (rest.pop(0) if rest else "")
+        try:
+            found[name] = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            found[name] = {"true": True, "false": False}.get(text, text)
+    return found
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -40,7 +40,7 @@ def planes(volume: np.ndarray | None = None, *, deidentified: bool = True) -> li
         ds.SpecificCharacterSet = "ISO_IR 100"
         ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        ds.StudyDate, ds.StudyTime, ds.AccessionNumber = datetime.date(2020, 1, 2), "", "ACC1"
+        ds.StudyDate, ds.StudyTime, ds.AccessionNumber = datetime.date(2020, 1, 2), "", "ACC-NO-1"
         ds.Modality, ds.Manufacturer, ds.ReferringPhysicianName = "CT", "ACME", ""
         ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "SECRET^NAME", "SECRET-ID", "", "O"
         if deidentified:

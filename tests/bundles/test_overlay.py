@@ -149,7 +149,7 @@ def test_a_dicom_series(
     said = capfd.readouterr()
     assert "Postprocessing goes on to FillHolesd" in said.out
     assert [path.name for path in (bundle / "eval").iterdir()] == ["attack_eval"]  # its savers do not run
-    for name in ("SECRET", "ACC1"):
+    for name in ("SECRET", "ACC-NO-1"):
         assert name not in said.out + said.err + caplog.text.replace(str(bundle / "data"), "")
         for path in output.rglob("*"):
             assert name not in path.name

@@ -130,9 +130,6 @@ def bundle_evaluation(
     in_scanner = reason is None and space != "network"
     pipeline, twin = builder.pipeline, builder.twin(in_scanner)
     pipeline.twin, pipeline.in_scanner = twin, in_scanner
-    with console(progress):
-        _tell(reason, later_steps(pipeline.engine.postprocessing), None if labeled else label_key)
-
     folder = Path(output_dir) / "volumes"
     storage: Any = None
     if in_scanner:
@@ -141,6 +138,10 @@ def bundle_evaluation(
     elif not (builder.dimensions == 2 and builder.channels > 1):
         storage = NiftiStorage(folder, like_source=False)
     pipeline.storage = storage
+    with console(progress):
+        _tell(reason, later_steps(pipeline.engine.postprocessing), None if labeled else label_key)
+        if isinstance(storage, BundleStorage) and (unstored := storage.why_not(sources)):
+            LOGGER.info(unstored)
     scale = twin.intensity_scale() if in_scanner else 1.0
     per_unit = builder.scale() if eps_unit == "image" and not in_scanner else scale
     radii = [eps] if isinstance(eps, (int, float)) else list(eps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ class BundleStorage:
             raise
         except ValueError as error:
             raise NotStorableError(str(error)) from error
+
+    def why_not(self, sources: Sequence[Any]) -> str | None:
+        """Which cases will have no stored rows, in a sentence; None where all can be stored."""
+        reasons = []
+        for source in sources:
+            try:
+                self.storage_of(source)
+            except NotStorableError as error:
+                reasons.append(str(error))
+            except Exception:  # a file that cannot be opened is for the evaluation to name
+                continue
+        return f"{len(reasons)} of {len(sources)} cases have no stored rows: {reasons[0]}" if reasons else None
 
     def read(self, path: Any) -> Tensor:
         """The image as the bundle's loader gives it."""

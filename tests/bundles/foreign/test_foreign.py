@@ -12,7 +12,7 @@ from bundles.foreign.build import Foreign, build
 from bundles.foreign.table import FOREIGN
 from monai.bundle import ConfigParser, run
 
-from monai_smia.adapters.monai_bundle import overlay_path
+from monai_smia.adapters.monai_bundle import check_bundle, overlay_path
 
 QUICK = {"attack#progress": False, "attack#figures": False, "attack#only": ["FGSM"], "eps": 0.05, "steps": 1}
 
@@ -52,6 +52,8 @@ def said_by(error: BaseException | None) -> list[str]:
 def test_the_clean_row_is_the_figure_of_the_bundles_own_evaluator(name: str, tmp_path: Path) -> None:
     foreign: Foreign = FOREIGN[name]
     bundle = build(tmp_path / "bundle", foreign)
+    assert check_bundle([str(bundle / "configs" / "inference.json")], foreign.options) == []
+    assert not (bundle / "eval").exists()
     rows, configuration = overlay(bundle, foreign.options)
     clean, computed = rows["Clean", "computed"], rows["FGSM", "computed"]
     if not foreign.options:
@@ -72,5 +74,7 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_computed(name: s
     with pytest.raises((ValueError, RuntimeError)) as caught:
         overlay(bundle, {})
     said = said_by(caught.value)
+    (stops,) = check_bundle([str(bundle / "configs" / "inference.json")])  # says the same beforehand
+    assert stops in said
     assert any(re.search(FOREIGN[name].refused, text) for text in said), said
     assert not (bundle / "eval" / "attack_eval").exists()
