@@ -99,9 +99,9 @@ def test_overlay_for_several_processes(tmp_path: Path, phantoms: Path) -> None:
     parser.update({"dataset_dir": str(phantoms), "split": None})
     parser.parse()
     assert [Path(case["image"]).parent for case in parser.get_parsed_content("evaluation").cases] == [phantoms]
-    first, *others = parser["initialize"]
+    checked, choice, first, *others = parser["initialize"]
     assert "idist.initialize" in first
-    assert others == CT.parser("attack_eval")["initialize"]
+    assert [checked, choice, *others] == CT.parser("attack_eval")["initialize"]
 
 
 def test_overlay_for_the_papers_tables(tmp_path: Path) -> None:
