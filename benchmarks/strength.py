@@ -19,9 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from survival_study import victim_and_cases
+from survival_study import draws, percentiles, victim_and_cases
 
-from monai_smia.analysis.statistics import draws, percentiles
 from monai_smia.attacks import APGD, BIM, PGD, SEA_SCHEDULE, SMIA, Attack, CosPGD, Noise, SegPGD, Square, Transfer
 
 REFERENCE = "PGD, cross entropy"
@@ -76,7 +75,7 @@ def print_table(found: dict[str, np.ndarray]) -> None:
     print(f"| attack | Jaccard | less than {name} by |\n|---|---|---|")
     for name, values in sorted(found.items(), key=lambda pair: -float(pair[1].mean())):
         gain = reference - values
-        low, high = percentiles(draws(len(gain)) @ gain / len(gain)) or (np.nan, np.nan)
+        low, high = percentiles(draws(len(gain)) @ gain / len(gain))
         interval = f" ({low:.3f} to {high:.3f})" if len(gain) > 1 else ""
         print(f"| {name} | {values.mean():.3f} | {gain.mean():.3f}{interval} |")
 

@@ -31,7 +31,6 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from torch import Tensor
 
-from monai_smia.analysis.statistics import draws, percentiles
 from monai_smia.attacks import BIM, MIFGSM, PGD, SMIA, Attack, SurvivalSMIA
 from monai_smia.data import ct_datalist, fundus_datalist, write_ct_phantoms
 from monai_smia.degradations import AddNoise, Box, Compress, Degradation, Identity, Median, Quantize, Resample, Smooth
@@ -238,8 +237,19 @@ def shares(complete: dict[str, np.ndarray], name: str, every: list[str], group: 
     return f"{share:.2f} {span(((times @ (clean - attacked)) / (times @ (clean - oracle))).mean(1), 2)}"
 
 
+def draws(patients: int, samples: int = 2000) -> np.ndarray:
+    """How often each patient is in each bootstrap sample ``(samples, patients)``."""
+    return np.random.default_rng(0).multinomial(patients, [1 / patients] * patients, samples)
+
+
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of bootstrap values."""
+    low, high = np.percentile(values[np.isfinite(values)], [2.5, 97.5])
+    return float(low), float(high)
+
+
 def span(values: np.ndarray, digits: int = 3) -> str:
-    low, high = percentiles(values) or (float("nan"), float("nan"))
+    low, high = percentiles(values)
     return f"({low:.{digits}f} to {high:.{digits}f})"
 
 

@@ -9,9 +9,12 @@ from monai_smia.records import Costs, Probe, Record, RowKey, Stage
 from monai_smia.records.parts import COST_FIELDS
 from monai_smia.records.rows import ROW_FIELDS
 
+KNOWLEDGE = {"Clean": None, "Noise": "none", "Square": "black box", "Transfer": "transfer"}
+
 
 def record(attack: str = "BIM", case: str = "a", stage: str = "computed", **values: Any) -> Record:
     """A record; values that are no fields are metrics."""
+    values.setdefault("knowledge", KNOWLEDGE.get(attack, "white box"))
     row = RowKey(attack, **{name: values.pop(name) for name in ROW_FIELDS if name in values})
     costs = Costs(**{name: values.pop(name) for name in COST_FIELDS if name in values})
     own = {name: values.pop(name) for name in ("patient", "history", "strata", "seed") if name in values}

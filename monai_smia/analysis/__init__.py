@@ -23,7 +23,8 @@ def summary_of(outcomes: Sequence[Outcome], metrics: CaseMetrics, *, cases: int,
         cases: how many there are.
         unit: unit of the images.
     """
-    groups, rows = groups_of(outcomes), summarize(outcomes, metrics.summary, with_intervals=True)
+    groups = groups_of(outcomes)
+    rows = summarize(outcomes, metrics.summary, with_intervals=True, shares=metrics.shares)
     add_recovered(rows, metrics.primary)
     return Summary(
         rows=rows,

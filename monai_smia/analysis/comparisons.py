@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from monai_smia.analysis.statistics import Interval, paired_difference, samples_of, worst_case
+from monai_smia.analysis.statistics import Interval, holm, paired_difference, samples_of, worst_case
 from monai_smia.analysis.summary import Group
 from monai_smia.records import COMPUTED, Primary, Record
+from monai_smia.records.damage import ADDED_DAMAGE
 from monai_smia.records.rows import EQUAL_RADIUS, PAPER
 
 REFERENCE = "SMIA"  # the attack that the others of its radius are compared with
@@ -17,7 +18,19 @@ REFERENCE = "SMIA"  # the attack that the others of its radius are compared with
 
 @dataclass(frozen=True)
 class WorstCase:
-    """The worst of all attacks within one radius, case by case."""
+    """The worst of all attacks within one radius, case by case.
+
+    Args:
+        eps, eps_input, norm: the radius.
+        mean: of the worst values of all cases.
+        interval: of it.
+        cases: how many.
+        won: how often each row was the worst of a case that it changed for the worse; rows that share a case all count.
+        patients: whose the cases are.
+        listed: means of the patients, where they are too few for an interval.
+        wrong_when_clean: cases of which the clean image left nothing to break: no attack's success.
+        unbroken: cases that no attack changed for the worse.
+    """
 
     eps: float | None
     eps_input: float | None
@@ -25,12 +38,27 @@ class WorstCase:
     mean: float | None
     interval: Interval
     cases: int
-    won: dict[str, int]  # how often each row was the worst
+    won: dict[str, int]
+    patients: int = 0
+    listed: list[float] = field(default_factory=list)
+    wrong_when_clean: int = 0
+    unbroken: int = 0
 
 
 @dataclass(frozen=True)
 class CaseOutcome:
-    """One case clean and under the worst attack within the smallest radius."""
+    """One case clean and under the worst attack within the smallest radius.
+
+    Args:
+        case: its name.
+        patient: whose it is.
+        strata: what it is grouped by.
+        clean, worst: the metric.
+        difference: of both.
+        by: the rows that reach the worst value, all of them; none where nothing was broken.
+        added_damage: the most that an attack added.
+        wrong_when_clean: whether the clean image left nothing to break.
+    """
 
     case: str
     patient: str
@@ -38,7 +66,9 @@ class CaseOutcome:
     clean: float | None
     worst: float
     difference: float | None
-    by: str
+    by: list[str]
+    added_damage: float | None = None
+    wrong_when_clean: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,13 +84,16 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean paired difference of two rows."""
+    """Mean paired difference of two rows; `p_adjusted` is for all comparisons of the table (Holm)."""
 
     row: str
     minus: str
     difference: float | None
     interval: Interval
     cases: int
+    patients: int = 0
+    p: float | None = None
+    p_adjusted: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,12 +106,12 @@ class CaseValue:
 
 @dataclass(frozen=True)
 class Extreme:
-    """The cases that an attack did most and least damage to."""
+    """The cases that an attack did most and least damage to; no worst one where it broke none."""
 
     row: str
     slug: str
-    worst: CaseValue
-    best: CaseValue
+    worst: CaseValue | None
+    best: CaseValue | None
 
 
 def computed(groups: Sequence[Group]) -> list[Group]:
@@ -86,14 +119,53 @@ def computed(groups: Sequence[Group]) -> list[Group]:
     return [group for group in groups if group.stage == COMPUTED]
 
 
+def damage_done(record: Record, primary: Primary) -> tuple[float, float] | None:
+    """What cases are sorted by, most damage last: what was added by the attack, then the metric.
+
+    Returns:
+        None where the metric is not known, or the clean image left nothing to break.
+    """
+    value = record.number(primary.metric)
+    if value is None or record.wrong_when_clean:
+        return None
+    worse = -value if primary.higher_is_better else value
+    added = record.number(ADDED_DAMAGE)
+    return (worse if added is None else added), worse
+
+
+def is_broken(record: Record, primary: Primary) -> bool:
+    """Whether an attack has changed the decision on a case for the worse."""
+    added = record.number(ADDED_DAMAGE)
+    return damage_done(record, primary) is not None and (added is None or added > 0)
+
+
 def worst_cases(groups: Sequence[Group], primary: Primary) -> list[WorstCase]:
     """Per radius, the smallest first: the worst of all attacks within it, case by case."""
     found = []
     for members in _by_radius(groups):
         row = members[0].row
+        records = {(group.row.label, record.case): record for group in members for record in group.records}
         samples = {group.row.label: samples_of(group.records) for group in members}
-        mean, won = worst_case(samples, primary.metric, lowest=primary.higher_is_better)
-        found.append(WorstCase(row.eps, row.eps_input, row.norm, mean.value, mean.interval, mean.cases, won))
+        mean, by = worst_case(samples, primary.metric, lowest=primary.higher_is_better)
+        broke = {
+            case: [label for label in rows if is_broken(records[label, case], primary)] for case, rows in by.items()
+        }
+        wrong = {case for case, rows in by.items() if records[rows[0], case].wrong_when_clean}
+        found.append(
+            WorstCase(
+                row.eps,
+                row.eps_input,
+                row.norm,
+                mean.value,
+                mean.interval,
+                mean.cases,
+                {label: sum(label in rows for rows in broke.values()) for label in samples},
+                patients=mean.patients,
+                listed=mean.listed,
+                wrong_when_clean=len(wrong),
+                unbroken=sum(not rows and case not in wrong for case, rows in broke.items()),
+            )
+        )
     return found
 
 
@@ -101,19 +173,38 @@ def every_case(groups: Sequence[Group], primary: Primary) -> list[CaseOutcome]:
     """Every case clean and under the worst attack within the smallest radius, the most damaged first."""
     radii = _by_radius(groups)
     clean = {r.case: r for group in computed(groups) if group.row.is_clean for r in group.records}
-    worst: dict[str, tuple[float, Record]] = {}
+    worst: dict[str, list[Record]] = {}
     for group in radii[0] if radii else []:
         for record in group.records:
             value, before = record.number(primary.metric), worst.get(record.case)
-            if value is None or (before and not _is_worse(value, before[0], primary)):
+            if value is None or (before and _is_worse(before[0].metrics[primary.metric], value, primary)):
                 continue
-            worst[record.case] = (value, record)
+            tied = before is not None and before[0].metrics[primary.metric] == value
+            worst[record.case] = [*before, record] if before and tied else [record]
     found = []
-    for case, (value, record) in worst.items():
+    for case, records in worst.items():
+        value = records[0].metrics[primary.metric]
         was = clean[case].number(primary.metric) if case in clean else None
-        change = None if was is None else value - was
-        found.append(CaseOutcome(case, record.patient, record.strata, was, value, change, record.row.label))
-    return sorted(found, key=lambda outcome: outcome.worst, reverse=not primary.higher_is_better)
+        found.append(
+            CaseOutcome(
+                case,
+                records[0].patient,
+                records[0].strata,
+                was,
+                value,
+                None if was is None else value - was,
+                [record.row.label for record in records if is_broken(record, primary)],
+                max((a for r in records if (a := r.number(ADDED_DAMAGE)) is not None), default=None),
+                records[0].wrong_when_clean,
+            )
+        )
+
+    def done(outcome: CaseOutcome) -> tuple[bool, float, float]:
+        worse = -outcome.worst if primary.higher_is_better else outcome.worst
+        added = worse if outcome.added_damage is None else outcome.added_damage
+        return not outcome.wrong_when_clean, added, worse
+
+    return sorted(found, key=done, reverse=True)
 
 
 def strata_of(cases: Sequence[CaseOutcome]) -> list[Stratum]:
@@ -123,7 +214,7 @@ def strata_of(cases: Sequence[CaseOutcome]) -> list[Stratum]:
         cases: as from `every_case`.
 
     Example:
-        >>> cases = [CaseOutcome(str(i), "p", {"kernel": k}, 0.9, 0.5, -0.4, "BIM") for i, k in enumerate("aab")]
+        >>> cases = [CaseOutcome(str(i), "p", {"kernel": k}, 0.9, 0.5, -0.4, ["BIM"]) for i, k in enumerate("aab")]
         >>> [(stratum.value, stratum.cases) for stratum in strata_of(cases)]
         [('a', 2), ('b', 1)]
     """
@@ -140,33 +231,35 @@ def strata_of(cases: Sequence[CaseOutcome]) -> list[Stratum]:
 
 
 def differences(groups: Sequence[Group], metric: str) -> list[Difference]:
-    """Every attack against the clean images and against SMIA at equal radius, case by case."""
+    """Every attack against the clean images and against SMIA at equal radius and norm, case by case."""
     rows = computed(groups)
     clean = next((group for group in rows if group.row.is_clean), None)
-    smia = {g.row.eps: g for g in rows if (g.row.attack, g.row.setting) == (REFERENCE, EQUAL_RADIUS)}
+    smia = {(g.row.eps, g.row.norm): g for g in rows if (g.row.attack, g.row.setting) == (REFERENCE, EQUAL_RADIUS)}
     found = []
     for group in rows:
         if group.row.is_clean:
             continue
-        reference = None if group.row.setting == PAPER else smia.get(group.row.eps)
+        reference = None if group.row.setting == PAPER else smia.get((group.row.eps, group.row.norm))
         for other in (clean, reference):
             if other is not None and other is not group:
                 mean = paired_difference(samples_of(group.records), samples_of(other.records), metric)
-                found.append(Difference(group.row.label, other.row.label, mean.value, mean.interval, mean.cases))
-    return found
+                told = (mean.value, mean.interval, mean.cases, mean.patients, mean.p)
+                found.append(Difference(group.row.label, other.row.label, *told))
+    adjusted = holm([each.p for each in found])
+    return [replace(each, p_adjusted=p) for each, p in zip(found, adjusted, strict=True)]
 
 
 def extremes(groups: Sequence[Group], primary: Primary) -> list[Extreme]:
-    """Of every attack the case with the most and the one with the least damage, the first ones of equals."""
+    """Of every attack the case with the most and the one with the least damage added, the first ones of equals."""
     found = []
     for group in computed(groups):
-        known = [
-            CaseValue(r.case, r.metrics[primary.metric]) for r in group.records if r.number(primary.metric) is not None
-        ]
-        if known and not group.row.is_clean:
-            lowest, highest = (pick(known, key=lambda case: case.value) for pick in (min, max))
-            worst, best = (lowest, highest) if primary.higher_is_better else (highest, lowest)
-            found.append(Extreme(group.row.label, group.row.slug, worst, best))
+        known = [(done, record) for record in group.records if (done := damage_done(record, primary)) is not None]
+        if not known or group.row.is_clean:
+            continue
+        most, least = (pick(known, key=lambda pair: pair[0])[1] for pick in (max, min))
+        worst = CaseValue(most.case, most.metrics[primary.metric]) if is_broken(most, primary) else None
+        best = CaseValue(least.case, least.metrics[primary.metric])
+        found.append(Extreme(group.row.label, group.row.slug, worst, best))
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from monai_smia.analysis.comparisons import computed
 from monai_smia.analysis.summary import Group
 from monai_smia.records import Flag, Probe, Record, RowKey
-from monai_smia.records.rows import PAPER, TRANSFER
+from monai_smia.records.rows import PAPER, WHITE_BOX
 
 MARGIN = 0.02  # of damage: differences below are not worth a flag
 AGREEMENT = 0.995  # of the twin with the pipeline on a clean case
@@ -34,7 +34,7 @@ def flags_of(groups: Sequence[Group]) -> list[Flag]:
     rows = computed(groups)
     probes = [record.probe for group in rows for record in group.records if record.probe is not None]
     attacks = [_Row(group) for group in rows if not group.row.is_clean and _damage(group) is not None]
-    white = [row for row in attacks if row.gradients > 0 and row.key.setting != TRANSFER]
+    white = [row for row in attacks if row.key.knowledge == WHITE_BOX]
     found = [*_agreement_flags(rows), *_victim_flags(probes), *_control_flags(attacks, white), *_growth_flags(white)]
     for row in white:
         found += _row_flags(row)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from monai_smia.analysis.comparisons import WorstCase, worst_cases
 from monai_smia.analysis.summary import Group
 from monai_smia.records import COMPUTED, Primary, SummaryRow
+from monai_smia.records.rows import NO_KNOWLEDGE, PAPER
 from monai_smia.records.summary import AtRadius, Headline
 
 NOISE = "Noise"  # the control
 
 
 def headline_of(groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary) -> Headline | None:
-    """The headline.
+    """The headline; the paper's own setting, whose radius is that of all steps together, is not in it.
 
     Args:
         groups: records by row.
@@ -26,23 +28,49 @@ def headline_of(groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Pr
     of_rows = primary.among(row.metrics for row in rows)
     of_cases = primary.among(record.metrics for group in groups for record in group.records)
     known = [row for row in rows if row.stage == COMPUTED and row.value(of_rows.metric) is not None]
-    worst = worst_cases(groups, of_cases)
+    worst = worst_cases([group for group in groups if group.row.setting != PAPER], of_cases)
     if not worst:
         return None
-    clean = next((row.value(of_rows.metric) for row in known if row.row.is_clean), None)
+    clean = next((row for row in known if row.row.is_clean), None)
     by_case = of_cases == of_rows
     radii = [_at_radius(known, each, of_rows, by_case=by_case) for each in worst]
-    return Headline(of_rows.metric, clean, by_case, radii)
+    value = None if clean is None else clean.value(of_rows.metric)
+    counts = [0, 0] if clean is None else clean.known.get(of_rows.metric, [clean.cases, clean.patients])
+    return Headline(of_rows.metric, value, by_case, radii, counts[0], counts[1], of_rows.higher_is_better)
 
 
 def _at_radius(rows: Sequence[SummaryRow], worst: WorstCase, primary: Primary, *, by_case: bool) -> AtRadius:
-    within = [row for row in rows if (row.row.eps, row.row.norm) == (worst.eps, worst.norm)]
+    same = (worst.eps, worst.norm)
+    within = [row for row in rows if (row.row.eps, row.row.norm) == same and row.row.setting != PAPER]
     noise = next((row.value(primary.metric) for row in within if row.row.attack == NOISE), None)
-    attacked, interval, cases = worst.mean, worst.interval, worst.cases
-    if not by_case:
-        values = {row.metrics[primary.metric] or 0.0: row for row in within}
-        attacked = (min if primary.higher_is_better else max)(values, default=None)
-        strongest = None if attacked is None else values[attacked]
-        interval = None if strongest is None else strongest.interval(primary.metric)
-        cases = 0 if strongest is None else strongest.cases
-    return AtRadius(worst.eps, worst.eps_input, worst.norm, noise, attacked, interval, cases)
+    most = max(worst.won.values(), default=0)
+    by = [label for label, count in worst.won.items() if count == most > 0]
+    found = AtRadius(
+        worst.eps,
+        worst.eps_input,
+        worst.norm,
+        noise,
+        worst.mean,
+        worst.interval,
+        worst.cases,
+        worst.patients,
+        [row.row.label for row in within if row.row.knowledge != NO_KNOWLEDGE],
+        by,
+        worst.listed,
+    )
+    if by_case:
+        return found
+    values = [(row.metrics[primary.metric] or 0.0, row) for row in within]
+    if not values:
+        return replace(found, attacked=None, interval=None, cases=0, patients=0, by=[], listed=[])
+    attacked = (min if primary.higher_is_better else max)(value for value, _ in values)
+    strongest = [row for value, row in values if value == attacked]
+    return replace(
+        found,
+        attacked=attacked,
+        interval=strongest[0].interval(primary.metric),
+        cases=strongest[0].cases,
+        patients=strongest[0].patients,
+        by=[row.row.label for row in strongest],
+        listed=[],
+    )

@@ -1,25 +1,25 @@
-"""How sure the figures are: bootstrap intervals by patient, paired differences, the worst case over attacks.
+"""How sure the figures are: intervals by patient, paired differences, the worst case over attacks.
 
-Patients are drawn, not cases: several scans of one patient are one draw. With a single patient there is no interval,
-and None says so.
+What is printed as a 95 % interval covers at least 93 % in simulation (``benchmarks/coverage.py``, docs/statistics.md).
+Patients are what is drawn, not cases, and those count of whom a value is known. Where no interval reaches that there is
+none, and None says so: below `MIN_PATIENTS` patients, where all of them have the same value, and of values that may be
+of any size below `MIN_PATIENTS_UNBOUNDED`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from monai_smia.analysis.intervals import MIN_PATIENTS, Clusters, jackknife_interval, mean_interval, share_interval
 from monai_smia.records import Record
 from monai_smia.records.summary import Interval
 
-SAMPLES = 2000
-SAMPLES_OF_SUMMARIES = 200  # where every draw means a summary of records (kappa, AUC, mAP) instead of a product
-LEVEL = 0.95
-
 Summarize = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]]  # as `CaseMetrics.summary`
+Shares = Callable[[Mapping[str, Any]], Mapping[str, bool]]  # as `CaseMetrics.shares`
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,23 @@ class Sample:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over cases with its interval; None where there is nothing to say."""
+    """A mean over cases.
+
+    Args:
+        value: the mean; None of no case.
+        interval: of it; None where there is none to print.
+        cases: how many have the value.
+        patients: whose they are.
+        listed: means of the patients, where they are too few for an interval.
+        p: of a mean of 0, two-sided, from the t statistic by patient; None where it is not known.
+    """
 
     value: float | None
     interval: Interval
     cases: int
+    patients: int = 0
+    listed: list[float] = field(default_factory=list)
+    p: float | None = None
 
 
 def samples_of(records: Iterable[Record]) -> list[Sample]:
@@ -51,131 +63,130 @@ def samples_of(records: Iterable[Record]) -> list[Sample]:
     return [Sample(record.case, record.patient, record.averaged()) for record in records]
 
 
-def draws(patients: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each patient is in each bootstrap sample ``(samples, patients)``."""
-    return np.random.default_rng(seed).multinomial(patients, [1 / patients] * patients, samples)
+def share_samples(samples: Sequence[Sample], shares: Shares | None) -> list[Sample]:
+    """What counts cases in a summary, as values 0 and 1 of those that it is of."""
+    if shares is None:
+        return []
+    return [Sample(s.case, s.patient, {name: float(v) for name, v in shares(s.values).items()}) for s in samples]
 
 
-def percentiles(values: np.ndarray) -> Interval:
-    """The middle 95 % of bootstrap values; None where there are none."""
-    values = values[np.isfinite(values)]
-    tail = 50 * (1 - LEVEL)
-    return [float(v) for v in np.percentile(values, [tail, 100 - tail])] if len(values) else None
+def mean_of(samples: Sequence[Sample], name: str) -> Mean:
+    """Mean of a value over the samples that have it, with its interval by patient.
+
+    Example:
+        >>> samples = [Sample(str(i), str(i), {"jaccard": i / 10}) for i in range(11)]
+        >>> found = mean_of(samples, "jaccard")
+        >>> round(found.value, 2), found.patients, 0.2 < found.interval[0] < 0.4 < 0.6 < found.interval[1] < 0.8
+        (0.5, 11, True)
+    """
+    clusters = Clusters.of((s.patient, s.values[name]) for s in samples if s.values.get(name) is not None)
+    if clusters is None:
+        return Mean(None, None, 0)
+    listed = clusters.means() if clusters.patients < MIN_PATIENTS else []
+    interval = share_interval(clusters) if clusters.is_share else mean_interval(clusters, name)
+    return Mean(clusters.mean, interval, clusters.cases, clusters.patients, listed, clusters.p_of_zero())
 
 
-def mean_intervals(samples: Sequence[Sample], names: Sequence[str], seed: int = 0) -> dict[str, Interval]:
-    """Bootstrap interval of the mean of every named value, by patient.
+def mean_intervals(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, Interval]:
+    """Interval of the mean of every named value, by patient.
 
     Args:
         samples: the cases of one row.
         names: floating-point values; None is left out of the mean.
-        seed: of the draws.
-
-    Example:
-        >>> samples = [Sample(str(i), str(i), {"jaccard": i / 10}) for i in range(11)]
-        >>> low, high = mean_intervals(samples, ["jaccard"])["jaccard"]
-        >>> 0.2 < low < 0.4 < 0.6 < high < 0.8
-        True
     """
-    order = {patient: i for i, patient in enumerate(dict.fromkeys(sample.patient for sample in samples))}
-    if len(order) < 2:
-        return dict.fromkeys(names)
-    index = np.array([order[sample.patient] for sample in samples])
-    rows = [[sample.values.get(name) for name in names] for sample in samples]
-    values = np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=float)
-    known = np.isfinite(values)
-    sums, counts = np.zeros((len(order), len(names))), np.zeros((len(order), len(names)))
-    np.add.at(sums, index, np.where(known, values, 0.0))
-    np.add.at(counts, index, known)
-    drawn = draws(len(order), seed=seed)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = (drawn @ sums) / (drawn @ counts)
-    return {name: percentiles(means[:, i]) for i, name in enumerate(names)}
+    return {name: mean_of(samples, name).interval for name in names}
 
 
-def intervals(samples: Sequence[Sample], summarize: Summarize, seed: int = 0) -> dict[str, Interval]:
+def intervals(samples: Sequence[Sample], summarize: Summarize, shares: Shares | None = None) -> dict[str, Interval]:
     """Interval of everything that the summary of one row says.
 
     Args:
         samples: the cases of one row.
         summarize: as `monai_smia.metrics.CaseMetrics.summary`; what it says and is no mean of a value of the cases
-            (kappa, AUC, mAP) is summarized anew for every draw.
-        seed: of the draws.
+            (kappa, AUC, mAP) is summarized anew without each patient.
+        shares: as `monai_smia.metrics.CaseMetrics.shares`: what counts cases, and whether each one counts.
     """
     every = [sample.values for sample in samples]
     names = dict.fromkeys(name for values in every for name in values)
     plain = [name for name in names if any(isinstance(values.get(name), float) for values in every)]
-    result = mean_intervals(samples, plain, seed)
+    result = mean_intervals(samples, plain)
     said = summarize(every)
-    others = [name for name in said if name not in plain or not _is_mean(every, name, said[name])]
-    if not others:
-        return result
+    counted = share_samples(samples, shares)
+    of_shares = dict.fromkeys(name for sample in counted for name in sample.values if name in said)
+    result |= mean_intervals(counted, list(of_shares))
+    others = [n for n in said if n not in of_shares and (n not in plain or not _is_mean(every, n, said[n]))]
+    return result | (_of_summaries(samples, summarize, others) if others else {})
+
+
+def _of_summaries(samples: Sequence[Sample], summarize: Summarize, names: Sequence[str]) -> dict[str, Interval]:
     patients: dict[str, list[Mapping[str, Any]]] = {}
     for sample in samples:
         patients.setdefault(sample.patient, []).append(sample.values)
-    if len(patients) < 2:
-        return result | dict.fromkeys(others)
-    groups, drawn = list(patients.values()), []
-    for counts in draws(len(patients), SAMPLES_OF_SUMMARIES, seed):
-        drawn.append(summarize([v for group, count in zip(groups, counts, strict=True) for v in group * int(count)]))
-    for name in others:
-        values = np.array([np.nan if d.get(name) is None else d[name] for d in drawn], dtype=float)
-        result[name] = percentiles(values)
-    return result
+    groups = list(patients.values())
+    if len(groups) < MIN_PATIENTS:
+        return dict.fromkeys(names)
+    whole = summarize([values for group in groups for values in group])
+    without = [summarize([v for j, group in enumerate(groups) if j != i for v in group]) for i in range(len(groups))]
+    return {name: jackknife_interval(whole.get(name), [each.get(name) for each in without], name) for name in names}
 
 
-def mean_of(samples: Sequence[Sample], name: str, seed: int = 0) -> Mean:
-    """Mean of a value that every sample has, with its interval by patient."""
-    if not samples:
-        return Mean(None, None, 0)
-    interval = mean_intervals(samples, [name], seed)[name]
-    return Mean(float(np.mean([sample.values[name] for sample in samples])), interval, len(samples))
-
-
-def paired_difference(first: Sequence[Sample], second: Sequence[Sample], name: str, seed: int = 0) -> Mean:
+def paired_difference(first: Sequence[Sample], second: Sequence[Sample], name: str) -> Mean:
     """Mean of first minus second over the cases that both have, with its interval by patient.
 
     Args:
         first, second: the cases of two rows.
         name: value of every case.
-        seed: of the draws.
     """
     others = {sample.case: sample.values.get(name) for sample in second}
     pairs = [
-        Sample(sample.case, sample.patient, {"difference": float(sample.values[name] - others[sample.case])})
+        Sample(sample.case, sample.patient, {f"{name} difference": float(sample.values[name] - others[sample.case])})
         for sample in first
         if sample.values.get(name) is not None and others.get(sample.case) is not None
     ]
-    return mean_of(pairs, "difference", seed)
+    return mean_of(pairs, f"{name} difference")
 
 
-def worst_case(
-    rows: Mapping[str, Sequence[Sample]], name: str, *, lowest: bool = True, seed: int = 0
-) -> tuple[Mean, dict[str, int]]:
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """P values adjusted for all comparisons of one table (Holm, 1979); None stays None, and does not count.
+
+    Example:
+        >>> holm([0.01, 0.04, None, 0.03])
+        [0.03, 0.06, None, 0.06]
+    """
+    known = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    adjusted: list[float | None] = [None] * len(ps)
+    least = 0.0
+    for rank, (p, i) in enumerate(known):
+        least = max(least, min(1.0, (len(known) - rank) * p))
+        adjusted[i] = least
+    return adjusted
+
+
+def worst_case(rows: Mapping[str, Sequence[Sample]], name: str, *, lowest: bool = True) -> tuple[Mean, dict[str, Any]]:
     """The worst value of every case over several attacks: what an attacker who tries them all gets.
 
     Args:
         rows: the cases by row.
         name: value of every case.
         lowest: whether the lowest is the worst.
-        seed: of the draws.
 
     Returns:
-        The mean over cases, and how often each row was the worst.
+        The mean over cases, and by case the rows that reach its worst value, all of them.
     """
     worst: dict[str, Sample] = {}
-    by: dict[str, str] = {}
+    by: dict[str, list[str]] = {}
     for row, samples in rows.items():
         for sample in samples:
             value = sample.values.get(name)
             if value is None:
                 continue
-            before = worst[sample.case].values["worst"] if sample.case in worst else None
+            before = worst[sample.case].values[name] if sample.case in worst else None
             if before is None or (value < before if lowest else value > before):
-                worst[sample.case] = Sample(sample.case, sample.patient, {"worst": float(value)})
-                by[sample.case] = row
-    won = {row: sum(winner == row for winner in by.values()) for row in rows}
-    return mean_of(list(worst.values()), "worst", seed), won
+                worst[sample.case] = Sample(sample.case, sample.patient, {name: float(value)})
+                by[sample.case] = [row]
+            elif value == before:
+                by[sample.case].append(row)
+    return mean_of(list(worst.values()), name), by
 
 
 def _is_mean(every: Sequence[Mapping[str, Any]], name: str, value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from monai_smia.analysis.statistics import Summarize, intervals, samples_of
+from monai_smia.analysis.statistics import Mean, Shares, Summarize, intervals, mean_of, samples_of, share_samples
 from monai_smia.metrics import means
 from monai_smia.records import Failure, Outcome, Record, RowKey, Stage, SummaryRow
 
@@ -46,17 +46,23 @@ def groups_of(outcomes: Sequence[Outcome]) -> list[Group]:
 
 
 def summarize(
-    outcomes: Sequence[Outcome], summary: Summarize = means, *, with_intervals: bool = False
+    outcomes: Sequence[Outcome],
+    summary: Summarize = means,
+    *,
+    with_intervals: bool = False,
+    shares: Shares | None = None,
 ) -> list[SummaryRow]:
     """One row per attack, setting, radius and stage: means over cases, and what the task's metrics say of them.
 
-    A metric that is undefined for a case (None) is left out of its mean; None where it is undefined for all.
+    A metric that is undefined for a case (None) is left out of its mean, which then names its n; None where it is
+    undefined for all.
 
     Args:
         outcomes: of all cases.
         summary: of the values of one row's cases, as `monai_smia.metrics.CaseMetrics.summary`; what it says replaces
             the plain mean of the same name.
-        with_intervals: add 95 % bootstrap intervals by patient.
+        with_intervals: add intervals of 95 % by patient.
+        shares: what counts cases in that summary, as `monai_smia.metrics.CaseMetrics.shares`.
 
     Returns:
         The rows in the order in which they first occur.
@@ -76,9 +82,36 @@ def summarize(
             cases=len(group.records),
             metrics={**means(values), **means(values, ("gradients",)), **summary(values)},
             below_quantization=sum(record.below_quantization for record in group.records),
+            patients=len({record.patient for record in group.records}),
+            wrong_when_clean=sum(record.wrong_when_clean for record in group.records),
+            unchanged=sum(record.unchanged for record in group.records),
         )
+        found = _means_of(group, row, shares)
+        row.known = {name: [mean.cases, mean.patients] for name, mean in found.items() if mean.cases < row.cases}
+        row.listed = {name: mean.listed for name, mean in found.items() if mean.listed}
         if with_intervals:
-            found = intervals(samples_of(group.records), summary)
-            row.intervals = {name: value for name, value in found.items() if not name.endswith(ENDS)}
+            every = intervals(samples_of(group.records), summary, shares)
+            row.intervals = {name: value for name, value in every.items() if not name.endswith(ENDS)}
+            row.metrics |= _ends(row)
         rows.append(row)
     return rows
+
+
+def _means_of(group: Group, row: SummaryRow, shares: Shares | None) -> dict[str, Mean]:
+    """The means over cases and the shares of them that the row has, with their n."""
+    found: dict[str, Mean] = {}
+    for samples in (samples_of(group.records), share_samples(samples_of(group.records), shares)):
+        floats = {name for sample in samples for name, value in sample.values.items() if isinstance(value, float)}
+        found |= {name: mean_of(samples, name) for name in row.metrics if name in floats}
+    return found
+
+
+def _ends(row: SummaryRow) -> dict[str, float | None]:
+    """The ends of intervals that a metric brings along, which takes cases for patients: those of the patients."""
+    found: dict[str, float | None] = {}
+    for name in row.metrics:
+        for place, end in enumerate(ENDS):
+            if name.endswith(end):
+                interval = row.interval(name.removesuffix(end))
+                found[name] = None if interval is None else interval[place]
+    return found

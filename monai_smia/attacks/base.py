@@ -193,6 +193,11 @@ class Attack(ABC):
         """Name in tables and reports: that of the class."""
         return type(self).__name__
 
+    @property
+    def knowledge(self) -> str:
+        """What the attacker knows: ``"white box"``, ``"transfer"``, ``"black box"`` or ``"none"``."""
+        return "white box"
+
     def victim_for(self, victim: Victim) -> Victim:
         """The victim with this attack's loss and precision."""
         if self.loss is not None:

@@ -35,6 +35,11 @@ class Noise(IterativeAttack):
         self.require_fixed(random_start=False, restarts=1)  # the control is one draw, not the worst of many
         super().__post_init__()
 
+    @property
+    def knowledge(self) -> str:
+        """None: noise is drawn."""
+        return "none"
+
     def start(self, problem: AttackProblem) -> Tensor:
         """The image plus noise."""
         image, threat = problem.image, problem.threat

@@ -61,6 +61,11 @@ class Square(Attack):
         check_stop_at(self.stop_at)
 
     @property
+    def knowledge(self) -> str:
+        """Predictions alone."""
+        return "black box"
+
+    @property
     def planned_gradients(self) -> int:
         """None."""
         return 0

@@ -138,8 +138,8 @@ def check_input_files(item: Mapping[str, Any]) -> None:
 
 
 def patient_of(item: Mapping[str, Any]) -> str:
-    """The patient of an item; every case is one where nothing else was said."""
-    return str(item.get("patient", item["case"]))
+    """The patient of an item; every case is drawn for itself where nothing else was said."""
+    return str(item.get("patient") or item["case"])
 
 
 def strata_of(item: Mapping[str, Any], image: Tensor) -> dict[str, str]:

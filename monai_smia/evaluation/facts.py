@@ -30,6 +30,7 @@ def spec_of(
     unit: str,
     device: torch.device,
     about: Mapping[str, Any],
+    cases: Sequence[Mapping[str, Any]] = (),
 ) -> EvaluationSpec:
     """The facts.
 
@@ -40,6 +41,7 @@ def spec_of(
         unit: of the images.
         device: of the network.
         about: ``metadata`` is the path of a bundle's metadata.json, which is read.
+        cases: items; ``patient`` says whose a case is, ``synthetic`` that it is of no patient.
     """
     metadata = about.get("metadata")
     read = {"metadata": json.loads(Path(metadata).read_text(encoding="utf-8"))} if metadata else {}
@@ -51,13 +53,23 @@ def spec_of(
         device=str(device),
         primary=Primary.of(metrics),
         rows=[_planned_row(row, unit) for row in attacks],
-        about={name: value for name, value in about.items() if name != "metadata"} | read,
+        about=_about_data(cases) | {name: value for name, value in about.items() if name != "metadata"} | read,
         command=shlex.join(["python", *sys.orig_argv[1:]]),
         commit=source_commit(),
         processes=idist.get_world_size(),
         threads=torch.get_num_threads(),
+        sampled="patient" if cases and all(item.get("patient") for item in cases) else "case",
         deterministic=torch.are_deterministic_algorithms_enabled(),
     )
+
+
+def _about_data(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the items say of the cases."""
+    made = sum(bool(item.get("synthetic")) for item in cases)
+    if not made:
+        return {}
+    some = "All" if made == len(cases) else f"{made} of {len(cases)}"
+    return {"data": f"{some} cases are synthetic: these figures show that the evaluation runs, not how a model does."}
 
 
 def source_commit() -> str | None:

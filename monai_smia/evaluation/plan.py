@@ -69,6 +69,7 @@ class PlannedAttack:
             norm=None if self.attack is None else self.attack.norm,
             steps=getattr(self.attack, "steps", None),
             alpha=getattr(self.attack, "alpha", None),
+            knowledge=None if self.attack is None else self.attack.knowledge,
         )
 
 

@@ -261,6 +261,7 @@ class AttackEvaluation:
             unit=self.unit,
             device=torch.device(self.device),
             about=self.about or {},
+            cases=self.cases,
         )
         spec.write(folder)
         write_records(folder, outcomes)

@@ -98,6 +98,16 @@ class ClassificationMetrics(CaseMetrics):
             "fpr_macro": _mean(false_positives),
         }
 
+    def shares(self, record: Mapping[str, Any]) -> dict[str, bool]:
+        """Whether the case is right, of all and of its class, and of a healthy one whether it is called diseased."""
+        truth, decided = record["grade"], record["decided"]
+        if not isinstance(truth, list):
+            right = {"accuracy": truth == decided, f"accuracy_{truth}": truth == decided}
+            return right | ({"fpr": decided != 0} if truth == 0 else {})
+        pairs = enumerate(zip(truth, decided, strict=True))
+        of_labels = {f"accuracy_{k}": y == d for k, (y, d) in pairs if y is not None}
+        return of_labels | ({} if any(truth) else {"fpr": _any_counted(record)})
+
     def _of_labels(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         """The metrics of cases of several labels."""
         per_label: dict[str, float | None] = {}

@@ -12,7 +12,7 @@ CLEAN = "Clean"  # name of the row without an attack
 EQUAL_RADIUS = "equal radius"
 EQUAL_GRADIENTS = "equal gradients"
 PAPER = "paper"  # the SMIA paper's own setting
-TRANSFER = "transfer"
+WHITE_BOX, TRANSFER, BLACK_BOX, NO_KNOWLEDGE = "white box", "transfer", "black box", "none"  # of an attacker
 ITERATIONS = "iterations"  # rows that differ by their steps
 ALPHA = "alpha"  # rows that differ by SMIA's weight
 
@@ -31,6 +31,7 @@ class RowKey:
         norm: ``"linf"`` or ``"l2"``.
         steps: steps of an iterated attack.
         alpha: weight of SMIA's stabilization term.
+        knowledge: of the attacker: `WHITE_BOX`, `TRANSFER`, `BLACK_BOX` or `NO_KNOWLEDGE` (noise); None when clean.
 
     Example:
         >>> row = RowKey("PGD", EQUAL_RADIUS, loss="soft_jaccard", eps=0.05)
@@ -47,6 +48,7 @@ class RowKey:
     norm: str | None = None
     steps: int | None = None
     alpha: float | None = None
+    knowledge: str | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -55,8 +57,9 @@ class RowKey:
 
     @property
     def title(self) -> str:
-        """Attack and loss."""
-        return " ".join(part for part in (self.attack, self.loss) if part)
+        """Attack, loss, and the norm where it is not L-inf."""
+        norm = None if self.norm in (None, "linf") else self.norm.replace("l", "L")
+        return " ".join(part for part in (self.attack, self.loss, norm) if part)
 
     @property
     def setting_label(self) -> str:
@@ -76,7 +79,8 @@ class RowKey:
     @property
     def slug(self) -> str:
         """A safe name for files, unique within an evaluation."""
-        parts = [self.attack, self.loss, self.setting_label, None if self.eps is None else f"eps{self.eps:g}"]
+        norm = None if self.norm in (None, "linf") else self.norm
+        parts = [self.attack, self.loss, norm, self.setting_label, None if self.eps is None else f"eps{self.eps:g}"]
         safe = (re.sub(r"[^\w.+-]+", "-", part.lower()).strip("-") for part in parts if part)
         return "_".join(part for part in safe if part)
 

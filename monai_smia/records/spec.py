@@ -73,7 +73,10 @@ class EvaluationSpec:
         device: where the network is.
         primary: the headline metric.
         rows: the plan.
-        about: ``metadata`` (that of a bundle), ``intended_use``, ``acceptance``, ``hazard`` and ``limitations``.
+        about: ``metadata`` (that of a bundle), ``model`` (name, version, task and intended use of another model than
+            that of the metadata), ``data`` (what the cases are, such as synthetic), ``intended_use``, ``acceptance``,
+            ``hazard`` and ``limitations``.
+        sampled: what the cases are drawn by: ``"patient"`` where every case says whose it is, else ``"case"``.
         command: what was run.
         commit: of this package; None where it is not known.
         processes: how many.
@@ -93,6 +96,7 @@ class EvaluationSpec:
     processes: int = 1
     threads: int = 1
     deterministic: bool = False
+    sampled: str = "case"
 
     def to_json(self) -> dict[str, Any]:
         """As in ``spec.json``."""

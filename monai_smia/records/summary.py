@@ -41,8 +41,13 @@ class SummaryRow:
         cases: how many.
         metrics: means over cases and what the task's metrics say of all of them, with ``gradients``, ``seconds`` and,
             after a degradation, ``recovered``; None where undefined.
-        below_quantization: cases whose file can hold nothing of the perturbation.
-        intervals: 95 % bootstrap intervals by patient; None where they were not asked for.
+        below_quantization: cases whose file holds nothing of the perturbation.
+        intervals: of 95 %, by patient; None where they were not asked for.
+        patients: whose the cases are.
+        known: numbers of cases and patients that a mean or share is of, where it is not of all cases.
+        listed: means of the patients, where they are too few for an interval.
+        wrong_when_clean: cases of which the clean image left nothing to break.
+        unchanged: cases that the attack left as they were; they count in no size of a perturbation.
 
     Example:
         >>> row = SummaryRow(RowKey("BIM", eps=0.1), Stage("stored"), 2, {"jaccard": 0.25})
@@ -57,6 +62,11 @@ class SummaryRow:
     metrics: dict[str, float | None] = field(default_factory=dict)
     below_quantization: int = 0
     intervals: dict[str, Interval] | None = None
+    patients: int = 0
+    known: dict[str, list[int]] = field(default_factory=dict)
+    listed: dict[str, list[float]] = field(default_factory=dict)
+    wrong_when_clean: int = 0
+    unchanged: int = 0
 
     def value(self, name: str) -> float | None:
         """A metric; None where it is undefined or absent."""
@@ -69,8 +79,7 @@ class SummaryRow:
     def to_json(self) -> dict[str, Any]:
         """Flat, as in ``summary.json``."""
         flat = {**self.row.to_json(), "stage": str(self.stage), "cases": self.cases, **self.metrics}
-        if self.below_quantization:
-            flat["below_quantization"] = self.below_quantization
+        flat |= {name: getattr(self, name) for name in _COUNTS if getattr(self, name)}
         return flat if self.intervals is None else flat | {"intervals": self.intervals}
 
     @classmethod
@@ -81,12 +90,13 @@ class SummaryRow:
             stage=Stage.parse(data["stage"]),
             cases=data["cases"],
             metrics={name: value for name, value in data.items() if name not in _NOT_METRICS},
-            below_quantization=data.get("below_quantization", 0),
             intervals=data.get("intervals"),
+            **{name: data[name] for name in _COUNTS if name in data},
         )
 
 
-_NOT_METRICS = frozenset((*ROW_FIELDS, "stage", "cases", "below_quantization", "intervals"))
+_COUNTS = ("below_quantization", "patients", "known", "listed", "wrong_when_clean", "unchanged")
+_NOT_METRICS = frozenset((*ROW_FIELDS, *_COUNTS, "stage", "cases", "intervals"))
 
 
 @dataclass(frozen=True)
@@ -99,8 +109,13 @@ class AtRadius:
         norm: ``"linf"`` or ``"l2"``.
         noise: under noise of this size; None where it was not run.
         attacked: under the attacks, see `Headline.by_case`; None where undefined.
-        interval: 95 % bootstrap interval of `attacked` by patient.
+        interval: of 95 % of `attacked`, by patient; None where there is none.
         cases: how many the figure is of.
+        patients: whose they are.
+        attacks: the rows that were run at this radius.
+        by: those of them that were the worst of most cases, all of them where several were; without `by_case` the
+            strongest one.
+        listed: means of the patients, where they are too few for an interval.
     """
 
     eps: float | None
@@ -110,6 +125,10 @@ class AtRadius:
     attacked: float | None
     interval: Interval
     cases: int
+    patients: int = 0
+    attacks: list[str] = field(default_factory=list)
+    by: list[str] = field(default_factory=list)
+    listed: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -121,13 +140,19 @@ class Headline:
         clean: on clean images.
         by_case: whether `AtRadius.attacked` takes the worst attack of every case; else it is the figure of the
             strongest attack, of a metric that is said of no single case.
-        radii: every radius, the smallest first.
+        radii: every radius, the smallest first; not the paper's own setting, whose radius is that of a sum of steps.
+        clean_cases: how many `clean` is of.
+        clean_patients: whose they are.
+        higher_is_better: whether a victim is better with more of the metric.
     """
 
     metric: str
     clean: float | None
     by_case: bool
     radii: list[AtRadius]
+    clean_cases: int = 0
+    clean_patients: int = 0
+    higher_is_better: bool = True
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Headline:

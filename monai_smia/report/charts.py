@@ -78,7 +78,7 @@ def _overview(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
         axis.grid(axis="x", color="#dddddd")
 
     values = "; ".join(f"{row.row.label}: {row.value(metric):.3f}" for row in rows)
-    caption = f"Mean {metric} of every attack as computed; bars are the 95 % interval by patient."
+    caption = f"Mean {metric} of every attack as computed; bars are the 95 % interval, where there is one."
     return Chart("All attacks", caption, values, _draw(draw, height=0.8 + 0.27 * len(rows)))
 
 

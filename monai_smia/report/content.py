@@ -1,23 +1,14 @@
-"""Content of a report, as one document: everything that a reader of a robustness figure has to ask for.
-
-`SCHEMA` (``report.schema.json`` beside this file) describes it as JSON.
-"""
+"""Content of a report, as one document: everything that a reader of a robustness figure has to ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from monai_smia.analysis import groups_of
 from monai_smia.analysis.comparisons import (
-    CaseOutcome,
-    Difference,
-    Extreme,
     Stratum,
-    WorstCase,
     differences,
     every_case,
     extremes,
@@ -26,125 +17,30 @@ from monai_smia.analysis.comparisons import (
 )
 from monai_smia.analysis.summary import Group
 from monai_smia.metrics import means
-from monai_smia.records import COMPUTED, STORED, EvaluationSpec, Flag, Outcome, Record, RowKey, Summary, SummaryRow
+from monai_smia.records import COMPUTED, STORED, EvaluationSpec, Outcome, Record, RowKey, Summary, SummaryRow
+from monai_smia.records.damage import ADDED_DAMAGE, CLEAN_DAMAGE, DAMAGE, FROZEN
+from monai_smia.report.document import (
+    FORMAT,
+    SCHEMA,
+    Constraint,
+    Data,
+    Model,
+    PrimaryContent,
+    ReportContent,
+    RowCosts,
+    RowDamage,
+    RowSurvival,
+    ThreatModelContent,
+)
 
-SCHEMA = Path(__file__).with_name("report.schema.json")
-FORMAT = "monai_smia report 2"
+__all__ = ["FORMAT", "SCHEMA", "ReportContent", "report_content"]
+
+MAX_FROZEN = 0.001  # of the voxels; more is said
 LIMITATIONS = (
     "A figure holds for these cases, this radius and these attacks; a stronger attack may do more damage.",
     "Eps is a bound on the size of a perturbation, not on how likely one is to occur.",
-    "Intervals cover the choice of patients, not errors of the reference labels or another scanner.",
+    "Intervals cover the choice of {sampled}s, not errors of the reference labels or another scanner.",
 )
-
-
-@dataclass(frozen=True)
-class Model:
-    """The network and where it comes from."""
-
-    name: str
-    version: str | None
-    network: str
-    task: str | None
-    weights_sha256: str | None
-    config_sha256: str | None
-
-
-@dataclass(frozen=True)
-class Data:
-    """The cases: how many, which are left out and why, and what files they were."""
-
-    cases: int
-    evaluated: int
-    patients: int
-    excluded: list[dict[str, str]]
-    inputs: list[dict[str, str | None]]
-    strata: list[Stratum]
-
-
-@dataclass(frozen=True)
-class ThreatModelContent:
-    """Goal, knowledge and capability of the attacker."""
-
-    goal: str
-    gradient_through: list[str]
-    radii: list[dict[str, Any]]
-    taxonomy: str = "NIST AI 100-2e2025: evasion at deployment time"
-    knowledge: str = "white box: weights, preprocessing and inferer are known"
-    capability: str = "changes every voxel of the image within the radius"
-
-
-@dataclass(frozen=True)
-class PrimaryContent:
-    """The headline metric over cases, and that of single cases where it is said of none."""
-
-    metric: str
-    higher_is_better: bool
-    case_metric: str
-
-
-@dataclass(frozen=True)
-class RowCosts:
-    """Gradients and time of an attack, and the most gradients that an attack of its radius and setting took."""
-
-    row: RowKey
-    gradients: float | None
-    seconds: float | None
-    most_gradients_of_setting: float | None
-
-
-@dataclass
-class RowSurvival:
-    """The headline metric of a row by what was done to its images."""
-
-    row: str
-    computed: float | None = None
-    stored: float | None = None
-    below_quantization: int = 0
-    after: dict[str, float | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """The largest change of a voxel over all cases, against the radius."""
-
-    row: str
-    stage: str
-    eps_input: float | None
-    norm: str | None
-    largest_change: float | None
-    at_bound: float | None
-
-
-@dataclass(frozen=True)
-class ReportContent:
-    """The document; `report_content` makes it."""
-
-    made: str
-    intended_use: str | None
-    model: Model
-    data: Data
-    threat_model: ThreatModelContent
-    attacks: list[dict[str, Any]]
-    primary: PrimaryContent
-    rows: list[SummaryRow]
-    worst_case: list[WorstCase]
-    cases: list[CaseOutcome]
-    differences: list[Difference]
-    costs: list[RowCosts]
-    survival: list[RowSurvival]
-    constraint: list[Constraint]
-    extremes: list[Extreme]
-    flags: list[Flag]
-    acceptance: Any
-    hazard: Any
-    limitations: list[str]
-    reproduce: dict[str, Any]
-    format: str = FORMAT
-
-    def to_json(self) -> dict[str, Any]:
-        """As in ``report.json``."""
-        costs = [{**c.row.to_json(), **{n: v for n, v in asdict(c).items() if n != "row"}} for c in self.costs]
-        return {**asdict(self), "rows": [row.to_json() for row in self.rows], "costs": costs}
 
 
 def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Outcome]) -> ReportContent:
@@ -161,11 +57,12 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
     of_cases = spec.primary.among(record.metrics for record in records)
     cases = every_case(groups, of_cases)
     about = spec.about
+    limitations = [text.format(sampled=spec.sampled) for text in LIMITATIONS]
     return ReportContent(
         made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        intended_use=about.get("intended_use") or about.get("metadata", {}).get("intended_use"),
+        intended_use=about.get("intended_use") or _metadata(spec).get("intended_use"),
         model=_model(spec, records),
-        data=_data(summary, outcomes, strata_of(cases)),
+        data=_data(spec, summary, outcomes, strata_of(cases)),
         threat_model=_threat_model(spec),
         attacks=[{"row": row.row.label, **row.parameters} for row in spec.rows if not row.row.is_clean],
         primary=PrimaryContent(primary.metric, primary.higher_is_better, of_cases.metric),
@@ -173,6 +70,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         worst_case=worst_cases(groups, of_cases),
         cases=cases,
         differences=differences(groups, of_cases.metric),
+        damage=_damage(summary.rows),
         costs=_costs(summary.rows),
         survival=_survival(summary.rows, primary.metric),
         constraint=_constraint(groups),
@@ -180,7 +78,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         flags=list(summary.flags),
         acceptance=about.get("acceptance"),
         hazard=about.get("hazard"),
-        limitations=[*about.get("limitations", ()), *LIMITATIONS],
+        limitations=[*about.get("limitations", ()), *_frozen(records), *limitations],
         reproduce={
             **{name: getattr(spec, name) for name in ("command", "commit", "device", "processes", "threads")},
             "deterministic": spec.deterministic,
@@ -196,8 +94,44 @@ def _origin(outcomes: Sequence[Outcome], name: str) -> str | None:
     return None if provenance is None else getattr(provenance, name)
 
 
+def _metadata(spec: EvaluationSpec) -> Mapping[str, Any]:
+    """What is said of the model attacked: never anything of that of the bundle where it is another."""
+    found: Mapping[str, Any] = spec.about.get("model") or spec.about.get("metadata", {})
+    return found
+
+
+def _frozen(records: Sequence[Record]) -> list[str]:
+    """How many voxels the valid range lets no attack change, where they are not few."""
+    shares = {record.case: record.number(FROZEN) or 0.0 for record in records if record.stage == COMPUTED}
+    many = {case: share for case, share in shares.items() if share > MAX_FROZEN}
+    if not many:
+        return []
+    case, most = max(many.items(), key=lambda pair: pair[1])
+    return [
+        f"In {len(many)} of {len(shares)} cases more than {MAX_FROZEN:.1%} of the voxels lie outside of the valid "
+        f"range, where no attack may change them: {most:.2%} at most, in {case}."
+    ]
+
+
+def _damage(rows: Sequence[SummaryRow]) -> list[RowDamage]:
+    return [
+        RowDamage(
+            row.row.label,
+            str(row.stage),
+            row.cases,
+            row.value(CLEAN_DAMAGE),
+            row.value(DAMAGE),
+            row.value(ADDED_DAMAGE),
+            row.wrong_when_clean,
+            row.unchanged,
+        )
+        for row in rows
+        if not row.row.is_clean and row.stage in (COMPUTED, STORED)
+    ]
+
+
 def _model(spec: EvaluationSpec, records: Sequence[Record]) -> Model:
-    metadata: Mapping[str, Any] = spec.about.get("metadata", {})
+    metadata = _metadata(spec)
     return Model(
         name=metadata.get("name") or spec.network,
         version=metadata.get("version"),
@@ -208,7 +142,7 @@ def _model(spec: EvaluationSpec, records: Sequence[Record]) -> Model:
     )
 
 
-def _data(summary: Summary, outcomes: Sequence[Outcome], strata: list[Stratum]) -> Data:
+def _data(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Outcome], strata: list[Stratum]) -> Data:
     last = {outcome.case: outcome for outcome in outcomes}
     return Data(
         cases=summary.cases,
@@ -217,6 +151,8 @@ def _data(summary: Summary, outcomes: Sequence[Outcome], strata: list[Stratum]) 
         excluded=[{"case": f.case, "kind": f.kind, "reason": f.reason} for f in summary.failures],
         inputs=[{"case": case, "sha256": _origin([outcome], "input_sha256")} for case, outcome in last.items()],
         strata=strata,
+        sampled=spec.sampled,
+        about=spec.about.get("data"),
     )
 
 
@@ -227,6 +163,10 @@ def _threat_model(spec: EvaluationSpec) -> ThreatModelContent:
     return ThreatModelContent(
         goal=f"integrity violation, {'targeted' if targeted else 'untargeted'}",
         gradient_through=spec.gradient_through,
+        rows_by_knowledge={
+            knowledge: [row.row.label for row in attacks if row.row.knowledge == knowledge]
+            for knowledge in dict.fromkeys(row.row.knowledge for row in attacks if row.row.knowledge)
+        },
         radii=[
             {"eps": eps, "eps_input": eps_input, "unit": spec.unit, "norm": norm}
             for eps, eps_input, norm in sorted(radii, key=str)

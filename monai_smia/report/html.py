@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ from monai_smia.records import EvaluationSpec, Outcome, Summary, read_records
 from monai_smia.records.summary import AtRadius, Headline
 from monai_smia.report.case_table import case_table
 from monai_smia.report.charts import NEEDS, charts
-from monai_smia.report.content import ReportContent, report_content
+from monai_smia.report.content import report_content
+from monai_smia.report.document import ReportContent
 from monai_smia.report.figures.selector import figure_path
 from monai_smia.report.table import cell, interval_text
-from monai_smia.report.tables import metric_descriptions, report_tables
+from monai_smia.report.tables import metric_descriptions, most_damaged, report_tables
 
 SECTIONS = (
     ("results", "Results"),
@@ -75,7 +77,7 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
     write_text(folder / "report.json", json.dumps(content.to_json(), indent=2, allow_nan=False))
     shown = charts(groups_of(outcomes), summary.rows, content.primary.metric)
     titles = {chart.title for chart in shown}
-    headline = headline_text(summary.headline, spec.unit)
+    headline = headline_text(summary.headline, spec.unit, spec.sampled)
     environment = Environment(
         loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -88,35 +90,70 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
         charts=shown,
         missing=[f"{title} ({needs})" for title, needs in NEEDS.items() if title not in titles],
         figures=_figures(content, folder / "figures"),
+        broken=len(most_damaged(content)),
         t=report_tables(content, spec.unit),
     )
     write_text(folder / "report.html", page)
     return Report(folder / "report.html", headline)
 
 
-def headline_text(headline: Headline | None, unit: str) -> str:
-    """Clean, and at the smallest and the largest radius under noise and under attack, in one sentence.
+def headline_text(headline: Headline | None, unit: str, sampled: str = "case") -> str:
+    """Clean, and at the smallest and the largest radius under noise and under attack; every figure with its n.
+
+    Args:
+        headline: of the summary.
+        unit: of the images.
+        sampled: ``"patient"`` where it is known whose the cases are.
 
     Example:
         >>> from monai_smia.records.summary import AtRadius
-        >>> radius = AtRadius(0.05, 70.0, "linf", 0.875, 0.25, [0.125, 0.5], 12)
-        >>> headline_text(Headline("jaccard", 0.9, True, [radius]), "HU").partition("; ")[2]
-        'at radius 70 HU (eps 0.05) 0.875 under noise, 0.250 [0.125, 0.500] under the worst attack of every case.'
+        >>> radius = AtRadius(0.05, 70.0, "linf", 0.875, 0.25, [0.125, 0.5], 12, 8, ["FGSM", "PGD"], ["PGD"])
+        >>> text = headline_text(Headline("jaccard", 0.9, True, [radius], 12, 8), "HU", "patient")
+        >>> text.partition("; ")[2].partition(", 0.250 ")[2]
+        '[0.125, 0.500] under the worst of 2 attacks on every case, most often PGD (12 cases of 8 patients).'
     """
     if headline is None:
         return ""
-    clean = [] if headline.clean is None else [f"{cell(headline.clean)} on clean images"]
+    count = _count_text(headline.clean_cases, headline.clean_patients, sampled)
+    clean = [] if headline.clean is None else [f"{cell(headline.clean)} on clean images ({count})"]
     ends = headline.radii[:: max(len(headline.radii) - 1, 1)]
-    by = "the worst attack of every case" if headline.by_case else "the strongest attack"
-    return f"Mean {headline.metric}: {'; '.join([*clean, *(_radius_text(end, by, unit) for end in ends)])}."
+    parts = [*clean, *(_radius_text(end, headline.by_case, unit, sampled) for end in ends)]
+    return f"Mean {headline.metric}: {'; '.join(parts)}.{_reads_safer(headline, unit)}"
 
 
-def _radius_text(end: AtRadius, by: str, unit: str) -> str:
+def _radius_text(end: AtRadius, by_case: bool, unit: str, sampled: str) -> str:
     parts = [] if end.noise is None else [f"{cell(end.noise)} under noise"]
     if end.attacked is not None:
-        parts.append(f"{cell(end.attacked)}{interval_text(end.interval)} under {by}")
-    radius = f"{end.eps_input:g} {unit} (eps {end.eps:g})" if unit else f"{end.eps:g}"
-    return f"at radius {radius} {', '.join(parts)}"
+        many = f"the worst of {len(end.attacks)} attacks on every case" if by_case else "the strongest attack"
+        names = f", {'most often ' if by_case else ''}{' and '.join(end.by)}" if end.by else ""
+        count = _count_text(end.cases, end.patients, sampled)
+        told = interval_text(end.interval) or (f" of {', '.join(map(cell, end.listed))}" if end.listed else "")
+        parts.append(f"{cell(end.attacked)}{told} under {many}{names} ({count})")
+    return f"at radius {radius_text(end, unit)} {', '.join(parts)}"
+
+
+def radius_text(radius: AtRadius, unit: str) -> str:
+    """A radius in the unit of the images and in network units, with its norm where that is not L-inf."""
+    text = f"{radius.eps_input:g} {unit} (eps {radius.eps:g})" if unit else f"{radius.eps:g}"
+    return text if radius.norm in (None, "linf") else f"{text} in {radius.norm.replace('l', 'L')}"
+
+
+def _count_text(cases: int, patients: int, sampled: str) -> str:
+    text = f"{cases} case{'' if cases == 1 else 's'}"
+    return f"{text} of {patients} patient{'' if patients == 1 else 's'}" if sampled == "patient" else text
+
+
+def _reads_safer(headline: Headline, unit: str) -> str:
+    """Why a larger radius reads as safer than a smaller one, where it does: which attacks were run there."""
+    sign = 1 if headline.higher_is_better else -1
+    for small, large in itertools.pairwise(headline.radii):
+        known = small.attacked is not None and large.attacked is not None and small.norm == large.norm
+        if known and sign * (large.attacked or 0.0) > sign * (small.attacked or 0.0):
+            return (
+                f" Radius {radius_text(large, unit)} reads as safer than {radius_text(small, unit)}, and is not: its "
+                f"attacks are weaker ({', '.join(large.attacks)}; at the smaller one {', '.join(small.attacks)})."
+            )
+    return ""
 
 
 def _figures(content: ReportContent, folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -125,7 +162,8 @@ def _figures(content: ReportContent, folder: Path) -> list[tuple[str, list[tuple
     for entry in content.extremes:
         ends = {}
         for end, case in (("best", entry.best), ("worst", entry.worst)):  # one case may be both, and is the worst
-            ends[case.case] = f"{end} case: {case.case} ({cell(float(case.value))})"
+            if case is not None:
+                ends[case.case] = f"{end} case: {case.case} ({cell(float(case.value))})"
         found = [(text, figure_path(folder, case, entry.slug)) for case, text in reversed(ends.items())]
         data = [(text, base64.b64encode(p.read_bytes()).decode("ascii")) for text, p in found if p.is_file()]
         if data:

@@ -58,7 +58,7 @@ def write_tables(
     tables = _Tables(found.rows, dataset, columns, eps, steps)
     text = "\n".join(
         [
-            f"{found.evaluated} of {found.cases} cases; 95 % bootstrap interval by patient in brackets; "
+            f"{found.evaluated} of {found.cases} cases; 95 % interval by patient in brackets; "
             f"the paper's figure ({dataset} in Tables 1 and 6, EAD-2019 in Tables 2 to 4) after the bar.",
             *tables.ablation(),
             *tables.iterations(),

@@ -7,15 +7,16 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from monai_smia.analysis.comparisons import CaseOutcome
 from monai_smia.analysis.summary import ENDS
 from monai_smia.records import CLEAN, COMPUTED, STORED, SummaryRow
+from monai_smia.records.record import SIZES
 from monai_smia.records.summary import Interval
-from monai_smia.report.content import ReportContent
+from monai_smia.report.document import ReportContent
 from monai_smia.report.summary_table import shown_metrics
 from monai_smia.report.table import Table, cell, interval_text
 
 MAX_CASE_ROWS = 50  # lines of the table of cases; all of them are in cases.csv
-SIZES = ("linf", "var", "rms", "cos", "ssim", "psnr")
 METRIC_DESCRIPTIONS = {
     "agreement": "share of voxels, boxes or labels that the twin, which gradients come from, decides as the deployed "
     "pipeline on the clean image",
@@ -58,6 +59,7 @@ def report_tables(content: ReportContent, unit: str) -> dict[str, Table]:
         "worst": _worst(content),
         "strata": _strata(content),
         "differences": _differences(content),
+        "damage": _damage(content),
         "attacks": _attacks(content),
         "survival": _survival(content),
         "constraint": _constraint(content),
@@ -83,19 +85,22 @@ def _row_tables(content: ReportContent, radius: str) -> dict[str, Table]:
     attacked = [row for row in shown if not row.row.is_clean]
 
     def line(row: SummaryRow, columns: Sequence[str]) -> list[Any]:
-        return [_with_interval(row.value(name), row.interval(name)) for name in columns]
+        return [_of_row(row, name) for name in columns]
 
     def name(row: SummaryRow) -> str:
         return row.row.label + (", below quantization" if row.below_quantization else "")
 
-    main = [[name(r), *line(r, [primary]), cell(r.row.eps_input), *line(r, task[1:])] for r in shown]
+    main = [[name(r), *line(r, [primary]), _n(content, r), cell(r.row.eps_input), *line(r, task[1:])] for r in shown]
     return {
-        "main": Table(["attack", primary, radius, *task[1:]], main),
+        "main": Table(["attack", primary, "cases", radius, *task[1:]], main),
         "classes": Table(
             ["attack", *(n.removeprefix(f"{primary}_") for n in per_class)],
             [[name(r), *line(r, per_class)] for r in shown] if per_class else [],
         ),
-        "sizes": Table(["attack", *sizes], [[name(r), *line(r, sizes)] for r in attacked]),
+        "sizes": Table(
+            ["attack", "cases changed", *sizes],
+            [[name(r), f"{r.cases - r.unchanged} of {r.cases}", *line(r, sizes)] for r in attacked],
+        ),
     }
 
 
@@ -103,13 +108,26 @@ def _worst(content: ReportContent) -> Table:
     lines = [
         [
             f"{worst.norm}, eps {worst.eps:g}",
-            _with_interval(worst.mean, worst.interval),
-            worst.cases,
+            _with_interval(worst.mean, worst.interval, worst.listed),
+            _counts(content, worst.cases, worst.patients),
+            worst.wrong_when_clean,
+            worst.unbroken,
             "; ".join(f"{name}: {count}" for name, count in worst.won.items() if count) or "-",
         ]
         for worst in content.worst_case
     ]
-    return Table(["radius", content.primary.case_metric, "cases", "worst by (cases)"], lines)
+    heads = ["radius", content.primary.case_metric, "cases", "wrong when clean", "broken by none"]
+    return Table([*heads, "worst by (cases, ties count for all)"], lines)
+
+
+def _damage(content: ReportContent) -> Table:
+    """Clean damage, which is no attack's, beside that under attack and what the attack added."""
+    heads = ["attack", "stage", "cases", "clean damage", "damage", "added", "wrong when clean", "left alone"]
+    lines = [
+        [d.row, d.stage, d.cases, *map(cell, (d.clean, d.attacked, d.added)), d.wrong_when_clean, d.unchanged]
+        for d in content.damage
+    ]
+    return Table(heads, lines)
 
 
 def _strata(content: ReportContent) -> Table:
@@ -119,10 +137,11 @@ def _strata(content: ReportContent) -> Table:
 
 def _differences(content: ReportContent) -> Table:
     """One line per attack, a column for each of what it is compared with."""
-    cases = {entry.row: entry.cases for entry in reversed(content.differences)}
+    cases = {e.row: _counts(content, e.cases, e.patients) for e in reversed(content.differences)}
     found: dict[str, dict[bool, Markup]] = {row: {} for row in dict.fromkeys(d.row for d in content.differences)}
     for entry in content.differences:
-        found[entry.row][entry.minus == CLEAN] = _with_interval(entry.difference, entry.interval)
+        p = "" if entry.p_adjusted is None else f", p {entry.p_adjusted:.3f}"
+        found[entry.row][entry.minus == CLEAN] = _with_interval(entry.difference, entry.interval) + p
     lines = [[row, ends.get(True, "-"), ends.get(False, "-"), cases[row]] for row, ends in found.items()]
     return Table(["attack", "minus clean", "minus SMIA of this radius", "cases"], lines)
 
@@ -164,20 +183,45 @@ def _constraint(content: ReportContent) -> Table:
 
 
 def _cases(content: ReportContent) -> Table:
-    inputs = {entry["case"]: entry["sha256"] for entry in content.data.inputs}
+    inputs = {entry["case"]: (entry["sha256"] or "-")[:12] for entry in content.data.inputs}
     lines = [
-        [c.case, c.patient, cell(c.clean), cell(c.worst), cell(c.difference), c.by, (inputs.get(c.case) or "-")[:12]]
-        for c in content.cases[:MAX_CASE_ROWS]
+        [c.case, c.patient, cell(c.clean), cell(c.worst), cell(c.difference), "; ".join(c.by), inputs.get(c.case, "-")]
+        for c in most_damaged(content)[:MAX_CASE_ROWS]
     ]
-    return Table(["case", "patient", "clean", "worst", "difference", "by", "input (SHA-256)"], lines)
+    return Table(["case", content.data.sampled, "clean", "worst", "difference", "by", "input (SHA-256)"], lines)
+
+
+def most_damaged(content: ReportContent) -> list[CaseOutcome]:
+    """The cases that an attack broke, the most damaged first."""
+    return [case for case in content.cases if case.by]
 
 
 def _yes(value: bool | None) -> str:
     return "-" if value is None else "yes" if value else "no"
 
 
-def _with_interval(value: Any, interval: Interval) -> Markup:
-    text = escape(cell(value))
-    if value is None or not interval:
+def _n(content: ReportContent, row: SummaryRow) -> str:
+    return _counts(content, row.cases, row.patients)
+
+
+def _counts(content: ReportContent, cases: int, patients: int) -> str:
+    """Number of cases, and of patients where it is known whose they are."""
+    return f"{cases} of {patients} patients" if content.data.sampled == "patient" else str(cases)
+
+
+def _of_row(row: SummaryRow, name: str) -> Markup:
+    """A metric of a row, with what it is of where that is not all cases."""
+    text = _with_interval(row.value(name), row.interval(name), row.listed.get(name, ()))
+    known = row.known.get(name)
+    if known is None or row.value(name) is None:
         return text
-    return text + Markup("<small>{}</small>").format(interval_text(interval))
+    return text + Markup("<small>of {} cases</small>").format(known[0])
+
+
+def _with_interval(value: Any, interval: Interval, listed: Sequence[float] = ()) -> Markup:
+    """A value with its interval, or with the values that it is the mean of."""
+    text = escape(cell(value))
+    if value is None or not (interval or len(listed) > 1):
+        return text
+    told = interval_text(interval) if interval else " of " + ", ".join(map(cell, listed))
+    return text + Markup("<small>{}</small>").format(told)

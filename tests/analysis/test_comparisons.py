@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from record_helpers import group, record
 
-from monai_smia.analysis.comparisons import differences, every_case, extremes, strata_of, worst_cases
+from monai_smia.analysis.comparisons import CaseValue, differences, every_case, extremes, strata_of, worst_cases
+from monai_smia.analysis.statistics import holm
 from monai_smia.analysis.summary import Group
 from monai_smia.records import Primary
 
@@ -45,8 +48,8 @@ def test_the_worst_case_is_taken_within_every_radius() -> None:
 def test_every_case_under_the_worst_attack_of_the_smallest_radius() -> None:
     cases = every_case(GROUPS, JACCARD)
     assert [(c.case, c.clean, c.worst, c.by) for c in cases] == [
-        ("a", 0.9, 0.1, "SMIA, paper, eps 0.1"),
-        ("b", 0.8, 0.2, "SMIA, equal radius, eps 0.1"),
+        ("a", 0.9, 0.1, ["SMIA, paper, eps 0.1"]),
+        ("b", 0.8, 0.2, ["SMIA, equal radius, eps 0.1"]),
     ]
     assert [c.difference for c in cases] == [pytest.approx(-0.8), pytest.approx(-0.6)]
     assert [(s.value, s.clean, s.worst) for s in strata_of(cases)] == [("a", 0.9, 0.1), ("b", 0.8, 0.2)]
@@ -67,8 +70,88 @@ def test_differences_to_clean_and_to_smia_of_the_radius() -> None:
 
 
 def test_extremes_of_every_attack() -> None:
-    found = {e.slug: (e.worst.case, e.best.case) for e in extremes(GROUPS, JACCARD)}
+    found = {e.slug: (e.worst.case, e.best.case) for e in extremes(GROUPS, JACCARD) if e.worst and e.best}
     assert found["bim_equal-radius_eps0.1"] == ("a", "b")
     assert found["smia_equal-radius_eps0.1"] == ("b", "a")
     assert found["bim_equal-radius_eps0.2"] == ("a", "a")
     assert "clean" not in found
+
+
+def classified(attack: str, damages: str, clean: str = "0010") -> Group:
+    """Cases a to d by damage, c of them wrong when clean."""
+    records = []
+    for case, damage, before in zip("abcd", damages, clean, strict=True):
+        values = {"damage": float(damage), "clean_damage": float(before), "added_damage": float(damage) - float(before)}
+        key: dict[str, Any] = {} if attack == "Clean" else {"setting": "equal radius", "eps": 0.1, "norm": "linf"}
+        records.append(record(attack, case, accuracy=1 - float(damage), **values, **key))
+    return group(*records)
+
+
+def test_what_was_wrong_when_clean_is_no_attacks_success() -> None:
+    """Three attacks: noise breaks nothing, two others the same case; ties name all, and the mean is of all cases."""
+    groups = [
+        classified("Clean", "0010"),
+        classified("Noise", "0010"),
+        classified("BIM", "0110"),
+        classified("PGD", "0111"),
+    ]
+    accuracy = Primary("accuracy", True)
+    (worst,) = worst_cases(groups, accuracy)
+    bim, noise, pgd = (f"{name}, equal radius, eps 0.1" for name in ("BIM", "Noise", "PGD"))
+    assert worst.mean == 0.25
+    assert worst.won == {noise: 0, bim: 1, pgd: 2}
+    assert (worst.cases, worst.wrong_when_clean, worst.unbroken) == (4, 1, 1)
+    cases = every_case(groups, accuracy)
+    assert [(c.case, c.by, c.wrong_when_clean) for c in cases] == [
+        ("b", [bim, pgd], False),
+        ("d", [pgd], False),
+        ("a", [], False),
+        ("c", [], True),
+    ]
+    found = {e.row: (e.worst, e.best) for e in extremes(groups, accuracy)}
+    assert found[noise] == (None, CaseValue("a", 1.0))
+    assert found[bim] == (CaseValue("b", 0.0), CaseValue("a", 1.0))
+
+
+def test_most_damaged_is_what_was_added() -> None:
+    """0.6 to 0.1 is less than 0.95 to 0.3."""
+    key: dict[str, Any] = {"setting": "equal radius", "eps": 0.1, "norm": "linf"}
+    values = {"a": (0.4, 0.9), "b": (0.05, 0.7)}
+    clean = [record("Clean", case, jaccard=1 - c, damage=c, clean_damage=c) for case, (c, _) in values.items()]
+    bim = [
+        record("BIM", case, jaccard=1 - d, damage=d, clean_damage=c, added_damage=d - c, **key)
+        for case, (c, d) in values.items()
+    ]
+    groups = [group(*clean), group(*bim)]
+    assert [case.case for case in every_case(groups, JACCARD)] == ["b", "a"]
+    (extreme,) = extremes(groups, JACCARD)
+    assert extreme.worst is not None
+    assert extreme.best is not None
+    assert (extreme.worst.case, extreme.best.case) == ("b", "a")
+
+
+def test_rows_of_another_norm_are_not_subtracted() -> None:
+    groups = [*GROUPS[:2], row("SMIA", {"a": 0.6, "b": 0.2}, norm="l2")]
+    assert [d.minus for d in differences(groups, "jaccard")] == ["Clean", "Clean"]
+    assert [e.row for e in extremes(groups, JACCARD)][-1] == "SMIA L2, equal radius, eps 0.1"
+
+
+def test_differences_are_adjusted_for_all_of_the_table() -> None:
+    names = "abcdefgh"
+    noise = dict(zip(names, (0.01, -0.02, 0.03, 0.0, -0.01, 0.02, -0.03, 0.01), strict=True))
+    clean = row("Clean", dict.fromkeys(names, 0.9))
+    found = differences(
+        [
+            clean,
+            row("BIM", {n: 0.5 + e for n, e in noise.items()}),
+            row("SMIA", {n: 0.9 + e for n, e in noise.items()}),
+        ],
+        "jaccard",
+    )
+    p = {(d.row.split(",")[0], d.minus.split(",")[0]): (d.p, d.p_adjusted) for d in found}
+    assert holm([pair[0] for pair in p.values()]) == [pair[1] for pair in p.values()]
+    of_bim, of_smia = p["BIM", "Clean"], p["SMIA", "Clean"]
+    assert of_bim[0] is not None
+    assert of_smia[1] is not None
+    assert of_bim[0] < 1e-6
+    assert of_smia[1] > 0.5

@@ -7,6 +7,7 @@ from record_helpers import group, record
 
 from monai_smia.analysis import groups_of, headline_of, summarize
 from monai_smia.records import Primary, Record
+from monai_smia.report.html import headline_text
 
 KEY: dict[str, Any] = {"setting": "equal radius", "eps_input": 10.0, "norm": "linf"}
 
@@ -26,7 +27,9 @@ def test_the_worst_attack_of_every_case_beside_clean_and_noise() -> None:
     assert (found.metric, found.clean, found.by_case) == ("jaccard", 0.9, True)
     assert (radius.eps, radius.eps_input, radius.norm, radius.noise, radius.cases) == (0.1, 10.0, "linf", 0.8, 2)
     assert radius.attacked == (0.1 + 0.3) / 2
-    assert radius.interval is not None
+    assert (radius.interval, radius.listed, radius.patients) == (None, [0.1, 0.3], 2)  # too few for an interval
+    assert radius.by == ["BIM, equal radius, eps 0.1", "SMIA, equal radius, eps 0.1"]
+    assert radius.attacks == radius.by
 
 
 def found_share(values: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -43,9 +46,37 @@ def test_the_strongest_attack_where_the_metric_is_said_of_no_single_case() -> No
     assert found is not None
     (radius,) = found.radii
     assert (found.metric, found.clean, found.by_case) == ("share", 1.0, False)
-    assert (radius.noise, radius.attacked, radius.interval, radius.cases) == (1.0, 0.0, [0.0, 0.0], 2)
+    assert (radius.noise, radius.attacked, radius.interval, radius.cases) == (1.0, 0.0, None, 2)
+    assert radius.by == ["SMIA, equal radius, eps 0.1"]
 
 
 def test_nothing_attacked() -> None:
     clean = [record("Clean", jaccard=0.9)]
     assert headline_of([group(*clean)], summarize(clean), Primary("jaccard", True)) is None
+
+
+def test_the_papers_own_setting_is_not_in_it() -> None:
+    """Its radius is that of all steps together: DAG's, which moved little, would read as the safer one."""
+    found = records() + [record("DAG", case, jaccard=0.5, eps=0.5, **{**KEY, "setting": "paper"}) for case in "ab"]
+    headline = headline_of(groups_of(found), summarize(found), Primary("jaccard", True))
+    assert headline is not None
+    assert [radius.eps for radius in headline.radii] == [0.1]
+
+
+def test_a_larger_radius_that_reads_as_safer_is_explained() -> None:
+    found = records() + [record("DeepFool", case, jaccard=0.6, eps=0.2, **KEY) for case in "ab"]
+    text = headline_text(headline_of(groups_of(found), summarize(found), Primary("jaccard", True)), "")
+    assert "Radius 0.2 reads as safer than 0.1, and is not: its attacks are weaker (DeepFool, equal radius" in text
+    safe = records() + [record("BIM", case, jaccard=0.1, eps=0.2, **KEY) for case in "ab"]
+    assert "reads as safer" not in headline_text(
+        headline_of(groups_of(safe), summarize(safe), Primary("jaccard", True)), ""
+    )
+
+
+def test_the_norm_and_the_numbers_stand_beside_the_figure() -> None:
+    found = [record("Clean", case, jaccard=0.9, patient=p) for case, p in ("ax", "bx", "cy")]
+    found += [record("PGD", r.case, jaccard=0.2, patient=r.patient, eps=2.0, **{**KEY, "norm": "l2"}) for r in found]
+    text = headline_text(headline_of(groups_of(found), summarize(found), Primary("jaccard", True)), "HU", "patient")
+    assert "0.900 on clean images (3 cases of 2 patients)" in text
+    assert "at radius 10 HU (eps 2) in L2 0.200 of 0.200, 0.200 under the worst of 1 attacks" in text
+    assert "most often PGD L2, equal radius, eps 2 (3 cases of 2 patients)." in text

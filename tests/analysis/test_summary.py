@@ -43,18 +43,49 @@ def test_costs_are_averaged_and_have_no_interval() -> None:
     records = [record(case=c, jaccard=0.5, gradients=n, seconds=float(n)) for c, n in (("a", 2), ("b", 5))]
     (row,) = summarize(records, with_intervals=True)
     assert (row.value("gradients"), row.value("seconds")) == (3.5, 3.5)
-    assert row.intervals == {"jaccard": [0.5, 0.5]}
+    assert row.intervals == {"jaccard": None}
+    assert (row.listed, row.patients) == ({"jaccard": [0.5, 0.5]}, 2)
 
 
-def test_the_ends_of_an_interval_have_no_interval() -> None:
-    facts = {"grade": 0, "probabilities": [0.6, 0.4]}
+@pytest.mark.parametrize("images", [1, 4])
+def test_the_ends_that_a_metric_brings_along_are_those_of_patients(images: int) -> None:
+    """Eight patients, of whom half are right: four images each of them say no more than one."""
     (row,) = summarize(
-        [record(case=str(i), decided=i % 2, **facts) for i in range(4)],
+        [
+            record(
+                case=f"{i} {k}", patient=str(i), accuracy=float(i % 2), decided=i % 2, grade=1, probabilities=[0.5, 0.5]
+            )
+            for i in range(8)
+            for k in range(images)
+        ],
         ClassificationMetrics(2).summary,
         with_intervals=True,
+        shares=ClassificationMetrics(2).shares,
     )
     low, high = row.metrics["accuracy_low"], row.metrics["accuracy_high"]
-    assert (row.value("accuracy"), low, high) == (0.5, pytest.approx(0.15, abs=0.005), pytest.approx(0.85, abs=0.005))
+    assert (row.value("accuracy"), [low, high]) == (0.5, row.interval("accuracy"))
+    assert low == pytest.approx(0.157, abs=0.02 * images)
+    assert high == pytest.approx(0.843, abs=0.02 * images)
     assert row.intervals is not None
-    assert "accuracy" in row.intervals
     assert not {"accuracy_low", "accuracy_high"} & row.intervals.keys()
+    (few,) = summarize([record(accuracy=1.0, decided=0, grade=0, probabilities=[0.5, 0.5])],
+                       ClassificationMetrics(2).summary, with_intervals=True)  # fmt: skip
+    assert (few.metrics["accuracy_low"], few.metrics["accuracy_high"]) == (None, None)
+
+
+def test_a_mean_names_its_n() -> None:
+    values = {"a": None, "b": 2.0, "c": 4.0, "d": None}
+    (row,) = summarize(
+        [record(case=c, patient="p" if c == "d" else "q", jaccard=0.5, hd95=v) for c, v in values.items()]
+    )
+    assert (row.cases, row.patients, row.known, row.value("hd95")) == (4, 2, {"hd95": [2, 1]}, 3.0)
+
+
+def test_an_image_that_was_left_alone_has_no_size_in_any_column() -> None:
+    sizes = {"linf": 0.1, "l2": 1.0, "var": 0.5, "rms": 0.7, "cos": 50.0, "ssim": 0.9, "psnr": 30.0, "at_bound": 0.4}
+    alone = dict.fromkeys(sizes, 0.0) | {"ssim": 1.0, "psnr": None, "cos": None}
+    records = [record(case="a", accuracy=0.0, **sizes), record(case="b", accuracy=0.0, **alone)]
+    (row,) = summarize(records, with_intervals=True)
+    assert {name: row.value(name) for name in sizes} == sizes
+    assert {tuple(row.known[name]) for name in sizes} == {(1, 1)}
+    assert (row.unchanged, row.value("accuracy"), "accuracy" in row.known) == (1, 0.0, False)

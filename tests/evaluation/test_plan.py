@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-import functools
+from functools import partial
 
 import pytest
+import torch
 
-from monai_smia.attacks import DeepFool
+from monai_smia.attacks import PGD, DeepFool, Ensemble, Noise, Square, Transfer
 from monai_smia.evaluation import PlannedAttack, paper_comparison
+from monai_smia.victims import SegmentationVictim
 
 
 def test_rows_and_their_gradients() -> None:
@@ -49,9 +51,28 @@ def test_an_attack_without_a_radius_is_refused() -> None:
 
 
 def test_deepfool_stands_in_the_comparison() -> None:
-    rows = paper_comparison([0.1, 0.2], steps=7, extra=[functools.partial(DeepFool, norm="linf", candidates=5)])
+    rows = paper_comparison([0.1, 0.2], steps=7, extra=[partial(DeepFool, norm="linf", candidates=5)])
     deepfool = [row.attack for row in rows if row.name == "DeepFool"]
     assert [(a.eps, a.norm, a.steps, a.planned_gradients) for a in deepfool] == [
         (0.1, "linf", 7, 28),
         (0.2, "linf", 7, 28),
     ]
+
+
+def test_rows_of_another_norm_have_a_name_of_their_own() -> None:
+    """The docstring's example: it had two rows of one name, and one of them was subtracted from the other norm's."""
+    plan = paper_comparison(0.1, steps=3, extra=[partial(PGD, norm="l2")])
+    slugs, labels = [row.slug for row in plan], [row.key().label for row in plan]
+    assert len(set(slugs)) == len(set(labels)) == len(plan)
+    assert "pgd_l2_equal-radius_eps0.1" in slugs
+    assert "PGD L2, equal radius, eps 0.1" in labels
+
+
+def test_what_an_attacker_knows_stands_in_the_row() -> None:
+    surrogate = SegmentationVictim(torch.nn.Conv2d(1, 2, 3))
+    transfer = Transfer(PGD(eps=0.1), surrogate=surrogate)
+    attacks = [PGD(eps=0.1), Noise(eps=0.1), Square(eps=0.1), transfer, Ensemble([transfer, Square(eps=0.1)])]
+    found = [PlannedAttack(attack, 0.1).key().knowledge for attack in attacks]
+    assert found == ["white box", "none", "black box", "transfer", "black box"]
+    assert PlannedAttack(Ensemble([transfer, PGD(eps=0.1)]), 0.1).key().knowledge == "white box"
+    assert PlannedAttack().key().knowledge is None

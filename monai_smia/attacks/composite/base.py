@@ -62,6 +62,12 @@ class CompositeAttack(Attack):
         return f"{type(self).__name__}({', '.join(part.name for part in self.parts)})"
 
     @property
+    def knowledge(self) -> str:
+        """The most that a part knows."""
+        order = ("none", "transfer", "black box", "white box")
+        return max((part.knowledge for part in self.parts), key=order.index)
+
+    @property
     def planned_gradients(self) -> int:
         """Of all parts."""
         return sum(part.planned_gradients for part in self.parts)

@@ -58,6 +58,11 @@ class Transfer(CompositeAttack):
         """The attack on the surrogate."""
         return (self.attack,)
 
+    @property
+    def knowledge(self) -> str:
+        """Another network."""
+        return "transfer"
+
     def scaled(self, factor: float) -> Self:
         """The attack scaled.
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from monai_smia.analysis.comparisons import damage_done, is_broken
 from monai_smia.records import COMPUTED, Primary, Record
+
+End = tuple[float, float, int]  # damage added, the metric, and the case's number
+NOTHING: End = (float("inf"), float("inf"), -1)
 
 
 def figure_path(folder: Path, case: str, slug: str) -> Path:
@@ -14,7 +18,9 @@ def figure_path(folder: Path, case: str, slug: str) -> Path:
 
 
 class FigureSelector:
-    """Chooses the first cases, and of every attack the case with the most and the one with the least damage.
+    """Chooses the first cases, and of every attack the case with the most and the one with the least damage added.
+
+    The worst one is a case whose decision the attack has changed for the worse.
 
     Which those are is known at the end alone: a case is drawn where it is one of them so far, and what is none of them
     any more is removed at the end. Interruptions and several processes leave the same pictures.
@@ -31,35 +37,41 @@ class FigureSelector:
         self.order = {case: number for number, case in enumerate(cases)}
         self.first = first
         self.primary = primary
-        self._ends: dict[tuple[str, str], tuple[tuple[float, int], ...]] = {}
+        self._ends: dict[tuple[str, str], list[End]] = {}
 
     def should_draw(self, record: Record) -> bool:
         """Whether to draw a case under an attack, whose record as computed this is."""
-        name, value = self._value(record)
-        number = self.order[record.case]
-        ends = self._ends.get((record.row.slug, name))
-        return number < self.first or (
-            value is not None and (ends is None or (value, number) < ends[0] or (-value, number) < ends[1])
+        return self.order[record.case] < self.first or any(
+            end is not None and end < before for end, before in zip(self._of(record), self._before(record), strict=True)
         )
 
     def note(self, records: Iterable[Record]) -> None:
         """Take note of the outcomes of cases that did not fail."""
         for record in records:
-            name, value = self._value(record)
-            if value is not None and record.stage == COMPUTED:
-                key = (record.row.slug, name)
-                low, high = ends = tuple((sign * value, self.order[record.case]) for sign in (1, -1))
-                before = self._ends.get(key, ends)
-                self._ends[key] = min(low, before[0]), min(high, before[1])
+            if record.stage == COMPUTED:
+                ends = zip(self._of(record), self._before(record), strict=True)
+                self._ends[self._key(record)] = [before if end is None else min(end, before) for end, before in ends]
 
     def remove_others(self, slugs: Sequence[str]) -> None:
         """Remove what is of none of the chosen cases, once all outcomes are noted."""
         for slug in slugs:
-            kept = {number for (name, _), ends in self._ends.items() if name == slug for _, number in ends}
+            kept = {end[-1] for (name, _), ends in self._ends.items() if name == slug for end in ends}
             for case, number in self.order.items():
                 if number >= self.first and number not in kept:
                     figure_path(self.folder, case, slug).unlink(missing_ok=True)
 
-    def _value(self, record: Record) -> tuple[str, float | None]:
-        name = self.primary.among([record.metrics]).metric
-        return name, record.number(name)
+    def _before(self, record: Record) -> list[End]:
+        """The ends of this attack so far."""
+        return self._ends.get(self._key(record), [NOTHING, NOTHING])
+
+    def _key(self, record: Record) -> tuple[str, str]:
+        """The attack, and the metric that the case has."""
+        return record.row.slug, self.primary.among([record.metrics]).metric
+
+    def _of(self, record: Record) -> list[End | None]:
+        """The case as the worst and as the best one, the lowest of each to be kept; None where it cannot be that."""
+        primary = self.primary.among([record.metrics])
+        done, number = damage_done(record, primary), self.order[record.case]
+        if done is None:
+            return [None, None]
+        return [(-done[0], -done[1], number) if is_broken(record, primary) else None, (*done, number)]

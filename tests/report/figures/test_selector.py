@@ -48,8 +48,8 @@ def test_the_worst_and_the_best_case_of_every_attack_are_drawn(tmp_path: Path) -
     for slug in ("noise", "bim", "smia"):
         slug += "_equal-radius_eps0.05"
         of_row = [r for r in records if r["key"].endswith(f"|{slug}") and r["stage"] == "computed"]
-        values = [r["jaccard"] for r in of_row]
-        expected |= {f"{of_row[pick(values)]['case']}_{slug}.png" for pick in (np.argmin, np.argmax)}
+        most, least = (pick(of_row, key=lambda r: (r["added_damage"], -r["jaccard"])) for pick in (max, min))
+        expected |= {f"{r['case']}_{slug}.png" for r in (most, least) if r is least or r["added_damage"] > 0}
     assert drawn(tmp_path / "whole") == expected
     quick(cases[3:], tmp_path / "parts", **options).run()
     quick(cases, tmp_path / "parts", **options).run()
@@ -57,7 +57,8 @@ def test_the_worst_and_the_best_case_of_every_attack_are_drawn(tmp_path: Path) -
     quick(cases, tmp_path / "first", figure=mark, figures=1).run()
     assert drawn(tmp_path / "first") == expected | {n.replace(n[:2], "c0") for n in expected}
     page = (tmp_path / "whole" / "report.html").read_text()
-    assert page.count("<figcaption>worst case: ") == page.count("<figcaption>best case: ") == 3
+    assert page.count("<figcaption>best case: ") == 3
+    assert 2 <= page.count("<figcaption>worst case: ") == len(expected) - 3
 
 
 def test_a_case_that_fails_on_its_way_takes_no_ones_place(tmp_path: Path) -> None:

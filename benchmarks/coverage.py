@@ -1,0 +1,240 @@
+"""How often the printed 95 % intervals hold the truth: the table of docs/statistics.md.
+
+    python benchmarks/coverage.py [--draws 2000] [--output docs/statistics.md]
+
+Patients are drawn, each with 1 image or with 1 to 10 of them, alike by an intraclass correlation of .3, and the very
+functions of `monai_smia.analysis.statistics` make the interval. An interval that is not printed (None) covers nothing
+and misses nothing; its share stands beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from monai_smia.analysis.statistics import Sample, intervals, paired_difference, worst_case
+from monai_smia.files import write_text
+from monai_smia.metrics import ClassificationMetrics, DetectionMetrics, means
+from monai_smia.metrics.base import CaseMetrics
+
+PATIENTS = (6, 10, 25)
+IMAGES = (1, 10)  # at most, of a patient
+ALIKE = 0.3  # intraclass correlation
+REFERENCE = 40_000  # patients that the truth of a metric without a formula is taken from
+SLOW = ("kappa", "AUC", "FPR", "mAP")
+GRADES = ClassificationMetrics(5)
+BOXES = DetectionMetrics(["polyp"])
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Of one kind of interval: how often it held the truth where it was printed, how often it was, and its width."""
+
+    covered: float | None
+    printed: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of interval.
+
+    Args:
+        draw: from ``(generator, patients, images)`` the samples.
+        interval: of the samples.
+        truth: what it must hold; None takes it from `value` of many patients.
+        value: of the samples.
+    """
+
+    draw: Callable[..., Any]
+    interval: Callable[[Any], Any]
+    truth: float | None = None
+    value: Callable[[Any], float] | None = None
+
+
+def latent(generator: np.random.Generator, patients: int, images: int, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The patient of every image, and standard normal values of these ``(images, count)``, alike in a patient."""
+    each = np.ones(patients, int) if images == 1 else generator.integers(1, images + 1, patients)
+    index = np.repeat(np.arange(patients), each)
+    own = generator.normal(size=(patients, count))[index]
+    return index, np.sqrt(ALIKE) * own + np.sqrt(1 - ALIKE) * generator.normal(size=(len(index), count))
+
+
+def samples(index: np.ndarray, **columns: np.ndarray) -> list[Sample]:
+    """The images as samples."""
+    names = list(columns)
+    rows = zip(index, *columns.values(), strict=True)
+    return [
+        Sample(str(i), str(patient), dict(zip(names, values, strict=True))) for i, (patient, *values) in enumerate(rows)
+    ]
+
+
+def valued(generator: np.random.Generator, patients: int, images: int, *, of: Any) -> list[Sample]:
+    """Values of a distribution."""
+    index, z = latent(generator, patients, images)
+    return samples(index, jaccard=of.ppf(stats.norm.cdf(z[:, 0])))
+
+
+def shared(generator: np.random.Generator, patients: int, images: int, *, share: float) -> list[Sample]:
+    """Right or wrong, beta-binomial by patient."""
+    index, _ = latent(generator, patients, images)
+    own = generator.beta(share * (1 / ALIKE - 1), (1 - share) * (1 / ALIKE - 1), patients)[index]
+    return samples(index, jaccard=(generator.random(len(index)) < own).astype(float))
+
+
+def paired(generator: np.random.Generator, patients: int, images: int) -> tuple[list[Sample], list[Sample]]:
+    """Two rows of the same skewed damage, which differ by chance alone."""
+    index, z = latent(generator, patients, images, 3)
+    both = [np.sqrt(0.6) * z[:, 0] + np.sqrt(0.4) * z[:, i] for i in (1, 2)]
+    first, second = (samples(index, jaccard=stats.beta.ppf(stats.norm.cdf(v), 0.4, 1.6)) for v in both)
+    return first, second
+
+
+def attacked(generator: np.random.Generator, patients: int, images: int) -> dict[str, list[Sample]]:
+    """Three attacks on the same images."""
+    index, z = latent(generator, patients, images, 4)
+    values = [np.sqrt(0.6) * z[:, 0] + np.sqrt(0.4) * z[:, i] for i in (1, 2, 3)]
+    return {str(i): samples(index, jaccard=stats.beta.ppf(stats.norm.cdf(v), 1, 2)) for i, v in enumerate(values)}
+
+
+def graded(generator: np.random.Generator, patients: int, images: int) -> list[Sample]:
+    """Five grades, decided with an error, with probabilities."""
+    index, z = latent(generator, patients, images, 2)
+    seen = z[:, 0] + 0.6 * z[:, 1]
+    cuts = [-0.3, 0.3, 0.8, 1.4]
+    truth, decided = np.searchsorted(cuts, z[:, 0]), np.searchsorted(cuts, seen)
+    near = np.exp(-((seen[:, None] - np.array([-0.8, 0.0, 0.55, 1.1, 1.9])) ** 2))
+    return samples(
+        index,
+        accuracy=(truth == decided).astype(float).tolist(),
+        grade=truth.tolist(),
+        decided=decided.tolist(),
+        probabilities=(near / near.sum(1, keepdims=True)).tolist(),
+    )
+
+
+def detected(generator: np.random.Generator, patients: int, images: int) -> list[Sample]:
+    """One to three objects an image, found with a score or not, and boxes beside them."""
+    index, z = latent(generator, patients, images)
+    found = []
+    for i, patient in enumerate(index):
+        objects, wrong = int(generator.integers(1, 4)), int(generator.poisson(0.7))
+        hits = generator.random(objects) < stats.norm.cdf(0.8 + z[i, 0])
+        good = [[float(s), 1023] for s in generator.beta(4, 2, objects)[hits]]
+        bad = [[float(s), 0] for s in generator.beta(2, 4, wrong)]
+        values = {"objects": [objects], "detections": [sorted(good + bad, reverse=True)]}
+        found.append(Sample(str(i), str(patient), values))
+    return found
+
+
+def of(metrics: CaseMetrics | None, name: str, drawn: list[Sample]) -> Any:
+    """The interval of a row's summary."""
+    summarize, shares = (means, None) if metrics is None else (metrics.summary, metrics.shares)
+    return intervals(drawn, summarize, shares).get(name)
+
+
+def summary_of(metrics: CaseMetrics, name: str, drawn: list[Sample]) -> float:
+    """The row's summary."""
+    return float(metrics.summary([sample.values for sample in drawn])[name] or 0.0)
+
+
+def mean_kind(distribution: Any) -> Kind:
+    return Kind(partial(valued, of=distribution), partial(of, None, "jaccard"), float(distribution.mean()))
+
+
+def summary_kind(metrics: CaseMetrics, name: str, draw: Callable[..., Any]) -> Kind:
+    return Kind(draw, partial(of, metrics, name), None, partial(summary_of, metrics, name))
+
+
+KINDS: dict[str, Kind] = {
+    "mean, normal": mean_kind(stats.norm(0.5, 0.1)),
+    "mean, skewed damage": mean_kind(stats.beta(0.4, 1.6)),
+    "mean, more skewed": mean_kind(stats.beta(0.3, 2.7)),
+    "accuracy .85": Kind(partial(shared, share=0.85), partial(of, None, "jaccard"), 0.85),
+    "accuracy .97": Kind(partial(shared, share=0.97), partial(of, None, "jaccard"), 0.97),
+    "paired difference of 0": Kind(paired, lambda pair: paired_difference(pair[0], pair[1], "jaccard").interval, 0.0),
+    "worst of 3 attacks": Kind(
+        attacked,
+        lambda rows: worst_case(rows, "jaccard")[0].interval,
+        None,
+        lambda rows: worst_case(rows, "jaccard")[0].value or 0.0,
+    ),
+    "kappa": summary_kind(GRADES, "kappa", graded),
+    "AUC": summary_kind(GRADES, "auc", graded),
+    "FPR": summary_kind(GRADES, "fpr", graded),
+    "mAP": summary_kind(BOXES, "map50", detected),
+}
+
+
+@cache
+def truth_of(kind: str, images: int) -> float:
+    """What the intervals of a kind must hold."""
+    chosen = KINDS[kind]
+    if chosen.truth is not None:
+        return chosen.truth
+    assert chosen.value is not None
+    return chosen.value(chosen.draw(np.random.default_rng(0), REFERENCE // images, images))
+
+
+def coverage(kind: str, patients: int, images: int, *, draws: int) -> Coverage:
+    """Simulate one cell of the table.
+
+    Args:
+        kind: of `KINDS`.
+        patients: how many.
+        images: of a patient at most.
+        draws: of the simulation.
+    """
+    generator, truth = np.random.default_rng([patients, images]), truth_of(kind, images)
+    found = [KINDS[kind].interval(KINDS[kind].draw(generator, patients, images)) for _ in range(draws)]
+    known = [ends for ends in found if ends is not None]
+    held = [ends[0] - 1e-12 <= truth <= ends[1] + 1e-12 for ends in known]
+    width = float(np.mean([high - low for low, high in known])) if known else float("nan")
+    return Coverage(float(np.mean(held)) if held else None, len(known) / draws, width)
+
+
+def table(draws: int) -> str:
+    """All cells, as Markdown: per cent covered of the intervals printed, with the share printed where it is not all."""
+    heads = [f"{p} patients, {'1 image' if m == 1 else f'1 to {m}'}" for p in PATIENTS for m in IMAGES]
+    lines = [f"| interval | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for kind in KINDS:
+        cells = []
+        for patients in PATIENTS:
+            for images in IMAGES:
+                found = coverage(kind, patients, images, draws=draws // 4 if kind in SLOW else draws)
+                told = "none" if found.covered is None else f"{100 * found.covered:.1f}"
+                cells.append(told if found.printed > 0.995 else f"{told} ({100 * found.printed:.0f} % printed)")
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+MARKS = ("<!-- printed by benchmarks/coverage.py -->", "<!-- end -->")
+
+
+def main() -> None:
+    """Print the table, and put it into a document between its marks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--output", type=Path, help="document that holds the marks")
+    options = parser.parse_args()
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    told = f"{options.draws} draws a cell ({options.draws // 4} of the last four), commit {commit.stdout.strip() or 'unknown'}."
+    text = f"{MARKS[0]}\n{table(options.draws)}\n\n{told}\n{MARKS[1]}"
+    if options.output is not None:
+        document = options.output.read_text(encoding="utf-8")
+        before, _, rest = document.partition(MARKS[0])
+        write_text(options.output, before + text + rest.partition(MARKS[1])[2])
+
+
+if __name__ == "__main__":
+    main()
