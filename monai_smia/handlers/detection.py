@@ -52,7 +52,7 @@ class DetectionMetric(Metric):
         """Add a batch: the engine's raw ``pred`` and its ``label``, a list of boxes."""
         assert self.victim is not None
         prediction, label = output
-        for decision, truth in zip(self.victim.decide(prediction), label, strict=True):
+        for decision, truth in zip(self.victim.decide(prediction), self.victim.as_label(label), strict=True):
             self.add(decision, {key: value.to(decision["boxes"].device) for key, value in truth.items()})
 
     def add(self, decision: Mapping[str, Any], truth: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_smia.victims import logit_losses
 from monai_smia.victims.base import Victim
+from monai_smia.victims.gate import plain_of
 from monai_smia.victims.outputs import Output, output_of
 
 UNSIGNED = (torch.uint8, torch.uint16, torch.uint32)
@@ -62,7 +63,10 @@ class LogitsVictim(Victim):
 
         Where an unsigned type cannot hold it, as uint8 cannot hold -1, it is what it becomes on the way there (255).
         """
-        if not isinstance(label, Tensor) or label.is_floating_point() or label.dtype == torch.long:
+        if not isinstance(label, Tensor):
+            return label
+        label = plain_of(label)
+        if label.is_floating_point() or label.dtype == torch.long:
             return label
         whole = label.long()
         if self.ignore_index is None or self.ignore_index >= 0 or label.dtype not in UNSIGNED:

@@ -63,8 +63,18 @@ class BatchPreprocessing:
 
     @property
     def intensity_scale(self) -> float:
-        """Network units per unit of the image; one number for the batch."""
-        return self.samples[0].intensity_scale
+        """Network units per unit of the image; one number for the batch.
+
+        Raises:
+            ValueError: if its samples have scales of their own, as where each is divided by its standard deviation.
+        """
+        scales = [frozen.intensity_scale for frozen in self.samples]
+        if max(scales) - min(scales) > 1e-6 * max(abs(scale) for scale in scales):
+            raise ValueError(
+                f"preprocessing scales the images of the batch differently, by {scales}: one radius means another "
+                "change of each; use batches of one case."
+            )
+        return scales[0]
 
 
 class FrozenPreprocessing:

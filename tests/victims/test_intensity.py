@@ -126,6 +126,18 @@ def test_what_has_no_one_slope_is_refused_by_name(transform: Callable, message: 
         _ = frozen.intensity_scale
 
 
+def test_images_of_different_scales_are_no_batch() -> None:
+    """What belongs to a case is asked of each case, never of the first."""
+    image = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    victim = SegmentationVictim(nn.Conv2d(1, 2, 1), preprocessing=Compose([ScaleIntensity()]))
+    image[1] *= 2
+    with pytest.raises(
+        ValueError, match=r"scales the images of the batch differently, by \[1\..*; use batches of one case"
+    ):
+        victim.intensity_scale(image)
+    assert victim.intensity_scale(image[1:]) == pytest.approx(victim.intensity_scale(image[1:] / 2) / 2, rel=1e-5)
+
+
 def test_channels_of_different_slopes() -> None:
     image = torch.rand(2, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     frozen = FrozenPreprocessing(Compose([Lambda(lambda i: i * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1))]), image)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 from torch.nn import functional as F
 
+from monai_smia.victims import ClassificationVictim
 from monai_smia.victims.outputs import Output, output_of
 
 SHAPES = [(3, 4), (3, 4, 5), (3, 4, 5, 6), (2, 3, 4, 3, 5)]
@@ -102,6 +103,14 @@ def test_decisions_and_one_hot() -> None:
     assert softmax.one_hot(torch.tensor([[1, 2]]), 3).int().tolist() == [[[0, 0], [1, 0], [0, 1]]]
     torch.testing.assert_close(softmax.probabilities(logits).sum(1), torch.ones(1, 2))
     torch.testing.assert_close(sigmoid.probabilities(logits)[0, 0], torch.tensor([1 / (1 + 2.718281828**-1), 0.5]))
+
+
+def test_grades_have_none_to_ignore() -> None:
+    message = r"ignore_index must be None for activation='ordinal'.* got 3"
+    with pytest.raises(ValueError, match=message):
+        output_of("ordinal", 3)
+    with pytest.raises(ValueError, match=message):
+        ClassificationVictim(torch.nn.Identity(), activation="ordinal", ignore_index=3)
 
 
 def test_unknown_activation() -> None:
