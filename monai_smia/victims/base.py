@@ -33,8 +33,8 @@ __all__ = ["Victim", "check_same_grid"]
 class Victim(Gated):
     """Preprocessing, network, inferer, loss and decision rule of one task.
 
-    A dataclass: `dataclasses.replace(victim, loss=...)` gives another one. A new task subclasses it with `decision_of`,
-    `damage_of`, `check_label`, `losses` and `divergences`, and says by the fields `loss` and `divergence` which of them
+    A dataclass: `dataclasses.replace(victim, loss=...)` gives another one. A new task subclasses it with `decide`,
+    `damage`, `check_label`, `losses` and `divergences`, and says by the fields `loss` and `divergence` which of them
     it takes (``loss: Choice = Choice("squared_error")``). A named function is pure: ``(output, prediction, target) ->
     (B,)``, `output` being the victim's output layer and `target` the label as that takes it; a divergence is given a
     reference prediction in the target's place.
@@ -91,6 +91,17 @@ class Victim(Gated):
             self.inferer = CheckpointedSlidingWindowInferer.of(self.inferer)
 
     # ---- what an attack asks for
+
+    def predict(self, image: Tensor) -> Any:
+        """Raw prediction, before any decision; differentiable with respect to the image.
+
+        Args:
+            image: ``(B, C, *spatial)``; on the case's own grid where the victim holds its preprocessing.
+
+        Raises:
+            ValueError: if the prediction is NaN or infinite, not one entry per sample, or of another shape than before.
+        """
+        return self.forward(self.network_input(image))
 
     def network_input(self, image: Tensor) -> Tensor:
         """The image as the network is given it: after degradation and preprocessing."""

@@ -61,11 +61,11 @@ class ClassificationVictim(LogitsVictim):
             raise ValueError(f"one class must be decided for: activation='sigmoid' has {prediction.shape[1]} labels.")
         return torch.cat([torch.zeros_like(prediction), prediction], 1)
 
-    def decision_of(self, prediction: Tensor) -> Tensor:
+    def decide(self, prediction: Tensor) -> Tensor:
         """Class numbers or grades ``(B,)``, or 0/1 ``(B, K)``."""
         return self.output.decide(prediction)
 
-    def damage_of(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
         """1 where the decision is wrong; with several labels, of those that count, the share of wrong ones ``(B,)``."""
         target = self.target(label)
         self.output.check(prediction, target)

@@ -183,15 +183,15 @@ class DetectionVictim(Victim):
 
     # ---- the decision
 
-    def decision_of(self, prediction: Mapping[str, Any]) -> list[dict[str, Tensor]]:
+    def decide(self, prediction: Mapping[str, Any]) -> list[dict[str, Tensor]]:
         """The boxes of every image, best first: ``boxes (N, 2 * dims)``, ``labels (N,)`` and ``scores (N,)``."""
         return self.output.decide(prediction)
 
-    def damage_of(self, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
+    def damage(self, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
         """The share of an image's objects no longer found ``(B,)``; without objects, 1 where one is found."""
         label = self.target(label)
         self.check_label(prediction, label)
-        decided = self.decision_of(prediction)
+        decided = self.decide(prediction)
         return torch.tensor([self.output.missed(d, truth) for d, truth in zip(decided, label, strict=True)])
 
     # ---- what the attack's machinery asks for

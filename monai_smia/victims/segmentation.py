@@ -64,12 +64,12 @@ class SegmentationVictim(LogitsVictim):
         label = self.as_label(label)
         return label[:, 0] if self.activation == "softmax" and label.ndim > 1 and label.shape[1] == 1 else label
 
-    def decision_of(self, prediction: Tensor) -> Tensor:
+    def decide(self, prediction: Tensor) -> Tensor:
         """Class numbers ``(B, 1, *spatial)``, or 0/1 per channel ``(B, K, *spatial)``."""
         decided = self.output.decide(prediction)
         return decided.unsqueeze(1) if self.activation == "softmax" else decided
 
-    def damage_of(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
         """1 - Jaccard index of the decision, mean over the foreground classes that decision or label hold ``(B,)``.
 
         0 where neither holds one; `monai_smia.metrics.SegmentationMetrics` has the same Jaccard index.

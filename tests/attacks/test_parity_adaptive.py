@@ -22,7 +22,7 @@ EPS = 0.06
 class ComparedByLoss(ClassificationVictim):
     """A classifier whose iterates are compared by their loss alone, as torchattacks compares them."""
 
-    def damage_of(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
         return torch.zeros_like(prediction[:, 0])
 
 

@@ -49,10 +49,10 @@ class CentreVictim(Victim):
         truth = torch.stack([(target["boxes"][0, 0] + target["boxes"][0, 2]) / 2 for target in label])
         return (prediction["box_reg"][:, 0] - truth).abs()
 
-    def decision_of(self, prediction: Any) -> list[dict[str, Tensor]]:
+    def decide(self, prediction: Any) -> list[dict[str, Tensor]]:
         return [{"boxes": torch.stack([c - 1, c - 1, c + 1, c + 1], -1).detach()} for c in prediction["box_reg"]]
 
-    def damage_of(self, prediction: Any, label: Any) -> Tensor:
+    def damage(self, prediction: Any, label: Any) -> Tensor:
         return (self.distance(prediction, label) > 1).float()
 
     def check_label(self, prediction: Any, label: Any) -> None:

@@ -33,10 +33,10 @@ class LandmarkVictim(Victim):
     loss: Choice = Choice("squared_error")
     divergence: Choice = Choice("squared_error")
 
-    def decision_of(self, prediction: Tensor) -> Tensor:
+    def decide(self, prediction: Tensor) -> Tensor:
         return prediction.detach().unflatten(1, (-1, 2))
 
-    def damage_of(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
         return (self.decide(prediction - label).norm(dim=2) > self.tolerance).float().mean(1)
 
     def check_label(self, prediction: Tensor, label: Tensor) -> None:

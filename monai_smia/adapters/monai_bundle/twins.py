@@ -96,7 +96,7 @@ class DetectionJudge(DetectionVictim):
         """Number of images."""
         return len(prediction)
 
-    def decision_of(self, prediction: Any) -> list[dict[str, Tensor]]:
+    def decide(self, prediction: Any) -> list[dict[str, Tensor]]:
         """The prediction, which is a decision."""
         return list(prediction)
 
