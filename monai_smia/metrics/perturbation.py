@@ -57,10 +57,12 @@ def structural_similarity(adversarial: Tensor, image: Tensor, data_range: float)
     """SSIM (Wang et al., 2004), uniform window of 7 voxels along every axis, or as many as there are.
 
     From scikit-image, which filters axis by axis: the values of MONAI's SSIMMetric with a uniform kernel, in a
-    fraction of its time on a CT.
+    fraction of its time on a CT. NaN where an axis has one or two voxels, which leave nothing to compare.
     """
     window = min(7, *image.shape[2:])
     window -= 1 - window % 2
+    if window < 3:
+        return torch.full((len(image),), torch.nan)
     pairs = zip(adversarial.cpu().numpy(), image.cpu().numpy(), strict=True)
     options = {"data_range": data_range, "win_size": window, "channel_axis": 0}
     return torch.tensor([float(metrics.structural_similarity(a, b, **options)) for a, b in pairs])
