@@ -72,6 +72,7 @@ class RowEvaluator:
     pipeline: Pipeline | None = None
 
     def __post_init__(self) -> None:
+        self._told: set[str] = set()
         self.figures: Pipeline = self.pipeline or VictimPipeline(self.victim, self.device, self.storage)
 
     def __call__(
@@ -118,7 +119,9 @@ class RowEvaluator:
                 image, stored = self._stored(self.storage, case, record, image, result)
                 records.append(stored)
             except NotStorableError as error:
-                LOGGER.info("%s has no stored rows: %s", case.name, error)
+                if case.name not in self._told:
+                    LOGGER.info("%s has no stored rows: %s", case.name, error)
+                self._told.add(case.name)
         return [*records, *self._degraded(case, record, image, attack)]
 
     def score(self, case: Case, image: Tensor | Path) -> Scored:
