@@ -1,4 +1,4 @@
-"""The gate for images and labels: of another shape, type or value they are refused, of another dtype they are the same."""
+"""The gate for images and labels: another shape, type or value is refused; another dtype gives the same."""
 
 from __future__ import annotations
 
