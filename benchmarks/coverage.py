@@ -226,9 +226,10 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--output", type=Path, help="document that holds the marks")
     options = parser.parse_args()
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    commit = subprocess.run(describe, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    told = f"{options.draws} draws a cell ({options.draws // 4} of the last four), commit {commit.stdout.strip() or 'unknown'}."
+    log = ["git", "log", "-1", "--format=%H", "--", "monai_smia/analysis", "monai_smia/metrics"]
+    done = subprocess.run(log, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    commit = done.stdout.strip() or "unknown"
+    told = f"{options.draws} draws a cell, {options.draws // 4} of the last four; intervals of commit {commit}."
     text = f"{MARKS[0]}\n{table(options.draws)}\n\n{told}\n{MARKS[1]}"
     if options.output is not None:
         document = options.output.read_text(encoding="utf-8")

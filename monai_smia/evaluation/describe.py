@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import dis
 import hashlib
 import inspect
-import json
-import logging
-import sys
-import sysconfig
 import threading
 import types
 import weakref
 from collections.abc import Callable, Mapping, Sequence, Set
-from enum import Enum
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from monai.data import ImageReader
 from monai.transforms import Compose
-from monai.transforms.traits import RandomizableTrait
 from torch import Tensor, nn
 
+from monai_smia.evaluation.plain import (
+    bytes_of,
+    canonical,
+    contents_of,
+    draws,
+    globals_of,
+    has_hidden_state,
+    is_cached,
+    is_users,
+    listed,
+    name_of,
+    plain_value,
+    sha256,
+    slots_of,
+)
+
 PYTHON_CLASS = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-LOCKS = (type(threading.Lock()), type(threading.RLock()))
-LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
-OURS = str(Path(__file__).parents[1])
 MODULE_STATE = frozenset(nn.Module().__dict__) - {"_forward_hooks", "_forward_pre_hooks"}
 
 
@@ -64,16 +69,6 @@ def describe(value: Any) -> Any:
     return _Describer().of(value)
 
 
-def canonical(value: Any) -> str:
-    """JSON that is the same for the same value."""
-    return json.dumps(value, sort_keys=True)
-
-
-def sha256(data: bytes) -> str:
-    """SHA-256 of bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def weights_hash(network: nn.Module) -> str:
     """SHA-256 over names, types, shapes and values of a network's parameters and buffers, the unsaved ones too."""
     total = hashlib.sha256()
@@ -81,7 +76,7 @@ def weights_hash(network: nn.Module) -> str:
     for name, tensor in sorted(tensors.items()):
         if isinstance(tensor, Tensor):
             total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(_bytes(tensor))
+            total.update(bytes_of(tensor))
     return total.hexdigest()
 
 
@@ -95,7 +90,7 @@ class _Describer:
 
     def of(self, value: Any, name: str = "") -> Any:
         """The description of a value that lies under a name."""
-        plain = _plain(value)
+        plain = plain_value(value)
         if plain is not None or value is None:
             return plain
         if id(value) in self.above:
@@ -128,7 +123,7 @@ class _Describer:
     def _array(self, value: Tensor | np.ndarray) -> Any:
         if isinstance(value, np.ndarray) and value.dtype.hasobject:
             return self.of(value.tolist())
-        data = _bytes(value) if isinstance(value, Tensor) else np.ascontiguousarray(value).tobytes()
+        data = bytes_of(value) if isinstance(value, Tensor) else np.ascontiguousarray(value).tobytes()
         text = f"{value.dtype} {tuple(value.shape)} {sha256(data)}"
         affine = getattr(value, "affine", None)
         return text if affine is None else [text, self.of(affine)]
@@ -154,25 +149,25 @@ class _Describer:
         if wrapped := getattr(value, "__wrapped__", None):  # a cached function
             return self.of(wrapped)
         if all(base is object or base.__flags__ & PYTHON_CLASS for base in type(value).__mro__):
-            slots = [name for base in type(value).__mro__ for name in _slots(base)]
+            slots = [name for base in type(value).__mro__ for name in slots_of(base)]
             attributes = {name: getattr(value, name) for name in slots if hasattr(value, name)}
             attributes |= getattr(value, "__dict__", {})
-            if attributes or not _has_hidden_state(value):
+            if attributes or not has_hidden_state(value):
                 return {"class": self._class(type(value)), **self._attributes(value, attributes)}
         try:
             reduced = value.__reduce_ex__(4)
         except Exception as error:
             where = ".".join(part for part in self.path if part) or "the value"
             raise UnknownObjectError(
-                f"{where} is of {_name(type(value))}, of which it cannot be said what it does ({error}): records could "
-                "be mixed with those of another. Make it an object with plain attributes, or one that can be pickled."
+                f"{where} is of {name_of(type(value))}, of which it cannot be said what it does ({error}): records "
+                "could be mixed with those of another. Make it an object of plain attributes, or one that can be pickled."
             ) from error
         if isinstance(reduced, str):
             return f"{type(value).__module__}.{reduced}"
-        return {"class": _name(type(value)), "state": [self.of(_listed(part)) for part in reduced[1:]]}
+        return {"class": name_of(type(value)), "state": [self.of(listed(part)) for part in reduced[1:]]}
 
     def _attributes(self, value: Any, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        cached = {name for base in type(value).__mro__ for name, v in vars(base).items() if _is_cached(v)}
+        cached = {name for base in type(value).__mro__ for name, v in vars(base).items() if is_cached(v)}
         found = {n: v for n, v in attributes.items() if n not in cached and not isinstance(v, threading.local)}
         if isinstance(value, Compose) and not draws(value):
             found.pop("R", None)  # seeded at random, and never used
@@ -186,9 +181,9 @@ class _Describer:
         for base in value.__mro__:
             for name, member in vars(base).items():
                 function = inspect.unwrap(getattr(member, "__func__", getattr(member, "fget", member)) or member)
-                if isinstance(function, types.FunctionType) and _is_users(function):
+                if isinstance(function, types.FunctionType) and is_users(function):
                     methods[f"{base.__qualname__}.{name}"] = self._function(function)
-        return [_name(value), methods] if methods else _name(value)
+        return [name_of(value), methods] if methods else name_of(value)
 
     def _callable(self, value: Any) -> Any:
         if isinstance(value, types.MethodType):
@@ -197,71 +192,27 @@ class _Describer:
             return self._function(value)
         owner = getattr(value, "__self__", None)  # of a method in C
         named = owner is None or isinstance(owner, types.ModuleType | type)
-        return _name(value) if named else [_name(value), self.of(owner)]
+        return name_of(value) if named else [name_of(value), self.of(owner)]
 
     def _function(self, value: types.FunctionType) -> Any:
         if id(value) in self.functions:  # described already
-            return _name(value)
+            return name_of(value)
         self.functions.add(id(value))
         code = value.__code__
         inside = {
             "code": self._code(code),
             "defaults": self.of(value.__defaults__),
             "keywords": self.of(value.__kwdefaults__),
-            "closure": [self.of(_contents(cell)) for cell in value.__closure__ or ()],
+            "closure": [self.of(contents_of(cell)) for cell in value.__closure__ or ()],
         }
-        if _is_users(value):
-            read = {name: value.__globals__[name] for name in _names(code) if name in value.__globals__}
+        if is_users(value):
+            read = {name: value.__globals__[name] for name in globals_of(code) if name in value.__globals__}
             inside["globals"] = {name: self.of(v, name) for name, v in sorted(read.items())}
-        return {"function": _name(value), **{name: v for name, v in inside.items() if v}}
+        return {"function": name_of(value), **{name: v for name, v in inside.items() if v}}
 
     def _code(self, code: types.CodeType) -> list[Any]:
         constants = [self._code(c) if inspect.iscode(c) else self.of(c) for c in code.co_consts]
         return [sha256(code.co_code), list(code.co_names), constants]
-
-
-def draws(transform: Any) -> bool:
-    """Whether a transform, or one in it, draws at random."""
-    if type(transform) is Compose:
-        return any(draws(part) for part in transform.transforms)
-    return isinstance(transform, RandomizableTrait)
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON has, or the text of one that is told by it; None for all else."""
-    if isinstance(value, Enum):
-        return f"{type(value).__qualname__}.{value.name}"
-    if isinstance(value, str):
-        return _file(value) or value
-    if isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else str(value)
-    if isinstance(value, Path):
-        return _file(value) or "path"
-    if isinstance(value, bytes | bytearray):
-        return sha256(bytes(value))
-    if isinstance(value, torch.device):
-        return "device"
-    if isinstance(value, types.ModuleType):
-        return f"module {value.__name__}"
-    if isinstance(value, (logging.Logger, *LOCKS)):
-        return type(value).__name__
-    if isinstance(value, type(...) | type(NotImplemented) | torch.dtype | np.dtype | torch.memory_format | complex):
-        return str(value)
-    return None
-
-
-def _file(value: str | Path) -> str | None:
-    """The contents of a file that a path names."""
-    text = str(value)
-    if "\n" in text or len(text) > 4096 or not ("/" in text or "." in text):
-        return None
-    try:
-        path = Path(text)
-        return f"file {sha256(path.read_bytes())}" if path.is_file() else None
-    except (OSError, ValueError):
-        return None
 
 
 _WAYS: tuple[tuple[Any, Callable[[_Describer, Any], Any]], ...] = (
@@ -276,50 +227,3 @@ _WAYS: tuple[tuple[Any, Callable[[_Describer, Any], Any]], ...] = (
     (partial, _Describer._partial),
     (type, _Describer._class),
 )
-
-
-def _slots(cls: type) -> list[str]:
-    slots = vars(cls).get("__slots__", ())
-    return [name for name in ([slots] if isinstance(slots, str) else slots) if not name.startswith("__")]
-
-
-def _has_hidden_state(value: Any) -> bool:
-    """Whether pickle takes something of an object that has no attributes, as a wrapper around C would hide."""
-    return type(value).__reduce__ is not object.__reduce__ or type(value).__reduce_ex__ is not object.__reduce_ex__
-
-
-def _is_cached(member: Any) -> bool:
-    return isinstance(member, cached_property)
-
-
-def _listed(value: Any) -> Any:
-    """What pickle iterates over, as a list."""
-    return list(value) if hasattr(value, "__next__") else value
-
-
-def _contents(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not set yet
-        return None
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """Globals that a function reads, those of functions in it too."""
-    own = {str(i.argval) for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-    return own | {name for part in code.co_consts if inspect.iscode(part) for name in _names(part)}
-
-
-def _is_users(function: types.FunctionType) -> bool:
-    """Whether a function is neither of a library nor of this package, whose versions are known."""
-    module = sys.modules.get(function.__module__ or "")
-    file = getattr(module, "__file__", None) or function.__code__.co_filename
-    return not file.startswith(("<frozen", OURS, *LIBRARIES)) and function.__module__ != "builtins"
-
-
-def _name(value: Any) -> str:
-    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

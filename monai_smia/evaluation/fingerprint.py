@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_smia.evaluation.describe import canonical, describe, sha256, weights_hash
+from monai_smia.evaluation.describe import describe, weights_hash
+from monai_smia.evaluation.plain import canonical, sha256
 
 __all__ = ["describe", "digest", "files_of", "input_hash", "input_stat", "weights_hash"]
 

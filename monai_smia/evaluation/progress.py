@@ -17,9 +17,9 @@ import ignite.distributed as idist
 
 from monai_smia import __version__
 from monai_smia.evaluation.cases import patient_of
-from monai_smia.evaluation.describe import canonical
 from monai_smia.evaluation.errors import TRY_AGAIN, ConfigurationError, LostWorkerError
 from monai_smia.evaluation.fingerprint import digest, input_hash, input_stat
+from monai_smia.evaluation.plain import canonical
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.files import remove_unfinished, write_text
 from monai_smia.records import Failure, JournalLine, Outcome, Provenance, Record, current, next_run, read_journals

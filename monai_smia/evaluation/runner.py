@@ -207,7 +207,8 @@ class AttackEvaluation:
         shown = self.progress and idist.get_rank() == 0
         total = sum(len(progress.missing(item)) for item in items)
         with tqdm(total=total, unit="row", disable=not shown) as bar:
-            for number, (item, case) in enumerate(read_ahead(items, self.load)):
+            told = not shown
+            for item, case in read_ahead(items, self.load):
                 row: PlannedAttack | None = None
                 done: list[Record] = []
                 try:
@@ -215,8 +216,9 @@ class AttackEvaluation:
                         raise case
                     if self.pipeline is not None:
                         case = self.pipeline.prepare(case)
-                    if number == 0 and shown:
+                    if not told:  # by the first case that is a whole one
                         LOGGER.info(self._schedule(case, len(items)))
+                        told = True
                     for row in progress.missing(item):
                         bar.set_description(f"{item['case']}: {row.name} {row.key().setting_label}".rstrip())
                         probe_with = probes.get(item["case"])
