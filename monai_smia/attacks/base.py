@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing_extensions import Self
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import Victim
+from monai_smia.victims.gate import check_image
 from monai_smia.victims.preprocessing import as_plain
 
 KEEP = ("best", "last")
@@ -267,16 +267,10 @@ def _with_clean_damage(result: AttackResult, victim: Victim, image: Tensor, labe
 
 def _plain_image(image: Tensor) -> Tensor:
     """The image as a checked plain tensor that autograd may use."""
-    if not isinstance(image, Tensor) or image.ndim < 3 or not image.numel():
-        shape = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-        raise ValueError(f"image must be a non-empty tensor (B, C, *spatial), got {shape}.")
+    check_image(image)
     if image.dtype not in (torch.float32, torch.float64):
         hint = "autocast runs the network alone in lower precision" if image.is_floating_point() else "image.float()"
         raise ValueError(
             f"image must be floating point of 32 or 64 bits, which keeps to eps, got {image.dtype}; use {hint}."
         )
-    plain = as_plain(image).detach()
-    if not (math.isfinite(plain.amin()) and math.isfinite(plain.amax())):
-        bad = int((~plain.isfinite()).sum())
-        raise ValueError(f"image must be finite, got {bad} NaN or infinite voxels of {plain.numel()}.")
-    return plain
+    return as_plain(image).detach()

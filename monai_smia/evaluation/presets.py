@@ -137,14 +137,15 @@ def preset_plan(
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}.")
     shared: dict[str, Any] = {"clip": clip, "seed": seed}
-    if PRESETS[preset] is None:
+    count = PRESETS[preset] if gradients is None else gradients
+    if PRESETS[preset] is None or count is None:
         if gradients is not None:
             raise ValueError(f"gradients is of the other presets; with 'paper' give steps, got gradients={gradients}.")
         return paper_comparison(eps, steps=steps, alpha=alpha, unit_scale=unit_scale, **shared, **paper)
     plan = [PlannedAttack()]
     for radius in [eps] if isinstance(eps, (int, float)) else eps:
         ball = in_input_unit(radius, unit_scale)
-        strong = strong_attacks(task, eps=ball, steps=gradients or PRESETS[preset] or 0, **shared)
+        strong = strong_attacks(task, eps=ball, steps=count, **shared)
         smia = SMIA(eps=ball, steps=steps, alpha=alpha, **shared)
         plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), *strong, smia)]
     return plan
