@@ -160,7 +160,7 @@ class _Describer:
             where = ".".join(part for part in self.path if part) or "the value"
             raise UnknownObjectError(
                 f"{where} is of {name_of(type(value))}, of which it cannot be said what it does ({error}): records "
-                "could be mixed with those of another. Make it an object of plain attributes, or one that can be pickled."
+                "could be mixed with those of another. Make it an object of plain attributes, or one that is pickled."
             ) from error
         if isinstance(reduced, str):
             return f"{type(value).__module__}.{reduced}"

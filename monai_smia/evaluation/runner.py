@@ -50,7 +50,7 @@ from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
 from monai_smia.evaluation.tracking import track
 from monai_smia.metrics import CaseMetrics
-from monai_smia.records import Failure, Journal, Primary, Record, Summary, write_records
+from monai_smia.records import Failure, Journal, Primary, Record, Summary, seal, write_records
 from monai_smia.report import make_report, summary_table, survival_table
 from monai_smia.report.figures.selector import FigureSelector
 from monai_smia.storage import Storage
@@ -72,8 +72,8 @@ class AttackEvaluation:
     other weights or metrics are never mixed in. Started in several processes (torchrun), each takes its share of the
     cases, and the first makes the report.
 
-    Written into `output_dir`: ``summary.json``, ``records.jsonl``, ``spec.json``, ``cases.csv``, ``report.html``,
-    ``report.json``, ``figures/*.png``, and the processes' own records in ``journal``.
+    Written into `output_dir`: ``summary.json``, ``records.jsonl`` and ``spec.json`` with their ``checksums.json``,
+    ``cases.csv``, ``report.html``, ``report.json``, ``figures/*.png``, and the processes' own records in ``journal``.
 
     Args:
         cases: items with ``image`` (a file), ``label`` and a unique name ``case``.
@@ -268,6 +268,7 @@ class AttackEvaluation:
         spec.write(folder)
         write_records(folder, outcomes)
         summary.write(folder)
+        seal(folder)
         track(self.handlers, summary.rows)
         report = make_report(folder, spec, summary, outcomes)
         LOGGER.info(summary_table(summary.rows).text())

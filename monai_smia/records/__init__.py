@@ -6,6 +6,7 @@ from monai_smia.records.journal import Journal, JournalLine, current, next_run, 
 from monai_smia.records.parts import RECORD_VERSION, Costs, Probe, Provenance, RecordVersionError
 from monai_smia.records.record import Failure, Outcome, Record, read_records, write_records
 from monai_smia.records.rows import CLEAN, COMPUTED, STORED, RowKey, Stage
+from monai_smia.records.seal import DamagedRecordsError, check_seal, seal
 from monai_smia.records.spec import EvaluationSpec, PlannedRow, Primary
 from monai_smia.records.summary import Flag, Summary, SummaryRow
 
@@ -15,6 +16,7 @@ __all__ = [
     "RECORD_VERSION",
     "STORED",
     "Costs",
+    "DamagedRecordsError",
     "EvaluationSpec",
     "Failure",
     "Flag",
@@ -31,9 +33,11 @@ __all__ = [
     "Stage",
     "Summary",
     "SummaryRow",
+    "check_seal",
     "current",
     "next_run",
     "read_journals",
     "read_records",
+    "seal",
     "write_records",
 ]

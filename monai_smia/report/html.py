@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monai_smia.analysis import groups_of
 from monai_smia.files import write_text
-from monai_smia.records import EvaluationSpec, Outcome, Summary, read_records
+from monai_smia.records import EvaluationSpec, Outcome, Summary, check_seal, read_records
 from monai_smia.records.summary import AtRadius, Headline
 from monai_smia.report.case_table import case_table
 from monai_smia.report.charts import NEEDS, charts
@@ -58,9 +58,12 @@ def write_report(folder: str | os.PathLike[str]) -> Report:
     Raises:
         FileNotFoundError: if there is no such folder.
         RecordVersionError: if another version has written it.
+        DamagedRecordsError: if one of these files is not what the evaluation wrote.
     """
     folder = Path(folder)
-    return make_report(folder, EvaluationSpec.read(folder), Summary.read(folder), read_records(folder))
+    spec, summary, records = EvaluationSpec.read(folder), Summary.read(folder), read_records(folder)
+    check_seal(folder)
+    return make_report(folder, spec, summary, records)
 
 
 def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Outcome]) -> Report:

@@ -20,7 +20,7 @@ from evaluation.test_runner import write_case
 from monai_smia.attacks import BIM, PGD, SMIA, Noise
 from monai_smia.evaluation import PlannedAttack
 from monai_smia.evaluation.errors import FailedCasesError
-from monai_smia.records import RecordVersionError
+from monai_smia.records import DamagedRecordsError, RecordVersionError
 from monai_smia.records.rows import ALPHA
 from monai_smia.report import write_report
 from monai_smia.report.content import SCHEMA
@@ -203,6 +203,22 @@ def test_the_report_of_a_finished_folder_is_made_anew(report: Path, tmp_path: Pa
     pages = [(place / "report.html").read_text() for place in (report, folder)]
     assert pages[0].replace(before["made"], "") == pages[1].replace(after["made"], "")
     assert made.headline in pages[1]
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "summary.json", "spec.json"])
+def test_no_report_is_made_of_a_damaged_file(report: Path, tmp_path: Path, name: str) -> None:
+    """One digit is another one: the file can still be read."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(report, folder)
+    text = (folder / name).read_text()
+    found = re.search(r"0\.\d", text)
+    assert found is not None
+    place = found.end() - 1
+    (folder / name).write_text(text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :])
+    before = (folder / "report.html").read_bytes()
+    with pytest.raises(DamagedRecordsError, match=f"^{re.escape(name)} of .* is not what the evaluation wrote"):
+        write_report(folder)
+    assert (folder / "report.html").read_bytes() == before
 
 
 def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
