@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from monai_smia.adapters.monai_bundle.decisions import later_steps
 from monai_smia.adapters.monai_bundle.loading import BundleLoading
 from monai_smia.adapters.monai_bundle.parts import case_names, dataset_of, is_dicom, load_checkpoints
 from monai_smia.adapters.monai_bundle.storing import BundleStorage
+from monai_smia.attacks import Attack
 from monai_smia.command_line import check_arguments
 from monai_smia.degradations import Degradation
-from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison
+from monai_smia.evaluation import AttackEvaluation, PlannedAttack, preset_plan
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
+from monai_smia.evaluation.plan import in_input_unit
+from monai_smia.records.rows import EQUAL_RADIUS
 from monai_smia.storage import NiftiStorage
 
 LOGGER = logging.getLogger(__name__)
@@ -36,6 +39,9 @@ def bundle_evaluation(
     eps_unit: str = "network",
     steps: int = 10,
     alpha: float = 1.0,
+    preset: str = "paper",
+    gradients: int | None = None,
+    extra: Sequence[Callable[..., Attack]] | None = None,
     seed: int = 0,
     clip: Sequence[float] | None = None,
     space: str | None = None,
@@ -68,8 +74,11 @@ def bundle_evaluation(
         output_dir: where to write.
         eps: radius, or several.
         eps_unit: ``"network"`` or ``"image"`` (HU, grey levels).
-        steps: steps of the iterated attacks.
+        steps: steps of the paper's attacks.
         alpha: weight of SMIA's stabilization term.
+        preset: ``"paper"``, or the strongest attacks: ``"quick"``, ``"standard"`` or ``"thorough"``; see `preset_plan`.
+        gradients: of the first strong attack; None for the preset's.
+        extra: further attacks at the same radii, each a class or function of ``(eps=, seed=, clip=)``.
         seed: seed of the attacks.
         clip: valid range of the images; None for that of 8-bit files or of the intensity window, where known.
         space: ``"native"`` (or ``"scanner"``) attacks on the grid of the files, ``"network"`` what the network sees;
@@ -86,7 +95,7 @@ def bundle_evaluation(
         survival: degradations by name, after which every attack is measured again, as for `AttackEvaluation`.
         identified: store DICOM series though their sources do not say that they are de-identified.
         limit: number of cases.
-        only: attacks to run out of those of `paper_comparison`, by their names; None for all of them.
+        only: attacks to run out of those of the preset, by their names; None for all of them.
         figures: draw every case.
         progress: show progress.
 
@@ -145,15 +154,21 @@ def bundle_evaluation(
     scale = twin.intensity_scale() if in_scanner else 1.0
     per_unit = builder.scale() if eps_unit == "image" and not in_scanner else scale
     radii = [eps] if isinstance(eps, (int, float)) else list(eps)
-    attacks = paper_comparison(
-        [radius * per_unit for radius in radii] if eps_unit == "image" else radii,
+    radii = [radius * per_unit for radius in radii] if eps_unit == "image" else radii
+    valid: Any = None if clip is None else tuple(clip)
+    attacks = preset_plan(
+        preset,
+        builder.task,
+        radii,
         steps=steps,
         alpha=alpha,
+        gradients=gradients,
         seed=seed,
         unit_scale=scale,
-        clip=None if clip is None else tuple(clip),
+        clip=valid,
         stronger_loss="soft_jaccard" if builder.task == "segmentation" else None,
     )
+    attacks += _own(extra or (), radii, scale, seed=seed, clip=valid)
     return AttackEvaluation(
         cases=[
             {**item, "case": name, "image": source} for (name, item), source in zip(items.items(), sources, strict=True)
@@ -172,6 +187,14 @@ def bundle_evaluation(
         progress=progress,
         pipeline=pipeline,
     )
+
+
+def _own(
+    extra: Sequence[Callable[..., Attack]], radii: Sequence[float], unit_scale: float, **options: Any
+) -> list[PlannedAttack]:
+    """The rows of further attacks."""
+    balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii]
+    return [PlannedAttack(make(eps=ball, **options), r, EQUAL_RADIUS) for r, ball in balls for make in extra]
 
 
 def _check(name: str, value: str | None, allowed: Sequence[str | None]) -> None:

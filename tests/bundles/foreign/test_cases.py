@@ -1,4 +1,4 @@
-"""Each case by itself: formats, ranges, files and patients are a case's own (faults 5, 48 to 57, 94)."""
+"""Each case by itself: formats, ranges, files and patients are a case's own."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_several_labels_with_figures(tmp_path: Path) -> None:
 
 
 def test_no_other_thread_asks_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next case is loaded while this one is attacked: loading must not touch the network (fault 93)."""
+    """The next case is loaded while this one is attacked: loading must not touch the network."""
     asked = set()
     forward = torch.nn.Conv3d.forward
 
@@ -199,3 +199,12 @@ def test_no_other_thread_asks_the_network(tmp_path: Path, monkeypatch: pytest.Mo
     rows, _ = overlay(bundle, {})
     assert rows["Clean", "computed"]["jaccard"] == 1.0  # of itself, in every case
     assert asked == {"MainThread"}
+
+
+def test_stronger_attacks_and_those_of_ones_own(tmp_path: Path) -> None:
+    own = {"_target_": "monai_smia.attacks.APGD", "_mode_": "callable", "steps": 4, "loss": "soft_jaccard"}
+    rows, _ = overlay(build(tmp_path / "own", Foreign(), cases=1), {"attack#extra": [own], "attack#only": ["APGD"]})
+    assert rows["APGD", "computed"]["gradients"] == 4
+    options = {"preset": "quick", "attack#gradients": 2, "attack#only": ["APGD", "CosPGD", "Square"]}
+    rows, _ = overlay(build(tmp_path / "quick", Foreign(), cases=1), options)
+    assert {name for name, _ in rows} == {"Clean", "APGD", "CosPGD", "Square"}
