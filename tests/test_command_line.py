@@ -1,4 +1,4 @@
-"""What is typed on the command line arrives, or ends the run before anything is computed (fault 20)."""
+"""What is typed on the command line arrives, or ends the run before anything is computed."""
 
 from __future__ import annotations
 

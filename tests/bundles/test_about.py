@@ -1,4 +1,4 @@
-"""What a report says of model and data is true of what was attacked (fault 19)."""
+"""What a report says of model and data is true of what was attacked."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_too_few_classes() -> None:
 
 
 class TestSaturated:
-    """Entry 65: probabilities of attacked networks are all 1 in float32, log-odds are not."""
+    """Probabilities of attacked networks are all 1 in float32, log-odds are not."""
 
     def rows(
         self, victim: ClassificationVictim, logits: list[list[float]], truth: list[Any]
@@ -145,7 +145,7 @@ class TestSaturated:
 
 
 class TestSeveralLabels:
-    """Entry 66: all of them are scored, not the first alone."""
+    """All of them are scored, not the first alone."""
 
     VICTIM = ClassificationVictim(nn.Identity(), activation="sigmoid", ignore_index=-1)
 
@@ -166,7 +166,7 @@ class TestSeveralLabels:
         record = self.case([3.0, 5.0, -1.0], [1, -1, 1])
         assert (record["accuracy"], record["grade"]) == (0.5, [1, None, 1])
         loss = ClassificationVictim(nn.Identity(), activation="sigmoid", ignore_index=255, loss="margin").loss
-        assert float(loss(torch.tensor([[3.0, 5.0]]), torch.tensor([[1, 255]]))) == -3  # entry 61: it was 5
+        assert float(loss(torch.tensor([[3.0, 5.0]]), torch.tensor([[1, 255]]))) == -3  # it was 5
 
     def test_summary_by_hand(self) -> None:
         cases = [
@@ -209,7 +209,7 @@ def test_other_classes_than_the_victims_are_an_error() -> None:
 
 @pytest.mark.parametrize("count", range(1, 200))
 def test_wilson_interval_is_closed_at_its_ends(count: int) -> None:
-    """Entry 78: 0 of 7 began at -3.6e-17, printed as -0.000."""
+    """0 of 7 began at -3.6e-17, printed as -0.000."""
     low, high = wilson_interval(0, count)
     assert (low, math.copysign(1, low or 0.0)) == (0, 1)
     assert high is not None

@@ -175,8 +175,6 @@ def test_edge_cases_are_those_of_pycocotools(name: str) -> None:
 
 
 class TestOneToOne:
-    """Entry 108."""
-
     def test_one_box_over_two_objects_finds_one(self) -> None:
         truth = {"boxes": torch.tensor([[0.0, 0, 10, 6], [0, 4, 10, 10]]), "labels": torch.tensor([0, 0])}
         box = {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([0]), "scores": torch.ones(1)}
@@ -194,7 +192,7 @@ class TestOneToOne:
         assert DetectionMetrics(["a"]).compare(boxes, truth)["iou"] == pytest.approx((0.8 + 7 / 13) / 2)
 
     def test_what_is_invented_counts(self) -> None:
-        """Entries 85 and 109: boxes that find nothing, doubles and those of another class among them."""
+        """Boxes that find nothing, doubles and those of another class among them."""
         truth = {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([1])}
         boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60], [70, 70, 80, 80]])
         scores = torch.tensor([0.9, 0.8, 0.7, 0.4, 0.2])
@@ -215,7 +213,7 @@ class TestOneToOne:
 @pytest.mark.parametrize("where", ["decision", "label"])
 @pytest.mark.parametrize("number", [2, -1])
 def test_a_class_beyond_those_named_is_an_error(where: str, number: int) -> None:
-    """Entry 78: it was a bare IndexError."""
+    """It was a bare IndexError."""
     truth = {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([0])}
     other = {**truth, "labels": torch.tensor([number])}
     decision, label = (other, truth) if where == "decision" else (truth, other)

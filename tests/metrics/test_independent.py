@@ -242,7 +242,7 @@ def test_losses_are_those_of_scikit_learn(activation: str, seed: int) -> None:
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("ignored", [None, 255])
 def test_losses_of_float64_are_exact(loss: str, activation: str, ignored: int | None) -> None:
-    """Entry 78: no weight is rounded to float32 on the way."""
+    """No weight is rounded to float32 on the way."""
     generator = torch.Generator().manual_seed(0)
     channels, classes = (1, 3) if activation == "softmax" else (3, 2)
     logits = torch.randn(1, 3, 7, 3, generator=generator, dtype=torch.float64)

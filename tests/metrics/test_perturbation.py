@@ -50,7 +50,7 @@ def test_psnr_relates_to_the_data_range() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 9, 1), (1, 2, 9), (1, 9, 9, 2)])
 def test_an_axis_too_short_to_compare_leaves_the_similarity_undefined(shape: tuple[int, ...]) -> None:
-    """Entry 29: it was a ZeroDivisionError, and the case failed."""
+    """It was a ZeroDivisionError, and the case failed."""
     image = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     values = perturbation_metrics(image + 0.1, image, torch.zeros(0, 2), eps=0.1, data_range=1.0)
     assert values["ssim"].isnan().all()

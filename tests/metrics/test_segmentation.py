@@ -59,7 +59,7 @@ def test_num_classes() -> None:
 
 
 class TestEmpty:
-    """Entries 62, 69, 71 and 85: the worst outcome never reads as the best, nor is it left out."""
+    """The worst outcome never reads as the best, nor is it left out."""
 
     DIAGONAL = math.hypot(10 * 2.0, 10 * 1.5)
 
@@ -80,7 +80,7 @@ class TestEmpty:
         assert values["hd95"] == (None if hd95 is None else pytest.approx(hd95))
 
     def test_erased_is_worse_than_misplaced(self) -> None:
-        """Entry 62: class 2 erased had an HD95 of 0, merely misplaced of 4.09."""
+        """Class 2 erased had an HD95 of 0, merely misplaced of 4.09."""
         label = torch.zeros(1, 1, 5, 5, dtype=torch.long)
         label[..., 0, :2], label[..., 4, 3:] = 1, 2
         erased, misplaced = label.clone(), label.clone()
@@ -92,7 +92,7 @@ class TestEmpty:
         assert 0 < other < one
 
     def test_an_invented_class_counts(self) -> None:
-        """Entry 71: the label holds 0 and 1, both found whole, and a row of class 2 is invented."""
+        """The label holds 0 and 1, both found whole, and a row of class 2 is invented."""
         label = torch.zeros(1, 1, 6, 6, dtype=torch.long)
         label[..., 1:3, :] = 1
         decision = label.clone()
@@ -101,7 +101,7 @@ class TestEmpty:
         assert (float(values["jaccard"]), float(values["invented"])) == (0.5, 6)
 
     def test_worse_and_worse(self) -> None:
-        """HD95 does not improve when objects are erased (entry 85)."""
+        """HD95 does not improve when objects are erased."""
         label = torch.zeros(1, 1, 30, 30, dtype=torch.long)
         for number, corner in enumerate(((2, 2), (2, 20), (20, 2)), 1):
             label[..., corner[0] : corner[0] + 5, corner[1] : corner[1] + 5] = number
@@ -147,7 +147,7 @@ class TestInvented:
 
 
 class TestIgnored:
-    """Entry 61: what the loss leaves out the metrics leave out."""
+    """What the loss leaves out the metrics leave out."""
 
     def test_one_column_of_a_sigmoid(self) -> None:
         """Decision equal to the label everywhere, one column ignored: Jaccard was 128, accuracy -.002."""
@@ -219,7 +219,7 @@ def drawn(seed: int) -> tuple[SegmentationVictim, SegmentationMetrics, Tensor, T
 
 
 def test_jaccard_is_one_minus_damage() -> None:
-    """One definition: for every input, to the last bit (entry 71)."""
+    """One definition: for every input, to the last bit."""
     seen = set()
     for seed in range(600):
         victim, metrics, logits, label = drawn(seed)
@@ -232,7 +232,7 @@ def test_jaccard_is_one_minus_damage() -> None:
 
 
 def test_a_value_outside_of_its_range_ends_the_case() -> None:
-    """Entry 61: every metric has a range."""
+    """Every metric has a range."""
 
     class Broken(SegmentationMetrics):
         def __call__(self, *args: object, **kwargs: object) -> dict[str, Tensor]:

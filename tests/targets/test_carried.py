@@ -1,4 +1,4 @@
-"""Whose a case is, and what cases are compared by, arrives from every layout (faults 5 and 99)."""
+"""Whose a case is, and what cases are compared by, arrives from every layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are not what they seem are refused by name (faults 18, 96, 99)."""
+"""Files that are not what they seem are refused by name."""
 
 from __future__ import annotations
 

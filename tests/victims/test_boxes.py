@@ -15,8 +15,6 @@ from monai_smia.victims import DetectionVictim
 
 
 class TestOneToOne:
-    """Entry 108."""
-
     def test_one_box_over_two_objects_finds_one(self) -> None:
         victim = cells()
         prediction = victim.predict(colored((0.9, 0.1, 0.1)))
@@ -45,7 +43,7 @@ CLASSES = {str(dtype)[6:]: dtype for dtype in TYPES}
 
 
 class TestClassNumbers:
-    """Entry 86: they are one type, whatever they were given in."""
+    """They are one type, whatever they were given in."""
 
     @pytest.mark.parametrize("loss", DetectionVictim.losses)
     @pytest.mark.parametrize("kind", [*CLASSES, "list"])
@@ -96,7 +94,7 @@ class TestClassNumbers:
 
 
 def test_the_default_loss_is_the_strongest() -> None:
-    """Entry 109: focal, the default once, takes fewer of the objects that the clean decision finds."""
+    """Focal, the default once, takes fewer of the objects that the clean decision finds."""
     lost = {"default": 0.0, "focal": 0.0}
     for seed in range(6):
         victim, image = small_retina(seed=seed), images(seed=seed)

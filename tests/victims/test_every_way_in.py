@@ -23,7 +23,7 @@ from monai_smia.victims import SegmentationVictim
 @pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize("way", ["array", "dictionary", "handler", "engine", "evaluation"])
 class TestEveryWayIn:
-    """Entries 1 and 17: whichever way image and label come, they pass the same gate."""
+    """Whichever way image and label come, they pass the same gate."""
 
     def use(self, way: str, victim: SegmentationVictim, image: Tensor, label: Tensor, folder: Path) -> None:
         attack, device = BIM(eps=0.1, steps=1), torch.device("cpu")

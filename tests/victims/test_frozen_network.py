@@ -95,7 +95,7 @@ def _nodes(output: torch.Tensor) -> set[str]:
 
 
 class TestUsers:
-    """Entry 93: a network is still until its last user has left it, in whichever thread."""
+    """A network is still until its last user has left it, in whichever thread."""
 
     def test_two_contexts_that_overlap(self) -> None:
         net = nn.BatchNorm1d(1)
@@ -178,7 +178,7 @@ class Listed(nn.Module):
 
 @pytest.mark.parametrize("kind", ["list", "tuple", "dictionary"])
 def test_modules_in_plain_lists_are_held_as_well(kind: str) -> None:
-    """Entry 46: they stayed in train mode, and their statistics moved."""
+    """They stayed in train mode, and their statistics moved."""
     net = Listed(kind)
     before = snapshot(net.branch)
     victim = SegmentationVictim(net)

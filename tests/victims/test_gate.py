@@ -49,7 +49,7 @@ def calls_of(attack: Callable[..., Any], victim: Victim, image: Tensor, label: A
 
 
 class TestNaNAtTheKthPrediction:
-    """Entry 2: whichever prediction it is, the attack ends with a sentence and never with a figure."""
+    """Whichever prediction it is, the attack ends with a sentence and never with a figure."""
 
     @pytest.mark.parametrize("task", ["classification", "segmentation"])
     @pytest.mark.parametrize("name", ATTACKS)
@@ -162,7 +162,7 @@ class TestShapes:
             ClassificationVictim(Mean()).predict(torch.rand(3, 2, 4, 4))
 
     def test_of_another_call(self) -> None:
-        """Entry 2: the network gives fewer classes at its second call."""
+        """The network gives fewer classes at its second call."""
 
         class Fewer(nn.Module):
             calls = 0

@@ -19,7 +19,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 class TestLabelMaps:
-    """Entry 1: with preprocessing as without, a label of another shape is an error that names both."""
+    """With preprocessing as without, a label of another shape is an error that names both."""
 
     @pytest.mark.parametrize("cut", [6, 1, 11])
     @pytest.mark.parametrize("held", [True, False])
@@ -73,7 +73,7 @@ def test_a_label_of_any_type_gives_the_same(task: str, dtype: torch.dtype) -> No
 @pytest.mark.parametrize("loss", SegmentationVictim.losses)
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_an_ignored_value_that_the_label_cannot_hold(activation: str, loss: str) -> None:
-    """Entry 43: -1 in uint8 is 255, which was a class number out of range."""
+    """-1 in uint8 is 255, which was a class number out of range."""
     c = case("segmentation", 2, activation=activation, loss=loss, ignore_index=-1)
     label = c.label.long()
     label[..., :2] = -1

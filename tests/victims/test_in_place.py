@@ -1,4 +1,4 @@
-"""Networks that write into their input (entry 44): the caller's image is protected, or they are refused."""
+"""Networks that write into their input: the caller's image is protected, or they are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scale of transforms that nobody knows: measured on the image, or refused, never 1 (entries 39 and 89)."""
+"""The scale of transforms that nobody knows: measured on the image, or refused, never 1."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_smallest_input_of_the_entry() -> None:
 )
 @pytest.mark.parametrize("shape", [(20, 14, 18), (64, 50, 45)], ids=["small", "large"])
 def test_what_has_no_one_slope_is_refused_by_name(transform: Callable, message: str, shape: tuple[int, ...]) -> None:
-    """Entry 89: a sigmoid window was scaled by .004, its slope is at most .001."""
+    """A sigmoid window was scaled by .004, its slope is at most .001."""
     frozen = FrozenPreprocessing(Compose([transform]), body(shape))
     with pytest.raises(ValueError, match=message):
         _ = frozen.intensity_scale

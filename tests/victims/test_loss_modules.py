@@ -57,8 +57,6 @@ def drawn(activation: str, ignored: int = 255) -> tuple[Tensor, Tensor]:
     ids=lambda value: value if isinstance(value, str) else f"{type(value).__name__}-{value.reduction}",
 )
 class TestIgnored:
-    """Entry 43."""
-
     @pytest.mark.parametrize("index", [255, -1])
     def test_as_an_image_without_them(self, activation: str, loss: nn.Module, index: int) -> None:
         logits, label = drawn(activation, index)
@@ -88,7 +86,7 @@ class TestIgnored:
 
 
 def test_cross_entropy_takes_the_documented_label() -> None:
-    """Entry 43: class numbers ``(B, 1, *spatial)``, of any type."""
+    """Class numbers ``(B, 1, *spatial)``, of any type."""
     c = case("segmentation", 3, loss=nn.CrossEntropyLoss())
     logits = c.victim.predict(c.image).detach()
     expected = nn.functional.cross_entropy(logits, c.label[:, 0], reduction="none").flatten(1).mean(1)

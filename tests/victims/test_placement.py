@@ -1,4 +1,4 @@
-"""Transforms that lose the affine, or move voxels without it (entries 17, 41, 42, 79)."""
+"""Transforms that lose the affine, or move voxels without it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ DROPPED: dict[str, Callable[[], Compose]] = {
 @pytest.mark.parametrize("affine", [CUBE, TURNED, torch.eye(4)], ids=["cube", "turned", "identity"])
 @pytest.mark.parametrize("name", DROPPED)
 def test_a_step_that_drops_the_metadata(name: str, affine: Tensor) -> None:
-    """Entry 79: decisions are those of the network on the deployed input, to the last bit."""
+    """Decisions are those of the network on the deployed input, to the last bit."""
     image = body((12, 12, 12), affine)
     net = network("segmentation", 3, channels=1, classes=2).eval()
     victim = SegmentationVictim(net, preprocessing=DROPPED[name]())
@@ -137,7 +137,7 @@ MOVERS: dict[str, Callable] = {
 def test_what_moves_voxels_without_its_affine_is_refused_by_name(
     name: str, before: list[Callable], shape: tuple[int, ...]
 ) -> None:
-    """Entry 41: labels would be mapped by an affine that is not true."""
+    """Labels would be mapped by an affine that is not true."""
     transform = MOVERS[name]
     if isinstance(transform, MapTransform) and before:
         before = [Lambdad("image", lambda image: image / 1000)]
@@ -217,7 +217,7 @@ def test_monais_spatial_transforms_do_as_their_affine_says(transform: Callable) 
 
 
 class TestSpacingThatIsNotKnown:
-    """Entry 17: `image.as_tensor()` was taken as 1 mm without a word."""
+    """`image.as_tensor()` was taken as 1 mm without a word."""
 
     @pytest.mark.parametrize(
         "transform",
@@ -246,7 +246,7 @@ class TestSpacingThatIsNotKnown:
 @pytest.mark.parametrize("lazy", [False, True, None])
 @pytest.mark.parametrize("name", [*CHAINS, *(f"dropped {name}" for name in DROPPED), "overrides"])
 def test_the_frozen_chain_gives_the_networks_input_as_deployed(name: str, lazy: bool | None) -> None:
-    """Entry 42: lazy resampling and its overrides keep their meaning."""
+    """Lazy resampling and its overrides keep their meaning."""
     if name == "overrides":
         compose = Compose(
             [Spacing(PIXDIM), Resize((12, 16, 20))], lazy=lazy, overrides={"mode": 1, "padding_mode": "zeros"}

@@ -111,7 +111,7 @@ class TestSoftJaccard:
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 class TestHealthy:
-    """Entry 85: of a label without foreground soft Jaccard was constant, and its gradient zero."""
+    """Of a label without foreground soft Jaccard was constant, and its gradient zero."""
 
     def test_its_loss_is_the_mean_probability_of_the_foreground(self, activation: str) -> None:
         generator = torch.Generator().manual_seed(0)

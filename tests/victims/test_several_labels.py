@@ -1,4 +1,4 @@
-"""A classifier of several labels, from the victim to the report (entries 66 and 87)."""
+"""A classifier of several labels, from the victim to the report."""
 
 from __future__ import annotations
 

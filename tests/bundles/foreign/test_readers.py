@@ -1,4 +1,4 @@
-"""Reading, turning and writing back are inverse to each other, whatever the reader (fault 40)."""
+"""Reading, turning and writing back are inverse to each other, whatever the reader."""
 
 from __future__ import annotations
 
