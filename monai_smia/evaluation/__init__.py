@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from monai_smia._moved import moved
 from monai_smia.evaluation.paper_plan import tables_plan
+from monai_smia.evaluation.pipeline import Pipeline
 from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
 from monai_smia.evaluation.presets import preset_plan, standard_attack
 from monai_smia.evaluation.runner import AttackEvaluation
@@ -11,6 +12,7 @@ from monai_smia.report.paper_tables import write_tables
 
 __all__ = [
     "AttackEvaluation",
+    "Pipeline",
     "PlannedAttack",
     "paper_comparison",
     "preset_plan",

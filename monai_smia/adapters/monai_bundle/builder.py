@@ -16,6 +16,7 @@ from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
+from monai_smia.dicom import read_dicom_series
 from monai_smia.metrics import CaseMetrics, ClassificationMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.victims.base import Victim
@@ -57,6 +58,12 @@ class BundleBuilder:
         straight_through: bool = False,
         seeded: bool = False,
     ) -> None:
+        if not hasattr(evaluator, "network"):
+            raise ValueError(
+                f"evaluator must have one network, got a {type(evaluator).__name__} of "
+                f"{len(getattr(evaluator, 'networks', []))}; attack one of them, with --attack#evaluator a "
+                "SupervisedEvaluator of it."
+            )
         if (names := chain.random_steps()) and not seeded:
             raise ValueError(
                 f"preprocessing draws at random ({', '.join(names)}): every figure would be one draw. Leave it out, or "
@@ -156,7 +163,9 @@ class BundleBuilder:
         except ValueError as error:
             return f"a radius in network units has no fixed size in the unit of the files; {error}"
         try:
-            image = self.chain.read(source).float()
+            image: Any = self.chain.read(source).float()
+            if is_dicom(source):
+                read_dicom_series(source, image.meta.get("series_uid"))
             twin = self.twin(True)
             frozen = FrozenPreprocessing(twin.preprocessing, image, self.chain.image_key)
             frozen.check_differentiable()

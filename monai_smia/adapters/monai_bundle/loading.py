@@ -45,7 +45,8 @@ class BundleLoading:
         single = pipeline.chain.loader is not None
         if single and (pipeline.in_scanner or is_dicom(source)):
             native = pipeline.chain.read(source)
-            if is_dicom(source):
+            flat = native.ndim == 3 and not pipeline.in_scanner  # a radiograph is no series, and its reader knows it
+            if is_dicom(source) and not flat:
                 scanned = MetaTensor(scanned_voxels(native, source), affine=native.affine)
                 native.meta.pop("padding", None)  # the mask says it, and a unit that preprocessing changes does not
                 case["mask"] = scanned if pipeline.in_scanner else _mask_on(scanned, seen)

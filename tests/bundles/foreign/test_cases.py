@@ -208,3 +208,40 @@ def test_stronger_attacks_and_those_of_ones_own(tmp_path: Path) -> None:
     options = {"preset": "quick", "attack#gradients": 2, "attack#only": ["APGD", "CosPGD", "Square"]}
     rows, _ = overlay(build(tmp_path / "quick", Foreign(), cases=1), options)
     assert {name for name, _ in rows} == {"Clean", "APGD", "CosPGD", "Square"}
+
+
+def test_an_ensemble_says_that_it_has_no_one_network(tmp_path: Path) -> None:
+    bundle = build(tmp_path / "bundle", Foreign(), cases=1)
+    path, config = config_of(bundle)
+    config["evaluator"] = {
+        "_target_": "EnsembleEvaluator",
+        "device": "@device",
+        "val_data_loader": "@dataloader",
+        "pred_keys": ["a", "b"],
+        "networks": ["@network", "@network"],
+        "inferer": "@inferer",
+    }
+    path.write_text(json.dumps(config))
+    (stops,) = check_bundle([str(path)])
+    assert "evaluator must have one network, got a EnsembleEvaluator of 2" in stops
+
+
+def test_a_radiograph_of_one_dicom_file(tmp_path: Path) -> None:
+    """It is no series: what the network sees is attacked (fault 59)."""
+    bundle = grey(tmp_path / "bundle", [0, 1, 2], 3, SOFTMAX)
+    path, config = config_of(bundle)
+    for number, item in enumerate(config["datalist"]):
+        ds = planes(zoo.volume()[0].astype(int) + 1024)[0]
+        pixels = np.asarray(Image.open(item["image"]))
+        ds.Rows, ds.Columns, ds.PixelData = *pixels.shape, pixels.astype("<u2").tobytes()
+        ds.RescaleIntercept = 0
+        for name in ("ImagePositionPatient", "ImageOrientationPatient"):
+            delattr(ds, name)
+        item["image"] = str(path.parent / f"dx_{number}.dcm")
+        ds.save_as(item["image"], enforce_file_format=True)
+    config["preprocessing"]["transforms"][0]["reader"] = "PydicomReader"
+    path.write_text(json.dumps(config))
+    rows, configuration = overlay(bundle, {"eps": 0.3})
+    assert configuration["pipeline"]["space"] is False
+    assert rows["Clean", "computed"]["accuracy"] == 1.0
+    assert rows["FGSM", "computed"]["accuracy"] < 1.0
