@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from evaluation.test_runner import evaluation, write_case
+from evaluation.test_tasks import CentreVictim, Distance, run
+from helpers import network
 
-from monai_smia.attacks import BIM
+from monai_smia.attacks import BIM, PGD, Noise
 from monai_smia.degradations import Smooth
-from monai_smia.evaluation import PlannedAttack
+from monai_smia.evaluation import AttackEvaluation, PlannedAttack
+from monai_smia.metrics import ClassificationMetrics
+from monai_smia.victims import ClassificationVictim
 
 
 def test_what_rounds_to_nothing_is_counted_whatever_the_radius(tmp_path: Path) -> None:
@@ -84,3 +89,66 @@ def test_synthetic_cases_and_another_model_are_said(tmp_path: Path) -> None:
     assert "1 of 2 cases are synthetic" in page
     assert "<h1>Robustness under attack: Polyp model</h1>" in page
     assert "rtefact" not in page
+
+
+def photographs(folder: Path, wrong: int, count: int = 6) -> Any:
+    """Pictures whose grade is the network's own decision, but for the last ones, which are wrong when clean."""
+    victim = ClassificationVictim(network("classification", 2).eval())
+    images = {f"{i}.png": torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(count)}
+    decided = {name: int(victim.decide(victim.infer(image[None]))[0]) for name, image in images.items()}
+    cases = [
+        {"case": str(i), "image": name, "label": (decided[name] + (i >= count - wrong)) % 3}
+        for i, name in enumerate(images)
+    ]
+    options: dict[str, Any] = {"progress": False, "steps": 3}
+    attacks = [Noise(eps=0.02, progress=False), BIM(eps=0.02, **options), PGD(eps=0.02, **options)]
+    return AttackEvaluation(
+        cases=cases,
+        loading=lambda item: {"image": images[item["image"]], "label": item["label"]},
+        victim=victim,
+        attacks=[PlannedAttack(), *(PlannedAttack(attack, 0.02, "equal radius") for attack in attacks)],
+        metrics=ClassificationMetrics(3),
+        output_dir=folder,
+        figure=mark,
+        figures=0,
+        progress=False,
+    )
+
+
+def mark(path: Path, *args: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"picture")
+
+
+def test_what_was_wrong_when_clean_is_in_no_worst_by_and_no_picture(tmp_path: Path) -> None:
+    photographs(tmp_path, wrong=2).run()
+    content = json.loads((tmp_path / "report.json").read_text())
+    (worst,) = content["worst_case"]
+    assert worst["wrong_when_clean"] == 2
+    assert worst["won"]["Noise, equal radius, eps 0.02"] == 0
+    broken = {case["case"] for case in content["cases"] if case["by"]}
+    assert broken
+    assert broken <= {"0", "1", "2", "3"}
+    for row in content["damage"]:
+        assert row["clean"] == pytest.approx(2 / 6)
+        assert row["wrong_when_clean"] == 2
+        assert row["added"] == pytest.approx(row["attacked"] - row["clean"])
+    for extreme in content["extremes"]:
+        assert extreme["worst"] is None or extreme["worst"]["case"] in broken
+    worst_of = {e["row"].split(",")[0]: e["worst"] for e in content["extremes"]}
+    assert worst_of["Noise"] is None
+    assert worst_of["BIM"] is not None
+    assert {path.name.split("_")[0] for path in (tmp_path / "figures").glob("*")} <= {"0", "1", "2", "3"}
+    page = (tmp_path / "report.html").read_text()
+    assert "wrong when clean" in page
+    assert page.count("<figcaption>worst case: ") == sum(e["worst"] is not None for e in content["extremes"])
+
+
+def test_a_metric_over_cases_alone_has_clean_damage_too(tmp_path: Path) -> None:
+    """As average precision, which is said of no single case: cases and strata are judged by damage, clean and after."""
+    truth = {"boxes": [[2.5, 0.0, 4.5, 8.0]], "labels": [0]}
+    run(tmp_path, CentreVictim(), Distance(), [{"case": "a", "image": "a.png", "label": truth}])
+    records = [json.loads(line) for line in (tmp_path / "records.jsonl").open()]
+    assert all(record["clean_damage"] is not None and record["damage"] is not None for record in records)
+    (case,) = json.loads((tmp_path / "report.json").read_text())["cases"]
+    assert (case["clean"], case["wrong_when_clean"]) == (records[0]["damage"], records[0]["damage"] == 1)
