@@ -3,10 +3,10 @@
     python benchmarks/mutation.py                                  # 120 changes, all rooms: an hour or two on one core
     python benchmarks/mutation.py --rooms attacks threat.py --count 40 --seed 1
 
-Every change swaps an operator, a comparison or a boolean, moves a number, or drops a ``not`` or a branch. The package is
-copied, changed in the copy, and the tests of the room run on it until the first fails. Printed are the changes that no
-test noticed, then the share that was noticed. A change that shows in speed alone counts like any other: read the
-survivors.
+Every change swaps an operator, a comparison or a boolean, moves a number, or drops a ``not`` or a branch. The package
+is copied, changed in the copy, and the tests of the room run on it until the first fails. Printed are the changes
+that no test noticed, then the share that was noticed. A change that shows in speed alone counts like any other: read
+the survivors.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from torch import Tensor
 from monai_smia.attacks.base import AttackProblem
 from monai_smia.attacks.gradient import gradient_of
 from monai_smia.attacks.iterative import Iterate, State
-from monai_smia.attacks.measures import where
+from monai_smia.attacks.measures import is_zero, where
 from monai_smia.attacks.pgd import PGD
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, per_sample
@@ -132,6 +132,7 @@ class APGD(PGD):
         """A step with momentum from the iterate, or from the best one with half the step size."""
         objective = self.objective(victim, iterate)
         gradient = gradient_of(objective.sum(), iterate.adversarial)
+        iterate.zero_gradient = is_zero(gradient)  # a step may be zero in a corner of the ball
         state: APGDState = iterate.state
         step, point, value = iterate.step, iterate.adversarial.detach(), objective.detach()
         state.add(point, value, gradient)

@@ -54,6 +54,7 @@ class Iterate:
         augmented: whether `prediction` is of another point than `adversarial`.
         loss: deviation loss of the prediction ``(B,)``.
         deviation: what is ascended: the deviation loss, negated for a targeted attack.
+        zero_gradient: which samples' objective has no gradient here ``(B,)``; None where their steps say it.
     """
 
     step: int
@@ -69,6 +70,7 @@ class Iterate:
     augmented: bool = False
     loss: Tensor = field(init=False)
     deviation: Tensor = field(init=False)
+    zero_gradient: Tensor | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -140,7 +142,7 @@ class IterativeAttack(Attack):
             if final or not (going is None or bool(going.any())):
                 break
             move, gradients = self.move(problem.victim, iterate, problem.threat)
-            found.add_step(move, previous_step, gradients, going)
+            found.add_step(move, previous_step, gradients, going, iterate.zero_gradient)
             previous, previous_step = adversarial, move
             adversarial = problem.threat.project(adversarial + move, problem.image)
             if going is not None:

@@ -26,7 +26,7 @@ class AttackResult:
         damage: the victim's damage of the returned image ``(B,)``; NaN with ``keep="last"`` and no `stop_at`.
         clean_damage: that of the clean image, which is no attack's ``(B,)``; NaN where `damage` is.
         variance: population variance of every iterate's perturbation ``(steps + 1, B)``.
-        zero_gradient_steps: steps per sample that moved nothing, as with a zero gradient ``(B,)``.
+        zero_gradient_steps: steps per sample whose gradient was zero everywhere ``(B,)``.
     """
 
     adversarial: Tensor

@@ -46,7 +46,14 @@ class Trajectory:
         """Note the deviation loss of an iterate ``(B,)``."""
         self._losses.append(self._row(loss.detach()))
 
-    def add_step(self, step: Tensor, previous: Tensor | None, gradients: int, going: Tensor | None = None) -> None:
+    def add_step(
+        self,
+        step: Tensor,
+        previous: Tensor | None,
+        gradients: int,
+        going: Tensor | None = None,
+        zero_gradient: Tensor | None = None,
+    ) -> None:
         """Note an unprojected step of the samples that go on.
 
         Args:
@@ -54,6 +61,7 @@ class Trajectory:
             previous: the step before, None before the second.
             gradients: taken for it, per sample.
             going: which samples take the step ``(B,)``; None for all of them.
+            zero_gradient: which samples had no gradient ``(B,)``; None for those whose step is zero.
         """
         here, there = (slice(None), self._index) if going is None else (going, self._number[going])
         if previous is not None:
@@ -61,7 +69,7 @@ class Trajectory:
             row[there] = cosine(step, previous)[here].to(row)
             self._cosine.append(row)
         self.gradients[there] += gradients
-        self.zero_gradient_steps[there] += is_zero(step)[here]
+        self.zero_gradient_steps[there] += (is_zero(step) if zero_gradient is None else zero_gradient)[here]
 
     def take_better(self, adversarial: Tensor, damage: Tensor, loss: Tensor) -> None:
         """Return this iterate where it does more damage than those before, or as much at a higher loss."""

@@ -42,7 +42,7 @@ class Costs:
         seconds: of attack and prediction; None where the image was attacked for another stage.
         gradients: that were taken; None without an attack.
         planned_gradients: that the attack would take without stopping early; None where the stage has no attack.
-        zero_gradient_steps: steps that moved nothing; None where not counted.
+        zero_gradient_steps: steps whose gradient was zero everywhere; None where not counted.
     """
 
     seconds: float | None = None

@@ -182,7 +182,7 @@ def _history(
         histories = [(record, (record.history or {}).get(key)) for record in records]
         values = [scale(np.array(history, dtype=float), record) for record, history in histories if history]
         if values and len(values[0]) > 1:
-            mean = np.nanmean(np.stack(values), 0)
+            mean = np.ma.masked_invalid(np.stack(values)).mean(0).filled(np.nan)  # a new start has no cosine
             lines[name] = (range(len(mean)), mean)
     if not lines:
         return None

@@ -19,6 +19,14 @@ def test_reaches_the_optimum_of_a_linear_model(norm: str, dual: int) -> None:
         torch.testing.assert_close(gain, (0.5 * torch.linalg.vector_norm(weight, dual)).expand(2), rtol=1e-5, atol=0)
 
 
+def test_a_corner_of_the_ball_is_no_zero_gradient() -> None:
+    """Where it has nowhere to go it stands still; zero gradients are those of a flat loss alone."""
+    image, label = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 0])
+    for slope, zero in ((1.0, 0), (0.0, 10)):
+        result = APGD(eps=0.5, clip=None, steps=10)(linear_victim(torch.full((3, 6, 6), slope)), image, label)
+        assert result.zero_gradient_steps.tolist() == [zero, zero]
+
+
 def test_checkpoints_are_the_papers() -> None:
     """p = 0, 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99 of 100 steps."""
     assert list(APGD(eps=1.0, steps=100)._checkpoints()) == [22, 41, 57, 70, 80, 87, 93, 99]
