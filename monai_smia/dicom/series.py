@@ -67,9 +67,12 @@ class DicomSeries:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Lowest and highest value that can be stored, in the series' unit."""
+        """Lowest and highest value that some plane can store, in the series' unit.
+
+        Planes may have slopes of their own (PET): what one cannot hold stops at its own limit when it is stored.
+        """
         low, high = (self.to_values(np.full(len(self.slices), v)) for v in stored_range(self.slices[0].header))
-        return float(low.max()), float(high.min())
+        return float(low.min()), float(high.max())
 
     def to_values(self, stored: np.ndarray) -> np.ndarray:
         """Stored integers ``(..., planes)`` in the series' unit, HU for a CT: stored * slope + intercept, float32."""

@@ -119,6 +119,7 @@ def bundle_evaluation(
         raise ValueError(f"items have no {label_key!r}, only {sorted(found[0])}: say which with --attack#label_key.")
 
     sources = [chain.source(item) for item in found]
+    _check_outside(output_dir, sources)
     items = dict(zip(case_names(sources), found, strict=True))
     builder = BundleBuilder(
         evaluator,
@@ -200,6 +201,16 @@ def _own(
 def _check(name: str, value: str | None, allowed: Sequence[str | None]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}.")
+
+
+def _check_outside(output_dir: str, sources: Sequence[Any]) -> None:
+    """Refuse to write into a folder that is read as a series."""
+    here = Path(output_dir).resolve()
+    for source in sources:
+        if isinstance(source, (str, Path)) and Path(source).is_dir() and here.is_relative_to(Path(source).resolve()):
+            raise ValueError(
+                "output_dir must lie outside of the folders of the DICOM series, as it would become a part of them."
+            )
 
 
 def _tell(reason: str | None, later: Sequence[str], missing_label: str | None) -> None:

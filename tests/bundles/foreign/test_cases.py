@@ -245,3 +245,9 @@ def test_a_radiograph_of_one_dicom_file(tmp_path: Path) -> None:
     assert configuration["pipeline"]["space"] is False
     assert rows["Clean", "computed"]["accuracy"] == 1.0
     assert rows["FGSM", "computed"]["accuracy"] < 1.0
+
+
+def test_output_inside_of_a_series_is_refused(tmp_path: Path) -> None:
+    bundle = with_a_series(build(tmp_path / "bundle", Foreign()), True)
+    (stops,) = check_bundle([str(config_of(bundle)[0])], {"output_dir": str(bundle / "data" / "series" / "out")})
+    assert "output_dir must lie outside of the folders of the DICOM series" in stops
