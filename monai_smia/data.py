@@ -7,7 +7,6 @@ from monai_smia._moved import moved
 _CT, _ENDOSCOPY, _FUNDUS = (f"monai_smia.targets.{target}" for target in ("ct_lung", "endoscopy", "fundus"))
 _HOMES = {
     "DropFreeAird": f"{_CT}.labels",
-    "LoadHounsfieldd": f"{_CT}.loading",
     "RandBowelGasd": f"{_CT}.gas",
     "ThoraxPhantom": f"{_CT}.phantom",
     "ct_datalist": f"{_CT}.layouts",
