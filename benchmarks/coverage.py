@@ -77,10 +77,12 @@ def samples(index: np.ndarray, **columns: np.ndarray) -> list[Sample]:
     ]
 
 
-def valued(generator: np.random.Generator, patients: int, images: int, *, of: Any) -> list[Sample]:
+def valued(
+    generator: np.random.Generator, patients: int, images: int, *, of: Any, name: str = "jaccard"
+) -> list[Sample]:
     """Values of a distribution."""
     index, z = latent(generator, patients, images)
-    return samples(index, jaccard=of.ppf(stats.norm.cdf(z[:, 0])))
+    return samples(index, **{name: of.ppf(stats.norm.cdf(z[:, 0]))})
 
 
 def shared(generator: np.random.Generator, patients: int, images: int, *, share: float) -> list[Sample]:
@@ -146,8 +148,8 @@ def summary_of(metrics: CaseMetrics, name: str, drawn: list[Sample]) -> float:
     return float(metrics.summary([sample.values for sample in drawn])[name] or 0.0)
 
 
-def mean_kind(distribution: Any) -> Kind:
-    return Kind(partial(valued, of=distribution), partial(of, None, "jaccard"), float(distribution.mean()))
+def mean_kind(distribution: Any, name: str = "jaccard") -> Kind:
+    return Kind(partial(valued, of=distribution, name=name), partial(of, None, name), float(distribution.mean()))
 
 
 def summary_kind(metrics: CaseMetrics, name: str, draw: Callable[..., Any]) -> Kind:
@@ -158,6 +160,7 @@ KINDS: dict[str, Kind] = {
     "mean, normal": mean_kind(stats.norm(0.5, 0.1)),
     "mean, skewed damage": mean_kind(stats.beta(0.4, 1.6)),
     "mean, more skewed": mean_kind(stats.beta(0.3, 2.7)),
+    "mean, distance": mean_kind(stats.lognorm(1), "hd95"),
     "accuracy .85": Kind(partial(shared, share=0.85), partial(of, None, "jaccard"), 0.85),
     "accuracy .97": Kind(partial(shared, share=0.97), partial(of, None, "jaccard"), 0.97),
     "paired difference of 0": Kind(paired, lambda pair: paired_difference(pair[0], pair[1], "jaccard").interval, 0.0),

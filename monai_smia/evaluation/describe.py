@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from monai.data import ImageReader
-from monai.transforms import Compose
+from monai.transforms import Compose, SavitzkyGolaySmooth
 from torch import Tensor, nn
 
 from monai_smia.evaluation.plain import (
@@ -43,6 +43,9 @@ class Described(Protocol):
 
     def fingerprint_parts(self) -> Mapping[str, Any]:
         """All that decides a figure."""
+
+
+REMEMBERED = {ImageReader: "filenames", SavitzkyGolaySmooth: "img_t"}  # what a thing was used on last
 
 
 class UnknownObjectError(ValueError):
@@ -171,8 +174,9 @@ class _Describer:
         found = {n: v for n, v in attributes.items() if n not in cached and not isinstance(v, threading.local)}
         if isinstance(value, Compose) and not draws(value):
             found.pop("R", None)  # seeded at random, and never used
-        if isinstance(value, ImageReader):
-            found.pop("filenames", None)  # what was read last
+        for kind, name in REMEMBERED.items():
+            if isinstance(value, kind):
+                found.pop(name, None)
         return self._mapping(found)
 
     def _class(self, value: type) -> Any:

@@ -127,7 +127,10 @@ def headline_text(headline: Headline | None, unit: str, sampled: str = "case") -
 def _radius_text(end: AtRadius, by_case: bool, unit: str, sampled: str) -> str:
     parts = [] if end.noise is None else [f"{cell(end.noise)} under noise"]
     if end.attacked is not None:
-        many = f"the worst of {len(end.attacks)} attacks on every case" if by_case else "the strongest attack"
+        several = (
+            f"the worst of {len(end.attacks)} attacks on every case" if len(end.attacks) > 1 else "the only attack"
+        )
+        many = several if by_case else "the strongest attack"
         names = f", {'most often ' if by_case else ''}{' and '.join(end.by)}" if end.by else ""
         count = _count_text(end.cases, end.patients, sampled)
         told = interval_text(end.interval) or (f" of {', '.join(map(cell, end.listed))}" if end.listed else "")

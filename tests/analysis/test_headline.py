@@ -78,5 +78,5 @@ def test_the_norm_and_the_numbers_stand_beside_the_figure() -> None:
     found += [record("PGD", r.case, jaccard=0.2, patient=r.patient, eps=2.0, **{**KEY, "norm": "l2"}) for r in found]
     text = headline_text(headline_of(groups_of(found), summarize(found), Primary("jaccard", True)), "HU", "patient")
     assert "0.900 on clean images (3 cases of 2 patients)" in text
-    assert "at radius 10 HU (eps 2) in L2 0.200 of 0.200, 0.200 under the worst of 1 attacks" in text
+    assert "at radius 10 HU (eps 2) in L2 0.200 of 0.200, 0.200 under the only attack" in text
     assert "most often PGD L2, equal radius, eps 2 (3 cases of 2 patients)." in text
