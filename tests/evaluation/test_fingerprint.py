@@ -21,6 +21,17 @@ import torch
 from evaluation.changes import CHANGES, KEYS, Body, Shifted, attack, global_shift, load, shift, victim
 from evaluation.test_resume import quick
 from evaluation.test_runner import write_case
+from monai.networks.nets import BasicUNet
+from monai.transforms import (
+    CropForegroundd,
+    EnsureTyped,
+    KeepLargestConnectedComponentd,
+    Lambdad,
+    Orientationd,
+    SavitzkyGolaySmoothd,
+    ScaleIntensityRangePercentilesd,
+    Spacingd,
+)
 
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.describe import UnknownObjectError, describe
@@ -159,3 +170,42 @@ def test_objects_that_hold_each_other_end() -> None:
     first: dict[str, Any] = {}
     first["second"] = {"first": first, "list": [first]}
     assert describe(first) == {"second": {"first": "that 2 above", "list": ["that 3 above"]}}
+
+
+TRANSFORMS = {
+    "Orientationd": lambda: Orientationd(KEYS, "LPS", labels=None),
+    "Spacingd": lambda: Spacingd(KEYS, (2.0, 2.0, 2.0), mode=["bilinear", "nearest"]),
+    "CropForegroundd": lambda: CropForegroundd(KEYS, source_key="image"),
+    "ScaleIntensityRangePercentilesd": lambda: ScaleIntensityRangePercentilesd("image", 1, 99, 0, 1),
+    "SavitzkyGolaySmoothd": lambda: SavitzkyGolaySmoothd("image", 5, 1),
+    "KeepLargestConnectedComponentd": lambda: KeepLargestConnectedComponentd("label", applied_labels=[1]),
+    "Lambdad": lambda: Lambdad("image", lambda x: x + 1),
+    "EnsureTyped": lambda: EnsureTyped(KEYS),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_use_leaves_a_description_as_it_was(tmp_path: Path, name: str) -> None:
+    case = write_case(tmp_path, "a")
+    loading = load(TRANSFORMS[name]())
+    before = describe(loading)
+    loading(dict(case))
+    assert describe(loading) == before == describe(load(TRANSFORMS[name]()))
+
+
+@pytest.mark.parametrize("kind", ["plain", "scripted", "traced"])
+def test_a_networks_description_is_of_its_weights_and_code(kind: str) -> None:
+    def made(seed: int) -> Any:
+        torch.manual_seed(seed)
+        network = BasicUNet(2, 1, 2, (4, 4, 8, 8, 8, 4)).eval()
+        image = torch.rand(1, 1, 32, 32)
+        if kind == "plain":
+            return network
+        return torch.jit.script(network) if kind == "scripted" else torch.jit.trace(network, image)
+
+    first, same, other = made(0), made(0), made(1)
+    before = describe(first)
+    with torch.no_grad():
+        first(torch.rand(1, 1, 32, 32))
+    assert describe(first) == before == describe(same)
+    assert describe(other) != before

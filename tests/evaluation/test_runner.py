@@ -240,6 +240,16 @@ def test_bad_cases_are_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert "1 of 7 cases evaluated" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_a_faulty_first_case_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others go on, and the schedule is told by the first whole one."""
+    bad, good = write_case(tmp_path, "bad"), write_case(tmp_path, "good")
+    Path(bad["image"]).write_bytes(b"no volume")
+    with pytest.raises(RuntimeError, match="1 of 2 cases failed: bad"):
+        evaluation([bad, good], tmp_path / "out", progress=True).run()
+    assert re.search(r"2 cases x \d+ rows: \d+ gradients a case", capsys.readouterr().out)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["evaluated"] == 1
+
+
 def test_padding_outside_the_valid_range_is_left_alone(tmp_path: Path) -> None:
     def pad(image: np.ndarray, label: np.ndarray) -> None:
         image[:2] = -2048
