@@ -213,11 +213,15 @@ def table(draws: int) -> str:
         for patients in PATIENTS:
             for images in IMAGES:
                 found = coverage(kind, patients, images, draws=draws // 4 if kind in SLOW else draws)
-                told = "none" if found.covered is None else f"{100 * found.covered:.1f}"
-                cells.append(told if found.printed > 0.995 else f"{told} ({100 * found.printed:.0f} % printed)")
+                cells.append("none" if found.covered is None else _cell(found.covered, found.printed))
         lines.append(f"| {kind} | {' | '.join(cells)} |")
         print(lines[-1], flush=True)
     return "\n".join(lines)
+
+
+def _cell(covered: float, printed: float) -> str:
+    text = f"{100 * covered:.1f}"
+    return text if printed > 0.995 else f"{text} ({100 * printed:.1f} % printed)"
 
 
 MARKS = ("<!-- printed by benchmarks/coverage.py -->", "<!-- end -->")
