@@ -170,7 +170,7 @@ class BundleBuilder:
             frozen = FrozenPreprocessing(twin.preprocessing, image, self.chain.image_key)
             frozen.check_differentiable()
             self.pipeline.twin = twin
-            self.pipeline.check_twin(image[None], self.pipeline.clean(self.case)[1])
+            self.pipeline.check_twin(self.case, image[None], self.pipeline.clean(self.case)[1])
             self.pipeline.chain.run(self.pipeline.items[self.case], image)
         except Exception as error:  # a transform of any kind may refuse an image that lies alone
             return f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)

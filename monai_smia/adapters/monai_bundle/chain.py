@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, ConcatItemsd, EnsureChannelFirst, EnsureChannelFirstd, LoadImaged, MapTransform
 from monai.transforms.traits import RandomizableTrait
@@ -61,6 +62,27 @@ class Chain:
     def random_steps(self) -> list[str]:
         """Names of the transforms that draw at random."""
         return [type(t).__name__ for t in leaves(self.compose) if isinstance(t, RandomizableTrait)]
+
+    def first_difference(self, item: Mapping[Any, Any], image: MetaTensor) -> str | None:
+        """The first step after which an image that goes alone is another than one that goes with its item.
+
+        Args:
+            item: of the dataset.
+            image: its image ``(C, *spatial)``, as `read` gives it.
+        """
+        steps, whole = list(leaves(self.compose)), dict(item)
+        alone: dict[Any, Any] = {self.image_key: image}
+        for step in steps:
+            try:
+                whole = dict(Compose([step], lazy=self.compose.lazy)(whole))
+                if step in self.twin:
+                    alone = dict(Compose([step], lazy=self.compose.lazy)(alone))
+            except Exception:  # it goes by what is not there when the image goes alone
+                return type(step).__name__
+            ours, theirs = (as_plain(value[self.image_key]) for value in (alone, whole))
+            if step in self.twin and (ours.shape != theirs.shape or not torch.allclose(ours.float(), theirs.float())):
+                return type(step).__name__
+        return None
 
     def _checked(self, output: Any) -> dict[Any, Any]:
         if not isinstance(output, Mapping) or self.image_key not in output:

@@ -131,7 +131,7 @@ class BundlePipeline:
         iteration = self.clean(case.name)[1]
         if self.task == "detection":
             self.twin.windowed = iteration.windowed
-        self.check_twin(case.image, iteration)
+        self.check_twin(case.name, case.image, iteration)
         if self.labeled:
             return case
         decision = self.twin.decide(on_network_grid(self.twin, case.image))
@@ -139,22 +139,29 @@ class BundlePipeline:
             decision = [{k: d[k][d["scores"] >= self.twin.found_score] for k in ("boxes", "labels")} for d in decision]
         return replace(case, label=decision)
 
-    def check_twin(self, image: Tensor, iteration: Iteration) -> None:
+    def check_twin(self, name: str, image: Any, iteration: Iteration) -> None:
         """Raise where the twin gives the network something else than the chain does.
 
+        Args:
+            name: of the case.
+            image: as it is attacked ``(1, C, *spatial)``.
+            iteration: of the clean case.
+
         Raises:
-            ValueError: that says how far they are apart.
+            ValueError: that says how far they are apart, and from which step on.
         """
         ours, theirs = (as_plain(t).float().cpu() for t in (network_sees(self.twin, image), iteration.seen))
-        if ours.shape != theirs.shape:
-            raise ValueError(
-                f"the network is given {tuple(theirs.shape)}, and by the image's own steps {tuple(ours.shape)}."
-            )
-        apart = float((ours - theirs).abs().max())
-        if apart > 1e-4 * max(float(theirs.abs().max()), 1e-6):
-            raise ValueError(
-                f"the network is given something else than the image's own steps give, by up to {apart:.3g}."
-            )
+        if ours.shape == theirs.shape:
+            apart = float((ours - theirs).abs().max())
+            if apart <= 1e-4 * max(float(theirs.abs().max()), 1e-6):
+                return
+            what = f"by up to {apart:.3g}"
+        else:
+            what = f"{tuple(theirs.shape)} and not {tuple(ours.shape)}"
+        held = self.twin.preprocessing is not None
+        alone = self.chain.first_difference(self.items[name], image[0]) if held else None
+        where = f", from {alone} on" if alone else ""
+        raise ValueError(f"the network is given something else than the image's own steps give ({what}{where}).")
 
     def score(self, case: Case, image: Tensor | Path, metrics: CaseMetrics) -> Scored:
         """The bundle's decision on an image, compared with the truth that its own chain and postprocessing give."""

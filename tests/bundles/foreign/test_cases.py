@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from bundles.foreign.build import ORIENT, SIGMOID, SOFTMAX, WINDOW, Foreign, build, threshold
-from bundles.foreign.table import DISCRETE, LARGEST, ONE_HOT
+from bundles.foreign.table import DISCRETE, FOREIGN, LARGEST, ONE_HOT
 from bundles.foreign.test_foreign import QUICK, overlay, said_by
 from dicom_files import planes
 from dicom_files import save as save_series
@@ -251,3 +251,18 @@ def test_output_inside_of_a_series_is_refused(tmp_path: Path) -> None:
     bundle = with_a_series(build(tmp_path / "bundle", Foreign()), True)
     (stops,) = check_bundle([str(config_of(bundle)[0])], {"output_dir": str(bundle / "data" / "series" / "out")})
     assert "output_dir must lie outside of the folders of the DICOM series" in stops
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("crop by the label, then one of its classes", "CropForegroundd"),
+        ("Lambdad flip", "Lambdad"),
+        ("z-scores", "NormalizeIntensityd"),
+    ],
+)
+def test_the_step_that_keeps_an_attack_off_the_files_is_named(
+    name: str, step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overlay(build(tmp_path / "bundle", FOREIGN[name], cases=1), {"attack#progress": True})
+    assert re.search(rf"Attacking what the network sees, not the files: .*{step[:-1]}", capsys.readouterr().out)

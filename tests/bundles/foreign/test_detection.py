@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ import torch
 from bundles.foreign.detection import LPS, RAS, own_boxes, with_boxes
 from bundles.foreign.test_foreign import overlay, said_by
 
+from monai_smia.adapters.monai_bundle import check_bundle
+from monai_smia.adapters.monai_bundle.boxes import BoxKeys, decided_boxes
+from monai_smia.adapters.monai_bundle.engine import Iteration
 from monai_smia.metrics import DetectionMetrics
 
 OWN_WINDOW = """
@@ -72,3 +76,21 @@ def test_boxes_that_no_step_takes_to_the_image_are_refused(tmp_path: Path) -> No
     assert any(re.search("go through no transform of the bundle", text) for text in said_by(caught.value))
     rows, _ = overlay(bundle, {"attack#unsupervised": True})
     assert rows["Clean", "computed"]["iou"] == pytest.approx(1.0)
+
+
+def test_boxes_that_postprocessing_takes_to_the_world(tmp_path: Path) -> None:
+    """As corners, whatever form they are left in; with labels that it leaves in the image they are not compared."""
+    keys = BoxKeys("boxes", "labels", "labels_scores", "box", "label", mode="cccwhd")
+    left = {"boxes": torch.tensor([[5.0, 6, 7, 2, 4, 6]]), "labels": torch.tensor([1])}
+    left["labels_scores"] = torch.tensor([0.9])
+    found = decided_boxes(Iteration(left, {}, None, None, False), keys)
+    assert found["boxes"].tolist() == [[4.0, 4.0, 4.0, 6.0, 8.0, 10.0]]
+    bundle = with_boxes(tmp_path / "bundle", RAS)
+    path = bundle / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    prefix = "monai.apps.detection.transforms.dictionary"
+    world = {"_target_": f"{prefix}.AffineBoxToWorldCoordinated", "box_keys": "boxes", "box_ref_image_keys": "image"}
+    config["postprocessing"]["transforms"] = [world]
+    path.write_text(json.dumps(config))
+    (stops,) = check_bundle([str(path)])
+    assert "postprocessing takes the boxes that are found to world coordinates and leaves those of the items" in stops
