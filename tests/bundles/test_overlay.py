@@ -235,6 +235,13 @@ def test_check_says_how_to_supply_it(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "(there is validate#evaluator)" in missing[0]
     assert '--attack#evaluator "@validate#evaluator"' in missing[0]
     assert main(["overlay", "--check", str(configs / "train.json")]) == 1
+    assert main(["overlay", "--check", str(configs / "nofile.json")]) == 1
+    assert capsys.readouterr().out.endswith("nofile.json does not exist.\n")
+    both = [str(configs / name) for name in ("train.json", "evaluate.json")]
+    given = [part for name, value in VALIDATE.items() for part in (f"--{name}", value)]
+    assert main(["overlay", "--check", *both, *given]) == 0
+    assert main(["overlay", "--check", *both, *given, "--attack#space=sanner"]) == 1
+    assert "space must be one of" in capsys.readouterr().out
     complete = zoo.brain_tumor(tmp_path / "brats") / "configs" / "inference.yaml"
     assert main(["overlay", "--check", str(complete)]) == 0
     assert capsys.readouterr().out.endswith("Nothing is missing.\n")
