@@ -127,15 +127,22 @@ def headline_text(headline: Headline | None, unit: str, sampled: str = "case") -
 def _radius_text(end: AtRadius, by_case: bool, unit: str, sampled: str) -> str:
     parts = [] if end.noise is None else [f"{cell(end.noise)} under noise"]
     if end.attacked is not None:
-        several = (
-            f"the worst of {len(end.attacks)} attacks on every case" if len(end.attacks) > 1 else "the only attack"
-        )
-        many = several if by_case else "the strongest attack"
-        names = f", {'most often ' if by_case else ''}{' and '.join(end.by)}" if end.by else ""
-        count = _count_text(end.cases, end.patients, sampled)
-        told = interval_text(end.interval) or (f" of {', '.join(map(cell, end.listed))}" if end.listed else "")
-        parts.append(f"{cell(end.attacked)}{told} under {many}{names} ({count})")
+        listed = f" (mean of {', '.join(map(cell, end.listed))})" if len(end.listed) > 1 else ""
+        by, count = _by_text(end, by_case), _count_text(end.cases, end.patients, sampled)
+        parts.append(f"{cell(end.attacked)}{interval_text(end.interval) or listed} under {by} ({count})")
     return f"at radius {radius_text(end, unit)} {', '.join(parts)}"
+
+
+def _by_text(end: AtRadius, by_case: bool) -> str:
+    """The attacks that the figure is by."""
+    names = [label.removesuffix(f", eps {end.eps:g}") for label in end.by]
+    if len(end.attacks) == 1 and names:
+        return f"the only attack, {names[0]}"
+    told = "all of them alike" if len(names) == len(end.attacks) > 1 else " and ".join(names)
+    if not by_case:
+        return f"the strongest attack{f', {told}' if told else ''}"
+    often = told if told.startswith("all") else f"most often {told}"
+    return f"the worst of {len(end.attacks)} attacks on every case{f', {often}' if told else ''}"
 
 
 def radius_text(radius: AtRadius, unit: str) -> str:

@@ -223,5 +223,5 @@ def _with_interval(value: Any, interval: Interval, listed: Sequence[float] = ())
     text = escape(cell(value))
     if value is None or not (interval or len(listed) > 1):
         return text
-    told = interval_text(interval) if interval else " of " + ", ".join(map(cell, listed))
+    told = interval_text(interval) if interval else f" mean of {', '.join(map(cell, listed))}"
     return text + Markup("<small>{}</small>").format(told)

@@ -78,5 +78,12 @@ def test_the_norm_and_the_numbers_stand_beside_the_figure() -> None:
     found += [record("PGD", r.case, jaccard=0.2, patient=r.patient, eps=2.0, **{**KEY, "norm": "l2"}) for r in found]
     text = headline_text(headline_of(groups_of(found), summarize(found), Primary("jaccard", True)), "HU", "patient")
     assert "0.900 on clean images (3 cases of 2 patients)" in text
-    assert "at radius 10 HU (eps 2) in L2 0.200 of 0.200, 0.200 under the only attack" in text
-    assert "most often PGD L2, equal radius, eps 2 (3 cases of 2 patients)." in text
+    assert "at radius 10 HU (eps 2) in L2 0.200 (mean of 0.200, 0.200) under the only attack, PGD L2, " in text
+    assert text.endswith("PGD L2, equal radius (3 cases of 2 patients).")
+
+
+def test_several_that_are_alike_are_not_all_listed() -> None:
+    found = [record("Clean", jaccard=0.9)]
+    found += [record(name, jaccard=0.1, eps=0.1, **KEY) for name in ("FGSM", "BIM", "PGD")]
+    text = headline_text(headline_of(groups_of(found), summarize(found), Primary("jaccard", True)), "")
+    assert "under the worst of 3 attacks on every case, all of them alike (1 case)." in text
