@@ -15,7 +15,9 @@ SAMPLES = 2000  # bootstrap draws
 MIN_PATIENTS = 6  # below, values are listed instead
 MIN_PATIENTS_UNBOUNDED = 25  # of distances, whose tails a few patients do not show
 UNBOUNDED = ("hd95", "linf", "l2", "psnr", "invented")  # beginnings of names
+SIGNED = ("cos_mean", "added")  # beginnings of names that may be below 0 though none of the values is
 TINY = 1e-12
+FAR = 1e6  # standard errors: a draw whose patients are all alike
 TAIL = (1 - LEVEL) / 2
 
 
@@ -87,7 +89,7 @@ class Clusters:
         return float(2 * stats.t.sf(abs(self.mean) / error, self.patients - 1))
 
 
-def mean_interval(clusters: Clusters, name: str = "", seed: int = 0) -> Interval:
+def mean_interval(clusters: Clusters, name: str = "", seed: int = 0, *, signed: bool = False) -> Interval:
     """Interval of a mean: from the lower end of the t interval and the studentized bootstrap's to the higher one.
 
     The t interval of patients is right for normal values and too short for skewed ones, of which the bootstrap's ends
@@ -97,9 +99,10 @@ def mean_interval(clusters: Clusters, name: str = "", seed: int = 0) -> Interval
         clusters: values by patient.
         name: of the value; what may be of any size needs `MIN_PATIENTS_UNBOUNDED`.
         seed: of the draws.
+        signed: whether it may be below 0, as a difference may, though none of the values is.
 
     Returns:
-        None of too few patients, or where all are alike.
+        None of too few patients, where all are alike, or where nearly all are and values may be of any size.
     """
     bounded = clusters.low >= -1 and clusters.high <= 1 and not name.startswith(UNBOUNDED)
     if clusters.patients < (MIN_PATIENTS if bounded else MIN_PATIENTS_UNBOUNDED):
@@ -110,20 +113,21 @@ def mean_interval(clusters: Clusters, name: str = "", seed: int = 0) -> Interval
     t = stats.t.ppf(1 - TAIL, clusters.patients - 1)
     low, high = np.percentile(_studentized(clusters, seed), [100 * TAIL, 100 * (1 - TAIL)])
     ends = mean - max(t, high) * error, mean - min(-t, low) * error
-    least = (0.0 if clusters.low >= 0 else -1.0) if bounded else -np.inf
-    return [float(max(ends[0], least)), float(min(ends[1], 1.0 if bounded else np.inf))]
+    if not bounded:
+        return [float(end) for end in ends] if low > -FAR and high < FAR else None
+    signed = signed or clusters.low < 0 or name.startswith(SIGNED)
+    return [float(max(ends[0], -1.0 if signed else 0.0)), float(min(ends[1], 1.0))]
 
 
 def _studentized(clusters: Clusters, seed: int) -> np.ndarray:
-    """Bootstrap draws of patients: how many standard errors their mean lies from the mean."""
+    """Bootstrap draws of patients: how many standard errors their mean lies from the mean, at most `FAR`."""
     patients, s, n = clusters.patients, clusters.sums, clusters.counts
     drawn = np.random.default_rng(seed).multinomial(patients, [1 / patients] * patients, SAMPLES)
     counts = drawn @ n
     means = (drawn @ s) / counts
     squares = drawn @ s**2 - 2 * means * (drawn @ (s * n)) + means**2 * (drawn @ n**2)
     errors = np.sqrt(patients / (patients - 1) * squares.clip(0)) / counts
-    known = errors > TINY
-    return np.asarray((means[known] - clusters.mean) / errors[known])
+    return np.asarray(((means - clusters.mean) / errors.clip(TINY)).clip(-FAR, FAR))
 
 
 def share_interval(clusters: Clusters) -> Interval:

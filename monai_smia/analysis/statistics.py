@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from monai_smia.analysis.intervals import MIN_PATIENTS, Clusters, jackknife_interval, mean_interval, share_interval
+from monai_smia.analysis.intervals import (
+    MIN_PATIENTS,
+    SIGNED,
+    Clusters,
+    jackknife_interval,
+    mean_interval,
+    share_interval,
+)
 from monai_smia.records import Record
 from monai_smia.records.summary import Interval
 
@@ -70,8 +77,10 @@ def share_samples(samples: Sequence[Sample], shares: Shares | None) -> list[Samp
     return [Sample(s.case, s.patient, {name: float(v) for name, v in shares(s.values).items()}) for s in samples]
 
 
-def mean_of(samples: Sequence[Sample], name: str) -> Mean:
+def mean_of(samples: Sequence[Sample], name: str, *, signed: bool = False) -> Mean:
     """Mean of a value over the samples that have it, with its interval by patient.
+
+    Values that are all 0 or 1 are a share's; those of what is `signed`, as a difference, are not.
 
     Example:
         >>> samples = [Sample(str(i), str(i), {"jaccard": i / 10}) for i in range(11)]
@@ -83,7 +92,8 @@ def mean_of(samples: Sequence[Sample], name: str) -> Mean:
     if clusters is None:
         return Mean(None, None, 0)
     listed = clusters.means() if clusters.patients < MIN_PATIENTS else []
-    interval = share_interval(clusters) if clusters.is_share else mean_interval(clusters, name)
+    is_share = clusters.is_share and not signed and not name.startswith(SIGNED)
+    interval = share_interval(clusters) if is_share else mean_interval(clusters, name, signed=signed)
     return Mean(clusters.mean, interval, clusters.cases, clusters.patients, listed, clusters.p_of_zero())
 
 
@@ -143,7 +153,7 @@ def paired_difference(first: Sequence[Sample], second: Sequence[Sample], name: s
         for sample in first
         if sample.values.get(name) is not None and others.get(sample.case) is not None
     ]
-    return mean_of(pairs, f"{name} difference")
+    return mean_of(pairs, f"{name} difference", signed=True)
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

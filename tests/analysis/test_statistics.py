@@ -55,6 +55,32 @@ def test_what_is_printed_covers(kind: str, images: int, patients: int) -> None:
     assert found.covered is None or found.covered >= 0.87, found
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [([1.0, 1, 0, 0, 0, 0], [0.0] * 6), ([0.5, 0.6, 0.7, 0.8, 0.9, 1], [0.5, 0.6, 0.7, 0.8, 0.9, 0.5])],
+)
+def test_a_difference_is_the_other_way_round_its_mirror(first: list[float], second: list[float]) -> None:
+    """Though no difference is below 0, its mean may be; though all are 0 or 1, it is no share."""
+    one, other = (paired_difference(rows(a), rows(b), "jaccard") for a, b in ((first, second), (second, first)))
+    assert one.interval is not None
+    assert one.interval[0] < 0 < one.interval[1]
+    assert one.interval == pytest.approx([-end for end in reversed(other.interval or [])])
+    assert paired_difference(rows(first), rows(first), "jaccard").interval is None
+
+
+def test_a_signed_value_may_be_below_0() -> None:
+    values = [0.0, 0.0, 0.1, 0.0, 0.0, 0.6]
+    found = mean_of(rows(values, name="added_damage"), "added_damage").interval
+    assert found is not None
+    assert found[0] < 0
+    assert (interval(values) or [-1])[0] == 0
+
+
+def test_an_interval_does_not_jump() -> None:
+    """Draws of patients who are all alike count, too."""
+    assert interval([0, 0, 0, 0, 0, 0.6]) == pytest.approx(interval([0, 0, 0, 0, 1e-9, 0.6]), abs=1e-6)
+
+
 def test_patients_are_drawn_and_not_cases() -> None:
     """Ten copies of eight patients' scans hold eight patients' worth of knowledge."""
     values = np.linspace(0.2, 0.8, 8)
