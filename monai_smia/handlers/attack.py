@@ -76,16 +76,25 @@ class AttackHandler:
         self.every = int(every)
 
     def attach(self, engine: Engine, event: Any = None) -> None:
-        """Attach to an engine; attaching twice changes nothing.
+        """Attach to an engine; attaching the same handler twice changes nothing.
 
         Args:
             engine: a MONAI SupervisedEvaluator or SupervisedTrainer, or another engine with its `prepare_batch`.
             event: when to attack; None for the start of every `every`-th iteration.
+
+        Raises:
+            ValueError: if the engine has another AttackHandler, whose result this one would attack once more.
         """
-        if not engine.has_event_handler(self):
-            engine.add_event_handler(Events.ITERATION_STARTED, self._forget)
-            engine.add_event_handler(Events.ITERATION_STARTED(every=self.every) if event is None else event, self)
-            engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._add_perturbation)
+        if engine.has_event_handler(self):
+            return
+        if engine.has_event_handler(AttackHandler._forget):
+            raise ValueError(
+                "engine must have one AttackHandler, got a second one: it would start from an attacked image and leave "
+                "the ball of eps; use an Ensemble for several attacks."
+            )
+        engine.add_event_handler(Events.ITERATION_STARTED, AttackHandler._forget)
+        engine.add_event_handler(Events.ITERATION_STARTED(every=self.every) if event is None else event, self)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._add_perturbation)
 
     @staticmethod
     def _forget(engine: Engine) -> None:
