@@ -33,8 +33,9 @@ class FMN(Attack):
         success: damage in (0, 1] to reach; 1 for a wrong class, 0.5 for a Jaccard index of one half.
         steps: gradients.
         gamma: relative change of the radius at the first step, in (0, 1); it decays along half a cosine, as the step.
-        loss: as for `Attack`; the radius follows the damage, not the loss. Soft Jaccard leads to the damage of a
-            segmentation better than cross entropy does.
+        loss: as for `Attack`; the radius follows the damage, not the loss. For classes give ``"margin"``, the paper's:
+            it finds clearly smaller perturbations than cross entropy, the victim's default. Soft Jaccard leads to the
+            damage of a segmentation better than cross entropy does.
 
     The other arguments are those of `Attack`.
 
@@ -46,7 +47,7 @@ class FMN(Attack):
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
         >>> image = torch.rand(2, 1, 8, 8)
         >>> label = network(image).argmax(1)
-        >>> result = FMN(eps=1.0, steps=30)(ClassificationVictim(network), image, label)
+        >>> result = FMN(eps=1.0, steps=30, loss="margin")(ClassificationVictim(network), image, label)
         >>> result.damage.tolist(), bool(result.perturbation.abs().max() < 0.2)
         ([1.0, 1.0], True)
     """
