@@ -89,7 +89,8 @@ def test_a_ct_whose_values_are_no_hounsfield_units(low: int, high: int, tmp_path
     with pytest.raises(ValueError, match=r"windowed\.nii\.gz must hold Hounsfield units"):
         load({"image": str(path), "label": str(path)})
     nib.save(nib.Nifti1Image(values - 1000, np.eye(4)), tmp_path / "ct.nii.gz")
-    loaded = load({"image": str(tmp_path / "ct.nii.gz"), "label": str(path)})  # a label is no CT
+    nib.save(nib.Nifti1Image(np.ones((8, 8, 8), np.uint8), np.eye(4)), tmp_path / "lung.nii.gz")
+    loaded = load({"image": str(tmp_path / "ct.nii.gz"), "label": str(tmp_path / "lung.nii.gz")})  # a label is no CT
     assert float(loaded["image"].min()) == pytest.approx(float(values.min()) - 1000, abs=1e-3)
 
 
