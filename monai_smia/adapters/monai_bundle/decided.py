@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.boxes import BoxKeys, decided_boxes, true_boxes
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
 from monai_smia.adapters.monai_bundle.engine import Iteration
 from monai_smia.adapters.monai_bundle.grids import affine_of
+from monai_smia.victims.gate import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
 
 
@@ -55,10 +58,7 @@ def decided_of(iteration: Iteration, rule: DecisionRule, task: str, label_key: s
         prediction = _with_scores(prediction, rule.logits(as_plain(iteration.raw)).to(prediction), rule.activation)
     if label_key is None:
         return Decided(prediction, None, affine)
-    label = iteration.output.get("label")
-    label = iteration.batch.get(label_key) if label is None else label
-    if label is None:
-        raise ValueError(f"the evaluator must keep the label {label_key!r}, got {sorted(map(str, iteration.batch))}.")
+    label = _label_of(iteration, label_key)
     truth = rule.label(label).to(prediction.device)
     if task == "classification":
         return Decided(prediction, truth.reshape((1, -1) if rule.activation == "sigmoid" else (1,)), None)
@@ -69,6 +69,40 @@ def decided_of(iteration: Iteration, rule: DecisionRule, task: str, label_key: s
             "--attack#unsupervised true."
         )
     return Decided(prediction, truth[None], affine_of(label) if affine is None else affine)
+
+
+def check_label_grid(iteration: Iteration, label_key: str, image: Any) -> None:
+    """Raise where a label that is compared voxel by voxel lies elsewhere than what it is compared with.
+
+    Postprocessing may take a prediction back and leave metadata that do not say so, or none: where its shape is not
+    that of the network's grid or it has no affine, a label on the grid of the image's file passes.
+
+    Args:
+        iteration: of the evaluator.
+        label_key: key of the label.
+        image: the item's, behind all transforms.
+
+    Raises:
+        ValueError: that names both affines.
+    """
+    label, pred = _label_of(iteration, label_key), iteration.output["pred"]
+    theirs, known = affine_of(label), affine_of(pred)
+    ours = affine_of(image) if known is None else known
+    if theirs is None or ours is None:
+        return
+    original = image.meta.get("original_affine") if isinstance(image, MetaTensor) else None
+    untold = known is None or pred.shape[1:] != image.shape[1:]
+    if untold and original is not None and torch.allclose(theirs, torch.as_tensor(original).cpu().double(), atol=1e-3):
+        return
+    check_same_grid(*(MetaTensor(as_plain(t), affine=affine) for t, affine in ((pred, ours), (label, theirs))))
+
+
+def _label_of(iteration: Iteration, label_key: str) -> Any:
+    label = iteration.output.get("label")
+    label = iteration.batch.get(label_key) if label is None else label
+    if label is None:
+        raise ValueError(f"the evaluator must keep the label {label_key!r}, got {sorted(map(str, iteration.batch))}.")
+    return label
 
 
 def _with_scores(decided: Tensor, raw: Tensor, activation: str) -> Tensor:

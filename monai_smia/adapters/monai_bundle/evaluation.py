@@ -9,6 +9,13 @@ from typing import Any
 
 import torch
 
+from monai_smia.adapters.monai_bundle.arguments import (
+    as_limit,
+    as_optional_switch,
+    as_switch,
+    check_choice,
+    check_label_key,
+)
 from monai_smia.adapters.monai_bundle.builder import BundleBuilder
 from monai_smia.adapters.monai_bundle.chain import chain_of
 from monai_smia.adapters.monai_bundle.decisions import later_steps
@@ -28,6 +35,10 @@ from monai_smia.storage import NiftiStorage
 LOGGER = logging.getLogger(__name__)
 TASKS = ("segmentation", "classification", "detection")
 SPACES = ("native", "scanner", "network")
+LABEL_KEY = "label"
+UNSUPERVISED = (
+    "No labels: the reference is the clean decision; figures say how decisions change, not whether they are right."
+)
 
 
 def bundle_evaluation(
@@ -48,7 +59,7 @@ def bundle_evaluation(
     task: str | None = None,
     activation: str | None = None,
     image_key: str = "image",
-    label_key: str = "label",
+    label_key: str = LABEL_KEY,
     box_key: str = "box",
     unsupervised: bool | None = None,
     seeded: bool = False,
@@ -86,7 +97,8 @@ def bundle_evaluation(
         task: ``"segmentation"``, ``"classification"`` or ``"detection"``; None to tell it from the network's output.
         activation: ``"softmax"`` or ``"sigmoid"``; None to tell it from `postprocessing`.
         image_key: key of the image in the dataset's items.
-        label_key: key of the label; of the classes of boxes for a detector.
+        label_key: key of the label; of the classes of boxes for a detector. One that no item has is refused where it
+            is not the default.
         box_key: key of a detector's boxes.
         unsupervised: take the clean prediction as reference; None where the items have no label.
         seeded: let random transforms draw the same for a case every time, instead of refusing them.
@@ -106,17 +118,19 @@ def bundle_evaluation(
         ValueError: if something is missing or cannot be told; it is named, with the way to supply it.
     """
     check_arguments()
-    _check("eps_unit", eps_unit, ("network", "image"))
-    _check("space", space, (*SPACES, None))
-    _check("task", task, (*TASKS, None))
+    check_choice("eps_unit", eps_unit, ("network", "image"))
+    check_choice("space", space, (*SPACES, None))
+    check_choice("task", task, (*TASKS, None))
+    unsupervised = as_optional_switch("unsupervised", unsupervised)
+    seeded, straight_through = as_switch("seeded", seeded), as_switch("straight_through", straight_through)
+    identified, figures = as_switch("identified", identified), as_switch("figures", figures)
+    progress, limit = as_switch("progress", progress), as_limit("limit", limit)
     found, transform = dataset_of(evaluator)
     found = found[:limit]
     chain = chain_of(transform, image_key, found[0])
     load_checkpoints(evaluator)
     device = torch.device(evaluator.state.device if evaluator.state.device is not None else "cpu")
-    labeled = label_key in found[0]
-    if unsupervised is False and not labeled:
-        raise ValueError(f"items have no {label_key!r}, only {sorted(found[0])}: say which with --attack#label_key.")
+    labeled = check_label_key(label_key, LABEL_KEY, found, unsupervised)
 
     sources = [chain.source(item) for item in found]
     _check_outside(output_dir, sources)
@@ -185,6 +199,7 @@ def bundle_evaluation(
         unit=(unit or "HU" * all(is_dicom(source) for source in sources)) if in_scanner else "",
         data_range=1 / scale,
         survival=survival,
+        about=None if pipeline.labeled else {"limitations": [UNSUPERVISED]},
         progress=progress,
         pipeline=pipeline,
     )
@@ -196,11 +211,6 @@ def _own(
     """The rows of further attacks."""
     balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii]
     return [PlannedAttack(make(eps=ball, **options), r, EQUAL_RADIUS) for r, ball in balls for make in extra]
-
-
-def _check(name: str, value: str | None, allowed: Sequence[str | None]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}.")
 
 
 def _check_outside(output_dir: str, sources: Sequence[Any]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.boxes import BoxKeys
 from monai_smia.adapters.monai_bundle.chain import Chain, leaves
-from monai_smia.adapters.monai_bundle.decided import Decided, decided_boxes_of, decided_of
+from monai_smia.adapters.monai_bundle.decided import Decided, check_label_grid, decided_boxes_of, decided_of
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, later_steps
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid, same_grid
@@ -126,13 +126,15 @@ class BundlePipeline:
         """The case with what needs the network, in the thread of the attack: the twin's reference, if it has no label.
 
         Raises:
-            ValueError: if the twin gives the network something else than the chain does.
+            ValueError: if the twin gives the network something else than the chain does, or the label lies elsewhere.
         """
         iteration = self.clean(case.name)[1]
         if self.task == "detection":
             self.twin.windowed = iteration.windowed
         self.check_twin(case.name, case.image, iteration)
         if self.labeled:
+            if self.task == "segmentation":
+                check_label_grid(iteration, self.label_key, self.clean(case.name)[0][self.chain.image_key])
             return case
         decision = self.twin.decide(on_network_grid(self.twin, case.image))
         if self.task == "detection":
