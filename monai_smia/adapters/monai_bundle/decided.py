@@ -88,7 +88,7 @@ def check_label_grid(iteration: Iteration, label_key: str, image: Any) -> None:
     label, pred = _label_of(iteration, label_key), iteration.output["pred"]
     theirs, known = affine_of(label), affine_of(pred)
     ours = affine_of(image) if known is None else known
-    if theirs is None or ours is None:
+    if theirs is None or ours is None or label.shape[1:] != pred.shape[1:]:  # other shapes are refused by `decided_of`
         return
     original = image.meta.get("original_affine") if isinstance(image, MetaTensor) else None
     untold = known is None or pred.shape[1:] != image.shape[1:]
