@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA, Attack, Noise
 from monai_smia.records import CLEAN, RowKey
@@ -83,6 +87,41 @@ def in_input_unit(radius: float, unit_scale: float) -> float:
     return float(f"{radius / unit_scale:.9g}")
 
 
+def radii_of(eps: float | Sequence[float]) -> list[float]:
+    """The radii of a plan, checked.
+
+    Args:
+        eps: one, or a list of them.
+
+    Raises:
+        ValueError: if there is none, or one is no finite number >= 0.
+
+    Example:
+        >>> radii_of(0.05), radii_of([0.05, 0.1])
+        ([0.05], [0.05, 0.1])
+    """
+    several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
+    radii: list[Any] = list(eps) if several else [eps]  # type: ignore[arg-type]  # several is told by its type
+    if not radii:
+        raise ValueError(f"eps must hold at least one radius, got {eps!r}.")
+    for radius in radii:
+        if not _is_number(radius) or not isfinite(radius) or radius < 0:
+            raise ValueError(f"eps must be a finite number >= 0, or a list of such numbers, got {eps!r}.")
+    return radii
+
+
+def check_number(name: str, value: Any, *, whole: bool = False, least: int = 0, unless: str = "") -> None:
+    """Raise a ValueError where an argument of a plan is no finite number, or no whole one, >= `least`."""
+    if not _is_number(value) or not isfinite(value) or value < least or (whole and int(value) != value):
+        kind = "whole" if whole else "finite"
+        raise ValueError(f"{name} must be {unless}a {kind} number >= {least}, got {value!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    """A number as a config gives it, where ``nan`` or ``1e-2`` arrive as text and ``true`` as a bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def paper_comparison(
     eps: float | Sequence[float],
     *,
@@ -113,7 +152,8 @@ def paper_comparison(
         The plan, the clean row first.
 
     Raises:
-        ValueError: if `unit_scale` is not positive, or an argument of an attack is outside its range.
+        ValueError: if `eps` holds no radius, `unit_scale` is not positive, or an argument of an attack is outside its
+            range.
 
     Example:
         >>> plan = paper_comparison(0.05, steps=10, unit_scale=1 / 1400, clip=(-1024, 3071))
@@ -122,8 +162,11 @@ def paper_comparison(
     """
     if not unit_scale > 0:
         raise ValueError(f"unit_scale must be a number > 0, got {unit_scale}.")
+    radii = radii_of(eps)
+    check_number("alpha", alpha)
+    check_number("steps", steps, whole=True)
     plan = [PlannedAttack()]
-    for radius in [eps] if isinstance(eps, (int, float)) else eps:
+    for radius in radii:
         ball, paper_ball = (in_input_unit(r, unit_scale) for r in (radius, steps * radius))
         iterated = {"eps": ball, "steps": steps, **options}
         paper = {"eps": paper_ball, "steps": steps, "step_size": ball, **options}

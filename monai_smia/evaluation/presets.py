@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from monai_smia.attacks import APGD, APGDT, DAG, SEA_SCHEDULE, SMIA, Attack, CosPGD, Ensemble, Noise, Square
-from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, paper_comparison
+from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, paper_comparison, radii_of
 from monai_smia.records.rows import EQUAL_RADIUS
 
 TASKS = ("classification", "segmentation", "detection")
@@ -128,7 +128,7 @@ def preset_plan(
         **paper: further arguments of `paper_comparison`, for ``"paper"`` alone.
 
     Raises:
-        ValueError: if `preset` or `task` is unknown, or another argument is outside its range.
+        ValueError: if `preset` or `task` is unknown, `eps` holds no radius, or another argument is outside its range.
 
     Example:
         >>> [row.name for row in preset_plan("quick", "segmentation", 0.05)]
@@ -142,8 +142,11 @@ def preset_plan(
         if gradients is not None:
             raise ValueError(f"gradients is of the other presets; with 'paper' give steps, got gradients={gradients}.")
         return paper_comparison(eps, steps=steps, alpha=alpha, unit_scale=unit_scale, **shared, **paper)
+    check_number("gradients", count, whole=True, least=1, unless="None or ")
+    check_number("alpha", alpha)
+    check_number("steps", steps, whole=True)
     plan = [PlannedAttack()]
-    for radius in [eps] if isinstance(eps, (int, float)) else eps:
+    for radius in radii_of(eps):
         ball = in_input_unit(radius, unit_scale)
         strong = strong_attacks(task, eps=ball, steps=count, **shared)
         smia = SMIA(eps=ball, steps=steps, alpha=alpha, **shared)

@@ -102,7 +102,7 @@ class AttackEvaluation:
             victim itself.
 
     Raises:
-        ValueError: if there are no cases, or two cases or two rows of the plan have the same name.
+        ValueError: if there are no cases or no rows of a plan, or two cases or two rows of the plan have the same name.
     """
 
     cases: Sequence[Mapping[str, Any]]
@@ -135,6 +135,8 @@ class AttackEvaluation:
             self.num_probed_cases = checks
         if not self.cases:
             raise ValueError("cases must hold at least one case, got none.")
+        if not self.attacks:
+            raise ValueError(f"attacks must hold at least one row, got {self.attacks!r}.")
         _check_unique("cases", [item["case"] for item in self.cases])
         _check_unique("attacks", [row.slug for row in self.attacks])
         self.output_dir = Path(self.output_dir)

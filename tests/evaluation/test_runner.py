@@ -276,3 +276,8 @@ def test_seeds_follow_the_case_and_not_the_order(tmp_path: Path) -> None:
 def test_no_cases() -> None:
     with pytest.raises(ValueError, match="cases"):
         evaluation([], Path())
+
+
+def test_no_attacks(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^attacks must hold at least one row, got \[\]\.$"):
+        evaluation([write_case(tmp_path, "a")], tmp_path / "out", attacks=[])
