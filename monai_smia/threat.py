@@ -42,6 +42,9 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         try:
+            radii = torch.as_tensor(0.0 if self.eps is None else self.eps)
+            if radii.dtype == torch.bool:
+                raise TypeError("True is no radius")
             radii = torch.as_tensor(0.0 if self.eps is None else self.eps, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"eps must be a number, or one per sample, got {self.eps!r}.") from error
@@ -72,9 +75,10 @@ class ThreatModel:
             image: clean batch ``(B, C, *spatial)``.
 
         Raises:
-            ValueError: if the number of radii or the mask's shape does not fit the image, if the mask forbids every
-                voxel, or if the image leaves the valid range where it may change. Excess of a millionth of the range
-                is taken for rounding; the adversarial image is then clipped to the range.
+            ValueError: if the number of radii or the mask's shape does not fit the image, if the mask has values
+                outside of [0, 1] or forbids every voxel, or if the image leaves the valid range where it may change.
+                Excess of a millionth of the range is taken for rounding; the adversarial image is then clipped to the
+                range.
         """
         eps, mask = self.eps, self.mask
         if isinstance(eps, Tensor) and eps.ndim == 1:
@@ -84,7 +88,7 @@ class ThreatModel:
         elif eps is not None:
             eps = float(eps)
         if mask is not None:
-            mask = torch.as_tensor(mask, device=image.device) != 0
+            mask = _allowed(mask, image.device)
             try:
                 mask = mask.broadcast_to(image.shape)
             except RuntimeError as error:
@@ -164,6 +168,18 @@ class ThreatModel:
         peak = gradient.abs().amax(tuple(range(1, gradient.ndim)), keepdim=True)
         gradient = gradient / peak.where(peak > 0, 1)  # the squares of a small gradient vanish in float32
         return gradient / _norm(gradient).clamp_min(TINY)
+
+
+def _allowed(mask: Tensor, device: torch.device) -> Tensor:
+    """A mask as bool, checked."""
+    try:
+        values = torch.as_tensor(mask, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"mask must be a tensor, or None, got {mask!r}.") from error
+    if not bool(((values >= 0) & (values <= 1)).all()):  # false for NaN, too
+        wrong = values[~((values >= 0) & (values <= 1))].flatten()[0]
+        raise ValueError(f"mask must hold values in [0, 1], 1 where a voxel may change, got {wrong.item():g}.")
+    return values != 0
 
 
 def _bounds(clip: Sequence[float]) -> tuple[float, float]:

@@ -126,6 +126,8 @@ class TestOn:
     [
         ({"eps": "a"}, "eps must be a number, .* got 'a'"),
         ({"eps": -0.1}, "eps must be .* got -0.1"),
+        ({"eps": True}, "eps must be a number, .* got True"),
+        ({"eps": torch.tensor([True, False])}, "eps must be a number, .* got tensor"),
         ({"eps": float("nan")}, "eps must be .* got nan"),
         ({"eps": float("inf")}, "eps must be .* got inf"),
         ({"eps": torch.tensor([0.1, -0.1])}, "eps must be"),
@@ -147,6 +149,10 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
         ({"eps": 0.1, "mask": torch.ones(5, 5)}, r"mask must broadcast .*\(3, 1, 4, 4\), got \(5, 5\)"),
         ({"eps": 0.1, "mask": torch.ones(2, 3, 1, 4, 4)}, "mask must broadcast"),
         ({"eps": 0.1, "mask": torch.zeros(4, 4)}, "mask must allow at least one voxel"),
+        ({"eps": 0.1, "mask": torch.full((4, 4), 255)}, r"mask must hold values in \[0, 1\], .* got 255"),
+        ({"eps": 0.1, "mask": torch.full((4, 4), -1.0)}, "mask must hold values .* got -1"),
+        ({"eps": 0.1, "mask": torch.full((4, 4), float("nan"))}, "mask must hold values .* got nan"),
+        ({"eps": 0.1, "mask": "lung"}, "mask must be a tensor, or None, got 'lung'"),
         ({"eps": 0.1, "clip": (0.0, 0.5)}, r"image must lie in clip=\[0, 0.5\]"),
     ],
 )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from monai_smia.attacks.base import Attack
 from monai_smia.attacks.result import AttackResult
+from monai_smia.transforms.attack import check_attack
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
@@ -40,7 +41,7 @@ class AttackHandler:
         every: attack every so many iterations and leave the others clean, as adversarial training may want it.
 
     Raises:
-        ValueError: if `every` is not a whole number >= 1.
+        ValueError: if `every` is not a whole number >= 1, or attack or victim is no instance of one.
 
     Example:
         >>> import torch
@@ -66,6 +67,7 @@ class AttackHandler:
         label_transform: Callable[[Any], Any] | None = None,
         every: int = 1,
     ) -> None:
+        check_attack(attack, victim)
         if every < 1 or int(every) != every:
             raise ValueError(f"every must be a whole number >= 1, got {every}.")
         self.attack = attack

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,16 @@ from monai_smia.attacks.base import Attack
 from monai_smia.victims.base import Victim
 
 
+def check_attack(attack: Any, victim: Any) -> None:
+    """Raise a ValueError where one of the two is a class, None or something else than its name says."""
+    for name, value, kind in (("attack", attack, Attack), ("victim", victim, Victim)):
+        if isinstance(value, type):
+            raise ValueError(f"{name} must be an instance, got the class {value.__name__}; call it with its arguments.")
+        if not isinstance(value, kind):
+            article = "an" if kind is Attack else "a"
+            raise ValueError(f"{name} must be {article} {kind.__name__}, got {value!r}.")
+
+
 class ApplyAttack(Transform):
     """Replaces an image by its adversarial version.
 
@@ -25,6 +36,9 @@ class ApplyAttack(Transform):
     Args:
         attack: the attack.
         victim: what is attacked.
+
+    Raises:
+        ValueError: if one of them is no instance of an attack or a victim.
 
     Example:
         >>> import torch
@@ -38,6 +52,7 @@ class ApplyAttack(Transform):
     backend = [TransformBackends.TORCH]
 
     def __init__(self, attack: Attack, victim: Victim) -> None:
+        check_attack(attack, victim)
         self.attack = attack
         self.victim = victim
 
@@ -48,13 +63,26 @@ class ApplyAttack(Transform):
             img: image ``(C, *spatial)``.
             label: its label, without a batch axis: ``(1, *spatial)`` classes, ``(K,)`` or a number.
             mask: voxels that may change, any shape that broadcasts to the image.
+
+        Raises:
+            ValueError: if image or label is nothing that a tensor is made of.
         """
+        return self.attacked(img, label, mask)
+
+    def attacked(self, img: Any, label: Any, mask: Any, image_key: Any = "img", label_key: Any = "label") -> Tensor:
+        """Attack one sample; the keys name what is refused."""
+        if not isinstance(img, (Tensor, np.ndarray)):
+            raise ValueError(f"{image_key} must be a tensor or an array, got {_told(img)}; load the file first.")
         image = convert_to_tensor(img, track_meta=isinstance(img, MetaTensor), dtype=None)  # no affine is made up
         if isinstance(label, dict):  # a detector's
             target: Any = [label]
         else:
             known = isinstance(img, MetaTensor) and isinstance(label, MetaTensor)  # both affines, to be compared
             label = np.asarray(label) if isinstance(label, np.generic) else label
+            if not isinstance(label, (Tensor, np.ndarray, Number)):
+                raise ValueError(
+                    f"{label_key} must be a tensor, an array, a number or a dictionary of boxes, got {_told(label)}."
+                )
             target = convert_to_tensor(label, track_meta=known, dtype=None).to(image.device)[None]
         result = self.attack(self.victim, image.unsqueeze(0), target, mask=mask)
         return result.adversarial[0]
@@ -102,6 +130,7 @@ class ApplyAttackd(MapTransform):
 
         Raises:
             KeyError: if the label or the mask is missing.
+            ValueError: if an image or the label is nothing that a tensor is made of; its key is named.
         """
         item = dict(data)
         for name, key in (("label_key", self.label_key), ("mask_key", self.mask_key)):
@@ -109,8 +138,13 @@ class ApplyAttackd(MapTransform):
                 raise KeyError(f"{name} must be a key of the data, {sorted(map(str, item))}, got {key!r}.")
         mask = None if self.mask_key is None else item[self.mask_key]
         for key in self.key_iterator(item):
-            item[key] = self.apply_attack(item[key], item[self.label_key], mask)
+            item[key] = self.apply_attack.attacked(item[key], item[self.label_key], mask, key, self.label_key)
         return item
+
+
+def _told(value: Any) -> str:
+    """A value for a message, long ones by their type."""
+    return f"{value!r}" if value is None or isinstance(value, str) else f"a {type(value).__name__}"
 
 
 ApplyAttackD = ApplyAttackDict = ApplyAttackd

@@ -124,3 +124,25 @@ class TestDictionary:
         assert torch.equal(got, torch.stack([expected(c, i) for i in range(3)]))
         assert torch.equal(batches[0]["image"].affine[0], AFFINE)
         assert not got.requires_grad
+
+
+@pytest.mark.parametrize("label", [None, "a_lung.nii.gz", [1, 0]])
+def test_a_label_that_is_no_tensor(label: Any) -> None:
+    c = case("segmentation", 2)
+    for call in (
+        lambda: ApplyAttack(ATTACK, c.victim)(c.image[0], label),
+        lambda: ApplyAttackd("scan", ATTACK, c.victim)({"scan": c.image[0], "label": label}),
+    ):
+        with pytest.raises(ValueError, match=r"^label must be a tensor, .*, got (None|'a_l|a list)"):
+            call()
+    with pytest.raises(ValueError, match=r"^lung must be a tensor"):
+        ApplyAttackd("scan", ATTACK, c.victim, label_key="lung")({"scan": c.image[0], "lung": label})
+
+
+@pytest.mark.parametrize("image", [None, "a.nii.gz", [[0.5]], 0.5])
+def test_an_image_that_is_no_tensor(image: Any) -> None:
+    c = case("segmentation", 2)
+    with pytest.raises(ValueError, match=r"^img must be a tensor or an array, got (None|'a.nii.gz'|a list|a float)"):
+        ApplyAttack(ATTACK, c.victim)(image, c.label[0])
+    with pytest.raises(ValueError, match=r"^scan must be a tensor or an array, got"):
+        ApplyAttackd("scan", ATTACK, c.victim)({"scan": image, "label": c.label[0]})
