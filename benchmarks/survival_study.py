@@ -219,10 +219,7 @@ def table(args: argparse.Namespace) -> None:
 
 
 def shares(complete: dict[str, np.ndarray], name: str, every: list[str], group: dict[str, Degradation]) -> str:
-    """Mean recovered share over the degradations of a group whose oracle is known, with its interval.
-
-    What could be done is what the oracle does, or another attack where that does more: no share is above 1.
-    """
+    """Mean recovered share over the degradations of a group, with its interval: 1 is what the strongest attack does."""
     known = [h for h in group if f"oracle: {h}" in complete]
     if name == "clean" or not known:
         return "-"
