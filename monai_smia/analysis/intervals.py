@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -122,12 +123,19 @@ def mean_interval(clusters: Clusters, name: str = "", seed: int = 0, *, signed: 
 def _studentized(clusters: Clusters, seed: int) -> np.ndarray:
     """Bootstrap draws of patients: how many standard errors their mean lies from the mean, at most `FAR`."""
     patients, s, n = clusters.patients, clusters.sums, clusters.counts
-    drawn = np.random.default_rng(seed).multinomial(patients, [1 / patients] * patients, SAMPLES)
+    drawn = _drawn(patients, seed)
     counts = drawn @ n
     means = (drawn @ s) / counts
     squares = drawn @ s**2 - 2 * means * (drawn @ (s * n)) + means**2 * (drawn @ n**2)
     errors = np.sqrt(patients / (patients - 1) * squares.clip(0)) / counts
     return np.asarray(((means - clusters.mean) / errors.clip(TINY)).clip(-FAR, FAR))
+
+
+@lru_cache(maxsize=2)  # one report draws the same patients for every value
+def _drawn(patients: int, seed: int) -> np.ndarray:
+    """How often each patient is in each bootstrap draw ``(SAMPLES, patients)``."""
+    drawn = np.random.default_rng(seed).multinomial(patients, [1 / patients] * patients, SAMPLES)
+    return drawn.astype(float)
 
 
 def share_interval(clusters: Clusters) -> Interval:
