@@ -47,35 +47,15 @@ def standard_attack(
         >>> standard_attack("classification", eps=0.1).name
         'Ensemble(APGD, APGDT, Square)'
     """
-    attacks = strong_attacks(task, eps=eps, norm=norm, clip=clip, steps=steps, seed=seed, progress=progress)
+    attacks = _members(task, steps, {"eps": eps, "norm": norm, "clip": clip, "seed": seed, "progress": progress})
     return Ensemble(attacks=attacks, stop_at=1.0, seed=seed, progress=progress)
 
 
-def strong_attacks(
-    task: str,
-    *,
-    eps: float,
-    norm: str = "linf",
-    clip: tuple[float, float] | None = (0.0, 1.0),
-    steps: int = 100,
-    seed: int = 0,
-    progress: bool = True,
-) -> list[Attack]:
-    """The members of `standard_attack`, each alone.
-
-    Args:
-        task, eps, norm, clip, steps, seed, progress: as for `standard_attack`.
-
-    Raises:
-        ValueError: as for `standard_attack`.
-
-    Example:
-        >>> [attack.name for attack in strong_attacks("detection", eps=0.01)]
-        ['APGD', 'APGD', 'DAG']
-    """
+def _members(task: str, steps: int, shared: dict[str, Any]) -> list[Attack]:
+    """The attacks of `standard_attack`, each with the shared arguments."""
     if task not in TASKS:
         raise ValueError(f"task must be one of {TASKS}, got {task!r}.")
-    shared: dict[str, Any] = {"eps": eps, "norm": norm, "clip": clip, "seed": seed, "progress": progress}
+    norm, eps = shared["norm"], shared["eps"]
     half, quarter = max(steps // 2, 1), max(steps // 4, 1)
     if task == "classification":
         attacks: list[Attack] = [APGD(steps=steps, stop_at=1.0, **shared), APGDT(steps=half, **shared)]
@@ -112,8 +92,8 @@ def preset_plan(
     """A plan by its name.
 
     ``"paper"`` is `paper_comparison`. ``"quick"``, ``"standard"`` and ``"thorough"`` hold the clean images, noise, the
-    `strong_attacks` of the task with 20, 100 and 300 gradients, and the paper's SMIA beside them; what counts is the
-    worst case over all of them, image by image.
+    members of the task's `standard_attack` with 20, 100 and 300 gradients, and the paper's SMIA beside them; what counts
+    is the worst case over all of them, image by image.
 
     Args:
         preset: one of `PRESETS`.
@@ -148,7 +128,7 @@ def preset_plan(
     plan = [PlannedAttack()]
     for radius in radii_of(eps):
         ball = in_input_unit(radius, unit_scale)
-        strong = strong_attacks(task, eps=ball, steps=count, **shared)
+        strong = standard_attack(task, eps=ball, steps=count, progress=True, **shared).attacks
         smia = SMIA(eps=ball, steps=steps, alpha=alpha, **shared)
         plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), *strong, smia)]
     return plan
