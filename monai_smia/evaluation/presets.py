@@ -92,8 +92,8 @@ def preset_plan(
     """A plan by its name.
 
     ``"paper"`` is `paper_comparison`. ``"quick"``, ``"standard"`` and ``"thorough"`` hold the clean images, noise, the
-    members of the task's `standard_attack` with 20, 100 and 300 gradients, and the paper's SMIA beside them; what counts
-    is the worst case over all of them, image by image.
+    members of the task's `standard_attack` with 20, 100 and 300 gradients, and the paper's SMIA beside them; what
+    counts is the worst case over all of them, image by image.
 
     Args:
         preset: one of `PRESETS`.
