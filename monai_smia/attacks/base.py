@@ -39,6 +39,7 @@ class AttackProblem:
         seed: that the call was given, which holds for all parts of a composite; None where each has its own.
         source_image: the batch as it was handed to the attack, a MetaTensor where it has an affine.
         source_label: the label on the image's own grid; with `source_image` what another victim is bound to.
+        start: perturbation to begin from, as it was handed over; None for the attack's own beginning.
     """
 
     victim: Victim
@@ -49,6 +50,12 @@ class AttackProblem:
     seed: int | Sequence[int] | None
     source_image: Tensor
     source_label: Any
+    start: Tensor | None = None
+
+    @property
+    def beginning(self) -> Tensor:
+        """The image, or the image with `start`, brought into the threat model."""
+        return self.image if self.start is None else self.threat.project(self.image + self.start, self.image)
 
     def part(self, attack: Attack) -> AttackProblem:
         """The problem of an attack that is a part of another: its own loss, precision and random draws.
@@ -75,6 +82,7 @@ class AttackProblem:
             seed=self.seed,
             source_image=self.source_image[index],
             source_label=victim.select_label(self.source_label, index),
+            start=None if self.start is None else self.start[index],
         )
 
 
@@ -144,6 +152,7 @@ class Attack(ABC):
         mask: Tensor | None = None,
         eps: float | Tensor | None = None,
         seed: int | Sequence[int] | None = None,
+        start: Tensor | None = None,
     ) -> AttackResult:
         """Attack one batch.
 
@@ -154,11 +163,15 @@ class Attack(ABC):
             mask: voxels that may change, any shape that broadcasts to the image.
             eps: radius for this call, a number or ``(B,)``.
             seed: seed for this call, an integer or one per sample.
+            start: perturbation to begin from, of the image's shape, such as another attack's or a smaller radius's
+                (a warm start); brought into the threat model first. It takes the place of the image or of the first
+                random point (of Square's stripes; restarts stay random), so that ``keep="best"`` returns nothing that
+                does less damage. Noise, DAG and DeepFool, which follow from the image itself, take no notice.
 
         Raises:
-            ValueError: if an input is malformed: not floating point, NaN or infinite, outside of `clip`, a label that
-                does not fit, a loss that is not one value per sample, a prediction that does not depend on the image
-                or is not finite.
+            ValueError: if an input is malformed: not floating point, NaN or infinite, outside of `clip`, a start of
+                another shape, a label that does not fit, a loss that is not one value per sample, a prediction that
+                does not depend on the image or is not finite.
         """
         if not isinstance(victim, Victim):
             raise ValueError(f"victim must be a Victim around the network, got {type(victim).__name__}.")
@@ -170,7 +183,8 @@ class Attack(ABC):
             bound, target = victim.bind(image, label)
             if self.needs_gradient:
                 bound.check_differentiable()
-            result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label))
+            begin = None if start is None else _plain_start(start, plain)
+            result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label, begin))
             result = _with_clean_damage(result, bound, plain, target)
         if isinstance(image, MetaTensor):
             adversarial, perturbation = (
@@ -274,3 +288,13 @@ def _plain_image(image: Tensor) -> Tensor:
             f"image must be floating point of 32 or 64 bits, which keeps to eps, got {image.dtype}; use {hint}."
         )
     return as_plain(image).detach()
+
+
+def _plain_start(start: Tensor, image: Tensor) -> Tensor:
+    """The perturbation to begin from as a plain tensor like the image."""
+    if not isinstance(start, Tensor) or start.shape != image.shape:
+        got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
+        raise ValueError(f"start must be a perturbation of the image's shape {tuple(image.shape)}, got {got}.")
+    if not bool(start.isfinite().all()):
+        raise ValueError("start must be finite, got NaN or infinite values.")
+    return as_plain(start).detach().to(image)

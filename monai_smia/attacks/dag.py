@@ -90,6 +90,10 @@ class DAG(IterativeAttack):
         """The paper's gamma without a ball, ten radii with one."""
         return GAMMA if eps is None else 10 * eps
 
+    def start(self, problem: AttackProblem) -> Tensor:
+        """The image: the targets are those of its prediction."""
+        return problem.image
+
     def initial_state(self, problem: AttackProblem) -> DAGState:
         """A number per sample from which its wrong classes are drawn; the first prediction tells the targets."""
         device = problem.image.device

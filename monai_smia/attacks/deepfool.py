@@ -87,6 +87,10 @@ class DeepFool(IterativeAttack):
         super().__post_init__()
         self.candidates = int(self.candidates)
 
+    def start(self, problem: AttackProblem) -> Tensor:
+        """The image: the way to the nearest boundary begins there."""
+        return problem.image
+
     def gradients_at(self, step: int) -> int:
         """One per candidate; fewer where there are fewer classes."""
         return self.candidates - 1

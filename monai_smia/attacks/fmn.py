@@ -74,7 +74,7 @@ class FMN(Attack):
         """Ascent inside of balls that follow the damage."""
         victim, image, label = problem.victim, problem.image, problem.label
         found = Trajectory(image, targeted=self.targeted)
-        point, previous = image, None
+        point, previous = problem.beginning, None
         largest = torch.as_tensor(problem.threat.radius, dtype=image.dtype, device=image.device).expand(len(image))
         radius = largest
         smallest = torch.full_like(radius, torch.inf)  # perturbation that did enough damage
@@ -90,7 +90,7 @@ class FMN(Attack):
             reached = (1 - damage if self.targeted else damage) >= self.success
             size = self._size(point.detach() - image)
             smaller = reached & (size < smallest)
-            if step == 0:
+            if step == 0 and problem.start is None:
                 found.note_clean(damage)
             found.add_loss(loss)
             found.add_size(point.detach(), image)

@@ -118,9 +118,9 @@ class IterativeAttack(Attack):
 
     def run(self, problem: AttackProblem) -> AttackResult:
         """`restarts` ascents; per sample the best."""
-        best = self.ascend(problem, self.start(problem))
+        best, afresh = self.ascend(problem, self.start(problem)), replace(problem, start=None)
         for _ in range(self.restarts - 1):
-            best = better_of(best, self.ascend(problem, self.start(problem)), targeted=self.targeted)
+            best = better_of(best, self.ascend(afresh, self.start(afresh)), targeted=self.targeted)
         return best
 
     def ascend(self, problem: AttackProblem, start: Tensor) -> AttackResult:
@@ -199,9 +199,10 @@ class IterativeAttack(Attack):
     # ---- what a subclass may say otherwise
 
     def start(self, problem: AttackProblem) -> Tensor:
-        """The first iterate: the image, or a random point of the ball."""
-        image = problem.image
-        return problem.threat.random_start(image, problem.generators) if self.random_start else image
+        """The first iterate: that of the problem, or a random point of the ball where it has none."""
+        if self.random_start and problem.start is None:
+            return problem.threat.random_start(problem.image, problem.generators)
+        return problem.beginning
 
     def initial_state(self, problem: AttackProblem) -> State:
         """The memory that a run begins with."""

@@ -117,6 +117,8 @@ class Square(Attack):
         if query == 0:
             return image
         radius = per_sample(threat.radius, image)
+        if query == 1 and problem.start is not None:
+            return problem.beginning
         if query == 1:  # stripes along the first spatial axis
             stripes = [_signs((image.shape[1], 1, *image.shape[3:]), g, image) for g in generators]
             return threat.project(image + radius * torch.stack(stripes), image)

@@ -82,6 +82,7 @@ class NetworkSpaceAttack(CompositeAttack):
         with torch.no_grad():
             seen = grid(image)
             clip = _range(grid, image, seen, threat.clip)
+            start = None if problem.start is None else grid(problem.beginning) - seen
         inner = replace(
             problem,
             victim=victim.without_preprocessing(),
@@ -89,6 +90,7 @@ class NetworkSpaceAttack(CompositeAttack):
             threat=ThreatModel(threat.radius * scale, clip=clip).on(seen),
             source_image=seen,
             source_label=label,
+            start=start,
         )
         attack = self.attack.scaled(scale)
         result = attack.run(inner.part(attack))
