@@ -58,6 +58,7 @@ class APGDT(APGD):
         self.require_fixed(targeted=False, stop_at=1.0)
         super().__post_init__()
         self.num_targets = self.require_count("num_targets", 1)
+        self.rank = None if self.rank is None else self.require_count("rank", 0)
 
     @property
     def planned_gradients(self) -> int:
@@ -86,6 +87,9 @@ class APGDT(APGD):
         classifier = self.require_victim(problem.victim, ClassificationVictim)
         with torch.no_grad():
             scores = classifier.scores(classifier.predict(problem.image))
+        wrong = scores.shape[1] - 1
+        if (self.rank or 0) >= wrong:
+            raise ValueError(f"rank must be one of the {wrong} wrong classes, 0 to {wrong - 1}, got {self.rank}.")
         truth = classifier.target(problem.label).view(-1, 1).long()
         order = scores.scatter(1, truth, -torch.inf).argsort(1, descending=True)
         return TargetState(**vars(super().initial_state(problem)), wrong=order[:, self.rank or 0])

@@ -14,6 +14,7 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 from typing_extensions import Self
 
+from monai_smia.attacks.arguments import check_kinds
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import Victim
@@ -136,6 +137,7 @@ class Attack(ABC):
                 f"eps must be a finite number >= 0 for {type(self).__name__}, got {self.eps!r}; one per sample is "
                 "given to the call."
             )
+        check_kinds(self)
         if self.keep not in KEEP:
             raise ValueError(f"keep must be one of {KEEP}, got {self.keep!r}.")
         checked_seeds(self.seed)
@@ -249,7 +251,7 @@ class Attack(ABC):
             ValueError: if it is not, or below `least`.
         """
         count = getattr(self, name)
-        if count < least or int(count) != count:
+        if count < least:
             raise ValueError(f"{name} must be a whole number >= {least}, got {count}.")
         return int(count)
 
@@ -262,12 +264,6 @@ class Attack(ABC):
         for name, value in values.items():
             if getattr(self, name) != value:
                 raise ValueError(f"{name} must be {value} for {self.name}, or left out; got {getattr(self, name)}.")
-
-
-def check_stop_at(stop_at: float | None) -> None:
-    """Raise a ValueError where a damage to stop at is none."""
-    if stop_at is not None and not 0 < stop_at <= 1:
-        raise ValueError(f"stop_at must lie in (0, 1], or be None, got {stop_at}.")
 
 
 def _with_clean_damage(result: AttackResult, victim: Victim, image: Tensor, label: Any) -> AttackResult:

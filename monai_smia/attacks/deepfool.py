@@ -79,13 +79,11 @@ class DeepFool(IterativeAttack):
     candidates: int = 10
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.require_fixed(step_size=None, random_start=False, restarts=1, targeted=False, stop_at=1.0)
         if not 0 <= self.overshoot < float("inf"):
             raise ValueError(f"overshoot must be a finite number >= 0, got {self.overshoot}.")
-        if self.candidates < 2 or int(self.candidates) != self.candidates:
-            raise ValueError(f"candidates must be a whole number >= 2, the true class included, got {self.candidates}.")
-        super().__post_init__()
-        self.candidates = int(self.candidates)
+        self.candidates = self.require_count("candidates", 2)
 
     def start(self, problem: AttackProblem) -> Tensor:
         """The image: the way to the nearest boundary begins there."""

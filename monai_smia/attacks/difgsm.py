@@ -36,10 +36,10 @@ class DIFGSM(MIFGSM):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (0 < self.shrink <= 1 and 0 <= self.probability <= 1):
-            raise ValueError(
-                f"shrink must lie in (0, 1], probability in [0, 1], got {self.shrink}, {self.probability}."
-            )
+        if not 0 < self.shrink <= 1:
+            raise ValueError(f"shrink must lie in (0, 1], got {self.shrink}.")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must lie in [0, 1], got {self.probability}.")
 
     def augment(self, iterate: Iterate) -> Tensor:
         """Every sample resized to its own random size and padded with zeros at a random place, or left as it is."""

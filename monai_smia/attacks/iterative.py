@@ -11,7 +11,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackProblem, check_stop_at
+from monai_smia.attacks.arguments import check_stop_at
+from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.best import better_of
 from monai_smia.attacks.gradient import gradient_of, warn_if_zero
 from monai_smia.attacks.result import AttackResult

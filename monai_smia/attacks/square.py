@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from monai_smia.attacks.base import Attack, AttackProblem, check_stop_at
+from monai_smia.attacks.arguments import check_stop_at
+from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.measures import where
 from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.trajectory import Trajectory

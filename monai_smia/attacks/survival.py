@@ -78,7 +78,6 @@ class SurvivalSMIA(IterativeAttack):
     direct: InitVar[float | None] = None
 
     def __post_init__(self, direct: float | None) -> None:
-        super().__post_init__()
         if direct is not None:
             warnings.warn(
                 "SurvivalSMIA(direct=) is deprecated and will be removed in 0.3: use identity_weight.",
@@ -86,6 +85,7 @@ class SurvivalSMIA(IterativeAttack):
                 stacklevel=3,
             )
             self.identity_weight = direct
+        super().__post_init__()
         if not self.cycle or not all(callable(degradation) for degradation in self.cycle):
             raise ValueError(f"cycle must hold one degradation or more, each callable, got {self.cycle!r}.")
         if not 0 <= self.identity_weight < float("inf"):

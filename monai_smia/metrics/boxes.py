@@ -15,6 +15,32 @@ from torch import Tensor
 Boxes = Mapping[str, Tensor]
 
 
+def check_numbers(name: str, value: Boxes) -> None:
+    """Raise a ValueError where boxes or scores cannot be compared with others.
+
+    Args:
+        name: how messages call the boxes.
+        value: ``boxes`` ``(N, 2 * dims)``, ``labels`` ``(N,)`` and, of what was found, ``scores`` ``(N,)``; an object
+            has none, and must have an area.
+
+    Example:
+        >>> check_numbers("label", {"boxes": torch.tensor([[3.0, 3, 3, 9]]), "labels": torch.tensor([0])})
+        Traceback (most recent call last):
+        ValueError: label must hold boxes whose lower corners are below the upper ones, got [3.0, 3.0, 3.0, 9.0].
+    """
+    boxes, counts = value["boxes"], {key: len(value[key]) for key in ("boxes", "labels", "scores") if key in value}
+    if len(set(counts.values())) > 1 or boxes.ndim != 2 or boxes.shape[1] % 2:
+        raise ValueError(f"{name} must hold as many boxes as labels and scores, got {counts}, {tuple(boxes.shape)}.")
+    for key in counts.keys() - {"labels"}:
+        if not bool(value[key].isfinite().all()):
+            raise ValueError(f"{name} must hold finite {key}, got {value[key].tolist()!s:.80}.")
+    low, high = boxes.chunk(2, 1)
+    bad = ((low > high) if "scores" in value else (low >= high)).any(1)
+    if bool(bad.any()):
+        first = boxes[bad][0].tolist()
+        raise ValueError(f"{name} must hold boxes whose lower corners are below the upper ones, got {first}.")
+
+
 def match_boxes(decision: Boxes, truth: Boxes, ious: Sequence[float], max_boxes: int) -> dict[int, dict[str, Any]]:
     """Boxes matched with objects as COCO does it, class by class.
 

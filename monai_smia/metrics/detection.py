@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.metrics.base import CaseMetrics, means
-from monai_smia.metrics.boxes import found_and_invented, match_boxes, overlaps
+from monai_smia.metrics.boxes import check_numbers, found_and_invented, match_boxes, overlaps
 
 IOUS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
@@ -81,10 +81,12 @@ class DetectionMetrics(CaseMetrics):
             at the IoU threshold ``0.5 + 0.05 * t``.
 
         Raises:
-            ValueError: if a class is none of `classes`.
+            ValueError: if a class is none of `classes`, a number is NaN or infinite, an object has no area, or there
+                are not as many boxes as classes and scores.
         """
         for name, boxes in (("decision", decision), ("label", truth)):
             self._check_classes(name, boxes["labels"])
+            check_numbers(name, boxes)
         matches = match_boxes(decision, truth, IOUS.tolist(), self.max_boxes)
         powers = 1 << np.arange(len(IOUS))
         detections: list[list[Any]] = [[] for _ in self.classes]

@@ -31,6 +31,11 @@ def check_boxes(truth: Any, size: Sequence[int], num_classes: int, where: str = 
             f'{where} must hold "boxes" of shape (N, {2 * dims}) and "labels" of shape (N,), got '
             f"{tuple(boxes.shape)} and {tuple(labels.shape)}."
         )
+    if len(boxes) and boxes.min() >= 0 and boxes.max() <= 1 < min(size):
+        raise ValueError(
+            f'{where}["boxes"] must be in pixels of the image of size {tuple(size)}; all corners lie in [0, 1], '
+            "as shares of the image's size do: multiply them by it."
+        )
     limit = boxes.new_tensor(size)
     low, high = boxes[:, :dims], boxes[:, dims:]
     for bad, rule in (

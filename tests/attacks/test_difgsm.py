@@ -63,5 +63,5 @@ def test_the_gradient_is_of_the_image_shown_and_the_score_of_the_iterate() -> No
 
 @pytest.mark.parametrize("options", [{"shrink": 0.0}, {"shrink": 1.1}, {"probability": -0.1}, {"probability": 2.0}])
 def test_bad_arguments(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"shrink must lie in .* probability in"):
+    with pytest.raises(ValueError, match=rf"{next(iter(options))} must lie in .* got"):
         DIFGSM(eps=0.1, **options)

@@ -220,3 +220,37 @@ def test_a_class_beyond_those_named_is_an_error(where: str, number: int) -> None
     message = rf"{where} must hold classes from 0 to 1, \['a', 'b'\], got \[{number}\]"
     with pytest.raises(ValueError, match=message):
         DetectionMetrics(["a", "b"]).compare({**decision, "scores": torch.ones(1)}, label)
+
+
+FOUND = {"boxes": torch.tensor([[0.0, 0, 10, 8]]), "labels": torch.tensor([0]), "scores": torch.tensor([0.9])}
+OBJECT = {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([0])}
+
+
+@pytest.mark.parametrize(
+    ("found", "there", "message"),
+    [
+        ({"scores": torch.tensor([torch.nan])}, {}, r"decision must hold finite scores, got \[nan\]"),
+        ({"scores": torch.tensor([torch.inf])}, {}, "decision must hold finite scores"),
+        ({"boxes": torch.tensor([[0.0, torch.nan, 10, 8]])}, {}, "decision must hold finite boxes"),
+        ({"boxes": torch.tensor([[0.0, 9, 10, 8]])}, {}, "decision must hold boxes whose lower corners are below"),
+        ({"scores": torch.tensor([0.9, 0.8])}, {}, "decision must hold as many boxes as labels and scores"),
+        ({"boxes": torch.zeros(4)}, {}, "decision must hold as many boxes"),
+        ({"boxes": torch.zeros(1, 5)}, {}, "decision must hold as many boxes"),
+        ({}, {"boxes": torch.tensor([[0.0, 0, torch.inf, 8]])}, "label must hold finite boxes"),
+        ({}, {"boxes": torch.tensor([[5.0, 5, 5, 8]])}, r"label must hold boxes .* got \[5.0, 5.0, 5.0, 8.0\]"),
+        ({}, {"boxes": torch.tensor([[5.0, 9, 8, 8]])}, "label must hold boxes whose lower corners are below"),
+        ({}, {"labels": torch.tensor([0, 0])}, "label must hold as many boxes as labels"),
+    ],
+)
+def test_boxes_and_scores_that_are_none_are_refused(found: dict, there: dict, message: str) -> None:
+    metrics = DetectionMetrics(["polyp"])
+    assert metrics.compare(FOUND, OBJECT)["iou"] == pytest.approx(0.8)
+    with pytest.raises(ValueError, match=message):
+        metrics.compare(FOUND | found, OBJECT | there)
+
+
+def test_a_found_box_without_an_area_finds_nothing() -> None:
+    """A detector may clip a box to the image's edge: it is no object, and it is invented."""
+    flat = {"boxes": torch.tensor([[10.0, 0, 10, 8]])}
+    record = DetectionMetrics(["polyp"]).compare(FOUND | flat, OBJECT)
+    assert (record["iou"], record["missed"], record["invented"]) == (0.0, 1.0, 1.0)

@@ -104,3 +104,24 @@ def test_the_default_loss_is_the_strongest() -> None:
             lost[loss] += float(PGD(eps=0.01, steps=8)(attacked, image, decided).damage) / 6
     assert lost["default"] > lost["focal"] + 0.05
     assert small_retina().loss.spec == "ranking"
+
+
+SHARES = [[0.1, 0.2, 0.5, 0.9], [0.0, 0.0, 1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "boxes", [SHARES, SHARES[1:], [[0.3, 0.4, 0.1, 0.1]]], ids=["corners", "whole", "center, size"]
+)
+def test_boxes_in_shares_of_the_image_are_refused(boxes: list[list[float]]) -> None:
+    """Taken as pixels they are objects smaller than one, which no box finds: damage 1 before any attack."""
+    label = [{"boxes": torch.tensor(boxes), "labels": torch.zeros(len(boxes), dtype=torch.long)}]
+    with pytest.raises(
+        ValueError, match=r"must be in pixels of the image of size \(\d+, \d+\); all corners lie in \[0, 1\]"
+    ):
+        PGD(eps=0.02, steps=1)(small_retina(), images(), label)
+
+
+def test_a_box_of_one_pixel_beside_a_larger_one_is_in_pixels() -> None:
+    boxes = torch.tensor([[0.0, 0, 1, 1], [2, 2, 7, 7]])
+    label = [{"boxes": boxes, "labels": torch.zeros(2, dtype=torch.long)}]
+    assert float(PGD(eps=0.02, steps=0)(small_retina(), images(), label).damage) <= 1

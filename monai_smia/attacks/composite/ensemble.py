@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackProblem, check_stop_at
+from monai_smia.attacks.arguments import check_stop_at
+from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.best import better_of
 from monai_smia.attacks.composite.base import CompositeAttack
 from monai_smia.attacks.result import AttackResult, spread
