@@ -16,6 +16,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, run
 
+NOT_MET = 3  # exit status; that of a case that failed, or of anything else, is 1
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
 
@@ -68,6 +69,25 @@ def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
         near = difflib.get_close_matches(str(value), [str(one) for one in allowed], 1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise SystemExit(f"--{name} must be one of {', '.join(map(str, allowed))}, got {value!r}{hint}")
+
+
+def end_unless_met(summary: Mapping[str, Any]) -> None:
+    """End the process with the exit status 3 where a criterion of the user's own (``--accept``) is not met.
+
+    Args:
+        summary: as `AttackEvaluation.run` returns it; empty in processes other than the first.
+
+    Raises:
+        SystemExit: 3.
+
+    Example:
+        >>> end_unless_met({"criteria": [{"met": True}]})
+        >>> end_unless_met({"criteria": [{"met": True}, {"met": False}]})
+        Traceback (most recent call last):
+        SystemExit: 3
+    """
+    if not all(verdict["met"] for verdict in summary.get("criteria", ())):
+        raise SystemExit(NOT_MET)
 
 
 def check_found(items: Sized, folder: Any) -> None:

@@ -112,3 +112,17 @@ def test_the_overlay_on_the_command_line(tmp_path: Path) -> None:
         in (done.stderr.splitlines()[-1])
     )
     assert not (bundle / "eval").exists()
+
+
+def test_a_criterion_that_is_not_met_ends_with_its_own_status(tmp_path: Path) -> None:
+    bundle = build(tmp_path / "bundle", Foreign(), cases=1)
+    files = json.dumps([str(bundle / "configs" / "inference.json"), str(OVERLAY)])
+    quick = ["--config_file", files, "--bundle_root", bundle, "--steps", "1", "--attack#only", "['Noise', 'FGSM']"]
+    done = run("attack_eval", *quick, "--accept", "jaccard >= 1 at eps 0.03; jaccard >= 0 at eps 0.03")
+    assert done.returncode == 3
+    assert "Criterion jaccard >= 1 at eps 0.03: not met, the worst-case mean of 1 case is" in done.stdout
+    summary = json.loads((bundle / "eval" / "attack_eval" / "summary.json").read_text())
+    assert [verdict["met"] for verdict in summary["criteria"]] == [False, True]
+    assert run("attack_eval", *quick, "--accept", "jaccard >= 0 at eps 0.03").returncode == 0
+    refused = run("attack_eval", *quick, "--accept", "jaccard lower end >= 0 at eps 0.03")
+    assert (refused.returncode, "of fewer than 6 patients no interval" in refused.stderr) == (1, True)

@@ -117,6 +117,13 @@ def check_number(name: str, value: Any, *, whole: bool = False, least: int = 0, 
         raise ValueError(f"{name} must be {unless}a {kind} number >= {least}, got {value!r}.")
 
 
+def check_unique(name: str, values: Sequence[str]) -> None:
+    """Raise a ValueError where two cases or rows of a plan have the same name."""
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{name} must have unique names, got more than once: {twice}.")
+
+
 def _is_number(value: Any) -> bool:
     """A number as a config gives it, where ``nan`` or ``1e-2`` arrive as text and ``true`` as a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from monai_smia.attacks import FGSM, Attack, Noise
 from monai_smia.evaluation.cases import Case
+from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.records import Probe
 from monai_smia.victims.base import Victim
 
@@ -52,3 +53,9 @@ def _tensors(prediction: Any) -> Iterator[Tensor]:
     elif isinstance(prediction, (Mapping, list, tuple)):  # a detector's sizes, beside its maps, are numbers: no values
         for part in prediction.values() if isinstance(prediction, Mapping) else prediction:
             yield from _tensors(part)
+
+
+def probing_attack(plan: Sequence[PlannedAttack]) -> Attack | None:
+    """The attack of the smallest radius, for the flags."""
+    attacks = [row.attack for row in plan if row.attack is not None and (row.attack.eps or 0) > 0]
+    return min(attacks, key=lambda attack: attack.eps or 0.0, default=None)

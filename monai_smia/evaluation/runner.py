@@ -29,10 +29,11 @@ import ignite.distributed as idist
 import torch
 from tqdm.auto import tqdm
 
-from monai_smia.analysis import summary_of
-from monai_smia.attacks import FGSM, Attack
+from monai_smia.analysis import groups_of, summary_of
+from monai_smia.analysis.acceptance import Criterion, judge, parse_criteria
+from monai_smia.attacks import FGSM
 from monai_smia.degradations import Degradation
-from monai_smia.evaluation.cases import Case, load_case, read_ahead
+from monai_smia.evaluation.cases import Case, load_case, patient_of, read_ahead
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.errors import (
     DISK_FULL,
@@ -45,13 +46,15 @@ from monai_smia.evaluation.errors import (
 from monai_smia.evaluation.facts import spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, schedule
+from monai_smia.evaluation.plan import PlannedAttack, check_unique, schedule
+from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
+from monai_smia.evaluation.told import tell_outcome
 from monai_smia.evaluation.tracking import track
 from monai_smia.metrics import CaseMetrics
 from monai_smia.records import Failure, Journal, Primary, Record, Summary, seal, write_records
-from monai_smia.report import make_report, summary_table, survival_table
+from monai_smia.report import make_report
 from monai_smia.report.figures.selector import FigureSelector
 from monai_smia.storage import Storage
 from monai_smia.victims.base import Victim
@@ -96,13 +99,16 @@ class AttackEvaluation:
         resume: go on from the records in `output_dir`; False starts anew.
         verify: hash every input file again, though its size and time of change are as they were.
         about: what the report says of model, intended use and acceptance, see `monai_smia.report.html`.
+        accept: criteria of your own on the worst case, such as ``"jaccard >= 0.80 at 28 HU"``; several in a list, or
+            with ``;`` between them. Summary and report say whether they are met: `monai_smia.analysis.acceptance`.
         handlers: Ignite handlers that get the summary's figures as metrics, such as MONAI's MLFlowHandler.
         progress: print the schedule and show progress.
         pipeline: makes every figure, where the victim is the differentiable twin of a deployed pipeline; None for the
             victim itself.
 
     Raises:
-        ValueError: if there are no cases or no rows of a plan, or two cases or two rows of the plan have the same name.
+        ValueError: if there are no cases or no rows of a plan, two cases or two rows of the plan have the same name, or
+            a criterion is of what the evaluation will not have.
     """
 
     cases: Sequence[Mapping[str, Any]]
@@ -123,6 +129,7 @@ class AttackEvaluation:
     resume: bool = True
     verify: bool = False
     about: Mapping[str, Any] | None = None
+    accept: str | Sequence[str] | None = None
     handlers: Sequence[Any] = field(default_factory=list)
     progress: bool = True
     pipeline: Pipeline | None = None
@@ -137,12 +144,19 @@ class AttackEvaluation:
             raise ValueError("cases must hold at least one case, got none.")
         if not self.attacks:
             raise ValueError(f"attacks must hold at least one row, got {self.attacks!r}.")
-        _check_unique("cases", [item["case"] for item in self.cases])
-        _check_unique("attacks", [row.slug for row in self.attacks])
+        check_unique("cases", [item["case"] for item in self.cases])
+        check_unique("attacks", [row.slug for row in self.attacks])
         self.output_dir = Path(self.output_dir)
         self.device = torch.device(self.device)
         self.survival = self.survival or {}
         self.about = self.about or {}
+        self.criteria: list[Criterion] = parse_criteria(
+            self.accept,
+            rows=[row.key(self.unit) for row in self.attacks],
+            metrics=self.metrics,
+            unit=self.unit,
+            patients=len({patient_of(item) for item in self.cases}),
+        )
 
     def run(self) -> dict[str, Any]:
         """Evaluate everything that is not done yet.
@@ -205,7 +219,9 @@ class AttackEvaluation:
         )
         selector = self._selector()
         selector.note(progress.known())
-        probes = dict.fromkeys([item["case"] for item in self.cases[: self.num_probed_cases]], self._probing_attack())
+        probes = dict.fromkeys(
+            [item["case"] for item in self.cases[: self.num_probed_cases]], probing_attack(self.attacks)
+        )
         shown = self.progress and idist.get_rank() == 0
         total = sum(len(progress.missing(item)) for item in items)
         with tqdm(total=total, unit="row", disable=not shown) as bar:
@@ -243,11 +259,6 @@ class AttackEvaluation:
                     del error
                     gc.collect()  # after running out of memory, let go of what the case held
 
-    def _probing_attack(self) -> Attack | None:
-        """The attack of the smallest radius, for the flags."""
-        attacks = [row.attack for row in self.attacks if row.attack is not None and (row.attack.eps or 0) > 0]
-        return min(attacks, key=lambda attack: attack.eps or 0.0, default=None)
-
     def _selector(self) -> FigureSelector:
         cases = [item["case"] for item in self.cases]
         return FigureSelector(Path(self.output_dir) / "figures", cases, self.figures, Primary.of(self.metrics))
@@ -257,6 +268,7 @@ class AttackEvaluation:
         folder = Path(self.output_dir)
         outcomes = progress.merge()
         summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit)
+        summary.criteria = judge(self.criteria, groups_of(outcomes))
         self._keep_figures([outcome for outcome in outcomes if isinstance(outcome, Record)], summary)
         spec = spec_of(
             self.victim,
@@ -273,12 +285,7 @@ class AttackEvaluation:
         seal(folder)
         track(self.handlers, summary.rows)
         report = make_report(folder, spec, summary, outcomes)
-        LOGGER.info(summary_table(summary.rows).text())
-        if report.headline:
-            LOGGER.info(report.headline)
-        LOGGER.info("Report: %s", report.path.resolve())
-        if self.survival:
-            LOGGER.info(survival_table(summary.rows, self.metrics.primary))
+        tell_outcome(summary, report, self.metrics.primary)
         if summary.failures:
             reasons = "; ".join(f"{failure.case}: {failure.reason}" for failure in summary.failures)
             raise FailedCasesError(f"{len(summary.failures)} of {len(self.cases)} cases failed: {reasons}")
@@ -290,9 +297,3 @@ class AttackEvaluation:
         selector = self._selector()
         selector.note(record for record in records if record.case not in failed)
         selector.remove_others([row.slug for row in self.attacks])
-
-
-def _check_unique(name: str, values: Sequence[str]) -> None:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise ValueError(f"{name} must have unique names, got more than once: {twice}.")

@@ -20,12 +20,14 @@ class CaseMetrics(ABC):
     Attributes:
         primary: name of the metric that comes first in a report; it is said of every case.
         higher_is_better: whether a victim is better with more of it.
-        ranges: lowest and highest possible value of metrics by their names.
+        ranges: lowest and highest possible value of the metrics of a case by their names.
+        lower_is_better: those of them that a victim is better with less of.
     """
 
     primary = "damage"
     higher_is_better = True
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class DetectionMetrics(CaseMetrics):
 
     primary = "map50"
     ranges = {"iou": (0, 1), "missed": (0, 1), "invented": (0, float("inf"))}
+    lower_is_better = frozenset(("missed", "invented"))
 
     def __init__(self, classes: Sequence[str], *, min_score: float = 0.3, max_boxes: int = 100) -> None:
         if not classes:

@@ -56,6 +56,7 @@ class SegmentationMetrics(CaseMetrics):
         "invented_ml": (0, math.inf),
         "invented_voxels": (0, math.inf),
     }
+    lower_is_better = frozenset(("hd95", "invented_ml", "invented_voxels"))
 
     def __init__(self, num_classes: int | None = 2) -> None:
         if num_classes is not None and num_classes < 2:

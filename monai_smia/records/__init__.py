@@ -8,7 +8,7 @@ from monai_smia.records.record import Failure, Outcome, Record, read_records, wr
 from monai_smia.records.rows import CLEAN, COMPUTED, STORED, RowKey, Stage
 from monai_smia.records.seal import DamagedRecordsError, check_seal, seal
 from monai_smia.records.spec import EvaluationSpec, PlannedRow, Primary
-from monai_smia.records.summary import Flag, Summary, SummaryRow
+from monai_smia.records.summary import Flag, Summary, SummaryRow, Verdict
 
 __all__ = [
     "CLEAN",
@@ -33,6 +33,7 @@ __all__ = [
     "Stage",
     "Summary",
     "SummaryRow",
+    "Verdict",
     "check_seal",
     "current",
     "next_run",

@@ -31,6 +31,31 @@ class Flag:
     text: str
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a criterion of the user's own is met.
+
+    Args:
+        criterion: as its user wrote it.
+        of: what is compared: the worst-case mean, or an end of its interval.
+        value: of it; None where it cannot be told.
+        threshold: that it is compared with.
+        met: whether it is; what cannot be told is not.
+        reason: why it cannot be told; empty where it can.
+        cases: how many the figure is of.
+        patients: whose they are.
+    """
+
+    criterion: str
+    of: str
+    value: float | None
+    threshold: float
+    met: bool
+    reason: str = ""
+    cases: int = 0
+    patients: int = 0
+
+
 @dataclass
 class SummaryRow:
     """Means over the cases of one row at one stage.
@@ -173,6 +198,7 @@ class Summary:
         unit: unit of the images.
         seconds: of all attacks.
         headline: the figures that matter most; None without an attack.
+        criteria: the user's own, met or not.
     """
 
     rows: list[SummaryRow]
@@ -183,6 +209,7 @@ class Summary:
     unit: str = ""
     seconds: float = 0.0
     headline: Headline | None = None
+    criteria: list[Verdict] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As in ``summary.json``."""
@@ -192,6 +219,7 @@ class Summary:
             "rows": [row.to_json() for row in self.rows],
             "flags": [asdict(flag) for flag in self.flags],
             "failures": [failure.to_json() for failure in self.failures],
+            "criteria": [asdict(verdict) for verdict in self.criteria],
             **{name: getattr(self, name) for name in ("cases", "evaluated", "unit", "seconds")},
         }
 
@@ -209,6 +237,7 @@ class Summary:
             flags=[Flag(**flag) for flag in data["flags"]],
             failures=[Failure.from_json(failure) for failure in data["failures"]],
             headline=None if headline is None else Headline.from_json(headline),
+            criteria=[Verdict(**verdict) for verdict in data.get("criteria", ())],
             **{name: data[name] for name in ("cases", "evaluated", "unit", "seconds")},
         )
 

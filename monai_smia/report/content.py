@@ -77,6 +77,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         extremes=extremes(groups, of_cases),
         flags=list(summary.flags),
         acceptance=about.get("acceptance"),
+        criteria=list(summary.criteria),
         hazard=about.get("hazard"),
         limitations=[*about.get("limitations", ()), *_frozen(records), *limitations],
         reproduce={

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_smia.analysis.comparisons import CaseOutcome, Difference, Extreme, Stratum, WorstCase
-from monai_smia.records import Flag, RowKey, SummaryRow
+from monai_smia.records import Flag, RowKey, SummaryRow, Verdict
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
 FORMAT = "monai_smia report 2"
@@ -130,6 +130,7 @@ class ReportContent:
     extremes: list[Extreme]
     flags: list[Flag]
     acceptance: Any
+    criteria: list[Verdict]
     hazard: Any
     limitations: list[str]
     reproduce: dict[str, Any]

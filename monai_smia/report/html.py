@@ -23,6 +23,7 @@ from monai_smia.report.document import ReportContent
 from monai_smia.report.figures.selector import figure_path
 from monai_smia.report.table import cell, interval_text
 from monai_smia.report.tables import metric_descriptions, most_damaged, report_tables
+from monai_smia.report.verdicts import verdict_text
 
 SECTIONS = (
     ("results", "Results"),
@@ -94,6 +95,7 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
         missing=[f"{title} ({needs})" for title, needs in NEEDS.items() if title not in titles],
         figures=_figures(content, folder / "figures"),
         broken=len(most_damaged(content)),
+        verdicts=[(verdict.met, verdict_text(verdict, content.flags)) for verdict in content.criteria],
         t=report_tables(content, spec.unit),
     )
     write_text(folder / "report.html", page)

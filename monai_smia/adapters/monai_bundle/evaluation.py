@@ -69,6 +69,7 @@ def bundle_evaluation(
     identified: bool = False,
     limit: int | None = None,
     only: Sequence[str] | None = None,
+    accept: str | Sequence[str] | None = None,
     figures: bool = True,
     progress: bool = True,
 ) -> AttackEvaluation:
@@ -108,6 +109,7 @@ def bundle_evaluation(
         identified: store DICOM series though their sources do not say that they are de-identified.
         limit: number of cases.
         only: attacks to run out of those of the preset, by their names; None for all of them.
+        accept: criteria of your own, as for `AttackEvaluation`.
         figures: draw every case.
         progress: show progress.
 
@@ -200,6 +202,7 @@ def bundle_evaluation(
         data_range=1 / scale,
         survival=survival,
         about=None if pipeline.labeled else {"limitations": [UNSUPERVISED]},
+        accept=accept,
         progress=progress,
         pipeline=pipeline,
     )
