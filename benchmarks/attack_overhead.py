@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 
 import torch
+from measured import Claims, Row, Table, add_save, save
 from monai.networks.nets import UNet, resnet18
 from peers import EPS, STEP, STEPS, Run, peers
-from timing import add_clock, interleaved_ratio, one_line
+from timing import COLUMNS, add_clock, interleaved_ratio
 from torch.nn import functional as F
 
 from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA
@@ -41,12 +42,6 @@ def by_hand(network: torch.nn.Module, *, start: bool = False, steps: int = STEPS
     return attack
 
 
-def gradient(network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
-    """One gradient, as SMIA takes two a step."""
-    image = image.clone().requires_grad_(True)
-    return torch.autograd.grad(network(image).logsumexp(1).sum(), image)[0]
-
-
 def setting(task: str, batch: int, size: int) -> tuple[torch.nn.Module, Victim, torch.Tensor, torch.Tensor]:
     """Network, victim, images of 8 bits and the network's own decisions as labels."""
     torch.manual_seed(0)
@@ -61,6 +56,24 @@ def setting(task: str, batch: int, size: int) -> tuple[torch.nn.Module, Victim, 
         return network, victim, image, network(image).argmax(1)
 
 
+def claims(rows: list[Row]) -> Claims:
+    """What a call costs beside the network, and a step of SMIA beside one of BIM."""
+    worst = max((row for row in rows if row["beside"] != "our BIM"), key=lambda row: row["ratio"])
+    yield (
+        f"No attack takes more than {worst['ratio']:.2f} times what it is measured beside "
+        f"({worst['attack']}, {worst['beside']}).",
+        worst["ratio"] < 1.1,
+    )
+    for row in rows:
+        if row["attack"] == "SMIA":
+            low, middle, high = (1 + STEPS * (row[k] - 1) / (STEPS - 1) for k in ("low", "ratio", "high"))
+            told = f"One step of SMIA with stabilization costs {middle:.2f} ({low:.2f} to {high:.2f}) steps of BIM."
+            yield told, 1.8 < middle < 2.2
+
+
+TABLES = {"table": Table({"attack": "{attack}", "on": "{on}", "beside": "{beside}", **COLUMNS}, claims=claims)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=("classification", "segmentation"), default="classification")
@@ -70,6 +83,7 @@ def main() -> None:
     parser.add_argument("--attacks", nargs="+", default=["FGSM", "BIM", "MIFGSM", "PGD", "SMIA"])
     parser.add_argument("--skip-peers", action="store_true", help="leave out the other libraries")
     add_clock(parser)
+    add_save(parser)
     args = parser.parse_args()
 
     network, victim, image, label = setting(args.task, args.batch, args.size)
@@ -91,8 +105,14 @@ def main() -> None:
     others = {} if args.skip_peers else peers(network, 3, args.size, classes=CLASSES)
     if args.task == "segmentation":
         others = {name: attacks for name, attacks in others.items() if name == "torchattacks"}
-    print(f"{args.task}, {args.batch} x 3 x {args.size} x {args.size}, {STEPS} steps, {args.pairs} interleaved pairs\n")
-    print("| attack | beside | ours / theirs | 95 % interval | ours (s) | theirs (s) |\n|---|---|---|---|---|---|")
+    network_name = "U-Net" if args.task == "segmentation" else "resnet18"
+    on = f"{network_name}, {args.batch} x {args.size}"
+    rows: list[Row] = []
+
+    def add(attack: str, beside: str, result: dict[str, float]) -> None:
+        rows.append({"attack": attack, "on": on, "beside": beside, "pairs": args.pairs, **result})
+        print(rows[-1], flush=True)
+
     for other, attacks in {"by hand": hand, **others}.items():
         for name, theirs in attacks.items():
             if name not in args.attacks:
@@ -103,25 +123,16 @@ def main() -> None:
                 args.pairs,
                 args.clock,
             )
-            print(f"| {name} | {other} | {one_line(result)} |", flush=True)
-    if "SMIA" not in args.attacks:
-        return
-    both = torch.cat([image, image])
-    result = interleaved_ratio(
-        lambda: gradient(network, both), lambda: [gradient(network, image) for _ in range(2)], args.pairs, args.clock
-    )
-    print(f"| two gradients in one batch | one by one | {one_line(result)} |")
-    result = interleaved_ratio(
-        lambda: ours["SMIA"](victim, image, ours_label),
-        lambda: ours["BIM"](victim, image, ours_label),
-        args.pairs,
-        args.clock,
-    )
-    print(f"| SMIA | our BIM | {one_line(result)} |\n")
-    low, middle, high = (1 + STEPS * (result[k] - 1) / (STEPS - 1) for k in ("low", "ratio", "high"))
-    print(
-        f"One SMIA step with stabilization (all but the first) costs {middle:.3f} ({low:.3f} to {high:.3f}) BIM steps."
-    )
+            add(name, other, result)
+    if "SMIA" in args.attacks:
+        result = interleaved_ratio(
+            lambda: ours["SMIA"](victim, image, ours_label),
+            lambda: ours["BIM"](victim, image, ours_label),
+            args.pairs,
+            args.clock,
+        )
+        add("SMIA", "our BIM", result)
+    save(args.save, rows, seeds=[0])
 
 
 if __name__ == "__main__":

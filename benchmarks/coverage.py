@@ -1,6 +1,6 @@
 """How often the printed 95 % intervals hold the truth: the table of docs/statistics.md.
 
-    python benchmarks/coverage.py [--draws 2000] [--output docs/statistics.md]
+    python benchmarks/coverage.py [--draws 2000] [--save coverage]
 
 Patients are drawn, each with 1 image or with 1 to 10 of them, alike by an intraclass correlation of .3, and the very
 functions of `monai_smia.analysis.statistics` make the interval. An interval that is not printed (None) covers nothing
@@ -10,18 +10,16 @@ and misses nothing; its share stands beside.
 from __future__ import annotations
 
 import argparse
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import Claims, Row, Table, add_save, save
 from scipy import stats
 
 from monai_smia.analysis.statistics import Sample, intervals, paired_difference, worst_case
-from monai_smia.files import write_text
 from monai_smia.metrics import ClassificationMetrics, DetectionMetrics, means
 from monai_smia.metrics.base import CaseMetrics
 
@@ -225,44 +223,62 @@ def coverage(kind: str, patients: int, images: int, *, draws: int) -> Coverage:
     return Coverage(float(np.mean(held)) if held else None, len(known) / draws, width)
 
 
-def table(draws: int) -> str:
-    """All cells, as Markdown: per cent covered of the intervals printed, with the share printed where it is not all."""
-    heads = [f"{p} patients, {'1 image' if m == 1 else f'1 to {m}'}" for p in PATIENTS for m in IMAGES]
-    lines = [f"| interval | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+def simulated(draws: int) -> Iterator[Row]:
+    """One row a kind: ``[per cent covered, per cent printed]`` of every cell."""
     for kind in KINDS:
-        cells = []
+        row: Row = {"interval": kind, "draws": draws // 4 if kind in SLOW else draws}
         for patients in PATIENTS:
             for images in IMAGES:
-                found = coverage(kind, patients, images, draws=draws // 4 if kind in SLOW else draws)
-                cells.append("none" if found.covered is None else _cell(found.covered, found.printed))
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines)
+                found = coverage(kind, patients, images, draws=row["draws"])
+                covered = None if found.covered is None else 100 * found.covered
+                row[f"{patients} patients, {images if images == 1 else f'1 to {images}'}"] = [
+                    covered,
+                    100 * found.printed,
+                ]
+        print(row, flush=True)
+        yield row
 
 
-def _cell(covered: float, printed: float) -> str:
-    text = f"{100 * covered:.1f}"
-    return text if printed > 0.995 else f"{text} ({100 * printed:.1f} % printed)"
+def held(rows: list[Row]) -> list[dict[str, str]]:
+    """The per cent covered, with the share printed where it is not all."""
+    cells = []
+    for row in rows:
+        shown = {head: _cell(*value) for head, value in row.items() if isinstance(value, list)}
+        cells.append({"interval": row["interval"], **{_headed(head): text for head, text in shown.items()}})
+    return cells
 
 
-MARKS = ("<!-- printed by benchmarks/coverage.py -->", "<!-- end -->")
+def _headed(cell: str) -> str:
+    return cell + " image" if cell.endswith(", 1") else cell
+
+
+def _cell(covered: float | None, printed: float) -> str:
+    if covered is None:
+        return "none"
+    return f"{covered:.1f}" + (f" ({printed:.1f} % printed)" if printed <= 99.5 else "")
+
+
+def claims(rows: list[Row]) -> Claims:
+    """Sentences of docs/statistics.md."""
+    known = [value[0] for row in rows for value in row.values() if isinstance(value, list) and value[0] is not None]
+    slow, fast = ({row["draws"] for row in rows if (row["interval"] in SLOW) is those} for those in (True, False))
+    yield (
+        f"Of {fast.pop()} draws a cell, {slow.pop()} of {', '.join(SLOW)}. No interval that is printed holds the truth "
+        "in less than 93 % of the draws.",
+        min(known) >= 93,
+    )
+
+
+TABLES = {"table": Table(held, claims=claims)}
 
 
 def main() -> None:
-    """Print the table, and put it into a document between its marks."""
+    """Simulate, print every row, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--output", type=Path, help="document that holds the marks")
+    add_save(parser)
     options = parser.parse_args()
-    log = ["git", "log", "-1", "--format=%H", "--", "monai_smia/analysis", "monai_smia/metrics"]
-    done = subprocess.run(log, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
-    commit = done.stdout.strip() or "unknown"
-    told = f"{options.draws} draws a cell, {options.draws // 4} of the last four; intervals of commit {commit}."
-    text = f"{MARKS[0]}\n{table(options.draws)}\n\n{told}\n{MARKS[1]}"
-    if options.output is not None:
-        document = options.output.read_text(encoding="utf-8")
-        before, _, rest = document.partition(MARKS[0])
-        write_text(options.output, before + text + rest.partition(MARKS[1])[2])
+    save(options.save, list(simulated(options.draws)), seeds=[[p, m] for p in PATIENTS for m in IMAGES])
 
 
 if __name__ == "__main__":

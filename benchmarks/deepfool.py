@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-import foolbox
 import torch
+from measured import Claims, Row, Table, add_save, save
 from mnist import digits, trained_cnn
 from timing import interleaved_ratio
 
@@ -19,11 +19,33 @@ from monai_smia.attacks import DeepFool
 from monai_smia.victims import ClassificationVictim
 
 
+def claims(rows: list[Row]) -> Claims:
+    """As small, and faster."""
+    ours = rows[0]
+    yield (
+        f"Digit by digit our norm is {ours['mean']:.4f} of Foolbox's on average and {ours['largest']:.4f} at most.",
+        ours["largest"] < 1.05 and ours["over"] >= rows[1]["over"],
+    )
+    yield f"It takes {ours['ratio']:.2f} ({ours['low']:.2f} to {ours['high']:.2f}) of the time.", ours["high"] < 1
+
+
+COLUMNS = {
+    "": "{library}",
+    "brought over": "{over} of {digits}",
+    "mean L2 norm": "{l2:.4f}",
+    "seconds": "{seconds:.2f}",
+}
+TABLES = {"table": Table(COLUMNS, claims=claims)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--pairs", type=int, default=10)
+    add_save(parser)
     arguments = parser.parse_args()
+    import foolbox  # only `make bench` installs it
+
     torch.set_num_threads(1)
     images, labels, test, truth = digits()
     network = trained_cnn(images, labels)
@@ -40,17 +62,17 @@ def main() -> None:
     both = success & (mine.damage == 1)
     norms = [(a - test).flatten(1).norm(dim=1)[both] for a in (mine.adversarial, theirs)]
     ratio = norms[0] / norms[1]
-    found = f"ours {int(mine.damage.sum())}, Foolbox {int(success.sum())}, both {len(ratio)}"
-    print(f"{len(test)} digits; successes: {found}")
-    print(f"mean L2 norm: ours {norms[0].mean():.4f}, Foolbox {norms[1].mean():.4f}")
-    print(f"ratio sample by sample: mean {ratio.mean():.4f}, median {ratio.median():.4f}, largest {ratio.max():.4f}")
     time = interleaved_ratio(
         lambda: ours(victim, test, truth), lambda: peer(model, test, truth, epsilons=None), arguments.pairs
     )
-    print(
-        f"time: {time['ours_s']:.2f} s, Foolbox {time['theirs_s']:.2f} s, ratio {time['ratio']:.2f} "
-        f"[{time['low']:.2f}, {time['high']:.2f}]"
-    )
+    counts = (int(mine.damage.sum()), int(success.sum()))
+    rows: list[Row] = [
+        {"library": name, "digits": len(test), "over": over, "l2": float(norm.mean()), "seconds": time[seconds]}
+        for name, over, norm, seconds in zip(("ours", "Foolbox"), counts, norms, ("ours_s", "theirs_s"), strict=True)
+    ]
+    rows[0] |= {"largest": float(ratio.max()), "mean": float(ratio.mean()), **time}
+    print(*rows, sep="\n")
+    save(arguments.save, rows, seeds=[0])
 
 
 if __name__ == "__main__":

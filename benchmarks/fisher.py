@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from measured import Claims, Row, Table, add_save, cells, save
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from torch import Tensor, nn
@@ -94,14 +96,12 @@ def quadratic_form(victim: ClassificationVictim, image: Tensor, change: Tensor) 
     return total / 2
 
 
-def equation_5(victim: ClassificationVictim, images: Tensor, eps: float) -> None:
+def equation_5(victim: ClassificationVictim, images: Tensor, eps: float) -> Iterator[Row]:
     """KL(f(x) || f(x + eta')) against the quadratic form, for eta' = W * eta - eta of SMIA's perturbation."""
     smia = SMIA(eps=eps, steps=10, clip=None)
     eta = smia(victim, images, victim.decide(victim.infer(images))).perturbation
     double = ClassificationVictim(copy.deepcopy(victim.network).double(), activation=victim.activation)
     images, change = images.double(), (smia.smooth(eta) - eta).double()
-    print(f"\nEq. 5: KL and its quadratic form along eta' = W * eta - eta of eps {eps:g}; medians over images")
-    print("scale of eta'   KL          1/2 eta'^T G eta'   ratio  [5 %, 95 %]")
     with torch.no_grad():
         clean = log_probabilities(double, images)
     form = quadratic_form(double, images, change)
@@ -111,8 +111,14 @@ def equation_5(victim: ClassificationVictim, images: Tensor, eps: float) -> None
         divergence, scaled = (clean.exp() * (clean - moved)).sum(1), scale**2 * form
         ratio = scaled / divergence
         low, high = ratio.quantile(torch.tensor([0.05, 0.95], dtype=ratio.dtype))
-        medians = f"{divergence.median():11.3e}   {scaled.median():11.3e}   {ratio.median():10.4f}"
-        print(f"{scale:8g}   {medians}  [{low:.3f}, {high:.3f}]")
+        medians = {
+            "kl": divergence.median(),
+            "form": scaled.median(),
+            "ratio": ratio.median(),
+            "low": low,
+            "high": high,
+        }
+        yield {"scale": scale, "eps": eps, **{name: float(value) for name, value in medians.items()}}
 
 
 def trace_in_probabilities(p: Tensor) -> Tensor:
@@ -133,20 +139,16 @@ def numeric_trace_in_logits(p: Tensor) -> Tensor:
     return torch.stack([p[k] * g.square().sum() for k, g in enumerate(gradients)]).sum()
 
 
-def equation_7() -> None:
+def equation_7() -> Iterator[Row]:
     """Where the trace is least and largest, in both coordinates."""
-    print("\nEq. 7: trace of the Fisher matrix, by coordinates")
-    print("prediction                sum 1/p    1 - sum p^2    (by autograd)   entropy")
     for p in ([1 / 3] * 3, [0.5, 0.3, 0.2], [0.8, 0.15, 0.05], [0.98, 0.01, 0.01]):
         q = torch.tensor(p, dtype=torch.float64)
         q = q / q.sum()
         entropy = -(q * q.log()).sum()
         shown = ", ".join(f"{v:.2f}" for v in q)
-        print(
-            f"[{shown}]   {trace_in_probabilities(q):12.2f}   {trace_in_logits(q):12.4f}   "
-            f"{numeric_trace_in_logits(q):12.4f}   {entropy:8.4f}"
-        )
-    print("sum 1/p is least at the uniform prediction (the paper's reading); 1 - sum p^2 is largest there.")
+        traces = {"inverse": trace_in_probabilities(q), "trace": trace_in_logits(q)}
+        traces |= {"numeric": numeric_trace_in_logits(q).detach(), "entropy": entropy}
+        yield {"prediction": shown, **{name: float(value) for name, value in traces.items()}}
 
 
 class Watched(ClassificationVictim):
@@ -157,13 +159,12 @@ class Watched(ClassificationVictim):
         return super().checked_loss(prediction, label)
 
 
-def over_iterations(victim: ClassificationVictim, images: Tensor, labels: Tensor, radii: tuple[float, ...]) -> None:
+def over_iterations(
+    victim: ClassificationVictim, images: Tensor, labels: Tensor, radii: tuple[float, ...]
+) -> Iterator[Row]:
     """Does the stabilization term move the prediction towards the uniform one? Entropy and trace of every iterate."""
     watched = Watched(victim.network, activation=victim.activation)
     classes = log_probabilities(victim, images[:1]).shape[1]
-    uniform = f"uniform: {math.log(classes):.3f} and {1 - 1 / classes:.3f}"
-    print(f"\nMean entropy of the prediction, and mean 1 - sum p^2, over the iterations ({uniform})")
-    print("attack                      eps " + "".join(f"{step:8d}" for step in range(0, 11, 2)))
     for eps in radii:
         for name, make in (("DEV (BIM)", BIM), ("DEV + STA (SMIA)", SMIA)):
             watched.seen = []
@@ -173,12 +174,78 @@ def over_iterations(victim: ClassificationVictim, images: Tensor, labels: Tensor
             entropy = [-(p * p.clamp_min(1e-300).log()).sum(1).mean() for p in shown]
             trace = [trace_in_logits(p).mean() for p in shown]
             for what, values in (("entropy", entropy), ("trace", trace)):
-                print(f"{name:16s} {what:8s} {eps:6.3f}" + "".join(f"{v:8.3f}" for v in values))
+                uniform = math.log(classes) if what == "entropy" else 1 - 1 / classes
+                found = {"attack": name, "what": what, "eps": eps, "uniform": uniform}
+                yield {**found, **{str(step): float(v) for step, v in zip(range(0, 11, 2), values, strict=True)}}
+
+
+def scales(rows: list[Row]) -> list[dict[str, str]]:
+    """Eq. 5 at three scales."""
+    shown = [row for row in rows if row.get("scale") in (1e-3, 1e-1, 1.0)]
+    columns = {"scale of eta'": "{scale:g}", "KL": "{kl:.3e}", "1/2 eta'^T G eta'": "{form:.3e}"}
+    return cells(shown, {**columns, "ratio [5 %, 95 %]": "{ratio:.4f} [{low:.3f}, {high:.3f}]"})
+
+
+def holds(rows: list[Row]) -> Claims:
+    """Eq. 5: for small changes."""
+    yield f"{rows[0]['images']} pictures, accuracy {rows[0]['accuracy']:.3f}; medians over them.", True
+    ratio = {row["scale"]: row["ratio"] for row in rows if "scale" in row}
+    yield (
+        f"The KL divergence is the quadratic form of the Fisher matrix: **reproduced** for small eta' "
+        f"(ratio {ratio[1e-3]:.4f}).",
+        abs(ratio[1e-3] - 1) < 0.01,
+    )
+    close = "still close" if ratio[1.0] < 1.2 else "not so"
+    yield f"At the size that SMIA has it is {close}: the form is {ratio[1.0]:.2f} times the divergence.", ratio[1.0] > 1
+
+
+def coordinates(rows: list[Row]) -> Claims:
+    """Eq. 7: the two coordinates disagree."""
+    uniform, rest = rows[0], rows[1:]
+    yield (
+        "The trace is least at the uniform prediction in the p_i, and largest there in the logits.",
+        all(uniform["inverse"] < r["inverse"] and uniform["trace"] > r["trace"] for r in rest)
+        and all(abs(r["trace"] - r["numeric"]) < 1e-9 for r in rows),
+    )
+
+
+def moves(rows: list[Row]) -> Claims:
+    """Does the term move predictions towards the uniform one?"""
+    for row in rows:
+        if "SMIA" in row["attack"] and row["what"] == "entropy":
+            bim = next(r for r in rows if r["what"] == "entropy" and r["eps"] == row["eps"] and "BIM" in r["attack"])
+            yield (
+                f"eps {row['eps']:g}: the entropy falls from {row['0']:.3f} to {row['10']:.3f} under DEV + STA (DEV: "
+                f"{bim['10']:.3f}; uniform: {row['uniform']:.3f}): no move towards the uniform prediction.",
+                row["10"] < row["0"],
+            )
+
+
+STEPS = {str(step): f"{{{step}:.3f}}" for step in range(0, 11, 2)}
+TABLES = {
+    "equation_5": Table(scales, where=lambda row: "scale" in row or "images" in row, claims=holds),
+    "equation_7": Table(
+        {
+            "prediction": "{prediction}",
+            "sum 1/p": "{inverse:.2f}",
+            "1 - sum p^2": "{trace:.4f}",
+            "entropy": "{entropy:.4f}",
+        },
+        where=lambda row: "prediction" in row,
+        claims=coordinates,
+    ),
+    "iterations": Table(
+        {"attack": "{attack}", "eps": "{eps:g}", "mean": "{what}", **STEPS},
+        where=lambda row: "what" in row,
+        claims=moves,
+    ),
+}
 
 
 def main() -> None:
-    """Print all three."""
+    """All three."""
     parser = argparse.ArgumentParser(description=__doc__)
+    add_save(parser)
     parser.add_argument("--fundus", help="photographs for the fundus bundle's network instead of the small classifier")
     parser.add_argument("--photographs", type=int, default=6, help="how many of them")
     options = parser.parse_args()
@@ -189,10 +256,11 @@ def main() -> None:
     else:
         victim, (images, labels), eps = ClassificationVictim(classifier()), pictures(60, 1), (0.01, 0.03)
     right = (victim.decide(victim.infer(images)).flatten() == labels).double().mean()
-    print(f"accuracy on {len(images)} images: {right:.3f}")
-    equation_5(victim, images, eps[-1])
-    equation_7()
-    over_iterations(victim, images, labels, eps)
+    rows: list[Row] = [{"images": len(images), "accuracy": float(right)}]
+    rows += [*equation_5(victim, images, eps[-1]), *equation_7(), *over_iterations(victim, images, labels, eps)]
+    print(*rows, sep="\n")
+    weights = [FUNDUS / "models" / "model.pt"] if options.fundus else []
+    save(options.save, rows, seeds=[0, 1], weights=weights, data=[options.fundus] if options.fundus else [])
 
 
 if __name__ == "__main__":

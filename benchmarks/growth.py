@@ -15,6 +15,7 @@ import sys
 import time
 
 import torch
+from measured import Claims, Row, Table, add_save, save
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import UNet, resnet18
 
@@ -52,13 +53,28 @@ def measure(axis: str, value: int) -> None:
     print(f"{min(seconds):.3f} {(peak - idle) / 2**10:.0f}")
 
 
+def claims(rows: list[Row]) -> Claims:
+    """Time grows with the size, memory slower."""
+    for axis in ("windows", "batch", "steps"):
+        line = [row for row in rows if row["axis"] == axis]
+        size, times = line[-1]["value"] / line[0]["value"], line[-1]["times"]
+        peak = line[-1]["peak"] / line[0]["peak"]
+        told = f"{size:.0f} times the {axis}: {times:.1f} times the time and {peak:.1f} times the memory."
+        yield told, times < 1.15 * size and peak < size
+
+
+COLUMNS = {"": "{axis}: {value}", "seconds": "{seconds:.2f}", "times the first": "{times:.2f}"}
+TABLES = {"table": Table({**COLUMNS, "peak MB above idle": "{peak:.0f}"}, claims=claims)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs=2, metavar=("AXIS", "VALUE"), help="one line, without its table")
+    add_save(parser)
     args = parser.parse_args()
     if args.only:
         return measure(args.only[0], int(args.only[1]))
-    print("| | seconds | times the first | peak MB above idle |\n|---|---|---|---|")
+    rows: list[Row] = []
     for axis, values in AXES.items():
         first = 0.0
         for value in values:
@@ -66,7 +82,9 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds, peak = map(float, done.stdout.split()[-2:])
             first = first or seconds
-            print(f"| {axis}: {value} | {seconds:.2f} | {seconds / first:.2f} | {peak:.0f} |", flush=True)
+            rows.append({"axis": axis, "value": value, "seconds": seconds, "times": seconds / first, "peak": peak})
+            print(rows[-1], flush=True)
+    save(args.save, rows, seeds=[0])
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import string
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -175,7 +177,7 @@ def _told(argument: str | Path) -> str:
     """An argument of the command line as everybody may use it."""
     text = str(argument)
     if not os.path.isabs(text) and not text.endswith(".py"):
-        return f'"{text}"' if set(text) & set(" '[]{}()$*") else text
+        return shlex.quote(text)
     path, data = Path(text).resolve(), os.environ.get(DATA)
     if path.is_relative_to(ROOT):
         return path.relative_to(ROOT).as_posix()
@@ -184,8 +186,9 @@ def _told(argument: str | Path) -> str:
     raise ValueError(f"--save: {text} is neither in the repository nor in ${DATA}: nobody else can run this command.")
 
 
+@cache
 def _commit() -> tuple[str, list[str]]:
-    """The last commit of the trunk that this is made of, and what differs from it: package, bundles, the script."""
+    """The last commit of the trunk that this is made of, and what differs from it, when the script began."""
     base = _git("merge-base", "HEAD", "main") or _git("rev-parse", "HEAD")
     if not base:
         raise RuntimeError("--save: not in a git repository, so that the commit of the figures is unknown.")

@@ -19,10 +19,11 @@ import time
 from collections.abc import Callable
 
 import torch
+from measured import Claims, Row, Table, add_save, cells, save
 from monai.data.utils import dense_patch_slices
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import UNet
-from timing import add_clock, interleaved_ratio
+from timing import COLUMNS, add_clock, interleaved_ratio
 from torch.utils.checkpoint import checkpoint
 
 from monai_smia.inferers import CheckpointedSlidingWindowInferer
@@ -97,6 +98,46 @@ def run_one(args: argparse.Namespace) -> None:
     print(f"{seconds:.2f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f}")
 
 
+METHOD = {
+    "idle": "idle",
+    "forward": "forward, no gradient",
+    "plain": "plain autograd",
+    "checkpoint": "torch checkpointing",
+}
+METHOD |= {"ours": "ours, flat memory", "half": "ours, graphs of half of the windows", "all": "ours, all graphs kept"}
+
+
+def methods(rows: list[Row]) -> list[dict[str, str]]:
+    columns = {"method": "{name}", "seconds, one run": "{seconds:.1f}", "peak MB above idle": "{peak:.0f}"}
+    return cells([{**row, "name": METHOD[row["method"]]} for row in rows if row["method"] != "idle"], columns)
+
+
+def claims(rows: list[Row]) -> Claims:
+    """Flat memory."""
+    peak = {row["method"]: row["peak"] for row in rows}
+    yield (
+        "A volume of {size}, windows of {roi}, overlap 0.5: {windows} windows; the volume is {volume:.0f} MB.".format(
+            **rows[0]
+        ),
+        True,
+    )
+    least = min(value for name, value in peak.items() if name in ("plain", "checkpoint"))
+    yield f"Ours takes {peak['ours'] / least:.2f} of the memory of the next.", peak["ours"] < least
+
+
+def limits(rows: list[Row]) -> Claims:
+    """Time over the least that the windows cost."""
+    most = max(row["ratio"] for row in rows)
+    yield f"At most {most:.2f} times what its windows cost (two forwards, one backward, the loss).", most < 1.15
+
+
+LIMITS = {"graphs kept": "{beside the limit}", "memory limit (MB)": "{room:.0f}", **COLUMNS}
+TABLES = {
+    "methods": Table(methods, where=lambda row: "method" in row, claims=claims),
+    "limits": Table(LIMITS, where=lambda row: "room" in row, claims=limits),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=3, default=[256, 256, 192])
@@ -107,14 +148,15 @@ def main() -> None:
     parser.add_argument("--skip-plain", action="store_true", help="leave out plain autograd (10 GB and more)")
     parser.add_argument("--only", choices=[*KEPT], nargs="+", help="time these beside their limits, and nothing else")
     add_clock(parser)
+    add_save(parser)
     args = parser.parse_args()
     if args.method:
         return run_one(args)
 
     volume = torch.Size(args.size).numel() * 4 / 2**20
-    print(f"{args.size}, roi {args.roi}, overlap 0.5: {len(windows(args))} windows; a volume is {volume:.0f} MB")
-    if not args.only:
-        print(f"{'method':12}{'seconds':>10}{'peak MB above idle':>20}")
+    size = {"size": " x ".join(map(str, args.size)), "roi": args.roi, "windows": len(windows(args)), "volume": volume}
+    print(size)
+    rows: list[Row] = []
     idle = 0.0
     for method in METHODS:
         if args.only or (method == "plain" and args.skip_plain):
@@ -123,11 +165,12 @@ def main() -> None:
             [sys.executable, __file__, *sys.argv[1:], "--method", method], capture_output=True, text=True
         )
         if done.returncode:
-            print(f"{method:12}{'failed, out of memory?':>30}")
+            print(f"{method}: failed, out of memory?")
             continue
         seconds, peak = map(float, done.stdout.split()[-2:])
         idle = idle or peak
-        print(f"{method:12}{seconds:10.1f}{peak - idle:20.0f}", flush=True)
+        rows.append({**size, "method": method, "seconds": seconds, "peak": peak - idle})
+        print(rows[-1], flush=True)
 
     network, image, options = setting(args)
     for method in args.only or KEPT:
@@ -140,12 +183,9 @@ def main() -> None:
             pairs=args.pairs,
             clock=args.clock,
         )
-        print(
-            f"{method}, memory limit {room / 2**20:.0f} MB / limit: {result['ratio']:.3f} (95 % interval "
-            f"{result['low']:.3f} to {result['high']:.3f}, {args.pairs} pairs; {result['ours_s']:.1f} s and "
-            f"{result['theirs_s']:.1f} s)",
-            flush=True,
-        )
+        rows.append({**size, "beside the limit": method, "room": room / 2**20, **result})
+        print(rows[-1], flush=True)
+    save(args.save, rows, seeds=[0])
 
 
 if __name__ == "__main__":

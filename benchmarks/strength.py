@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from survival_study import draws, percentiles, victim_and_cases
+from measured import Claims, Row, Table, add_save, cells, save
+from survival_study import BUNDLES, NAMES, victim_and_cases
 
 from monai_smia.attacks import APGD, BIM, PGD, SEA_SCHEDULE, SMIA, Attack, CosPGD, Noise, SegPGD, Square, Transfer
 
@@ -59,31 +60,70 @@ def jaccards(args: argparse.Namespace, attacks: Mapping[str, Attack]) -> dict[st
     for case in cases:
         for name, attack in {"Clean": None, **attacks}.items():
             image = case.image if attack is None else attack(victim, case.image, case.label).adversarial
-            bound, label = victim.bind(case.image, case.label, differentiable=False)
+            bound, label = victim.bind(case.image, case.label)
             found.setdefault(name, []).append(1 - float(bound.damage(bound.infer(image), label)))
             print(case.name, name, round(found[name][-1], 3), flush=True)
     return {name: np.array(values) for name, values in found.items()}
 
 
-def print_table(found: dict[str, np.ndarray]) -> None:
+def table(found: dict[str, np.ndarray]) -> list[Row]:
+    """One row an attack, the weakest first, with what it leaves less than the reference."""
     found["Ensemble"] = np.min([values for name, values in found.items() if name != "Clean"], 0)
     tuned = [name for name in found if name.startswith(REFERENCE)]
     reference, name = found["Clean"], "Clean"
     if tuned:
         name = f"{REFERENCE}, best step"
         found[name] = reference = np.min([found.pop(one) for one in tuned], 0)
-    print(f"| attack | Jaccard | less than {name} by |\n|---|---|---|")
-    for name, values in sorted(found.items(), key=lambda pair: -float(pair[1].mean())):
-        gain = reference - values
-        low, high = percentiles(draws(len(gain)) @ gain / len(gain))
-        interval = f" ({low:.3f} to {high:.3f})" if len(gain) > 1 else ""
-        print(f"| {name} | {values.mean():.3f} | {gain.mean():.3f}{interval} |")
+    rows: list[Row] = []
+    for attack, values in sorted(found.items(), key=lambda pair: -float(pair[1].mean())):
+        gain = (reference - values).tolist()
+        rows.append({"attack": attack, "beside": name, "jaccard": values.tolist(), "gain": gain})
+    return rows
 
 
-def print_curve(found: dict[str, np.ndarray], numbers: list[int]) -> None:
-    print("| attack | " + " | ".join(map(str, numbers)) + " |\n|---" + "|---" * len(numbers) + "|")
-    for name in dict.fromkeys(name.rpartition(":")[0] for name in found if ":" in name):
-        print(f"| {name} | " + " | ".join(f"{found[f'{name}: {n}'].mean():.3f}" for n in numbers) + " |")
+def curve_rows(found: dict[str, np.ndarray], numbers: list[int]) -> list[Row]:
+    names = dict.fromkeys(name.rpartition(":")[0] for name in found if ":" in name)
+    return [{"attack": a, **{str(n): float(found[f"{a}: {n}"].mean()) for n in numbers}} for a in names]
+
+
+def strengths(rows: list[Row]) -> list[dict[str, str]]:
+    """Means, and every case's own where they are few."""
+    count = len(rows[0]["jaccard"])
+    columns = {"attack": "{attack}", "Jaccard": "{mean:.3f}"}
+    if count > 1:
+        columns |= {f"case {i + 1}": f"{{case{i}:.3f}}" for i in range(count)}
+    columns[f"less than {rows[0]['beside']} by"] = "{gain_mean:.3f}" + (
+        " ({least:.3f} to {most:.3f})" if count > 1 else ""
+    )
+    flat = []
+    for row in rows:
+        gain = row["gain"]
+        each = {f"case{i}": value for i, value in enumerate(row["jaccard"])}
+        extremes = {"gain_mean": float(np.mean(gain)), "least": min(gain), "most": max(gain)}
+        flat.append({"attack": row["attack"], "mean": float(np.mean(row["jaccard"])), **each, **extremes})
+    return cells(flat, columns)
+
+
+def claims(rows: list[Row]) -> Claims:
+    """Which is the strongest, and what the step and the loss are worth."""
+    of = {row["attack"]: row for row in rows}
+    mean = {name: float(np.mean(row["jaccard"])) for name, row in of.items()}
+    best = min((name for name in mean if name != "Ensemble"), key=mean.__getitem__)
+    tuned = f"{REFERENCE}, best step"
+    yield (
+        f"The strongest alone is {best}: {mean[best]:.3f}; the worst case over all is {mean['Ensemble']:.3f}.",
+        (mean["Ensemble"] <= mean[best]),
+    )
+    soft = of["APGD, soft_jaccard, 2-1.5-1 eps"]
+    yield (
+        f"APGD with soft Jaccard leaves less than PGD with cross entropy and the best of four steps in every case, by "
+        f"{min(soft['gain']):.3f} at least.",
+        soft["beside"] == tuned and min(soft["gain"]) > 0,
+    )
+    yield f"SMIA leaves {mean['SMIA']:.3f}, tuned PGD {mean[tuned]:.3f}.", mean["SMIA"] > mean[tuned]
+
+
+TABLES = {"table": Table(strengths, claims=claims)}
 
 
 def main() -> None:
@@ -99,6 +139,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], help="attacks whose names hold one of these")
     parser.add_argument("--curve", type=int, nargs="+", default=[], help="numbers of gradients")
     parser.add_argument("--weights", dest="model", help="weights instead of the bundle's model.pt")
+    add_save(parser)
     args = parser.parse_args()
     args.bundle, args.weights, args.output = "ct", [], Path(tempfile.mkdtemp())
     attacks = curve(args.eps, args.curve) if args.curve else members(args.eps, args.gradients)
@@ -108,10 +149,10 @@ def main() -> None:
         attacks["Transfer, APGD, soft_jaccard"] = Transfer(attack=stronger, surrogate=surrogate)
     found = jaccards(args, {n: a for n, a in attacks.items() if any(part in n for part in args.only)})
     print(f"\neps {args.eps}, {args.curve or args.gradients} gradients, {len(found['Clean'])} case(s)\n")
-    if args.curve:
-        print_curve(found, args.curve)
-    else:
-        print_table(found)
+    rows = curve_rows(found, args.curve) if args.curve else table(found)
+    print(*rows, sep="\n")
+    weights = [args.model or BUNDLES / NAMES["ct"] / "models" / "model.pt"]
+    save(args.save, rows, seeds=[0], weights=weights, data=[args.dataset_dir] if args.dataset_dir else [])
 
 
 if __name__ == "__main__":

@@ -53,12 +53,12 @@ def ratio_of(times: Sequence[tuple[float, float]]) -> dict[str, float]:
     }
 
 
-def one_line(result: dict[str, float]) -> str:
-    """The ratio with its interval, and the seconds."""
-    return (
-        f"{result['ratio']:.3f} | {result['low']:.3f} to {result['high']:.3f} "
-        f"| {result['ours_s']:.3f} | {result['theirs_s']:.3f}"
-    )
+COLUMNS = {
+    "ours / theirs": "{ratio:.3f}",
+    "95 % interval": "{low:.3f} to {high:.3f}",
+    "ours (s)": "{ours_s:.3f}",
+    "theirs (s)": "{theirs_s:.3f}",
+}  # of a table of what `ratio_of` gives
 
 
 def add_clock(parser: argparse.ArgumentParser) -> None:

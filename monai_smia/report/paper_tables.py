@@ -26,7 +26,7 @@ EAD = ("iou", "map")  # the metrics of Tables 2 to 4
 
 
 def write_tables(
-    output_dir: str | Path,
+    output_dir: str | Path | None,
     summary: Summary | Mapping[str, Any],
     *,
     dataset: str,
@@ -38,7 +38,7 @@ def write_tables(
     """Write ``paper_tables.md``: ours with 95 % intervals, the published figure beside it.
 
     Args:
-        output_dir: where to write.
+        output_dir: where to write; None only returns the text.
         summary: of an evaluation of `monai_smia.evaluation.tables_plan`; also as in ``summary.json``.
         dataset: the paper's dataset that Tables 1 and 6 are compared with.
         columns: our metric by the paper's heading, ``{"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}``.
@@ -68,7 +68,8 @@ def write_tables(
             *(line for name, heads in (also or {}).items() for line in tables.comparison(name, heads)),
         ]
     )
-    write_text(Path(output_dir) / "paper_tables.md", text + "\n")
+    if output_dir is not None:
+        write_text(Path(output_dir) / "paper_tables.md", text + "\n")
     return text
 
 

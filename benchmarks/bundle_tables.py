@@ -1,0 +1,143 @@
+"""Tables of what `bundle_runs.py` keeps: a bundle under attack, and what holds of the SMIA paper on it.
+
+A results file has one row, the ``summary.json`` of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from measured import Claims, Row, Table
+from paper_claims import PaperClaims, PaperTables, told
+
+from monai_smia.records import CLEAN, COMPUTED
+from monai_smia.records.rows import EQUAL_GRADIENTS, EQUAL_RADIUS, PAPER
+
+STORED = "stored"
+
+
+def attacked(summary: Row, metric: str) -> list[Row]:
+    """One row an attack: as computed, with the metric after storage as ``stored`` and its intervals as texts."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for row in summary["rows"]:
+        key = (row["attack"], row["setting"], row["loss"], row["eps"], row["steps"])
+        interval = (row.get("intervals") or {}).get(metric)
+        text = "" if interval is None else " ({:.2f} - {:.2f})".format(*interval)
+        if row["stage"] == str(COMPUTED):
+            found[key] = {**row, "interval": text, "loss": row["loss"] or "-", "setting": row["setting"] or "-"}
+        elif row["stage"] == STORED:
+            found[key] |= {STORED: row[metric], "stored_interval": text}
+    return list(found.values())
+
+
+def one(rows: list[Row], attack: str, setting: str = EQUAL_RADIUS, **values: Any) -> Row:
+    """The row of an attack, as `attacked` gives it."""
+    chosen = [r for r in rows if (r["attack"], r["setting"]) == (attack, setting)]
+    return next(r for r in chosen if all(r[name] == value for name, value in values.items()))
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """The table of an evaluation.
+
+    Args:
+        metric: the task's, which is shown after storage, too.
+        columns: as for `measured.cells`, of rows of `attacked`.
+        claims: of the rows.
+    """
+
+    metric: str
+    columns: dict[str, str]
+    claims: Callable[[list[Row]], Claims]
+
+    def markdown(self, rows: list[Row]) -> str:
+        """As `measured.Table` has it."""
+        claims = [*told(rows[0]), *self.claims(attacked(rows[0], self.metric))]
+        return Table(self.columns, claims=lambda _: claims).markdown(attacked(rows[0], self.metric))
+
+
+def ct(rows: list[Row]) -> Claims:
+    bim, pgd, smia = (one(rows, name, loss="cross_entropy")["jaccard"] for name in ("BIM", "PGD", "SMIA"))
+    fair, soft = one(rows, "SMIA", EQUAL_GRADIENTS)["jaccard"], one(rows, "PGD", loss="soft_jaccard")["jaccard"]
+    yield (
+        f"At equal radius SMIA leaves more than BIM and PGD: {smia:.3f}, {bim:.3f} and {pgd:.3f}, and {fair:.3f} with "
+        "as many gradients as they take.",
+        max(bim, pgd) < min(smia, fair),
+    )
+    equal = [row["jaccard"] for row in rows if row["setting"] == EQUAL_RADIUS]
+    yield f"PGD with soft Jaccard leaves least at this radius: {soft:.3f}.", soft == min(equal)
+    paper = {name: one(rows, name, PAPER)["jaccard"] for name in ("BIM", "SMIA")}
+    yield (
+        f"In the paper's own setting nothing is left under either ({paper['BIM']:.3f}, {paper['SMIA']:.3f}).",
+        (max(paper.values()) < 0.01),
+    )
+    most = max(abs(row["jaccard"] - row[STORED]) for row in rows if STORED in row)
+    yield f"Written as int16 and read back, no index differs by more than {most:.4f}.", most < 0.001
+
+
+def fundus(rows: list[Row]) -> Claims:
+    large = [row for row in rows if (row["eps"] or 0) > 0.01]
+    clean, noise = rows[0]["accuracy"], one(large, "Noise")
+    yield f"Noise of four grey levels leaves {noise['accuracy']:.2f} of {clean:.2f}.", clean - noise["accuracy"] <= 0.05
+    worst = max(row["accuracy"] for row in rows if row["attack"] not in (CLEAN, "Noise"))
+    yield f"Every attack leaves {worst:.2f} at most, at either radius.", worst <= 0.1
+    few = max(one(large, name)["gradients"] for name in ("FGSM", "BIM", "MIFGSM", "PGD", "SMIA"))
+    yield (
+        f"One gradient is enough ({few:.1f} a photograph; those that are graded wrongly anyhow take none), so that "
+        "BIM, MIFGSM and SMIA are one and the same step here.",
+        few <= 1 and len({one(large, name)["accuracy"] for name in ("BIM", "MIFGSM", "SMIA")}) == 1,
+    )
+    small = [row for row in rows if row["eps"] and row["eps"] < 0.01]
+    kept = {name: one(small, name)[STORED] for name in ("FGSM", "BIM", "SMIA")}
+    yield (
+        f"At one grey level storage undoes BIM, MIFGSM and SMIA ({kept['BIM']:.2f}), which stop after a quarter of the "
+        f"radius, and leaves FGSM as it was ({kept['FGSM']:.2f}); `--stop_at '$None'` takes all steps.",
+        min(kept["BIM"], kept["SMIA"]) >= clean - 0.02 and kept["FGSM"] <= 0.1,
+    )
+    yield (
+        f"DeepFool stops right behind the boundary: stored it leaves {one(large, 'DeepFool')[STORED]:.2f}.",
+        one(large, "DeepFool")[STORED] > 0.5,
+    )
+
+
+def endoscopy(rows: list[Row]) -> Claims:
+    clean, noise = rows[0]["map50"], one(rows, "Noise")["map50"]
+    bim, pgd, smia, dag = (one(rows, name) for name in ("BIM", "PGD", "SMIA", "DAG"))
+    values = [row["map50"] for row in (bim, pgd, smia)]
+    yield f"Noise of the same size leaves {noise / clean:.0%} of the clean mAP@0.5.", noise > 0.85 * clean
+    yield (
+        f"BIM, PGD and SMIA are within {max(values) - min(values):.3f} of each other, SMIA for {smia['gradients']:.0f} "
+        f"gradients against {bim['gradients']:.0f}.",
+        max(values) - min(values) < 0.05,
+    )
+    yield (
+        f"DAG, which only makes classes wrong and does not step along the sign, is the weakest of the iterated in this "
+        f"ball: {dag['map50']:.3f}.",
+        dag["map50"] > max(values),
+    )
+
+
+HEADS = {"attack": "{attack}", "setting": "{setting}"}
+CT = {**HEADS, "loss": "{loss}", "radius (HU)": "{eps_input:.0f}", "gradients": "{gradients:.0f}"}
+CT |= {"Jaccard": "{jaccard:.3f}", "stored": "{stored:.3f}", "Var": "{var:.3f}", "Cos": "{cos:.0f}"}
+FUNDUS = {"attack": "{attack}", "grey levels": "{eps_input:.3g}", "accuracy": "{accuracy:.2f}{interval}"}
+FUNDUS |= {"stored": "{stored:.2f}{stored_interval}", "kappa": "{kappa:.3f}", "AUC": "{auc:.3f}", "FPR": "{fpr:.3f}"}
+FUNDUS |= {"Var": "{var:.3f}", "gradients": "{gradients:.1f}"}
+BOXES = {**HEADS, "radius": "{eps:.3g}", "gradients": "{gradients:.0f}", "mAP@0.5": "{map50:.3f}{interval}"}
+BOXES |= {"stored": "{stored:.3f}{stored_interval}", "mAP@0.5:0.95": "{map:.3f}", "IoU": "{iou:.3f}"}
+BOXES |= {"invented boxes": "{invented:.1f}", "Var": "{var:.3f}", "Cos": "{cos:.1f}"}
+
+
+TABLES = {
+    "ct_attack": Attacked("jaccard", CT, ct),
+    "fundus_attack": Attacked("accuracy", FUNDUS, fundus),
+    "endoscopy_attack": Attacked("map50", BOXES, endoscopy),
+    "ct_tables": PaperTables("COVID-19", {"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}, 0.05),
+    "endoscopy_tables": PaperTables("EAD-2019", {"IOU(%)": "iou", "mAP(%)": "map"}, 0.01),
+    "fundus_tables": PaperTables("APTOS-2019", {"Acc(%)": "accuracy"}, 0.1 / 255),
+    "ct_claims": PaperClaims("jaccard", 0.05),
+    "endoscopy_claims": PaperClaims("map", 0.01),
+    "fundus_claims": PaperClaims("accuracy", 0.1 / 255),
+}
