@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,13 +76,18 @@ class APGD(PGD):
     With `schedule` it runs through larger balls first, each start being the last phase's result projected, as the
     Segmentation Ensemble Attack does; only iterates of the last phase, which obey the threat model, are returned.
 
+    A loss that falls as voxels are won, such as a masked cross entropy, halves the step and leads back just where the
+    attack succeeds: `steer_by` lets what counts decide on best points and step sizes, and the loss give the gradient.
+
     Args:
         schedule: pairs ``(radius / eps, share of the steps)``; the last radius is 1. `SEA_SCHEDULE` for segmentation.
+        steer_by: what points are compared by: ``"damage"``, or a loss as for `loss`; None for what is ascended.
 
     The other arguments are those of `PGD`; `step_size` is that of the start.
 
     Raises:
-        ValueError: if the schedule does not end at 1 or its shares do not sum to 1.
+        ValueError: if the schedule does not end at 1 or its shares do not sum to 1; in use, if the victim does not know
+            the loss to steer by.
 
     Example:
         >>> from monai_smia.victims import SegmentationVictim
@@ -93,6 +99,7 @@ class APGD(PGD):
     """
 
     schedule: Sequence[tuple[float, float]] = ((1.0, 1.0),)
+    steer_by: str | Callable[[Any, Any], Tensor] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,7 +141,7 @@ class APGD(PGD):
         gradient = gradient_of(objective.sum(), iterate.adversarial)
         iterate.zero_gradient = is_zero(gradient)  # a step may be zero in a corner of the ball
         state: APGDState = iterate.state
-        step, point, value = iterate.step, iterate.adversarial.detach(), objective.detach()
+        step, point, value = iterate.step, iterate.adversarial.detach(), self._steered(victim, iterate, objective)
         state.add(point, value, gradient)
         if step == 0:
             state.best_then = value
@@ -148,6 +155,17 @@ class APGD(PGD):
             after = threat.project(after, iterate.image)
         state.point = point
         return after - iterate.adversarial.detach(), 1
+
+    @torch.no_grad()
+    def _steered(self, victim: Victim, iterate: Iterate, objective: Tensor) -> Tensor:
+        """What points are compared by, more is better ``(B,)``."""
+        if self.steer_by is None:
+            return objective.detach()
+        if self.steer_by == "damage":
+            value = victim.damage(iterate.prediction, iterate.label).to(iterate.image)
+        else:
+            value = victim.with_loss(self.steer_by).checked_loss(iterate.prediction, iterate.label)
+        return -value if self.targeted else value
 
     def _checkpoints(self) -> dict[int, int]:
         """Steps at which the step size is looked at, each with the one before."""

@@ -18,6 +18,7 @@ from monai_smia.victims.detector_output import Boxes, DetectorOutput
 
 SCORE_WIDTH, IOU_WIDTH = 0.25, 0.1  # of the sigmoids that stand for "at least this score" and "at least this IoU"
 LEAST_RIGHT = 0.1  # guesses less right than this have no precision of their own
+SURE = 0.5  # logits below the score that counts, from which on a lost object asks for no more
 
 
 def focal(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
@@ -67,6 +68,37 @@ def ranking(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequen
         level = ((score - score[there, None]) / SCORE_WIDTH).sigmoid()
         precision = (level @ right + 0.5 * right[there]) / (level.sum(1) + 0.5)  # the other half of itself
         values.append(-(right[there] * precision).sum() / max(len(truth["boxes"]), 1))
+    return torch.stack(values)
+
+
+def found(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
+    """Minus how surely every object is found, summed over those that still are: a hinge at the deployed threshold.
+
+    An anchor finds an object as far as the logit of the object's class lies above that of `found_score`, less what its
+    box lacks of `found_iou`; an object is found by the best of its anchors, made smooth. Unlike in `ranking` nothing is
+    spent on objects already lost, nor on wrong boxes.
+    """
+    logits, codes, anchors = output.flat(prediction)
+    least, values = torch.tensor(output.found_score).logit(1e-6).to(logits), []
+    for logit, code, truth in zip(logits, codes, label, strict=True):
+        boxes = output.detector.box_coder.decode_single(code, anchors)
+        overlap = torch.as_tensor(box_iou(truth["boxes"].to(boxes), boxes))  # (N, A)
+        above = logit[:, truth["labels"].to(logit.device).long()].T - least
+        surely = (above + F.logsigmoid((overlap - output.found_iou) / IOU_WIDTH)) / SCORE_WIDTH
+        values.append(-(SCORE_WIDTH * surely.logsumexp(1)).clamp_min(-SURE).sum() + 0 * logit.sum())
+    return torch.stack(values)
+
+
+def invented(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
+    """How many guesses that find no object count, made smooth: the loss of an attack that makes a detector see things.
+
+    A guess, a class at an anchor, counts from a score of `found_score` on.
+    """
+    logits, codes, anchors = output.flat(prediction)
+    least, values = torch.tensor(output.found_score).logit(1e-6).to(logits), []
+    for logit, code, truth in zip(logits, codes, label, strict=True):
+        wrong = 1 - _rightness(output, logit, code, anchors, truth)
+        values.append((wrong * ((logit - least) / SCORE_WIDTH).sigmoid()).sum())
     return torch.stack(values)
 
 

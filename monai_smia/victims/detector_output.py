@@ -129,6 +129,12 @@ class DetectorOutput:
         found, _ = found_and_invented(sure, truth, self.found_iou)
         return 1 - found / len(truth["boxes"])
 
+    def invented(self, decision: Boxes, truth: Boxes) -> float:
+        """The share of an image's decided boxes that find no object; 0 where there is no box."""
+        sure = self.sure(decision)
+        _, false = found_and_invented(sure, truth, self.found_iou)
+        return false / max(len(sure["boxes"]), 1)
+
     def sure(self, boxes: Boxes) -> dict[str, Tensor]:
         """Of boxes with scores those that count as found."""
         kept = boxes["scores"] >= self.found_score

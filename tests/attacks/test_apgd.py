@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from helpers import case, linear_victim
@@ -79,3 +81,31 @@ def test_bad_schedules(schedule: tuple[tuple[float, float], ...]) -> None:
 
 def test_shares_that_sum_to_one_but_for_rounding() -> None:
     assert len(APGD(eps=0.1, schedule=[(2.0, 0.1), (1.5, 0.2), (1.0, 0.7 + 5e-7)]).schedule) == 3
+
+
+def test_what_it_is_steered_by_decides_on_points_and_steps() -> None:
+    """A loss that falls as voxels are won leads back from where the damage is; steered by it the attack stays."""
+    image, label = torch.tensor([[[[0.5]]]], dtype=torch.float64), torch.tensor([0])
+    victim = linear_victim(torch.tensor([[[1.0]]], dtype=torch.float64))
+    masked = victim.with_loss(lambda p, y: p[:, 1].where(p[:, 1] < 0.52, 0))  # of what is won nothing is left
+
+    def last(steer_by: Any) -> float:
+        attack = APGD(eps=0.1, steps=40, steer_by=steer_by, random_start=False, keep="last")
+        return float(attack(masked, image, label).adversarial)
+
+    assert last(None) < 0.55
+    assert last(lambda p, y: p[:, 1]) == pytest.approx(0.6)
+    c = case("segmentation", 2, dtype=torch.float64)
+    assert APGD(eps=0.06, steps=5, steer_by="damage")(c.victim, c.image, c.label).damage.isfinite().all()
+    with pytest.raises(ValueError, match="loss must be one of"):
+        APGD(eps=0.06, steer_by="jaccard")(c.victim, c.image, c.label)
+
+
+def test_steering_of_a_targeted_attack_goes_down() -> None:
+    c = case("classification", 2, dtype=torch.float64, batch=4)
+    target = (c.label + 1) % 2
+    plain, steered = (
+        APGD(eps=0.2, steps=20, targeted=True, steer_by=steer)(c.victim, c.image, target)
+        for steer in (None, "cross_entropy")
+    )
+    assert torch.equal(plain.adversarial, steered.adversarial)

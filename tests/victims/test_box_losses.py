@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from monai_smia.victims import box_losses
 
 
-@pytest.mark.parametrize("loss", ["focal", "bce", "ranking"])
+@pytest.mark.parametrize("loss", ["focal", "bce", "ranking", "found", "invented"])
 @pytest.mark.parametrize("label", [SOMETHING, NOTHING], ids=["objects", "none"])
 def test_gradient_of_the_loss_is_that_of_finite_differences(
     loss: str, label: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
@@ -100,6 +100,39 @@ def test_ranking_counts_a_box_by_its_overlap() -> None:
         label = {"boxes": torch.tensor([[0.0, 0, width, 8]]).double(), "labels": torch.tensor([0])}
         right = 1 / (1 + math.exp(-(8 / width - 0.5) / 0.1))  # the only guess: as right, and of as much precision
         assert -float(victim.loss(prediction, [label])) == pytest.approx(right**2, abs=1e-6)
+
+
+def test_a_found_object_counts_by_its_logit_above_the_threshold_and_a_lost_one_no_more() -> None:
+    victim = cells(loss="found", found_score=0.5)  # of the logit 0; a cell's logits are 20 * (color - .5)
+    least = math.log1p(math.exp(-5))  # what an exact box still lacks: an IoU of 1 is 5 widths above the least
+
+    def loss(*colors: tuple[float, ...]) -> float:
+        return float(victim.loss(victim.predict(colored(*colors)), [cell_label(0, 1)]))
+
+    assert loss((0.9, 0.1, 0.1), (0.1, 0.7, 0.1)) == pytest.approx(-(8 + 4 - 2 * least), abs=1e-6)
+    assert loss((0.9, 0.1, 0.9), (0.1, 0.7, 0.9)) == pytest.approx(-(8 + 4 - 2 * least), abs=1e-6)  # not the wrong ones
+    assert loss((0.1, 0.1, 0.1), (0.1, 0.7, 0.1)) == pytest.approx(0.5 - 4 + least, abs=1e-6)  # the hinge
+    point = colored((0.1, 0.1, 0.1), (0.1, 0.7, 0.1)).requires_grad_(True)
+    victim.loss(victim.predict(point), [cell_label(0, 1)]).sum().backward()
+    assert point.grad is not None
+    lost, held = (point.grad[..., part, :].abs().max() for part in (slice(8), slice(8, None)))
+    assert lost < 1e-9 < 0.1 < held
+
+
+def test_invented_is_the_number_of_wrong_guesses_at_the_threshold_and_their_share_the_damage() -> None:
+    victim = cells(loss="invented", goal="invented", found_score=0.5)
+    label, best, none = [cell_label(0, None)], 1.9, -0.9  # logits 28 and -28
+    for colors, count, share in (
+        (((best, none, none), (none,) * 3), 0, 0),
+        (((best, best, none), (none,) * 3), 1, 1 / 2),
+        (((none, best, none), (none, best, best)), 3, 1),
+        (((none,) * 3, (none,) * 3), 0, 0),
+    ):
+        prediction = victim.predict(colored(*colors))
+        assert float(victim.loss(prediction, label)) == pytest.approx(count, abs=0.01)
+        assert victim.damage(prediction, label).tolist() == pytest.approx([share])
+    with pytest.raises(ValueError, match="goal must be one of"):
+        cells(goal="found")
 
 
 def test_a_distance_from_itself_is_none_and_grows() -> None:
