@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
+from itertools import compress
+from numbers import Integral, Real
 from typing import Any, ClassVar, TypeVar, final
 
 import torch
@@ -74,13 +75,16 @@ class AttackProblem:
     def subset(self, index: Tensor) -> AttackProblem:
         """The problem of some samples, by a boolean mask ``(B,)``."""
         victim = self.victim.subset(index)
+        taken, seed = index.tolist(), self.seed
+        if not isinstance(seed, Integral | None):
+            seed = list(compress(checked_seeds(seed), taken))
         return AttackProblem(
             victim=victim,
             image=self.image[index],
             label=victim.select_label(self.label, index),
             threat=self.threat.subset(index),
-            generators=[generator for generator, taken in zip(self.generators, index.tolist(), strict=True) if taken],
-            seed=self.seed,
+            generators=list(compress(self.generators, taken)),
+            seed=seed,
             source_image=self.source_image[index],
             source_label=victim.select_label(self.source_label, index),
             start=None if self.start is None else self.start[index],

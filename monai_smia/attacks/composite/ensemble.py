@@ -78,8 +78,10 @@ class Ensemble(CompositeAttack):
             going = self._unsolved(best)
             if not bool(going.any()):
                 break
-            part = problem if bool(going.all()) else problem.subset(going)
-            result = self._judged(part, member.run(part.part(member)))
+            part, own = problem, problem.part(member)  # with the random draws of the whole batch
+            if not bool(going.all()):
+                part, own = problem.subset(going), own.subset(going)
+            result = self._judged(part, member.run(own))
             result = result if part is problem else spread(result, best, going)
             best = better_of(*_same_length(best, result), targeted=self.targeted)
         return best

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,3 +110,21 @@ def test_targeted_members_stop_where_the_target_is_reached() -> None:
     assert early.damage.tolist() == whole.damage.tolist() == [0, 0, 0]
     assert early.gradients.tolist() == [20, 20, 20]
     assert whole.gradients.tolist() == [25, 25, 25]
+
+
+def test_members_that_are_left_some_samples_draw_as_for_the_whole_batch() -> None:
+    """Seeds per sample, of the call or of a member, stay with their samples; an ensemble within draws the same."""
+    c = case("classification", 2, dtype=torch.float64, batch=6)
+    first, second = (PGD(eps=0.2, steps=n, step_size=s, random_start=n > 1) for n, s in ((1, 0.03), (3, 0.1)))
+    seeds = [3, 1, 4, 1, 5, 9]
+    solved = first(c.victim, c.image, c.label, seed=seeds).damage == 1
+    assert 0 < int(solved.sum()) < 6
+    alone = second(c.victim, c.image, c.label, seed=seeds).adversarial
+    own = replace(second, seed=seeds)
+    for members, seed in (
+        ([first, second], seeds),
+        ([replace(first, seed=seeds), own], None),
+        ([first, Ensemble(attacks=[second, second], stop_at=1.0)], seeds),
+    ):
+        worst = Ensemble(attacks=members, stop_at=1.0)(c.victim, c.image, c.label, seed=seed)
+        assert torch.equal(worst.adversarial[~solved], alone[~solved])
