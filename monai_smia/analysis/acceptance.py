@@ -17,6 +17,7 @@ from monai_smia.analysis.comparisons import WorstCase, worst_cases
 from monai_smia.analysis.intervals import MIN_PATIENTS, MIN_PATIENTS_UNBOUNDED, UNBOUNDED
 from monai_smia.analysis.summary import Group
 from monai_smia.metrics import CaseMetrics
+from monai_smia.metrics.structures import structure_of, structures_of
 from monai_smia.records import Primary, RowKey
 from monai_smia.records.damage import DAMAGE
 from monai_smia.records.rows import NO_KNOWLEDGE, PAPER
@@ -92,7 +93,8 @@ def parse_criteria(
         >>> parse_criteria("jacard >= .8 at 28 HU", rows=rows, metrics=SegmentationMetrics(), unit="HU")
         Traceback (most recent call last):
         ValueError: accept 'jacard >= .8 at 28 HU' must name a metric of every single case, one of accuracy, damage, \
-dice, hd95, invented_ml, invented_voxels, jaccard, got 'jacard'; did you mean jaccard?
+dice, hd95, invented_ml, invented_voxels, jaccard, surface_dice_2mm, surface_dice_2voxels (or of one structure, such \
+as jaccard_1), got 'jacard'; did you mean jaccard?
     """
     if accept is None:
         return []
@@ -136,8 +138,11 @@ def _check_metric(told: str, metric: str, metrics: CaseMetrics) -> None:
     if metrics.ranges and metric not in known:  # metrics of the user's own need not say their names
         near = difflib.get_close_matches(metric, known, 1)
         hint = f"; did you mean {near[0]}?" if near else "."
+        structures = structures_of(known)
+        plain = [name for name in known if structure_of(name, structures) is None]
+        of_one = f" (or of one structure, such as jaccard_{structures[0]})" if structures else ""
         raise ValueError(
-            f"{told} must name a metric of every single case, one of {', '.join(known)}, got {metric!r}{hint}"
+            f"{told} must name a metric of every single case, one of {', '.join(plain)}{of_one}, got {metric!r}{hint}"
         )
 
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from monai_smia.analysis.intervals import (
     MIN_PATIENTS,
+    NO_INTERVAL,
     SIGNED,
+    UNBOUNDED,
     Clusters,
     jackknife_interval,
     mean_interval,
@@ -92,7 +94,7 @@ def mean_of(samples: Sequence[Sample], name: str, *, signed: bool = False) -> Me
     if clusters is None:
         return Mean(None, None, 0)
     listed = clusters.means() if clusters.patients < MIN_PATIENTS else []
-    is_share = clusters.is_share and not signed and not name.startswith(SIGNED)
+    is_share = clusters.is_share and not signed and not name.startswith((*SIGNED, *UNBOUNDED))
     interval = share_interval(clusters) if is_share else mean_interval(clusters, name, signed=signed)
     return Mean(clusters.mean, interval, clusters.cases, clusters.patients, listed, clusters.p_of_zero())
 
@@ -124,7 +126,8 @@ def intervals(samples: Sequence[Sample], summarize: Summarize, shares: Shares | 
     counted = share_samples(samples, shares)
     of_shares = dict.fromkeys(name for sample in counted for name in sample.values if name in said)
     result |= mean_intervals(counted, list(of_shares))
-    others = [n for n in said if n not in of_shares and (n not in plain or not _is_mean(every, n, said[n]))]
+    asked = [name for name in said if name not in of_shares and not name.startswith(NO_INTERVAL)]
+    others = [name for name in asked if name not in plain or not _is_mean(every, name, said[name])]
     return result | (_of_summaries(samples, summarize, others) if others else {})
 
 

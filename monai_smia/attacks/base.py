@@ -19,6 +19,7 @@ from monai_smia.attacks.arguments import check_kinds
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import Victim
+from monai_smia.victims.choice import PerSample
 from monai_smia.victims.gate import check_image
 from monai_smia.victims.preprocessing import as_plain
 
@@ -127,7 +128,7 @@ class Attack(ABC):
     norm: str = "linf"
     clip: tuple[float, float] | None = (0.0, 1.0)
     targeted: bool = False
-    loss: str | Callable[[Any, Any], Tensor] | None = None
+    loss: str | PerSample | None = None
     seed: int | Sequence[int] = 0
     keep: str = "best"
     progress: bool = True

@@ -32,6 +32,7 @@ class Case:
         strata: what cases are grouped by.
         clean_decision: on the clean image; None until it is known.
         clean_damage: on the clean image, which is no attack's; None until it is known.
+        clean_metrics: of the clean image; None until they are known.
         frozen: share of voxels that no attack may change because they lie outside of the valid range.
         clip: valid range of this case's own file; None for that of the attack.
     """
@@ -45,6 +46,7 @@ class Case:
     strata: dict[str, str] | None = None
     clean_decision: Any = None
     clean_damage: float | None = None
+    clean_metrics: Mapping[str, Any] | None = None
     frozen: float = 0.0
     clip: tuple[float, float] | None = None
 

@@ -129,11 +129,12 @@ class RowEvaluator:
         return self.figures.score(case, image, self.metrics)
 
     def _damages(self, case: Case, scored: Scored, *, clean: bool = False) -> dict[str, float | None]:
-        """Damage of the image scored, of the clean one, and the difference, which alone is the attack's."""
-        if clean or case.clean_damage is None:  # else this case was resumed after its clean row
+        """Damage of the image scored, of the clean one, and what the attack alone has changed."""
+        if clean or case.clean_damage is None or case.clean_metrics is None:  # else it was resumed after its clean row
             before = scored if clean else self.score(case, case.image)
-            case.clean_damage, case.clean_decision = before.damage, before.decision
-        return damages(scored.damage, case.clean_damage)
+            case.clean_damage, case.clean_decision, case.clean_metrics = before.damage, before.decision, before.metrics
+        changes = {} if clean else self.metrics.changes(scored.metrics, case.clean_metrics)
+        return damages(scored.damage, case.clean_damage) | changes
 
     def _agreement(self, case: Case) -> dict[str, float]:
         """How far victim and pipeline decide alike; nothing where they are one.

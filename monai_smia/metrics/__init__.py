@@ -15,12 +15,14 @@ from monai_smia.metrics.perturbation import (
     variance,
 )
 from monai_smia.metrics.segmentation import SegmentationMetrics
+from monai_smia.metrics.structures import channel_names
 
 __all__ = [
     "CaseMetrics",
     "ClassificationMetrics",
     "DetectionMetrics",
     "SegmentationMetrics",
+    "channel_names",
     "l2_norm",
     "linf_norm",
     "mean_cosine",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -26,8 +26,8 @@ class CaseMetrics(ABC):
 
     primary = "damage"
     higher_is_better = True
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
-    lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    ranges: Mapping[str, tuple[float, float]] = {}
+    lower_is_better: frozenset[str] = frozenset()
 
     @abstractmethod
     def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:
@@ -59,6 +59,15 @@ class CaseMetrics(ABC):
             records: one per case.
         """
         return means(records)
+
+    def changes(self, values: Mapping[str, Any], clean: Mapping[str, Any]) -> dict[str, float | None]:
+        """What an attack has changed of a case, as further values of it; here nothing.
+
+        Args:
+            values: of the case under attack.
+            clean: of the same case, clean.
+        """
+        return {}
 
     def shares(self, record: Mapping[str, Any]) -> dict[str, bool]:
         """What counts cases in the summary, such as a false positive rate: by name, whether this case does.

@@ -37,6 +37,10 @@ class Overlap:
         """Of two masks ``(B, K, *spatial)``, bool."""
         return cls(*((mask.flatten(2).sum(2).double()) for mask in (decided & truth, decided, truth)))
 
+    def part(self, classes: slice) -> Overlap:
+        """Of some of the classes."""
+        return Overlap(self.both[:, classes], self.decided[:, classes], self.truth[:, classes])
+
     @property
     def held(self) -> Tensor:
         """The classes that decision or label hold ``(B, K)``, bool."""

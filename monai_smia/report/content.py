@@ -17,6 +17,7 @@ from monai_smia.analysis.comparisons import (
 )
 from monai_smia.analysis.summary import Group
 from monai_smia.metrics import means
+from monai_smia.metrics.volumes import SPACING
 from monai_smia.records import COMPUTED, STORED, EvaluationSpec, Outcome, Record, RowKey, Summary, SummaryRow
 from monai_smia.records.damage import ADDED_DAMAGE, CLEAN_DAMAGE, DAMAGE, FROZEN
 from monai_smia.report.document import (
@@ -79,7 +80,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         acceptance=about.get("acceptance"),
         criteria=list(summary.criteria),
         hazard=about.get("hazard"),
-        limitations=[*about.get("limitations", ()), *_frozen(records), *limitations],
+        limitations=[*about.get("limitations", ()), *_frozen(records), *_voxel_sizes(records), *limitations],
         reproduce={
             **{name: getattr(spec, name) for name in ("command", "commit", "device", "processes", "threads")},
             "deterministic": spec.deterministic,
@@ -112,6 +113,22 @@ def _frozen(records: Sequence[Record]) -> list[str]:
         f"In {len(many)} of {len(shares)} cases more than {MAX_FROZEN:.1%} of the voxels lie outside of the valid "
         f"range, where no attack may change them: {most:.2%} at most, in {case}."
     ]
+
+
+def _voxel_sizes(records: Sequence[Record]) -> list[str]:
+    """Where distances and volumes of a segmentation stand on a voxel size that is not known, or may be assumed."""
+    sizes = {r.case: r.number(SPACING) for r in records if r.stage == COMPUTED and r.number("invented_voxels") is None}
+    unknown = {r.case for r in records if r.number("invented_voxels") is not None and r.number(SPACING) is None}
+    ones = [case for case, size in sizes.items() if size and all(each == 1 for each in size)]
+    found = []
+    if unknown:
+        found.append(f"In {len(unknown)} cases voxels have no known size: distances and volumes are counted in voxels.")
+    if ones:
+        found.append(
+            f"In {len(ones)} cases voxels measure 1 x 1 x 1 mm, which a file without any size is taken for, too: "
+            "distances and milliliters there are right only if this is their size."
+        )
+    return found
 
 
 def _damage(rows: Sequence[SummaryRow]) -> list[RowDamage]:

@@ -21,12 +21,14 @@ from monai_smia.report.charts import NEEDS, charts
 from monai_smia.report.content import report_content
 from monai_smia.report.document import ReportContent
 from monai_smia.report.figures.selector import figure_path
+from monai_smia.report.structure_tables import MAX_STRUCTURES, structure_metrics, structure_tables
 from monai_smia.report.table import cell, interval_text
 from monai_smia.report.tables import metric_descriptions, most_damaged, report_tables
 from monai_smia.report.verdicts import verdict_text
 
 SECTIONS = (
     ("results", "Results"),
+    ("structures", "Structures"),
     ("worst", "Worst case"),
     ("survival", "After storage"),
     ("cases", "Cases"),
@@ -81,6 +83,7 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
     write_text(folder / "report.json", json.dumps(content.to_json(), indent=2, allow_nan=False))
     shown = charts(groups_of(outcomes), summary.rows, content.primary.metric)
     titles = {chart.title for chart in shown}
+    structures = structure_tables(content)
     headline = headline_text(summary.headline, spec.unit, spec.sampled)
     environment = Environment(
         loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -89,8 +92,10 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
         c=content,
         unit=spec.unit,
         headline=headline,
-        sections=SECTIONS,
-        descriptions=metric_descriptions(content),
+        sections=[section for section in SECTIONS if structures or section[0] != "structures"],
+        descriptions=metric_descriptions(content, structure_metrics(content)),
+        structures=structures,
+        max_structures=MAX_STRUCTURES,
         charts=shown,
         missing=[f"{title} ({needs})" for title, needs in NEEDS.items() if title not in titles],
         figures=_figures(content, folder / "figures"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from monai_smia.metrics.structures import structure_of, structures_of
 from monai_smia.records import COMPUTED, STORED, Stage, SummaryRow
 from monai_smia.report.table import Table, cell
 
@@ -23,10 +24,12 @@ HIDDEN = (
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> Table:
-    """Every row with every metric worth a column; columns without any value are left out."""
+    """Every row with every metric worth a column; those of single structures have tables of their own."""
     every = [_cells(row) for row in rows]
     names = dict.fromkeys((*KEYS, *(name for row in rows for name in row.metrics)))
-    columns = [n for n in names if n not in HIDDEN and any(cells.get(n) not in (None, "") for cells in every)]
+    structures = structures_of(names)
+    shown = [name for name in names if name not in HIDDEN and structure_of(name, structures) is None]
+    columns = [name for name in shown if any(cells.get(name) not in (None, "") for cells in every)]
     return Table(columns, [[cell(cells.get(name)) for name in columns] for cells in every])
 
 

@@ -32,6 +32,10 @@ METRIC_DESCRIPTIONS = {
     "invented_ml": "volume decided as foreground where the reference holds none, in milliliters",
     "invented_voxels": "voxels decided as foreground where the reference holds none",
     "invented": "boxes that find no object, a case",
+    "false_lesions": "a case's separate parts of the decision of which the reference covers less than the "
+    "share asked for",
+    "lesion_sensitivity": "share of a case's lesions (separate parts of the reference) of which the decision covers at "
+    "least the share asked for",
     "iou": "mean over objects of the overlap with the best box of their class, each box for one object",
     "jaccard": "overlap with the reference, intersection over union (1: the same), mean over the classes that decision "
     "or reference hold (1 where neither holds one)",
@@ -44,6 +48,20 @@ METRIC_DESCRIPTIONS = {
     "rms": "root mean square of the perturbation over the radius",
     "ssim": "structural similarity to the clean image (1: the same)",
     "var": "variance of the perturbation over the squared radius",
+}
+
+
+KIND_DESCRIPTIONS = {
+    "surface_dice_": "share of the edge voxels of decision and reference that lie within this distance of the other's "
+    "edge, 0 of a class that only one of them holds",
+    "over_": "share of cases whose volume is above this threshold; wrong: of those where that of the reference is not "
+    "alike; changed: of those where that of the decision on the clean image is not",
+    "volume_reference_": "volume of the reference",
+    "volume_error_": "volume of the decision minus that of the reference",
+    "volume_change_percent": "change of volume in per cent of the clean decision's",
+    "volume_change_": "volume of the decision minus that of the decision on the clean image",
+    "volume_": "volume of the decision (ml: milliliters)",
+    "cv_volume_": "coefficient of variation over cases of a change of volume: standard deviation over the mean's size",
 }
 
 
@@ -67,39 +85,49 @@ def report_tables(content: ReportContent, unit: str) -> dict[str, Table]:
     }
 
 
-def metric_descriptions(content: ReportContent) -> list[tuple[str, str]]:
-    """The metrics that a reader meets, with what they are, of those that are known here."""
-    named = [content.primary.case_metric, *shown_metrics(content.rows)]
-    return [(name, METRIC_DESCRIPTIONS[name]) for name in dict.fromkeys(named) if name in METRIC_DESCRIPTIONS]
+def metric_descriptions(content: ReportContent, others: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """The metrics that a reader meets, with what they are, of those that are known here.
+
+    Args:
+        content: of the report.
+        others: metrics beside those of the table of attacks.
+    """
+    named = [content.primary.case_metric, *shown_metrics(content.rows), *others]
+    found = [(name, METRIC_DESCRIPTIONS.get(name) or _description_of_kind(name)) for name in dict.fromkeys(named)]
+    return [(name, text) for name, text in found if text]
+
+
+def _description_of_kind(name: str) -> str:
+    """The description of metrics whose name says a number of the user's."""
+    return next((text for start, text in KIND_DESCRIPTIONS.items() if name.startswith(start)), "")
 
 
 def _row_tables(content: ReportContent, radius: str) -> dict[str, Table]:
     """One line per attack, as stored where it was stored: task metrics, those per class, sizes of perturbations."""
     primary = content.primary.metric
     names = shown_metrics(content.rows)
-    per_class = [n for n in names if n.startswith(f"{primary}_") and not n.endswith(ENDS)]
+    every = dict.fromkeys(name for row in content.rows for name in row.metrics)
+    per_class = [n for n in every if n.startswith(f"{primary}_") and not n.endswith(ENDS)]
     sizes = [n for n in names if n in SIZES]
     task = [primary, *(n for n in names if n not in (primary, *per_class, *sizes))]
-    stored = {row.row for row in content.rows if row.stage == STORED}
-    shown = [row for row in content.rows if row.stage == (STORED if row.row in stored else COMPUTED)]
+    shown = shown_rows(content)
     attacked = [row for row in shown if not row.row.is_clean]
 
     def line(row: SummaryRow, columns: Sequence[str]) -> list[Any]:
-        return [_of_row(row, name) for name in columns]
+        return [row_cell(row, name) for name in columns]
 
-    def name(row: SummaryRow) -> str:
-        return row.row.label + (", below quantization" if row.below_quantization else "")
-
-    main = [[name(r), *line(r, [primary]), _n(content, r), cell(r.row.eps_input), *line(r, task[1:])] for r in shown]
+    main = [
+        [row_name(r), *line(r, [primary]), _n(content, r), cell(r.row.eps_input), *line(r, task[1:])] for r in shown
+    ]
     return {
         "main": Table(["attack", primary, "cases", radius, *task[1:]], main),
         "classes": Table(
             ["attack", *(n.removeprefix(f"{primary}_") for n in per_class)],
-            [[name(r), *line(r, per_class)] for r in shown] if per_class else [],
+            [[row_name(r), *line(r, per_class)] for r in shown] if len(per_class) > 1 else [],
         ),
         "sizes": Table(
             ["attack", "cases changed", *sizes],
-            [[name(r), f"{r.cases - r.unchanged} of {r.cases}", *line(r, sizes)] for r in attacked],
+            [[row_name(r), f"{r.cases - r.unchanged} of {r.cases}", *line(r, sizes)] for r in attacked],
         ),
     }
 
@@ -209,7 +237,18 @@ def _counts(content: ReportContent, cases: int, patients: int) -> str:
     return f"{cases} of {patients} patients" if content.data.sampled == "patient" else str(cases)
 
 
-def _of_row(row: SummaryRow, name: str) -> Markup:
+def shown_rows(content: ReportContent) -> list[SummaryRow]:
+    """One row per attack, as stored where it was stored."""
+    stored = {row.row for row in content.rows if row.stage == STORED}
+    return [row for row in content.rows if row.stage == (STORED if row.row in stored else COMPUTED)]
+
+
+def row_name(row: SummaryRow) -> str:
+    """Name of a row in tables."""
+    return row.row.label + (", below quantization" if row.below_quantization else "")
+
+
+def row_cell(row: SummaryRow, name: str) -> Markup:
     """A metric of a row, with what it is of where that is not all cases."""
     text = _with_interval(row.value(name), row.interval(name), row.listed.get(name, ()))
     known = row.known.get(name)

@@ -8,5 +8,14 @@ from monai_smia.victims.classification import ClassificationVictim
 from monai_smia.victims.degradation import degraded
 from monai_smia.victims.detection import DetectionVictim
 from monai_smia.victims.segmentation import SegmentationVictim
+from monai_smia.victims.volume_loss import VolumeLoss
 
-__all__ = ["Choice", "ClassificationVictim", "DetectionVictim", "SegmentationVictim", "Victim", "degraded"]
+__all__ = [
+    "Choice",
+    "ClassificationVictim",
+    "DetectionVictim",
+    "SegmentationVictim",
+    "Victim",
+    "VolumeLoss",
+    "degraded",
+]

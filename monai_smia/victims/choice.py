@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
@@ -11,7 +12,22 @@ from torch.nn.modules.loss import _Loss
 
 from monai_smia.victims.loss_modules import module_loss
 
-PerSample = Callable[[Any, Any], Tensor]
+
+class OutputLoss(ABC):
+    """A loss with arguments of its own that is given what a named one is given."""
+
+    @abstractmethod
+    def __call__(self, output: Any, prediction: Any, target: Any) -> Tensor:
+        """One value per sample ``(B,)``.
+
+        Args:
+            output: the victim's output layer.
+            prediction: raw prediction.
+            target: the label as that layer takes it.
+        """
+
+
+PerSample = Callable[[Any, Any], Tensor] | OutputLoss
 KNOWN = {"loss": "losses", "divergence": "divergences"}  # the victim's attribute that holds the named functions
 
 
@@ -22,7 +38,7 @@ class Chosen:
     Args:
         victim: the victim; named functions are given its output layer.
         kind: ``"loss"`` or ``"divergence"``.
-        spec: a name or a callable ``(prediction, reference) -> (B,)``.
+        spec: a name, an `OutputLoss` or a callable ``(prediction, reference) -> (B,)``.
 
     Example:
         >>> import torch
@@ -43,13 +59,18 @@ class Chosen:
             prediction: raw prediction.
             reference: the label of a loss, the reference prediction of a divergence.
         """
-        if isinstance(self.spec, str):
-            named = getattr(self.victim, KNOWN[self.kind])[self.spec]
+        function = self.function
+        if isinstance(self.spec, str | OutputLoss):
             target = self.victim.target(reference) if self.kind == "loss" else reference
-            return named(self.victim.output, prediction, target)
+            return function(self.victim.output, prediction, target)
         if isinstance(self.spec, _Loss):
             return module_loss(self.victim, self.spec, prediction, reference)
-        return self.spec(prediction, reference)
+        return function(prediction, reference)
+
+    @property
+    def function(self) -> Callable[..., Tensor]:
+        """What is called: the named function, or what was given in its place."""
+        return getattr(self.victim, KNOWN[self.kind])[self.spec] if isinstance(self.spec, str) else self.spec
 
     def __repr__(self) -> str:
         return repr(self.spec)

@@ -12,6 +12,7 @@ from monai_smia.metrics.overlap import Overlap
 from monai_smia.victims import logit_losses, voxel_losses
 from monai_smia.victims.gate import check_label_map
 from monai_smia.victims.logits import LogitsVictim
+from monai_smia.victims.volume_loss import VolumeLoss
 
 
 @dataclass(kw_only=True, eq=False)
@@ -30,8 +31,9 @@ class SegmentationVictim(LogitsVictim):
         allow_empty: take labels without any foreground; their damage is 1 where anything is segmented.
         loss: ``"cross_entropy"`` (summed over voxels), ``"soft_jaccard"`` (much stronger in `PGD`),
             ``"masked_cross_entropy"``, ``"balanced_cross_entropy"``, ``"jensen_shannon"`` (the Segmentation Ensemble
-            Attack's), ``"margin"``, a loss module such as MONAI's DiceCELoss or FocalLoss (taken sample by sample), or
-            a callable ``(prediction, label) -> (B,)``.
+            Attack's), ``"margin"``, ``"volume_down"`` and ``"volume_up"`` (a `VolumeLoss`, which may be of one class),
+            a loss module such as MONAI's DiceCELoss or FocalLoss (taken sample by sample), or a callable
+            ``(prediction, label) -> (B,)``.
         divergence: ``"cross_entropy"`` (Eq. 3), ``"kl"`` (Eq. 5), ``"reverse_kl"``, or a callable
             ``(prediction, reference) -> (B,)``.
         image_key, straight_through, degradation: as for `Victim`.
@@ -55,6 +57,8 @@ class SegmentationVictim(LogitsVictim):
         "balanced_cross_entropy": voxel_losses.balanced_cross_entropy,
         "jensen_shannon": voxel_losses.jensen_shannon,
         "margin": voxel_losses.margin,
+        "volume_down": VolumeLoss("down"),
+        "volume_up": VolumeLoss("up"),
     }
 
     allow_empty: bool = False
@@ -72,10 +76,13 @@ class SegmentationVictim(LogitsVictim):
     def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
         """1 - Jaccard index of the decision, mean over the foreground classes that decision or label hold ``(B,)``.
 
-        0 where neither holds one; `monai_smia.metrics.SegmentationMetrics` has the same Jaccard index.
+        0 where neither holds one; `monai_smia.metrics.SegmentationMetrics` has the same Jaccard index. With a
+        `VolumeLoss` as loss it is how far the decided volume is driven.
         """
         target, channels = self.target(label), prediction.shape[1]
         self.output.check(prediction, target)
+        if isinstance(goal := self.loss.function, VolumeLoss):
+            return goal.damage(self.output, prediction, target)
         decided, truth = (
             self.output.one_hot(classes, channels) for classes in (self.output.decide(prediction), target)
         )

@@ -156,7 +156,9 @@ class TestIgnored:
         label[..., 1] = 255
         victim = SegmentationVictim(nn.Identity(), activation="sigmoid", ignore_index=255)
         values = SegmentationMetrics(None).case(victim, logits, label, torch.zeros(1, 1, 4, 4))
-        assert values == {"accuracy": 1, "jaccard": 1, "dice": 1, "hd95": 0, "invented_voxels": 0}
+        scores = {"accuracy": 1, "jaccard": 1, "dice": 1, "hd95": 0, "surface_dice_2voxels": 1, "invented_voxels": 0}
+        volumes = {"volume_voxels_0": 8, "volume_reference_voxels_0": 8, "volume_error_voxels_0": 0}
+        assert values == scores | {f"{name}_0": value for name, value in scores.items()} | volumes
         assert victim.damage(logits, label).tolist() == [0]
 
     @pytest.mark.parametrize("dtype", [torch.long, torch.uint8, torch.float32])
@@ -235,8 +237,8 @@ def test_a_value_outside_of_its_range_ends_the_case() -> None:
     """Every metric has a range."""
 
     class Broken(SegmentationMetrics):
-        def __call__(self, *args: object, **kwargs: object) -> dict[str, Tensor]:
-            return {"jaccard": torch.tensor([128.0]), "invented": torch.tensor([0.0])}
+        def _scores(self, *args: object) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+            return {"jaccard": 128.0, "invented": 0.0}, {}
 
     victim = SegmentationVictim(nn.Identity())
     with pytest.raises(ValueError, match=r"jaccard must lie in \[0, 1\], got 128.0: decision and label do not fit"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.composite.base import OF_PARTS, CompositeAttack
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel
+from monai_smia.victims.choice import PerSample
 
 
 @dataclass(kw_only=True, eq=False)
@@ -50,7 +50,7 @@ class NetworkSpaceAttack(CompositeAttack):
     """
 
     attack: Attack = field(kw_only=False)
-    loss: str | Callable[[Any, Any], Tensor] | None = OF_PARTS
+    loss: str | PerSample | None = OF_PARTS
     seed: int | Sequence[int] = OF_PARTS
     progress: bool = OF_PARTS
 
