@@ -256,8 +256,8 @@ class SegmentationMetrics(CaseMetrics):
         lesions = [] if self.lesion_overlap is None else [("lesion_sensitivity", "false_lesions")]
         shares += [f"{name}_{each}" for each in names for name in (*shares, *(found for found, _ in lesions))]
         sizes += [f"{name}_{each}" for each in names for name in (*sizes, *(false for _, false in lesions))]
-        ranges = {**dict.fromkeys(shares, (0, 1)), **dict.fromkeys(sizes, (0, math.inf))}
-        return ranges, frozenset(sizes)
+        ranges: dict[str, tuple[float, float]] = dict.fromkeys(shares, (0, 1))
+        return ranges | dict.fromkeys(sizes, (0, math.inf)), frozenset(sizes)
 
     def _check_thresholds(self, names: Sequence[str]) -> None:
         for name, volume in self.volume_thresholds.items():
