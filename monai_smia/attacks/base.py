@@ -18,8 +18,7 @@ from typing_extensions import Self
 from monai_smia.attacks.arguments import check_kinds
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
-from monai_smia.victims.base import Victim
-from monai_smia.victims.choice import PerSample
+from monai_smia.victims.base import PerSample, Victim
 from monai_smia.victims.gate import check_image
 from monai_smia.victims.preprocessing import as_plain
 
