@@ -197,13 +197,13 @@ def _joined(results: Sequence[AttackResult]) -> AttackResult:
     if len(results) == 1:
         return last
     earlier, gap = results[:-1], last.loss[None] * torch.nan
-    cosines = [part for r in earlier if len(r.linf) > 1 for part in (r.cosine, gap)]
+    cosines = [part for r in results if len(r.linf) > 1 for part in (gap, r.cosine)][1:]
     return replace(
         last,
         loss_history=torch.cat([*(r.loss_history[: len(r.linf) - 1] for r in earlier), last.loss_history]),
         linf=torch.cat([*(r.linf[:-1] for r in earlier), last.linf]),
         variance=torch.cat([*(r.variance[:-1] for r in earlier), last.variance]),
         zero_gradient_steps=torch.stack([r.zero_gradient_steps for r in results]).sum(0),
-        cosine=torch.cat([*cosines, last.cosine]),
+        cosine=torch.cat([gap[:0], *cosines]),
         gradients=torch.stack([r.gradients for r in results]).sum(0),
     )

@@ -40,6 +40,16 @@ class Identity(Degradation):
         return image
 
 
+def check_spatial(image: Tensor) -> None:
+    """Raise a ValueError where an image has no axis to filter or resample along, which would leave it as it is.
+
+    Args:
+        image: ``(B, C, *spatial)``.
+    """
+    if image.ndim < 3:
+        raise ValueError(f"image must be a batch (B, C, *spatial) to be degraded, got {tuple(image.shape)}.")
+
+
 def straight_through(image: Tensor, degraded: Tensor) -> Tensor:
     """The value of one, the gradient of the other."""
     return image + (degraded.to(image) - image).detach()

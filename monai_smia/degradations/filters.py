@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_smia.degradations.base import Degradation, straight_through
+from monai_smia.degradations.base import Degradation, check_spatial, straight_through
 from monai_smia.degradations.smoothing import gaussian_taps, smooth
 
 
@@ -80,6 +80,7 @@ class Median(Degradation):
         _check_odd(self.size)
 
     def __call__(self, image: Tensor) -> Tensor:
+        check_spatial(image)
         window = (1, 1, *[self.size] * (image.ndim - 2))
         filtered = ndimage.median_filter(image.detach().cpu().numpy(), size=window, mode="nearest")
         return straight_through(image, torch.from_numpy(filtered))
@@ -87,6 +88,7 @@ class Median(Degradation):
 
 def _along_axes(image: Tensor, taps: Sequence[float]) -> Tensor:
     """Filtered along every spatial axis with a symmetric kernel, from its center outwards; the border repeated."""
+    check_spatial(image)
     border = (len(taps) - 1,) * (2 * (image.ndim - 2))
     smoothed = smooth(F.pad(image, border, mode="replicate"), taps)
     return F.pad(smoothed, [-width for width in border])

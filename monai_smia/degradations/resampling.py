@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_smia.degradations.base import Degradation
+from monai_smia.degradations.base import Degradation, check_spatial
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -32,6 +32,7 @@ class Resample(Degradation):
             raise ValueError(f"factor must be a finite number > 0, got {self.factor}.")
 
     def __call__(self, image: Tensor) -> Tensor:
+        check_spatial(image)
         shape = image.shape[2:]
         mode = LINEAR[len(shape)]
         other = [max(round(n / self.factor), 1) for n in shape]

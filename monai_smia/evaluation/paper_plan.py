@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from monai_smia.attacks import BIM, PGD, SMIA, Attack, Noise
-from monai_smia.evaluation.plan import PlannedAttack, in_input_unit
+from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
 from monai_smia.records.rows import ALPHA, EQUAL_RADIUS, ITERATIONS, PAPER
 
 TABLE_ITERATIONS = (15, 20, 25)
@@ -40,19 +40,27 @@ def tables_plan(
         extra: further attacks, as for `monai_smia.evaluation.paper_comparison`.
         **options: further arguments of every attack, such as `clip` and `seed`.
 
+    Raises:
+        ValueError: if `eps` is no one radius, a number is none, or an argument of an attack is outside its range.
+
     Example:
         >>> plan = tables_plan(0.05)
         >>> len(plan), sorted({row.name for row in plan})
         (25, ['BIM', 'Clean', 'Noise', 'PGD', 'SMIA'])
     """
-
+    if len(radii_of(eps)) != 1:
+        raise ValueError(f"eps must be one radius, of which Table 3 takes multiples, got {eps!r}.")
+    (eps,), factors = radii_of(eps), radii_of(radii, "radii")
+    for name, values in (("steps", [steps]), ("iterations", iterations)):
+        for value in values:
+            check_number(name, value, whole=True)
     unit = partial(in_input_unit, unit_scale=unit_scale)
     attacks: list[Callable[..., Attack]] = [BIM, PGD, *extra, SMIA]
     plan = [PlannedAttack(), PlannedAttack(Noise(eps=unit(eps), **options), eps, EQUAL_RADIUS)]
     for count in dict.fromkeys((steps, *iterations)):
         setting = EQUAL_RADIUS if count == steps else ITERATIONS
         plan += [PlannedAttack(a(eps=unit(eps), steps=count, **options), eps, setting) for a in attacks]
-    for factor in radii:
+    for factor in factors:
         if factor != 1:
             ball = {"eps": unit(factor * eps), "steps": steps, **options}
             plan += [PlannedAttack(a(**ball), factor * eps, EQUAL_RADIUS) for a in attacks]

@@ -25,10 +25,10 @@ class PlannedAttack:
         setting: what the row is compared by, such as ``"equal radius"``.
 
     Raises:
-        ValueError: if the attack has no radius.
+        ValueError: if the attack has no radius, or one that is wider than the whole valid range.
 
     Example:
-        >>> row = PlannedAttack(BIM(eps=70.0, steps=25), 0.05, "iterations")
+        >>> row = PlannedAttack(BIM(eps=70.0, steps=25, clip=(-1024, 3071)), 0.05, "iterations")
         >>> row.name, row.slug, row.key("HU").eps_input
         ('BIM', 'bim_25-iterations_eps0.05', 70.0)
     """
@@ -38,8 +38,17 @@ class PlannedAttack:
     setting: str = ""
 
     def __post_init__(self) -> None:
-        if self.attack is not None and self.attack.eps is None:
+        if self.attack is None:
+            return
+        clip, ball = self.attack.clip, self.attack.eps
+        if ball is None:
             raise ValueError(f"attack must have a radius to be compared, got {self.name} with eps=None.")
+        bounds = self.attack.norm == "linf" and self.setting != PAPER  # the paper's own ball is none: nothing projects
+        if bounds and clip is not None and ball > clip[1] - clip[0]:
+            raise ValueError(
+                f"eps must be a radius within the valid range of the images, got {self.eps:g} in network units: "
+                f"{ball:g} in theirs, of which all lie from {clip[0]:g} to {clip[1]:g}."
+            )
 
     @property
     def name(self) -> str:
@@ -87,11 +96,12 @@ def in_input_unit(radius: float, unit_scale: float) -> float:
     return float(f"{radius / unit_scale:.9g}")
 
 
-def radii_of(eps: float | Sequence[float]) -> list[float]:
+def radii_of(eps: float | Sequence[float], name: str = "eps") -> list[float]:
     """The radii of a plan, checked.
 
     Args:
         eps: one, or a list of them.
+        name: of the argument.
 
     Raises:
         ValueError: if there is none, or one is no finite number >= 0.
@@ -103,10 +113,10 @@ def radii_of(eps: float | Sequence[float]) -> list[float]:
     several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
     radii: list[Any] = list(eps) if several else [eps]  # type: ignore[arg-type]  # several is told by its type
     if not radii:
-        raise ValueError(f"eps must hold at least one radius, got {eps!r}.")
+        raise ValueError(f"{name} must hold at least one radius, got {eps!r}.")
     for radius in radii:
         if not _is_number(radius) or not isfinite(radius) or radius < 0:
-            raise ValueError(f"eps must be a finite number >= 0, or a list of such numbers, got {eps!r}.")
+            raise ValueError(f"{name} must be a finite number >= 0, or a list of such numbers, got {eps!r}.")
     return radii
 
 

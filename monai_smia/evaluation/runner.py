@@ -50,6 +50,7 @@ from monai_smia.evaluation.plan import PlannedAttack, check_unique, schedule
 from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
+from monai_smia.evaluation.survival import named_degradations
 from monai_smia.evaluation.told import tell_outcome
 from monai_smia.evaluation.tracking import track
 from monai_smia.metrics import CaseMetrics
@@ -148,7 +149,7 @@ class AttackEvaluation:
         check_unique("attacks", [row.slug for row in self.attacks])
         self.output_dir = Path(self.output_dir)
         self.device = torch.device(self.device)
-        self.survival = self.survival or {}
+        self.survival = named_degradations(self.survival)
         self.about = self.about or {}
         self.criteria: list[Criterion] = parse_criteria(
             self.accept,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from monai.data import MetaTensor
@@ -25,6 +26,30 @@ def degraded_image(image: Tensor, degradation: Degradation) -> Tensor:
     """A batch after a degradation, still a MetaTensor where it was one."""
     after = degradation(as_plain(image))
     return convert_to_dst_type(after, image)[0] if isinstance(image, MetaTensor) else after
+
+
+def named_degradations(survival: Any) -> dict[str, Degradation]:
+    """The degradations of an evaluation by their names, checked.
+
+    Args:
+        survival: as a config gives them; None for none.
+
+    Raises:
+        ValueError: if they are no names with a degradation each.
+
+    Example:
+        >>> named_degradations({"smoothed": "smooth"})
+        Traceback (most recent call last):
+        ValueError: survival must be names, each with a degradation such as {'smoothed': Smooth(sigma=1.0)}, or None, \
+got {'smoothed': 'smooth'}.
+    """
+    found = {} if survival is None else survival
+    if not isinstance(found, Mapping) or not all(isinstance(n, str) and n and callable(d) for n, d in found.items()):
+        raise ValueError(
+            "survival must be names, each with a degradation such as {'smoothed': Smooth(sigma=1.0)}, or None, got "
+            f"{survival!r}."
+        )
+    return dict(found)
 
 
 def degraded_records(

@@ -102,7 +102,8 @@ def _in_source_units(
         volume = nib.Nifti1Image(stored, source.affine, _header(source))
         return volume, nib.Nifti1Image(delta.astype(np.float32), source.affine)
     raw = proxy.get_unscaled().astype(np.int64)
-    check_magnitude(float(np.abs(raw).max()) if dtype.itemsize > 2 else 0.0, Path(name).name)
+    if dtype.itemsize > 2:
+        check_magnitude(float(np.abs(raw).max()), Path(name).name)
     limits = np.iinfo(dtype)
     stored = add_whole_units(raw, delta, eps=eps, unit=slope, limits=(limits.min, limits.max), norm=norm)
     volume = nib.Nifti1Image(stored.astype(dtype), source.affine, _header(source))

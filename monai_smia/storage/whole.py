@@ -9,6 +9,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 CHUNK = 1 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -29,7 +32,7 @@ def check_whole(path: str | os.PathLike[str]) -> None:
         path: a file; folders are not looked into.
 
     Raises:
-        DamagedFileError: if a checksum or size does not match, or the file ends too early; it is named.
+        DamagedFileError: if a checksum or size does not match, or the file is empty or ends too early; it is named.
 
     Example:
         >>> import tempfile
@@ -45,6 +48,8 @@ marker was reached. Fetch it again.
         return
     with path.open("rb") as file:
         head = file.read(len(PNG))
+    if not head:
+        raise DamagedFileError(f"{path.name} is empty, 0 bytes. Fetch it again.")
     try:
         if head[:2] == b"\x1f\x8b":
             with gzip.open(path) as stream:
@@ -61,11 +66,15 @@ def check_exact(path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: if it holds complex values or colors, or an integer file's values lie beyond 2^24.
+        DamagedFileError: if it has no header that can be read.
     """
     path = Path(path)
     if not path.is_file() or not path.name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
         return
-    volume = nib.Nifti1Image.from_filename(path) if path.suffix != ".hdr" else None
+    try:
+        volume = nib.Nifti1Image.from_filename(path) if path.suffix != ".hdr" else None
+    except (WrapStructError, HeaderDataError, ImageFileError) as error:
+        raise DamagedFileError(f"{path.name} is no whole NIfTI file: {str(error).rstrip('.')}.") from None
     kind = None if volume is None else volume.get_data_dtype().kind
     if kind in ("c", "V"):
         what = "complex values" if kind == "c" else "colors"

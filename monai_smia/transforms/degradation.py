@@ -53,9 +53,14 @@ class ApplyDegradation(Transform):
         """The image after the degradation.
 
         Args:
-            img: image ``(C, *spatial)``.
+            img: image ``(C, *spatial)``, 2-D or 3-D.
+
+        Raises:
+            ValueError: if it has no channel axis: ``(H, W)`` would be taken for H channels.
         """
         image = convert_to_tensor(img, track_meta=True, dtype=None)
+        if image.ndim not in (3, 4):
+            raise ValueError(f"img must have its channels first, (C, H, W) or (C, H, W, D), got {tuple(image.shape)}.")
         degraded = self.degradation((image.as_tensor() if isinstance(image, MetaTensor) else image)[None])[0]
         return MetaTensor(degraded, meta=image.meta, applied_operations=image.applied_operations)
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from helpers import case, linear_victim
+from torch import Tensor
 
-from monai_smia.attacks import APGD, PGD, SEA_SCHEDULE
+from monai_smia.attacks import APGD, PGD, SEA_SCHEDULE, AttackProblem, AttackResult
 
 
 @pytest.mark.parametrize(("norm", "dual"), [("linf", 1), ("l2", 2)])
@@ -109,3 +111,26 @@ def test_steering_of_a_targeted_attack_goes_down() -> None:
         for steer in (None, "cross_entropy")
     )
     assert torch.equal(plain.adversarial, steered.adversarial)
+
+
+@pytest.mark.parametrize("shares", [(0.2, 0.8), (0.4, 0.6), (0.0, 1.0), (1.0, 0.0)])
+def test_histories_of_a_schedule_are_as_long_as_those_of_one_ball(shares: tuple[float, float]) -> None:
+    """A phase of a single step has no cosine of its own, and one gap to the next."""
+    c, schedule = case("segmentation", 2), [(2.0, shares[0]), (1.0, shares[1])]
+    one, two = (APGD(eps=0.05, steps=5, schedule=s)(c.victim, c.image, c.label) for s in (((1.0, 1.0),), schedule))
+    for name in ("loss_history", "linf", "variance", "cosine"):
+        assert getattr(one, name).shape == getattr(two, name).shape, name
+
+
+def test_a_schedule_starts_in_its_first_ball() -> None:
+    starts = []
+
+    @dataclass(kw_only=True, eq=False)
+    class Seen(APGD):
+        def ascend(self, problem: AttackProblem, start: Tensor) -> AttackResult:
+            starts.append((start - problem.image).abs().max())
+            return super().ascend(problem, start)
+
+    c = case("segmentation", 2, size=16)
+    Seen(eps=0.05, steps=4, clip=None, schedule=[(3.0, 0.5), (2.0, 0.25), (1.0, 0.25)])(c.victim, c.image, c.label)
+    assert 0.145 < float(starts[0]) <= 0.15

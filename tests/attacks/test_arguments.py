@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,34 @@ def test_a_rank_beyond_the_wrong_classes_is_refused(rank: int) -> None:
 def test_text_for_the_weight_of_stabilization() -> None:
     with pytest.raises(ValueError, match="alpha must be a number, got 'nan'"):
         SMIA(eps=0.1, alpha="nan")  # type: ignore[arg-type]
+
+
+LEAST = [
+    ("Square", "queries", 1),
+    ("FMN", "steps", 1),
+    ("PGD", "steps", 0),
+    ("PGD", "restarts", 1),
+    ("APGDT", "num_targets", 1),
+]
+LEAST += [("APGDT", "rank", 0), ("DeepFool", "candidates", 2), ("SMIA", "kernel_size", 1), ("DIFGSM", "probability", 0)]
+LEAST += [
+    ("SMIA", "alpha", 0),
+    ("MIFGSM", "decay", 0),
+    ("SurvivalSMIA", "identity_weight", 0),
+    ("DeepFool", "overshoot", 0),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "least"), LEAST)
+def test_the_least_value_is_taken_and_the_next_below_refused(kind: str, name: str, least: int) -> None:
+    make = partial(getattr(attacks, kind), eps=0.1)
+    assert getattr(make(**{name: least}), name) == least
+    with pytest.raises(ValueError, match=rf"{name} must .*{least - 1}"):
+        make(**{name: least - 1})
+
+
+@pytest.mark.parametrize("kind", ATTACKS, ids=lambda kind: kind.__name__)
+def test_two_attacks_with_the_same_arguments_are_two(kind: type[Attack]) -> None:
+    one, other = (kind(**parts_of(kind)) for _ in range(2))
+    assert one != other
+    assert len({one, other}) == 2

@@ -81,3 +81,11 @@ def test_smoothing_had_a_module_of_its_own() -> None:
     with pytest.warns(DeprecationWarning, match="monai_smia.degradations.smoothing.smooth"):
         from monai_smia.smoothing import smooth
     assert smooth is degradations.smoothing.smooth
+
+
+@pytest.mark.parametrize("degradation", [Smooth(1.0), Box(3), Median(3), Resample(2.0)], ids=str)
+@pytest.mark.parametrize("shape", [(16,), (16, 16)])
+def test_an_image_without_batch_and_channels_is_refused(degradation: Degradation, shape: tuple[int, ...]) -> None:
+    """There would be no axis left to filter along: it came back as it was."""
+    with pytest.raises(ValueError, match=r"image must be a batch \(B, C, \*spatial\) to be degraded, got \(16,"):
+        degradation(torch.rand(shape))

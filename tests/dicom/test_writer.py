@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -63,6 +64,7 @@ def test_identity_is_new_and_the_source_named(tmp_path: Path) -> None:
         assert ds.SeriesInstanceUID not in (source.SeriesInstanceUID, ds.StudyInstanceUID)
         assert ds.StudyInstanceUID != source.StudyInstanceUID
         assert ds.AccessionNumber == ""
+        assert re.fullmatch(r"RESEARCH-[0-9a-f]{12}", ds.PatientID)
         assert "SECRET" not in str(ds)
         assert "eps 3 HU" in ds.DerivationDescription
     assert len({ds.SeriesInstanceUID for ds in written}) == len({ds.StudyInstanceUID for ds in written}) == 1

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monai_smia.evaluation import paper_comparison, preset_plan
+from monai_smia.attacks import PGD
+from monai_smia.evaluation import paper_comparison, preset_plan, tables_plan
+from monai_smia.evaluation.plan import PlannedAttack
 
 PLANS = [
     paper_comparison,
@@ -17,16 +19,17 @@ PLANS = [
     partial(preset_plan, "quick", "segmentation"),
 ]
 no_plan = pytest.mark.parametrize("plan", PLANS, ids=["comparison", "paper", "quick"])
+tables_too = pytest.mark.parametrize("plan", [*PLANS, tables_plan], ids=["comparison", "paper", "quick", "tables"])
 
 
-@no_plan
+@tables_too
 @pytest.mark.parametrize("eps", [[], (), np.array([])])
 def test_no_radius(eps: Any, plan: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"^eps must hold at least one radius, got "):
         plan(eps)
 
 
-@no_plan
+@tables_too
 @pytest.mark.parametrize(
     "eps",
     [True, "abc", "0.05", "nan", float("nan"), float("inf"), None, {}, {"a": 1}, [[0.05]], [0.05, None], [True], -0.1],
@@ -65,3 +68,50 @@ def test_gradients(gradients: Any) -> None:
         preset_plan("quick", "segmentation", 0.05, gradients=gradients)
     assert str(told.value).endswith(f"got {gradients!r}.")
     assert preset_plan("quick", "segmentation", 0.05, gradients=1)[2].key().steps == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"eps": [0.05, 0.1]}, r"eps must be one radius, .* got \[0.05, 0.1\]"),
+        ({"steps": 2.5}, "steps must be a whole number >= 0, got 2.5"),
+        ({"iterations": [5, "x"]}, "iterations must be a whole number >= 0, got 'x'"),
+        ({"radii": [0.5, "x"]}, r"radii must be a finite number >= 0, .* got \[0.5, 'x'\]"),
+        ({"radii": []}, r"radii must hold at least one radius, got \[\]"),
+        ({"alphas": [0.5, "x"]}, "alpha must be a number, got 'x'"),
+    ],
+)
+def test_no_plan_of_the_papers_tables(arguments: dict[str, Any], message: str) -> None:
+    assert tables_plan([0.05], steps=2)[2].eps == 0.05
+    with pytest.raises(ValueError, match=f"^{message}"):
+        tables_plan(**{"eps": 0.05, **arguments})
+
+
+CT = {"unit_scale": 1 / 1400, "clip": (-1024.0, 3071.0)}
+
+
+@tables_too
+@pytest.mark.parametrize(
+    ("eps", "options"), [(5, CT), (2.93, CT), (1.01, {}), (4, {"unit_scale": 1 / 255, "clip": (0.0, 255.0)})]
+)
+def test_a_radius_wider_than_all_that_an_image_can_be_is_refused(
+    eps: float, options: dict[str, Any], plan: Callable[..., Any]
+) -> None:
+    """Grey levels or HU typed where network units are meant: 5 of them are 7000 HU."""
+    with pytest.raises(
+        ValueError, match=rf"eps must be a radius within the valid range .* got {eps:g} in network units"
+    ):
+        plan(eps, **options)
+
+
+@no_plan
+@pytest.mark.parametrize(("eps", "options"), [(2.92, CT), (1, {}), (5, {"clip": None})])
+def test_the_widest_radius_and_any_without_a_range(
+    eps: float, options: dict[str, Any], plan: Callable[..., Any]
+) -> None:
+    assert {row.eps for row in plan(eps, **{"steps": 1, **options}) if row.attack is not None} == {eps}
+
+
+def test_the_papers_own_ball_and_other_norms_are_no_bound_of_a_voxel() -> None:
+    assert PlannedAttack(PGD(eps=5.0), 5.0, "paper").eps == 5.0
+    assert PlannedAttack(PGD(eps=5.0, norm="l2"), 5.0, "equal radius").eps == 5.0

@@ -14,7 +14,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, ScaleInte
 from monai_smia.attacks import BIM
 from monai_smia.degradations import Resample, Smooth
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack
-from monai_smia.evaluation.survival import degraded_image
+from monai_smia.evaluation.survival import degraded_image, named_degradations
 from monai_smia.metrics import SegmentationMetrics
 from monai_smia.records import Summary
 from monai_smia.report import survival_table
@@ -87,3 +87,17 @@ def test_without_a_degradation_there_are_no_rows(tmp_path: Path) -> None:
 def test_a_degraded_image_keeps_its_affine() -> None:
     image = MetaTensor(torch.rand(1, 1, 6, 6, 6), affine=torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0])))
     assert torch.equal(degraded_image(image, Smooth(1.0)).affine, image.affine)
+
+
+@pytest.mark.parametrize(
+    "survival", ["x", ["smooth"], Smooth(1.0), {"a": "x"}, {"a": None}, {1: Smooth(1.0)}, {"": Smooth(1.0)}, 0]
+)
+def test_what_is_no_degradation_by_name_is_refused_at_once(survival: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="survival must be names, each with a degradation"):
+        run(tmp_path, survival=survival)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("records*"))
+
+
+@pytest.mark.parametrize("survival", [None, {}])
+def test_no_degradations(survival: Any) -> None:
+    assert named_degradations(survival) == {}

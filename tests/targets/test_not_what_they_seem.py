@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from monai_smia.evaluation.cases import check_input_files
+from monai_smia.evaluation.errors import UNREADABLE, kind_of
+from monai_smia.storage.whole import DamagedFileError
 from monai_smia.targets.ct_lung import LoadHounsfieldd
 from monai_smia.targets.endoscopy import endoscopy_datalist, fitted_frames
 from monai_smia.transforms import LoadPhotograph
@@ -103,3 +105,43 @@ def test_a_nifti_that_readers_take_a_part_of(dtype: np.dtype, message: str, tmp_
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), dtype), np.eye(4)), path)
     with pytest.raises(ValueError, match=f"a.nii must hold one number a voxel, got {message}"):
         check_input_files({"image": str(path)})
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8, 2), (8, 8, 8, 1, 3)])
+def test_a_ct_of_several_channels(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "two.nii.gz"
+    nib.save(nib.Nifti1Image(np.full(shape, -1000, np.int16), np.eye(4)), path)
+    with pytest.raises(ValueError, match=rf"two.nii.gz must be one volume of a CT, got shape \({shape[0]}, 8, 8"):
+        LoadHounsfieldd("image")({"image": str(path)})
+    nib.save(nib.Nifti1Image(np.full((8, 8, 8, 1), -1000, np.int16), np.eye(4)), path)
+    assert float(LoadHounsfieldd("image")({"image": str(path)})["image"].max()) == -1000
+
+
+def test_a_ct_shifted_to_whole_numbers_is_no_label(tmp_path: Path) -> None:
+    """It holds nothing but whole numbers from 0 on, and a threshold would make a mask of it."""
+    for name, count in (("shifted", 400), ("organs", 17), ("lobes", 16)):
+        values = (np.arange(512) % count).reshape(8, 8, 8).astype(np.int16)
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    load = LoadHounsfieldd("label")
+    for name, count in (("shifted", 400), ("organs", 17)):
+        message = (
+            f"label {name}.nii.gz must hold one whole number for each class, got {count} of them from 0 to {count - 1}"
+        )
+        with pytest.raises(ValueError, match=message):
+            load({"label": str(tmp_path / f"{name}.nii.gz")})
+    assert float(load({"label": str(tmp_path / "lobes.nii.gz")})["label"].max()) == 15
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.png", "a.dcm", "a"])
+def test_an_empty_file_is_called_empty(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DamagedFileError, match=rf"{name} is empty, 0 bytes"):
+        check_input_files({"label": str(tmp_path / name)})
+
+
+@pytest.mark.parametrize("content", [b"x", bytes(100), bytes(400), b"text" * 200])
+def test_what_is_no_nifti_is_an_unreadable_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"a.nii is no whole NIfTI file") as told:
+        check_input_files({"image": str(tmp_path / "a.nii")})
+    assert kind_of(told.value) == UNREADABLE

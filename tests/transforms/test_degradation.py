@@ -73,3 +73,13 @@ def test_the_old_name_of_the_argument() -> None:
     expected = ApplyDegradation(Smooth(1.0))(image)
     assert torch.equal(array(image), expected)
     assert torch.equal(dictionary({"image": image})["image"], expected)
+
+
+@pytest.mark.parametrize(
+    "form", [lambda d: ApplyDegradation(d), lambda d: lambda i: ApplyDegradationd("image", d)({"image": i})]
+)
+@pytest.mark.parametrize("shape", [(16,), (16, 16), (2, 1, 16, 16, 16)])
+def test_an_image_without_a_channel_axis_is_refused(form: Callable[..., Any], shape: tuple[int, ...]) -> None:
+    """Of (16, 16) rows were taken for channels, and smoothed in one direction alone."""
+    with pytest.raises(ValueError, match=r"img must have its channels first, \(C, H, W\) or \(C, H, W, D\), got"):
+        form(Smooth(1.0))(torch.rand(shape))

@@ -68,7 +68,7 @@ def as_limit(name: str, value: Any) -> int | None:
 
 
 def check_label_key(key: str, default: str, items: Sequence[Mapping[Any, Any]], unsupervised: bool | None) -> bool:
-    """Whether items have a label.
+    """Whether items have a label: one that lacks it while others have it is a failure of its own.
 
     Args:
         key: of the label.
@@ -79,9 +79,9 @@ def check_label_key(key: str, default: str, items: Sequence[Mapping[Any, Any]], 
     Raises:
         ValueError: if they have none and ``unsupervised`` is False, or no item has a key that was given.
     """
-    labeled = key in items[0]
-    given = key != default and unsupervised is None and not any(key in item for item in items)
-    if (unsupervised is False and not labeled) or given:
+    labeled = any(item.get(key) is not None for item in items)
+    given = unsupervised is False or (key != default and unsupervised is None)
+    if given and not labeled:
         raise ValueError(
             f"items have no {key!r}, only {sorted(map(str, items[0]))}: say which with --attack#label_key, or take the "
             "clean decision as the reference with --attack#unsupervised true."

@@ -39,6 +39,11 @@ class BundleLoading:
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """``image``, ``label`` (None where items have none), and where there is one ``mask`` and ``clip``."""
         pipeline, source = self.pipeline, item["image"]
+        if pipeline.labeled and pipeline.items[item["case"]].get(pipeline.label_key) is None:
+            raise ValueError(
+                f"the case must have a {pipeline.label_key!r} as others have: give it one, leave it out, or take the "
+                "clean decision as the reference of all with --attack#unsupervised true."
+            )
         loaded = pipeline.transformed(item["case"])
         seen = loaded[pipeline.chain.image_key]
         case: dict[str, Any] = {"image": seen}

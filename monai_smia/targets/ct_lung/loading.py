@@ -16,6 +16,8 @@ __all__ = ["LoadHounsfieldd", "check_hounsfield", "check_label"]
 
 AIR = -200.0  # below this lies something in every CT of a chest: lung, and the air around the patient
 
+MOST_CLASSES = 16  # of a label; a CT that was shifted to whole numbers from 0 on has hundreds of values
+
 ROUNDING = 1e-3  # of a whole number that a file stores with a slope, as 255 with 1 / 255
 
 
@@ -58,7 +60,7 @@ class LoadHounsfieldd(LoadImaged):
 
 
 def check_hounsfield(image: Tensor, source: Any) -> None:
-    """Raise where a CT's values cannot be Hounsfield units.
+    """Raise where a CT's values cannot be Hounsfield units, or it is more than one volume.
 
     Args:
         image: the volume.
@@ -67,6 +69,9 @@ def check_hounsfield(image: Tensor, source: Any) -> None:
     Raises:
         ValueError: that names the file.
     """
+    shape = tuple(image.shape)
+    if sum(size > 1 for size in shape) > 3:
+        raise ValueError(f"{_name(source)} must be one volume of a CT, got shape {shape}: several channels or times.")
     low, high = (float(v) for v in as_plain(image).aminmax())
     if low > AIR:
         raise ValueError(
@@ -76,7 +81,7 @@ def check_hounsfield(image: Tensor, source: Any) -> None:
 
 
 def check_label(label: Tensor, source: Any) -> None:
-    """Raise where a label holds anything but whole numbers from 0 on.
+    """Raise where a label holds anything but whole numbers from 0 on, or so many that they are no classes.
 
     Args:
         label: the volume; 0 is background, and 1, 1 and 2, or 255 are lung.
@@ -99,6 +104,12 @@ was it resampled with nearest neighbors?
         raise ValueError(
             f"label {_name(source)} must hold whole numbers >= 0, one for each class, got {shown}. Is it the mask, and "
             "was it resampled with nearest neighbors?"
+        )
+    classes = values.round().unique()
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(
+            f"label {_name(source)} must hold one whole number for each class, got {len(classes)} of them from "
+            f"{int(classes[0])} to {int(classes[-1])}. Is it the mask, and not an image?"
         )
 
 

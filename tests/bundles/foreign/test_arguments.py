@@ -123,3 +123,24 @@ def test_a_report_with_labels_does_not(tmp_path: Path) -> None:
     bundle = build(tmp_path / "bundle", Foreign(), cases=1)
     overlay(bundle, {})
     assert UNSUPERVISED not in (bundle / "eval" / "attack_eval" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("null", [False, True], ids=["absent", "null"])
+@pytest.mark.parametrize("case", [0, 1])
+def test_a_case_without_a_label_among_others_fails_alone(case: int, null: bool, tmp_path: Path) -> None:
+    """Where the first lacked one, all were compared with their own clean decisions."""
+    bundle = build(tmp_path / "bundle", Foreign())
+    path = bundle / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    for step in [*config["preprocessing"]["transforms"], *config["postprocessing"]["transforms"]]:
+        step["allow_missing_keys"] = True
+    config["datalist"][case] = {"image": config["datalist"][case]["image"], **({"label": None} if null else {})}
+    path.write_text(json.dumps(config))
+    with pytest.raises(RuntimeError) as caught:
+        run(run_id="attack_eval", config_file=[str(path), str(overlay_path())], bundle_root=str(bundle), **QUICK)
+    message = f"1 of 2 cases failed: ct_{case}: ValueError: the case must have a 'label' as others have"
+    assert any(message in text for text in said_by(caught.value))
+    lines = (bundle / "eval" / "attack_eval" / "records.jsonl").read_text().splitlines()
+    done = [r for r in map(json.loads, lines) if r["status"] == "ok"]
+    assert {r["case"] for r in done} == {f"ct_{1 - case}"}
+    assert all(r["jaccard"] < 1 for r in done)
