@@ -6,7 +6,7 @@ BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
-.PHONY: attack_eval test check lint bench clean
+.PHONY: attack_eval test check lint bench bench-quick clean
 
 attack_eval: .venv/installed
 	$(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
@@ -24,14 +24,9 @@ QUICK := tests/test_house.py tests/test_cli.py tests/test_threat.py tests/attack
 check: lint
 	$(BIN)/python -m pytest $(QUICK) $(ARGS)
 
-bench: .venv/installed-test
-	$(BIN)/python benchmarks/attack_overhead.py
-	$(BIN)/python benchmarks/attack_overhead.py --task segmentation
-	$(BIN)/python benchmarks/sliding_window_gradient.py
+bench bench-quick: .venv/installed-test
 	$(PIP) --editable .[bench]
-	$(BIN)/python benchmarks/mnist.py
-	$(BIN)/python benchmarks/early_stop.py
-	$(BIN)/python benchmarks/deepfool.py
+	$(BIN)/python benchmarks/bench.py $(if $(filter bench-quick,$@),--quick) $(ARGS)
 
 .venv/installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -24,6 +24,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from measured import Claims, Row, Table, add_save, save
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.metrics import compute_iou
@@ -36,7 +37,6 @@ from monai_smia.storage.dicom import stored_units
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
 READ = LoadImage(reader=DicomSeriesReader(), image_only=True)
-WIDTHS = (9, 9, 10, 19, 19)
 KNOWN = "(0008,001c)"  # Synthetic Data: dciodvfy is older than the attribute
 
 
@@ -110,8 +110,36 @@ def jaccard(victim: Any, image: MetaTensor, label: torch.Tensor) -> float:
     return float(compute_iou((decided == 1).float(), (label[None] > 0).float()))
 
 
-def cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) and value < 1 else f"{value:g}"
+def claims(rows: list[Row]) -> Claims:
+    """Storage takes nothing, and no voxel leaves the radius."""
+    first = rows[0]
+    planes = " x ".join(map(str, first["shape"]))
+    yield (
+        f"One series of {planes} voxels; clean Jaccard {first['clean']:.4f}; values and affine are ITKReader's, and "
+        "the source files were untouched afterwards.",
+        first["as_itk"] and first["source_untouched"],
+    )
+    ends = [row[stage] for row in rows for stage in ("stored", "from_pacs") if row[stage] is not None]
+    most = max(abs(row["computed"] - row["stored"]) for row in rows)
+    pacs = "" if first["from_pacs"] is not None else " The PACS was not part of this run."
+    yield f"Computed and stored differ by {most:.5f} at most.{pacs}", most < 5e-4 and len(ends) >= len(rows)
+    small = [row for row in rows if row["eps_hu"] == min(r["eps_hu"] for r in rows)]
+    least = min(row["computed"] for row in small)
+    yield (
+        f"At {small[0]['eps_hu']:g} HU the attacks do little to this network ({least:.4f} at the least), so that "
+        "agreement says little there.",
+        first["clean"] - least < 0.02,
+    )
+    yield (
+        "No stored voxel leaves the radius.",
+        all(row["largest_difference_hu"] <= row["eps_hu"] for row in rows),
+    )
+
+
+COLUMNS = {"attack": "{attack}", "eps (HU)": "{eps_hu:g}", "Jaccard as computed": "{computed:.4f}"}
+COLUMNS |= {"stored": "{stored:.4f}", "from the PACS": "{from_pacs:.4f}"}
+COLUMNS |= {"largest stored difference (HU)": "{largest_difference_hu:g}", "dciodvfy errors": "{conformance_errors}"}
+TABLES = {"table": Table(COLUMNS, claims=claims)}
 
 
 def main() -> None:
@@ -124,6 +152,7 @@ def main() -> None:
     parser.add_argument("--pacs", help="host:port")
     parser.add_argument("--called", default="ORTHANC", help="application entity of the PACS")
     parser.add_argument("--output_dir", type=Path, help="where to leave the series and results.json")
+    add_save(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.output_dir or Path(temporary)
@@ -147,13 +176,12 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     print(f"clean Jaccard {clean:.4f}")
 
     rows = []
-    print("attack      eps HU  computed    stored  from PACS  largest difference  conformance errors")
     for eps in options.eps:
         common: dict[str, Any] = {"eps": eps, "clip": (-1024.0, 3071.0), "progress": False}
         attacks = [Noise(**common), PGD(steps=options.steps, **common)]
         attacks += [PGD(steps=options.steps, loss="soft_jaccard", **common), SMIA(steps=options.steps, **common)]
         for attack in attacks:
-            name = type(attack).__name__ + (" SJ" if attack.loss else "")
+            name = type(attack).__name__ + (" soft Jaccard" if attack.loss else "")
             adversarial = attack(victim, image[None], (label[None] > 0).float()).adversarial[0]
             stem = f"{name.lower().replace(' ', '-')}_eps{eps:g}"
             written = storage.write(image, adversarial, eps=eps, source=source, stem=stem)
@@ -174,14 +202,13 @@ def run(options: argparse.Namespace, folder: Path) -> None:
                     raise RuntimeError(f"ITKReader reads {stem} otherwise.")
                 row["from_pacs"] = jaccard(victim, EnsureChannelFirst()(theirs), label)
             rows.append(row)
-            print(
-                f"{name:10} {eps:7g}",
-                *(cell(value).rjust(w) for value, w in zip(list(row.values())[2:], WIDTHS, strict=True)),
-            )
+            print(row, flush=True)
     untouched = file_hashes(options.dicom) == before
     print(f"source files untouched: {untouched}")
-    result = {"clean": clean, "as_itk": same, "source_untouched": untouched, "rows": rows}
-    (folder / "results.json").write_text(json.dumps(result, indent=2))
+    of_all = {"shape": list(image.shape[1:]), "clean": clean, "as_itk": same, "source_untouched": untouched}
+    (folder / "results.json").write_text(json.dumps({**of_all, "rows": rows}, indent=2))
+    weights, data = [options.bundle / "models" / "model.pt"], [options.dicom, options.label]
+    save(options.save, [{**row, **of_all} for row in rows], seeds=[0], weights=weights, data=data)
 
 
 if __name__ == "__main__":

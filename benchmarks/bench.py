@@ -1,0 +1,72 @@
+"""Runs the benchmarks: the command of every results file anew, or every script as small as it goes.
+
+    python benchmarks/bench.py            # what stands in the documents, then `documents.py`: an hour or two
+    python benchmarks/bench.py --quick    # does every script still run? Nothing is kept; some minutes
+
+Commands that need real data are left out, and named, where ``MONAI_SMIA_DATA`` is not set. Ends with 1 where one fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+
+from documents import results
+from measured import DATA, ROOT
+
+THORAX = "--phantoms 1 --crop 32 --gradients 2"
+BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
+QUICK = (
+    "attack_overhead.py --pairs 1 --batch 1 --size 32",
+    "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",
+    "sliding_window_gradient.py --size 48 48 48 --roi 32 --pairs 1",
+    "growth.py --only windows 1",
+    "lower_precision.py --pairs 1 --steps 1 --side 32 --window 32",
+    "early_stop.py --eps 0.2 --pairs 1 --epochs 1 --batch 10",
+    "deepfool.py --samples 5 --pairs 1",
+    "mnist.py --eps 0.1 --steps 2",
+    "kernels.py",
+    "fisher.py",
+    f"strength.py {THORAX}",
+    f"survival_study.py {THORAX} --attacks main seen",
+    "coverage.py --draws 8",
+    BUNDLE.format("ct_lung_segmentation"),
+    BUNDLE.format("fundus_dr_grading"),
+    BUNDLE.format("endoscopic_artefact_detection") + " --frame_count 1",
+    f"identical_pictures.py --fundus ${DATA}/fundus",
+    "documents.py --check",
+)
+
+
+def kept() -> list[str]:
+    """The commands of the results files."""
+    return [result["command"].removeprefix("python ") for result in results(ROOT).values()]
+
+
+def main() -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="every script as small as it goes")
+    commands = [f"benchmarks/{c}" for c in QUICK] if parser.parse_args().quick else [*kept(), "benchmarks/documents.py"]
+    failed = []
+    for command in commands:
+        if f"${DATA}" in command and DATA not in os.environ:
+            print(f"left out, {DATA} is not set: {command}", flush=True)
+            continue
+        start = time.perf_counter()
+        done = subprocess.run(
+            f"{shlex.quote(sys.executable)} {command}", shell=True, cwd=ROOT, text=True, capture_output=True
+        )
+        print(f"{time.perf_counter() - start:6.0f} s  {'FAILED' if done.returncode else 'done'}  {command}", flush=True)
+        if done.returncode:
+            failed.append(command)
+            print(done.stdout[-2000:] + done.stderr[-2000:], flush=True)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
