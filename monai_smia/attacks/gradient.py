@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -27,7 +28,7 @@ def gradient_of(objective: Tensor, adversarial: Tensor, *, retain_graph: bool = 
     (gradient,) = torch.autograd.grad(objective, adversarial, allow_unused=True, retain_graph=retain_graph)
     if gradient is None:
         raise ValueError(message)
-    if not bool(gradient.sum().isfinite()):  # its sign would be taken for that of a voxel without a gradient
+    if not math.isfinite(gradient.sum()):  # its sign would be taken for that of a voxel without a gradient
         bad = (~gradient.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
         raise ValueError(f"the gradient with respect to the image is NaN or infinite for samples {bad}.")
     return gradient.contiguous()  # a network may hand it over with its channels last in memory

@@ -181,8 +181,9 @@ class IterativeAttack(Attack):
     def _compare(self, victim: Victim, iterate: Iterate, found: Trajectory, *, clean: bool) -> Tensor | None:
         """Keep what is better than before; True for the samples to go on with, None for all of them."""
         ended = self.done(victim, iterate)
-        damage = loss = torch.full_like(iterate.loss.detach(), torch.nan)
-        if self.scores_iterates:
+        if not self.scores_iterates:
+            damage = loss = torch.full_like(iterate.loss.detach(), torch.nan)
+        else:
             damage, loss = self.score(victim, iterate)
             if clean:
                 found.note_clean(damage)

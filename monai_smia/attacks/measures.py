@@ -11,22 +11,27 @@ from monai_smia.threat import TINY
 def perturbation_stats(adversarial: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
     """Largest absolute perturbation, and the perturbation's population variance over voxels, each ``(B,)``."""
     perturbation = (adversarial - image).flatten(1)
-    largest = torch.maximum(perturbation.amax(1), -perturbation.amin(1))
+    least, most = torch.aminmax(perturbation, dim=1)
+    largest = torch.maximum(most, -least)
     centered = perturbation.sub_(perturbation.mean(1, keepdim=True))
     return largest, torch.linalg.vecdot(centered, centered) / centered.shape[1]
 
 
-def cosine(step: Tensor, previous: Tensor) -> Tensor:
-    """Cosine between two steps ``(B,)``; 0 where one of them is zero."""
-    one, other = step.flatten(1), previous.flatten(1)
-    lengths = torch.linalg.vecdot(one, one).sqrt() * torch.linalg.vecdot(other, other).sqrt()
-    return torch.linalg.vecdot(one, other) / lengths.clamp_min(TINY)
+def length(step: Tensor) -> Tensor:
+    """Euclidean length of a step ``(B,)``; that of a tiny one may underflow to 0."""
+    flat = step.flatten(1)
+    return torch.linalg.vecdot(flat, flat).sqrt()
+
+
+def cosine(step: Tensor, previous: Tensor, lengths: Tensor) -> Tensor:
+    """Cosine between two steps ``(B,)``, given the product of their lengths; 0 where one of them is zero."""
+    return torch.linalg.vecdot(step.flatten(1), previous.flatten(1)) / lengths.clamp_min(TINY)
 
 
 def is_zero(step: Tensor) -> Tensor:
     """Whether a step, or a gradient, is zero everywhere ``(B,)``."""
-    flat = step.flatten(1)
-    return (flat.amax(1) == 0) & (flat.amin(1) == 0)
+    least, most = torch.aminmax(step.flatten(1), dim=1)
+    return (least == 0) & (most == 0)
 
 
 def over_mean(gradient: Tensor) -> Tensor:

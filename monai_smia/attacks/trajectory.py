@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.attacks.best import is_better
-from monai_smia.attacks.measures import cosine, is_zero, perturbation_stats
+from monai_smia.attacks.measures import cosine, is_zero, length, perturbation_stats
 from monai_smia.attacks.result import AttackResult
 
 
@@ -23,7 +23,8 @@ class Trajectory:
 
     def __init__(self, image: Tensor, start: Tensor | None = None, *, targeted: bool = False) -> None:
         self.clean, self.targeted = image, targeted
-        self.returned = (image if start is None else start).clone()
+        self.returned = image if start is None else start
+        self._owned = False  # whether nobody else holds `returned`, and it may be written into
         self.damage, self.clean_damage = self._blank(), self._blank()
         self.loss = self._blank()
         self.gradients = torch.zeros_like(self.damage, dtype=torch.long)
@@ -32,6 +33,7 @@ class Trajectory:
         self._linf: list[Tensor] = []
         self._variance: list[Tensor] = []
         self._cosine: list[Tensor] = []
+        self._length = self._blank()  # of the step before
         # the samples still attacked: by number, and as an index that is free of charge while it is all of them
         self._number = torch.arange(len(image), device=image.device)
         self._index: slice | Tensor = slice(None)
@@ -63,13 +65,22 @@ class Trajectory:
             going: which samples take the step ``(B,)``; None for all of them.
             zero_gradient: which samples had no gradient ``(B,)``; None for those whose step is zero.
         """
-        here, there = (slice(None), self._index) if going is None else (going, self._number[going])
+        size = length(step)
+        if zero_gradient is None:
+            zero_gradient = size == 0
+            if bool(zero_gradient.any()):  # seldom: the exact answer takes another pass
+                zero_gradient = is_zero(step)
         if previous is not None:
-            row = self._blank()
-            row[there] = cosine(step, previous)[here].to(row)
-            self._cosine.append(row)
-        self.gradients[there] += gradients
-        self.zero_gradient_steps[there] += (is_zero(step) if zero_gradient is None else zero_gradient)[here]
+            found = cosine(step, previous, size * self._length)
+            self._cosine.append(self._row(found if going is None else found.where(going, torch.nan)))
+        self._length = size if going is None else size[going]
+        if going is None and isinstance(self._index, slice):
+            self.gradients += gradients
+            self.zero_gradient_steps += zero_gradient
+        else:
+            there = self._number if going is None else self._number[going]
+            self.gradients[there] += gradients
+            self.zero_gradient_steps[there] += zero_gradient if going is None else zero_gradient[going]
 
     def take_better(self, adversarial: Tensor, damage: Tensor, loss: Tensor) -> None:
         """Return this iterate where it does more damage than those before, or as much at a higher loss."""
@@ -82,10 +93,17 @@ class Trajectory:
 
     def take(self, adversarial: Tensor, damage: Tensor, loss: Tensor, which: Tensor) -> None:
         """Return this iterate of the samples that `which` says ``(B,)``."""
-        if bool(which.any()):
-            taken = self._number[which]
-            self.returned[taken] = adversarial.detach()[which]
-            self.loss[taken], self.damage[taken] = loss.detach()[which].to(self.loss), damage[which].to(self.damage)
+        if not bool(which.any()):
+            return
+        loss, damage = loss.detach().to(self.loss), damage.to(self.damage)
+        if isinstance(self._index, slice) and bool(which.all()):  # held, not copied
+            self.returned, self._owned, self.loss, self.damage = adversarial.detach(), False, loss, damage
+            return
+        taken = self._number[which]
+        self._own()
+        self.returned[taken] = adversarial.detach()[which]
+        self.loss = self.loss.index_copy(0, taken, loss[which])
+        self.damage = self.damage.index_copy(0, taken, damage[which])
 
     def note_clean(self, damage: Tensor) -> None:
         """Note the damage of the clean batch ``(B,)``."""
@@ -93,7 +111,16 @@ class Trajectory:
 
     def return_as_is(self, adversarial: Tensor) -> None:
         """Return the last iterate of the samples still attacked, whatever it is worth."""
-        self.returned[self._index] = adversarial
+        if isinstance(self._index, slice):
+            self.returned, self._owned = adversarial.detach(), False
+        else:
+            self._own()
+            self.returned[self._index] = adversarial
+
+    def _own(self) -> None:
+        """Make `returned` a tensor that may be written into."""
+        if not self._owned:
+            self.returned, self._owned = self.returned.clone(), True
 
     def drop(self, going: Tensor) -> None:
         """Go on with these samples of those still attacked."""
@@ -106,6 +133,7 @@ class Trajectory:
             steps: how many were planned: histories are carried on to this length; None for as many as there were.
             losses: rows of the loss history, with `steps`.
         """
+        self._own()  # neither the caller's image nor an attack's own iterate
         count = len(self._linf) - 1 if steps is None else steps
         return AttackResult(
             adversarial=self.returned,

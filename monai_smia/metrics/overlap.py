@@ -41,6 +41,25 @@ class Overlap:
         """Of some of the classes."""
         return Overlap(self.both[:, classes], self.decided[:, classes], self.truth[:, classes])
 
+    @classmethod
+    def of_classes(cls, decided: Tensor, truth: Tensor, classes: int, counted: Tensor | None = None) -> Overlap:
+        """Of two maps of exclusive classes ``(B, *spatial)``, without the background.
+
+        Args:
+            decided: whole numbers from 0 on.
+            truth: the same.
+            classes: their number, with the background.
+            counted: voxels that count, bool; None for all of them.
+        """
+        if classes == 2:
+            masks = (value.unsqueeze(1) == 1 for value in (decided, truth))
+            return cls.of(*(mask if counted is None else mask & counted.unsqueeze(1) for mask in masks))
+        pairs = truth.long() * classes + decided
+        sample = torch.arange(len(truth), device=truth.device).view(-1, *[1] * (truth.ndim - 1)) * classes**2
+        pairs = (pairs + sample).flatten() if counted is None else (pairs + sample)[counted]
+        table = torch.bincount(pairs, minlength=len(truth) * classes**2).view(len(truth), classes, classes).double()
+        return cls(table.diagonal(dim1=1, dim2=2)[:, 1:], table.sum(1)[:, 1:], table.sum(2)[:, 1:])
+
     @property
     def held(self) -> Tensor:
         """The classes that decision or label hold ``(B, K)``, bool."""

@@ -68,7 +68,7 @@ class ClassificationVictim(LogitsVictim):
     def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
         """1 where the decision is wrong; with several labels, of those that count, the share of wrong ones ``(B,)``."""
         target = self.target(label)
-        self.output.check(prediction, target)
+        self.check_fits(prediction, label, target)
         wrong = self.output.decide(prediction) != target
         if wrong.ndim == 1:
             return wrong.to(prediction.dtype)

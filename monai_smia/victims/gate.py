@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -69,6 +70,8 @@ def check_prediction(prediction: Any) -> None:
         Traceback (most recent call last):
         ValueError: the network's prediction is NaN or infinite for samples [1]: 1 of 4 values.
     """
+    if _PASSED.holds(prediction):
+        return
     samples: set[int] = set()
     count = total = 0
     for tensor in tensors_of(prediction):
@@ -81,6 +84,36 @@ def check_prediction(prediction: Any) -> None:
         raise ValueError(
             f"the network's prediction is NaN or infinite for samples {sorted(samples)}: {count} of {total} values."
         )
+    _PASSED.note(prediction)
+
+
+class Passed:
+    """The tensor that passed a check last: the same one, not written to since, need not be looked at again.
+
+    Example:
+        >>> passed, tensor = Passed(), torch.zeros(2)
+        >>> passed.note(tensor)
+        >>> passed.holds(tensor), passed.holds(tensor.clone()), passed.holds(tensor.add_(1))
+        (True, False, False)
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[weakref.ref[Tensor], int, Any] | None = None
+
+    def note(self, tensor: Any, against: Any = None) -> None:
+        """Remember a tensor, and what it was checked against; what is no tensor, or counts no writing, is forgotten."""
+        known = isinstance(tensor, Tensor) and not tensor.is_inference()
+        self._last = (weakref.ref(tensor), tensor._version, against) if known else None
+
+    def holds(self, tensor: Any, against: Any = None) -> bool:
+        """Whether it is the tensor that was noted, as it was, checked against the same."""
+        if self._last is None or not isinstance(tensor, Tensor):
+            return False
+        last, version, checked = self._last
+        return last() is tensor and version == tensor._version and checked == against
+
+
+_PASSED = Passed()
 
 
 class SeenShapes:
@@ -105,13 +138,14 @@ class SeenShapes:
             )
 
 
-def tensors_of(prediction: Any) -> Iterator[Tensor]:
+def tensors_of(prediction: Any) -> list[Tensor]:
     """The tensors of a prediction, wherever its dictionaries and lists hold them."""
     if isinstance(prediction, Tensor):
-        yield plain_of(prediction)
-    elif isinstance(prediction, (Mapping, list, tuple)):
-        for part in prediction.values() if isinstance(prediction, Mapping) else prediction:
-            yield from tensors_of(part)
+        return [plain_of(prediction)]
+    if not isinstance(prediction, (Mapping, list, tuple)):
+        return []
+    parts = prediction.values() if isinstance(prediction, Mapping) else prediction
+    return [tensor for part in parts for tensor in tensors_of(part)]
 
 
 def plain_of(tensor: Tensor) -> Tensor:

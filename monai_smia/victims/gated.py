@@ -51,7 +51,7 @@ def checked_damage(damage: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def check(victim: Gated, prediction: Any, label: Any) -> Tensor:
         check_prediction(prediction)
         found, count = damage(victim, prediction, label), victim.batch_size(prediction)
-        if found.shape != (count,) or not bool(((found >= 0) & (found <= 1)).all()):
+        if found.shape != (count,) or not all(0 <= value <= 1 for value in found.tolist()):
             raise ValueError(f"damage must be a value in [0, 1] for each of {count} samples, got {found.tolist()}.")
         return found
 
@@ -103,7 +103,7 @@ class Gated(ABC):
 
     def batch_size(self, prediction: Any) -> int:
         """Number of samples of a prediction: that of its first tensor."""
-        return len(next(tensors_of(prediction)))
+        return len(prediction if isinstance(prediction, Tensor) else tensors_of(prediction)[0])
 
     def detach(self, prediction: Any) -> Any:
         """The prediction without its graph."""

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from monai_smia.victims import logit_losses
 from monai_smia.victims.base import Victim
-from monai_smia.victims.gate import plain_of
+from monai_smia.victims.gate import Passed, plain_of
 from monai_smia.victims.outputs import Output, output_of
 
 UNSIGNED = (torch.uint8, torch.uint16, torch.uint32)
 HALF = (torch.float16, torch.bfloat16)
+_FITTING = Passed()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -84,4 +85,11 @@ class LogitsVictim(Victim):
             raise ValueError(f"label must be a tensor, got {type(label).__name__}.")
         if not label.numel():
             raise ValueError(f"label must not be empty, got shape {tuple(label.shape)}.")
-        self.output.check(prediction, self.target(label))
+        self.check_fits(prediction, label, self.target(label))
+
+    def check_fits(self, prediction: Tensor, label: Tensor, target: Tensor) -> None:
+        """Raise where the label, which is `target` to the output layer, does not fit; once for the same label."""
+        output = self.output
+        if not _FITTING.holds(label, (output, prediction.shape)):
+            output.check(prediction, target)
+            _FITTING.note(label, (output, prediction.shape))

@@ -6,6 +6,7 @@ in half precision) and returns one value per sample.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from monai_smia.metrics.overlap import Overlap
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ class Output(ABC):
     @abstractmethod
     def one_hot(self, label: Tensor, channels: int) -> Tensor:
         """The label as 0/1 per channel, bool."""
+
+    def overlap(self, logits: Tensor, label: Tensor) -> Overlap:
+        """Decision and label, counted class by class, the foreground alone."""
+        decided, truth = (self.one_hot(classes, logits.shape[1]) for classes in (self.decide(logits), label))
+        counted = self.counted(label)
+        return Overlap.of(*(mask if counted is None else mask & counted for mask in (decided, truth)))
 
     @abstractmethod
     def check(self, logits: Tensor, label: Tensor) -> None:
@@ -130,7 +139,12 @@ class Softmax(Output):
         return (exact - others[..., 0]) - (others - others[..., :1]).exp().sum(2).log()
 
     def decide(self, logits: Tensor) -> Tensor:
+        if logits.shape[1] == 2:
+            return (logits[:, 1] > logits[:, 0]).long()  # in a tenth of the time; NaN does not pass the gate
         return logits.max(1).indices  # as argmax, ties included, in a tenth of its time on a CPU
+
+    def overlap(self, logits: Tensor, label: Tensor) -> Overlap:
+        return Overlap.of_classes(self.decide(logits), label, logits.shape[1], self.counted(label))
 
     def one_hot(self, label: Tensor, channels: int) -> Tensor:
         classes = torch.arange(channels, device=label.device).view(1, -1, *[1] * (label.ndim - 1))
@@ -248,6 +262,7 @@ class Ordinal(Sigmoid):
 OUTPUTS: dict[str, type[Output]] = {"softmax": Softmax, "sigmoid": Sigmoid, "ordinal": Ordinal}
 
 
+@functools.cache
 def output_of(activation: str, ignore_index: int | None = None) -> Output:
     """The output layer of a name.
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_smia.metrics.overlap import Overlap
 from monai_smia.victims import logit_losses, voxel_losses
 from monai_smia.victims.gate import check_label_map
 from monai_smia.victims.logits import LogitsVictim
@@ -79,18 +78,11 @@ class SegmentationVictim(LogitsVictim):
         0 where neither holds one; `monai_smia.metrics.SegmentationMetrics` has the same Jaccard index. With a
         `VolumeLoss` as loss it is how far the decided volume is driven.
         """
-        target, channels = self.target(label), prediction.shape[1]
-        self.output.check(prediction, target)
+        target = self.target(label)
+        self.check_fits(prediction, label, target)
         if isinstance(goal := self.loss.function, VolumeLoss):
             return goal.damage(self.output, prediction, target)
-        decided, truth = (
-            self.output.one_hot(classes, channels) for classes in (self.output.decide(prediction), target)
-        )
-        counted = self.output.counted(target)
-        if counted is not None:
-            counted = counted.unsqueeze(1) if counted.ndim < decided.ndim else counted
-            decided, truth = decided & counted, truth & counted
-        return 1 - Overlap.of(*(self.output.foreground(mask) for mask in (decided, truth))).jaccard()
+        return 1 - self.output.overlap(prediction, target).jaccard()
 
     def dense_scores(self, prediction: Tensor) -> Tensor:
         """Scores before the softmax of every voxel ``(B, N, K)``; with ``"sigmoid"`` every channel's no and yes."""

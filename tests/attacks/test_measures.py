@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from monai_smia.attacks.measures import cosine, is_zero, perturbation_stats
+from monai_smia.attacks.measures import cosine, is_zero, length, perturbation_stats
 
 
 @pytest.mark.parametrize("voxels", [1, 7, 3_000_000])
@@ -27,9 +27,10 @@ def test_cosine() -> None:
     one, other = torch.randn(2, 4, 2, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     one[2] = 0
     expected = F.cosine_similarity(one.flatten(1), other.flatten(1))
-    torch.testing.assert_close(cosine(one, other), expected)
-    assert cosine(one, other)[2] == 0
-    torch.testing.assert_close(cosine(1e-12 * one, other), expected)  # however small the step
+    torch.testing.assert_close(cosine(one, other, length(one) * length(other)), expected)
+    assert cosine(one, other, length(one) * length(other))[2] == 0
+    tiny = 1e-12 * one
+    torch.testing.assert_close(cosine(tiny, other, length(tiny) * length(other)), expected)  # however small the step
 
 
 def test_is_zero() -> None:
