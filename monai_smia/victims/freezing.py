@@ -86,7 +86,7 @@ def freeze_on(array: Callable, image: MetaTensor) -> Callable:
     if getattr(array, "channel_wise", False):
         raise ValueError(f"preprocessing: {type(array).__name__} with channel_wise=True cannot be frozen.")
     if isinstance(array, ScaleIntensity):
-        if array.minv is None or array.maxv is None:
+        if array.minv is None and array.maxv is None:
             return array  # multiplies by 1 + factor, whatever the image
         low, high = float(plain.min()), float(plain.max())
         return ScaleIntensityRange(low, high, array.minv, array.maxv, dtype=array.dtype)

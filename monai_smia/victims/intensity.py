@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, CropForeground, ScaleIntensity, ScaleIntensityRange
+from monai.transforms import Compose, ScaleIntensity, ScaleIntensityRange
 from torch import Tensor
 
 from monai_smia.victims.freezing import FROZEN, FixedNormalize, array_attribute
@@ -39,7 +39,7 @@ def known_scale(transform: Callable) -> float | None:
         if len(divisors) > 1:
             raise ValueError(f"preprocessing: NormalizeIntensity scales channels differently, by {divisors}.")
         return 1.0 / divisors[0]
-    if type(array) is ScaleIntensity and (array.minv is None or array.maxv is None):
+    if type(array) is ScaleIntensity and array.minv is None and array.maxv is None:
         return 1.0 + (array.factor or 0.0)
     if is_one_of(transform, (*SPATIAL, *CONVERTERS)):
         return 1.0
@@ -58,8 +58,7 @@ def fixed_intensity_scale(compose: Any) -> float:
         attribute = array_attribute(transform)
         array = getattr(transform, attribute) if attribute else transform
         scale = known_scale(transform)
-        taken = isinstance(array, FROZEN) and not isinstance(array, CropForeground)
-        if taken and not (isinstance(array, ScaleIntensity) and scale is not None):
+        if scale is None and isinstance(array, FROZEN):
             raise ValueError(f"image must be given: {type(transform).__name__} takes its scale from the image.")
         if scale is None:
             raise ValueError(

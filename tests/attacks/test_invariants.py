@@ -9,7 +9,7 @@ import torch
 from helpers import ATTACKS, KINDS, RANDOM, SEGMENTATION_ONLY, SUITABLE, assert_untouched, case, snapshot, unsettled
 from torch import Tensor, nn
 
-from monai_smia.attacks import Attack
+from monai_smia.attacks import FMN, PGD, Attack, Square
 from monai_smia.victims import SegmentationVictim, Victim
 
 every_kind = pytest.mark.parametrize(("task", "dims"), KINDS)
@@ -241,3 +241,17 @@ def test_segmentation_attacks_say_what_they_need(name: str) -> None:
     c = case("classification", 2)
     with pytest.raises(ValueError, match=r"victim must be a SegmentationVictim for .*, got ClassificationVictim"):
         ATTACKS[name]()(c.victim, c.image, c.label)
+
+
+@pytest.mark.parametrize(
+    "attack", [PGD(eps=0.05, steps=6), FMN(eps=0.2, steps=6), Square(eps=0.05, queries=6)], ids=lambda a: a.name
+)
+def test_histories_have_a_row_for_every_iterate(attack: Attack) -> None:
+    c = case("segmentation", 2)
+    result = attack(c.victim, c.image, c.label)
+    assert {name: len(getattr(result, name)) for name in ("loss_history", "linf", "variance")} == {
+        "loss_history": 7,
+        "linf": 7,
+        "variance": 7,
+    }
+    assert len(result.cosine) == (0 if attack.name == "Square" else 5)

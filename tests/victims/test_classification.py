@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from dataclasses import fields
+
 import pytest
 import torch
 from helpers import case, network
@@ -153,3 +156,30 @@ def test_ordinal_under_attack() -> None:
 def test_ordinal_labels_that_do_not_fit(logits: Tensor, label: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         victim(activation="ordinal").check_label(logits, label)
+
+
+def test_scores_need_one_class_to_be_decided_for() -> None:
+    logits = torch.tensor([[2.0, -1.0, 3.0]])
+    assert torch.equal(victim().scores(logits), logits)
+    assert victim(activation="sigmoid").scores(logits[:, :1]).tolist() == [[0.0, 2.0]]
+    with pytest.raises(ValueError, match="one class must be decided for: activation='sigmoid' has 3 labels"):
+        victim(activation="sigmoid").scores(logits)
+
+
+@pytest.mark.parametrize("grade", [99, 100, 101])
+def test_no_class_is_ignored_unless_one_is_named(grade: int) -> None:
+    loss = victim().loss(torch.zeros(1, 120), torch.tensor([grade]))
+    assert float(loss) == pytest.approx(math.log(120))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.uint8])
+def test_whole_grades_of_any_type_fit(dtype: torch.dtype) -> None:
+    ordinal = victim(activation="ordinal")
+    logits = torch.tensor([[3.0, 2.0, -1.0], [3.0, 2.0, -1.0]])
+    assert ordinal.damage(logits, torch.tensor([2, 1], dtype=dtype)).tolist() == [0, 1]
+
+
+def test_what_it_is_bound_to_is_no_argument_and_not_told() -> None:
+    private = [f for f in fields(ClassificationVictim) if f.name.startswith("_")]
+    assert private
+    assert not any(f.init or f.repr for f in private)

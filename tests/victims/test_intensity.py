@@ -167,3 +167,29 @@ def test_of_given_numbers(transform: Callable) -> None:
     image = torch.rand(1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     scale = FrozenPreprocessing(Compose([transform]), image).intensity_scale
     assert scale == pytest.approx(1.5 if isinstance(transform, ScaleIntensity) else 0.25)
+
+
+@pytest.mark.parametrize("bounds", [(None, 1.0), (0.0, None), (0.0, 1.0), (None, None)], ids=str)
+def test_scale_intensity_with_one_bound_takes_its_scale_from_the_image(
+    bounds: tuple[float | None, float | None],
+) -> None:
+    """MONAI brings it to [0, 1] wherever one of the two is given; it was taken for a factor, and its scale for 1."""
+    array = ScaleIntensity(*bounds, factor=1.5 if bounds == (None, None) else None)
+    victim = SegmentationVictim(body(), preprocessing=Compose([array]))
+    image = MetaTensor(torch.rand(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0)) * 400 - 100)
+    low, high = float(image.min()), float(image.max())
+    expected = 2.5 if bounds == (None, None) else 1 / (high - low)
+    assert victim.intensity_scale(image) == pytest.approx(expected, rel=1e-5)
+    frozen = FrozenPreprocessing(victim.preprocessing, image[0], "image")
+    torch.testing.assert_close(frozen(image.as_tensor()), array(image[0]).as_tensor()[None])
+    moved = frozen(image.as_tensor() + 10)  # by its decision on the clean image
+    torch.testing.assert_close(moved, array(image[0]).as_tensor()[None] + 10 * expected)
+    if bounds != (None, None):
+        with pytest.raises(ValueError, match="ScaleIntensity takes its scale from the image"):
+            victim.intensity_scale()
+
+
+@pytest.mark.parametrize("array", [NormalizeIntensity(), ScaleIntensity(0.0, 1.0)], ids=["normalize", "scale"])
+def test_without_an_image_what_takes_its_scale_from_it_is_named(array: Callable) -> None:
+    with pytest.raises(ValueError, match=f"{type(array).__name__} takes its scale from the image"):
+        SegmentationVictim(body(), preprocessing=Compose([array])).intensity_scale()

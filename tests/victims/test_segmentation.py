@@ -243,3 +243,10 @@ class TestInferer:
         bare = PGD(eps=0.05)(c.victim, c.image, c.label)
         assert bool((result.loss > result.loss_history[0]).all())
         torch.testing.assert_close(whole.adversarial, bare.adversarial, rtol=0, atol=1e-12)  # one window
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 8)])
+def test_a_label_without_its_channel_is_refused_by_its_shape(shape: tuple[int, ...]) -> None:
+    victim = SegmentationVictim(torch.nn.Conv2d(1, 2, 1))
+    with pytest.raises(ValueError, match=r"label.*\(2,"):
+        victim.check_label(torch.zeros(2, 2, 8, 8), torch.zeros(shape, dtype=torch.long))
