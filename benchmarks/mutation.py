@@ -29,9 +29,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -39,6 +41,7 @@ from measured import Row, Table, add_save, save
 from mutants import ROOT, Change, place_of, places, statement
 
 NO_END = "(no end)"
+ENOUGH = 100  # calls of a function in one test that its lines are noted of
 REASONS = Path(__file__).with_name("mutation_survivors.txt")
 ROOMS = {  # room: tests that are to notice
     "threat.py": ["tests/test_threat.py", "tests/attacks/test_truth.py", "tests/attacks/test_pgd.py"],
@@ -47,7 +50,7 @@ ROOMS = {  # room: tests that are to notice
     "inferers": ["tests/inferers"],
     "metrics": ["tests/metrics"],
     "records": ["tests/records", "tests/evaluation/test_resume.py"],
-    "analysis": ["tests/analysis", "tests/report", "tests/benchmarks"],
+    "analysis": ["tests/analysis", "tests/report"],
     "evaluation": ["tests/evaluation", "tests/handlers"],
     "storage": ["tests/storage", "tests/evaluation/test_runner.py"],
     "dicom": ["tests/dicom", "tests/storage/test_dicom.py", "tests/targets/test_not_what_they_seem.py"],
@@ -90,6 +93,7 @@ class Run:
         self.failed: list[str] = []
         self.seen: dict[str, set[str]] = {}  # by test, or by file of tests
         self.now: set[str] = set()
+        self.calls: Counter[CodeType] = Counter()  # in one test
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self.order is not None:
@@ -118,6 +122,7 @@ class Run:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         before, self.now = self.now, self.seen.setdefault(item.nodeid, set())
+        self.calls.clear()
         try:
             return (yield)
         finally:
@@ -125,7 +130,8 @@ class Run:
 
     def called(self, frame: Any, event: str, argument: Any) -> Any:
         name = frame.f_code.co_filename
-        if not name.startswith(self.package):
+        self.calls[frame.f_code] += 1
+        if not name.startswith(self.package) or self.calls[frame.f_code] > ENOUGH:
             return None
         name = name[len(self.package) :]
         self.now.add(f"{name}:{frame.f_lineno}")

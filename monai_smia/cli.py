@@ -85,12 +85,12 @@ def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from monai_smia.records import RecordVersionError
+    from monai_smia.records import DamagedRecordsError, RecordVersionError
     from monai_smia.report import write_report
 
     try:
         report = write_report(options.folder)
-    except (FileNotFoundError, RecordVersionError) as error:
+    except (FileNotFoundError, RecordVersionError, DamagedRecordsError) as error:
         print(error, file=sys.stderr)
         return 1
     if report.headline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,17 @@ def test_report_is_made_anew(finished: Path, capsys: pytest.CaptureFixture[str])
 def test_report_of_no_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path)]) == 1
     assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["absent", "file"])
+def test_report_of_what_is_no_folder(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("text")
+    assert main(["report", str(tmp_path / name)]) == 1
+    assert f"folder {tmp_path / name} does not exist or is a file" in capsys.readouterr().err
+
+
+def test_report_of_a_changed_folder(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shutil.copytree(finished, tmp_path / "changed")
+    (folder / "summary.json").write_text((folder / "summary.json").read_text().replace("0.", "0.1", 1))
+    assert main(["report", str(folder)]) == 1
+    assert "summary.json of" in capsys.readouterr().err

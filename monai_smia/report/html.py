@@ -64,6 +64,8 @@ def write_report(folder: str | os.PathLike[str]) -> Report:
         DamagedRecordsError: if one of these files is not what the evaluation wrote.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder {folder} does not exist or is a file; give that of an evaluation.")
     spec, summary, records = EvaluationSpec.read(folder), Summary.read(folder), read_records(folder)
     check_seal(folder)
     return make_report(folder, spec, summary, records)

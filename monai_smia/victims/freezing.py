@@ -77,8 +77,11 @@ def array_attribute(transform: Callable) -> str | None:
 def freeze_on(array: Callable, image: MetaTensor) -> Callable:
     """A transform that decides what `array` decides on this image, whatever it is given."""
     if isinstance(array, CropForeground):
+        box = array.compute_bounding_box(image)
+        if any(end <= start for start, end in zip(*box, strict=True)):
+            raise ValueError("preprocessing: CropForeground finds no foreground: nothing would be left of the image.")
         frozen: Any = copy.copy(array)  # still a lazy transform, where the chain is lazy
-        frozen.compute_bounding_box = functools.partial(_same, array.compute_bounding_box(image))
+        frozen.compute_bounding_box = functools.partial(_same, box)
         return frozen
     plain = image.as_tensor()
     if isinstance(array, NormalizeIntensity):

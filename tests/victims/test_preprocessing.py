@@ -10,6 +10,7 @@ from chains import AFFINE, CHAINS, OTHER, PIXDIM, apply, array_chain, batch_of, 
 from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
+    CropForeground,
     CropForegroundd,
     DivisiblePad,
     DivisiblePadd,
@@ -17,6 +18,7 @@ from monai.transforms import (
     Orientationd,
     RandFlip,
     RandGaussianNoised,
+    Resize,
     ScaleIntensity,
     ScaleIntensityRange,
     ScaleIntensityRanged,
@@ -24,8 +26,9 @@ from monai.transforms import (
     Spacingd,
     SpatialPad,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
+from monai_smia.victims import SegmentationVictim
 from monai_smia.victims.preprocessing import BatchPreprocessing, FrozenPreprocessing
 
 every_chain = pytest.mark.parametrize("name", CHAINS)
@@ -207,3 +210,12 @@ def test_a_transform_that_works_in_place() -> None:
     torch.testing.assert_close(gradient, torch.full_like(x, 2.0))
     assert torch.equal(x.detach(), image)
     assert torch.equal(image, body().as_tensor())
+
+
+@pytest.mark.parametrize("margin", [0, 2])
+def test_an_image_without_foreground_is_refused_by_what_crops_it(margin: int) -> None:
+    """A black picture was "division by zero"."""
+    chain = Compose([CropForeground(margin=margin, allow_smaller=True), Resize((8, 8))])
+    victim = SegmentationVictim(nn.Conv2d(1, 2, 1), preprocessing=chain)
+    with pytest.raises(ValueError, match="CropForeground finds no foreground: nothing would be left of the image"):
+        victim.infer(MetaTensor(torch.zeros(1, 1, 12, 12)))
