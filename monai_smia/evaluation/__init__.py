@@ -8,6 +8,7 @@ from monai_smia.evaluation.pipeline import Pipeline
 from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
 from monai_smia.evaluation.presets import preset_plan, standard_attack
 from monai_smia.evaluation.runner import AttackEvaluation
+from monai_smia.evaluation.volume_rows import volume_rows
 from monai_smia.report.paper_tables import write_tables
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "preset_plan",
     "standard_attack",
     "tables_plan",
+    "volume_rows",
     "write_tables",
 ]
 _FIGURES, _STORAGE = "monai_smia.report.figures", "monai_smia.storage"

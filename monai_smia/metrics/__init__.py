@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from monai_smia.metrics.base import CaseMetrics, means
-from monai_smia.metrics.classification import ClassificationMetrics, quadratic_weighted_kappa, wilson_interval
+from monai_smia.metrics.classification import (
+    ClassificationMetrics,
+    calibration_error,
+    quadratic_weighted_kappa,
+    wilson_interval,
+)
 from monai_smia.metrics.detection import DetectionMetrics
 from monai_smia.metrics.perturbation import (
     l2_norm,
@@ -22,6 +27,7 @@ __all__ = [
     "ClassificationMetrics",
     "DetectionMetrics",
     "SegmentationMetrics",
+    "calibration_error",
     "channel_names",
     "l2_norm",
     "linf_norm",

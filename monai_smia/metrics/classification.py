@@ -14,9 +14,11 @@ from torch import Tensor
 
 from monai_smia.metrics.base import CaseMetrics
 
+TINY, ROUNDING = 1e-9, 1e-6  # of a bin's end, of a probability in float32
+
 
 class ClassificationMetrics(CaseMetrics):
-    """Accuracy, accuracy per class, quadratic weighted kappa, macro AUC and false positive rates.
+    """Accuracy, accuracy per class, quadratic weighted kappa, macro AUC, false positive rates and calibration.
 
     Over the cases of a row, None where undefined (a class that does not occur has no accuracy and no AUC):
 
@@ -27,14 +29,18 @@ class ClassificationMetrics(CaseMetrics):
       class in float64 (probabilities saturate, and an attacked network's all the more), ties half;
     - ``fpr``: healthy cases (class 0) that are decided diseased (any other class);
     - ``fpr_macro``: mean over classes of the share of other classes' cases that are decided for this one.
+    - ``ece``: expected calibration error (Guo et al., ICML 2017): how far the probability of the decided class is from
+      the share of such decisions that are right, `calibration_error`. Of few cases it is too high, and has no interval.
 
     With several labels of a case (a victim of ``activation="sigmoid"`` and more than one logit) all of them count:
     ``accuracy`` is the mean over cases of the share of labels decided right, 1 - damage, and has no Wilson interval;
     ``accuracy_<k>``, ``auc`` and ``fpr_macro`` are of each label and its cases; ``fpr`` is of the cases without any
-    label that are decided to have one; there is no kappa. Ignored labels count nowhere.
+    label that are decided to have one; ``ece`` is of every label's decision; there is no kappa. Ignored labels count
+    nowhere.
 
     Args:
         num_classes: number of exclusive classes, or of labels, at least 2.
+        calibration: whether the victim's probabilities are meant as such; else there is no ``ece``.
 
     Raises:
         ValueError: if `num_classes` is below 2; in use, if the victim has other classes, or the label does not fit.
@@ -51,10 +57,10 @@ class ClassificationMetrics(CaseMetrics):
     higher_is_better = True
     ranges = {"accuracy": (0, 1)}
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, *, calibration: bool = True) -> None:
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}.")
-        self.num_classes = num_classes
+        self.num_classes, self.calibration = num_classes, calibration
 
     def case(self, victim: Any, prediction: Any, label: Any, image: Tensor) -> dict[str, Any]:
         """Truth, decision, probabilities and log-odds of one case; with several labels truth and decision are lists."""
@@ -96,7 +102,11 @@ class ClassificationMetrics(CaseMetrics):
             "auc": _mean([_area(records, k, [y == k for y in truth]) for k in classes]),
             "fpr": _share([d != 0 for y, d in zip(truth, decided, strict=True) if y == 0]),
             "fpr_macro": _mean(false_positives),
+            "ece": self._calibration([r["probabilities"][d] for r, d in zip(records, decided, strict=True)], right),
         }
+
+    def _calibration(self, confidences: Sequence[float], right: Sequence[bool]) -> float | None:
+        return calibration_error(confidences, right) if self.calibration else None
 
     def shares(self, record: Mapping[str, Any]) -> dict[str, bool]:
         """Whether the case is right, of all and of its class, and of a healthy one whether it is called diseased."""
@@ -119,6 +129,12 @@ class ClassificationMetrics(CaseMetrics):
             areas.append(_area(counted, k, [y == 1 for y, _ in pairs]))
             false_positives.append(_share([d == 1 for y, d in pairs if y == 0]))
         healthy = [record for record in records if not any(record["grade"])]
+        sure, right = [], []
+        for record in records:
+            for y, d, p in zip(record["grade"], record["decided"], record["probabilities"], strict=True):
+                if y is not None:
+                    sure.append(p if d or p is None else 1 - p)
+                    right.append(y == d)
         return {
             "accuracy": _mean([record["accuracy"] for record in records]),
             "accuracy_low": None,
@@ -128,6 +144,7 @@ class ClassificationMetrics(CaseMetrics):
             "auc": _mean(areas),
             "fpr": _share([_any_counted(record) for record in healthy]),
             "fpr_macro": _mean(false_positives),
+            "ece": self._calibration(sure, right),
         }
 
 
@@ -167,6 +184,40 @@ def quadratic_weighted_kappa(truth: Sequence[int], decided: Sequence[int], num_c
     weights = (grades[:, None] - grades[None, :]) ** 2
     expected = (weights * counts.sum(1, keepdim=True) * counts.sum(0, keepdim=True)).sum() / counts.sum()
     return float(1 - (weights * counts).sum() / expected) if expected > 0 else None
+
+
+def calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = 15) -> float | None:
+    """Expected calibration error: mean over decisions of the gap between confidence and accuracy of their bin.
+
+    Bins are of equal width and hold their upper end, the first one 0, too. One class alone makes no difference: a network
+    that always says it has the error of its confidence. A decision whose confidence is not known is left out.
+
+    Args:
+        confidences: probability of each decision, in [0, 1]; NaN is left out.
+        right: whether each is right.
+        bins: how many.
+
+    Returns:
+        In [0, 1]; None of no decision.
+
+    Raises:
+        ValueError: if a confidence is none, or there are no bins.
+
+    Example:
+        >>> calibration_error([0.9, 0.9, 0.6], [True, False, True])
+        0.4
+    """
+    if bins < 1:
+        raise ValueError(f"bins must be a whole number >= 1, got {bins}.")
+    values, hits = np.asarray(confidences, dtype=float), np.asarray(right, dtype=float)
+    known = ~np.isnan(values)
+    values, hits = values[known], hits[known]
+    if not len(values):
+        return None
+    if values.min() < -ROUNDING or values.max() > 1 + ROUNDING:
+        raise ValueError(f"confidences must lie in [0, 1], got values from {values.min():g} to {values.max():g}.")
+    place = np.clip(np.ceil(values * bins - TINY).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(place, hits - values, bins)).sum() / len(values))
 
 
 def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> tuple[float | None, float | None]:

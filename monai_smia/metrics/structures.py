@@ -67,15 +67,13 @@ def channel_names(metadata: Mapping[str, Any] | str | os.PathLike[str], channels
         ['other', 'lung']
     """
     read: Any = metadata if isinstance(metadata, Mapping) else json.loads(Path(metadata).read_text(encoding="utf-8"))
-    outputs = read.get("network_data_format", {}).get("outputs", {})
-    output: Any = next(iter(outputs.values()), {})
-    defined = output.get("channel_def") if isinstance(output, Mapping) else None
-    names = None
-    if isinstance(defined, Mapping):
-        names = {str(number): str(name) for number, name in defined.items()}
+    for part in ("network_data_format", "outputs", None, "channel_def"):
+        entries = read if isinstance(read, Mapping) else {}
+        read = entries.get(part) if part is not None else next(iter(entries.values()), None)
+    names = {str(number): str(name) for number, name in read.items()} if isinstance(read, Mapping) else None
     if names is None or set(names) != {str(number) for number in range(channels)}:
         raise ValueError(
             f"metadata must name the network's {channels} channels in network_data_format, outputs, channel_def, "
-            f"got {defined!r}."
+            f"got {read!r}."
         )
     return [names[str(number)] for number in range(channels)]

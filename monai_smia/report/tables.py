@@ -25,6 +25,8 @@ METRIC_DESCRIPTIONS = {
     "cos": "percentage of consecutive steps of the attack that point the same way",
     "damage": "what the attack has broken: wrong decision, 1 - Jaccard, or share of objects no longer found (1: all)",
     "dice": "overlap with the reference, twice the intersection over the sum (1: the same), as jaccard",
+    "ece": "expected calibration error: mean gap between the probability of a decision and the share of such decisions "
+    "that are right (0: none), over 15 bins; too high where cases are few",
     "fpr": "share of healthy cases that are called diseased",
     "fpr_macro": "share of other classes' cases that are called this one, mean over classes",
     "hd95": "95th percentile of the distance between the two surfaces, in mm (pixels without a spacing); the image's "

@@ -4,11 +4,13 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from monai_smia.metrics import ClassificationMetrics, quadratic_weighted_kappa, wilson_interval
+from monai_smia.analysis.statistics import Sample, intervals
+from monai_smia.metrics import ClassificationMetrics, calibration_error, quadratic_weighted_kappa, wilson_interval
 from monai_smia.victims import ClassificationVictim
 from monai_smia.victims.outputs import output_of
 
@@ -215,3 +217,43 @@ def test_wilson_interval_is_closed_at_its_ends(count: int) -> None:
     assert high is not None
     assert 0 < high < 1
     assert wilson_interval(count, count)[1] == 1
+
+
+class TestCalibration:
+    """How sure a network is, against how often it is right."""
+
+    def test_by_hand(self) -> None:
+        assert calibration_error([0.95] * 20, [True] * 19 + [False]) == pytest.approx(0)  # sure, and right as often
+        assert calibration_error([1.0, 1.0], [False, False]) == 1
+        assert calibration_error([0.0], [False]) == 0
+        assert calibration_error([0.51, 0.99], [True, False]) == pytest.approx((0.49 + 0.99) / 2)
+
+    def test_undefined_and_unknown(self) -> None:
+        assert calibration_error([], []) is None
+        assert calibration_error([math.nan], [True]) is None
+        assert calibration_error([math.nan, 0.75], [False, True]) == pytest.approx(0.25)
+        assert ClassificationMetrics(2).summary([])["ece"] is None
+        row = {"accuracy": 1.0, "grade": 0, "decided": 0, "probabilities": [None, None], "log_odds": [1.0, -1.0]}
+        assert ClassificationMetrics(2).summary([row])["ece"] is None
+
+    def test_one_class_alone(self) -> None:
+        row = {"accuracy": 1.0, "grade": 1, "decided": 1, "probabilities": [0.25, 0.75], "log_odds": [-1.0, 1.0]}
+        assert ClassificationMetrics(2).summary([row] * 5)["ece"] == pytest.approx(0.25)
+
+    @pytest.mark.parametrize("value", [-0.1, 1.1])
+    def test_what_is_no_probability_is_refused(self, value: float) -> None:
+        with pytest.raises(ValueError, match=r"confidences must lie in \[0, 1\], got values from"):
+            calibration_error([value, 0.5], [True, True])
+
+    def test_it_has_no_interval(self) -> None:
+        """It is too high of few cases, and no interval is known to cover."""
+        rng = np.random.default_rng(0)
+        samples = []
+        for number in range(30):
+            p = float(rng.uniform(0.5, 1))
+            values = {"accuracy": float(rng.random() < p), "grade": 0, "probabilities": [p, 1 - p]}
+            values |= {"decided": 0 if values["accuracy"] else 1, "log_odds": [1.0, -1.0]}
+            samples.append(Sample(str(number), str(number), values))
+        found = intervals(samples, ClassificationMetrics(2).summary, ClassificationMetrics(2).shares)
+        assert "ece" not in found
+        assert found["accuracy"] is not None

@@ -11,7 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_smia.metrics import ClassificationMetrics, SegmentationMetrics, quadratic_weighted_kappa, wilson_interval
+from monai_smia.metrics import (
+    ClassificationMetrics,
+    SegmentationMetrics,
+    calibration_error,
+    quadratic_weighted_kappa,
+    wilson_interval,
+)
 from monai_smia.victims import ClassificationVictim, SegmentationVictim
 
 SEEDS = range(150)
@@ -182,6 +188,26 @@ class TestClassification:
                 1 - sklearn().recall_score(truth, decided, labels=[0], average="macro")
             )
 
+    def test_calibration_by_its_definition(self, seed: int) -> None:
+        """Bin by bin; confidences at the ends of bins among them."""
+        records, truth, logits = self.rows(seed)
+        classes = logits.shape[1]
+        for number, record in enumerate(records):
+            if number % 4 == seed % 4:
+                p = (seed + number) % 16 / 15
+                record["probabilities"] = [
+                    p if k == record["decided"] else (1 - p) / (classes - 1) for k in range(classes)
+                ]
+        sure = np.array([record["probabilities"][record["decided"]] for record in records])
+        right = np.array([record["decided"] for record in records]) == truth
+        expected = 0.0
+        for number in range(15):
+            inside = (sure > number / 15) & (sure <= (number + 1) / 15) | ((number == 0) & (sure == 0))
+            if inside.any():
+                expected += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
+        assert ClassificationMetrics(classes).summary(records)["ece"] == pytest.approx(expected, abs=1e-9)
+        assert ClassificationMetrics(classes, calibration=False).summary(records)["ece"] is None
+
     def test_several_labels_against_scikit_learn(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
         labels = 2 + seed % 3
@@ -191,6 +217,8 @@ class TestClassification:
         records = [metrics.case(victim, z, y, NO_IMAGE) for z, y in zip(logits.split(1), truth.split(1), strict=True)]
         summary = metrics.summary(records)
         decided = (logits > 0).numpy()
+        sure, right = logits.sigmoid().sub(0.5).abs().add(0.5).flatten(), (decided == truth.numpy()).flatten()
+        assert summary["ece"] == pytest.approx(calibration_error(sure.tolist(), right.tolist()), abs=1e-6)
         assert summary["accuracy"] == pytest.approx(1 - sklearn().hamming_loss(truth.numpy(), decided))
         assert summary["auc"] == pytest.approx(sklearn().roc_auc_score(truth.numpy(), logits.numpy(), average="macro"))
         for k in range(labels):

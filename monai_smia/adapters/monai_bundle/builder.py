@@ -179,15 +179,33 @@ class BundleBuilder:
             return "the preprocessing changes the grid, and boxes are not resampled."
         return None
 
-    def metrics(self) -> CaseMetrics:
-        """The metrics of its task."""
+    def metrics(self, class_names: Sequence[str] | None = None) -> CaseMetrics:
+        """The metrics of its task.
+
+        Args:
+            class_names: of the network's channels, for a segmentation; None for their numbers.
+
+        Raises:
+            ValueError: if they are no names, or not one for each channel.
+        """
         if self.task == "detection":
             assert self.detector is not None
             return DetectionMetrics([str(number) for number in range(self.detector.num_classes)])
         assert self.rule is not None
         if self.task == "classification":
-            return ClassificationMetrics(max(self.rule.classes, 2))
-        return SegmentationMetrics(self.rule.classes if self.rule.activation == "softmax" else None)
+            # a threshold of its own stands in the place of the half: what is left are no probabilities
+            calibration = self.rule.threshold in (None, 0.5) or (
+                self.rule.kind == "softmax" and not self.rule.by_channel
+            )
+            return ClassificationMetrics(max(self.rule.classes, 2), calibration=calibration)
+        count, channels = self.rule.classes, self.rule.channels
+        if class_names is not None and len(class_names) != channels:
+            raise ValueError(f"class_names must hold a name for each of the {channels} channels, got {class_names}.")
+        names = None if class_names is None else list(class_names)[channels - count :]
+        if self.rule.activation == "softmax":
+            return SegmentationMetrics(count, class_names=names)
+        numbers = [str(number) for number in range(channels - count, channels)]
+        return SegmentationMetrics(None, class_names=names or numbers)
 
     def figure(self) -> Callable[..., None] | None:
         """The function that draws its cases, None where there is none."""

@@ -25,10 +25,11 @@ from monai_smia.adapters.monai_bundle.storing import BundleStorage
 from monai_smia.attacks import Attack
 from monai_smia.command_line import check_arguments
 from monai_smia.degradations import Degradation
-from monai_smia.evaluation import AttackEvaluation, PlannedAttack, preset_plan
+from monai_smia.evaluation import AttackEvaluation, PlannedAttack, preset_plan, volume_rows
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
 from monai_smia.evaluation.plan import in_input_unit
+from monai_smia.metrics import CaseMetrics, channel_names
 from monai_smia.records.rows import EQUAL_RADIUS
 from monai_smia.storage import NiftiStorage
 
@@ -63,6 +64,9 @@ def bundle_evaluation(
     box_key: str = "box",
     unsupervised: bool | None = None,
     seeded: bool = False,
+    class_names: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    volumes: Sequence[str] | None = None,
     straight_through: bool = False,
     unit: str = "",
     survival: Mapping[str, Degradation] | None = None,
@@ -103,6 +107,10 @@ def bundle_evaluation(
         box_key: key of a detector's boxes.
         unsupervised: take the clean prediction as reference; None where the items have no label.
         seeded: let random transforms draw the same for a case every time, instead of refusing them.
+        class_names: names of the network's channels, the background's included, for a segmentation's metrics; None for
+            those of the metadata, else their numbers.
+        metadata: of the bundle; ``network_data_format`` names the channels.
+        volumes: drive the volume of a segmentation ``"down"``, ``"up"`` or both, in rows beside those of the preset.
         straight_through: let the gradient through where the intensity window clips.
         unit: unit of the images, for tables.
         survival: degradations by name, after which every attack is measured again, as for `AttackEvaluation`.
@@ -164,7 +172,10 @@ def bundle_evaluation(
     elif not (builder.dimensions == 2 and builder.channels > 1):
         storage = NiftiStorage(folder, like_source=False)
     pipeline.storage = storage
+    metrics, unnamed = _metrics(builder, class_names, metadata)
     with console(progress):
+        if unnamed:
+            LOGGER.info(unnamed)
         _tell(reason, later_steps(pipeline.engine.postprocessing), None if labeled else label_key)
         if isinstance(storage, BundleStorage) and (unstored := storage.why_not(sources)):
             LOGGER.info(unstored)
@@ -185,6 +196,10 @@ def bundle_evaluation(
         clip=valid,
         stronger_loss="soft_jaccard" if builder.task == "segmentation" else None,
     )
+    if volumes is not None and builder.task != "segmentation":
+        raise ValueError(f"volumes are of a segmentation, and this is a {builder.task}: got {volumes!r}.")
+    rows = {"preset": preset, "steps": steps, "gradients": gradients, "unit_scale": scale, "clip": valid, "seed": seed}
+    attacks += volume_rows(volumes, radii, **rows)
     attacks += _own(extra or (), radii, scale, seed=seed, clip=valid)
     return AttackEvaluation(
         cases=[
@@ -193,7 +208,7 @@ def bundle_evaluation(
         loading=BundleLoading(pipeline, ranged=clip is None),
         victim=twin,
         attacks=attacks if only is None else _selected(attacks, only),
-        metrics=builder.metrics(),
+        metrics=metrics,
         output_dir=output_dir,
         storage=storage,
         figure=builder.figure() if figures else None,
@@ -206,6 +221,18 @@ def bundle_evaluation(
         progress=progress,
         pipeline=pipeline,
     )
+
+
+def _metrics(
+    builder: BundleBuilder, class_names: Sequence[str] | None, metadata: Mapping[str, Any] | None
+) -> tuple[CaseMetrics, str]:
+    """The metrics, with the names that metadata give to classes, and why they give none where they do not."""
+    if class_names is not None or builder.task != "segmentation" or not metadata:
+        return builder.metrics(class_names), ""
+    try:
+        return builder.metrics(channel_names(metadata, builder.rule.channels if builder.rule else 0)), ""
+    except ValueError as error:
+        return builder.metrics(), f"Classes go by their numbers: {error}"
 
 
 def _own(

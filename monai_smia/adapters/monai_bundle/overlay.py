@@ -65,6 +65,8 @@ def _built(config_files: Sequence[str], overrides: Mapping[str, Any]) -> AttackE
     parser = ConfigParser()
     parser.read_config([*config_files, str(OVERLAY)])
     root = Path(config_files[0]).resolve().parent.parent
+    if (metadata := Path(config_files[0]).resolve().with_name("metadata.json")).is_file():
+        parser.read_meta(str(metadata))  # as a run does
     for name, value in {"bundle_root": str(root), "attack#progress": False, **overrides}.items():
         if name != "bundle_root" or "bundle_root" in parser or name in overrides:
             parser[name] = value
