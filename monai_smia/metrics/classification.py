@@ -189,8 +189,8 @@ def quadratic_weighted_kappa(truth: Sequence[int], decided: Sequence[int], num_c
 def calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = 15) -> float | None:
     """Expected calibration error: mean over decisions of the gap between confidence and accuracy of their bin.
 
-    Bins are of equal width and hold their upper end, the first one 0, too. One class alone makes no difference: a network
-    that always says it has the error of its confidence. A decision whose confidence is not known is left out.
+    Bins are of equal width and hold their upper end, the first one 0, too. Where all cases are of one class it is
+    defined as elsewhere. A decision whose confidence is not known is left out.
 
     Args:
         confidences: probability of each decision, in [0, 1]; NaN is left out.
@@ -204,7 +204,7 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool], bins:
         ValueError: if a confidence is none, or there are no bins.
 
     Example:
-        >>> calibration_error([0.9, 0.9, 0.6], [True, False, True])
+        >>> round(calibration_error([0.9, 0.9, 0.6], [True, False, True]), 6)
         0.4
     """
     if bins < 1:

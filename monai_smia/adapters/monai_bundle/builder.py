@@ -193,11 +193,7 @@ class BundleBuilder:
             return DetectionMetrics([str(number) for number in range(self.detector.num_classes)])
         assert self.rule is not None
         if self.task == "classification":
-            # a threshold of its own stands in the place of the half: what is left are no probabilities
-            calibration = self.rule.threshold in (None, 0.5) or (
-                self.rule.kind == "softmax" and not self.rule.by_channel
-            )
-            return ClassificationMetrics(max(self.rule.classes, 2), calibration=calibration)
+            return ClassificationMetrics(max(self.rule.classes, 2), calibration=self.rule.keeps_probabilities)
         count, channels = self.rule.classes, self.rule.channels
         if class_names is not None and len(class_names) != channels:
             raise ValueError(f"class_names must hold a name for each of the {channels} channels, got {class_names}.")

@@ -56,6 +56,11 @@ class DecisionRule:
         """Channels of `logits`."""
         return self.channels - 1 if self.by_channel else self.channels
 
+    @property
+    def keeps_probabilities(self) -> bool:
+        """Whether `logits` are of the network's own probabilities, which another threshold than the half moves."""
+        return self.threshold in (None, 0.5 if self.activated or self.probabilities else 0.0)
+
     def logits(self, raw: Tensor) -> Tensor:
         """The network's values ``(B, K, ...)`` as logits that a victim of `activation` decides alike."""
         if self.kind == "sigmoid":
