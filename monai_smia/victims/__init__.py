@@ -8,6 +8,7 @@ from monai_smia.victims.classification import ClassificationVictim
 from monai_smia.victims.degradation import degraded
 from monai_smia.victims.detection import DetectionVictim
 from monai_smia.victims.segmentation import SegmentationVictim
+from monai_smia.victims.structure_loss import StructureLoss
 from monai_smia.victims.volume_loss import VolumeLoss
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ClassificationVictim",
     "DetectionVictim",
     "SegmentationVictim",
+    "StructureLoss",
     "Victim",
     "VolumeLoss",
     "degraded",

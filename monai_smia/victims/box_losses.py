@@ -7,6 +7,7 @@ take a reference prediction in the label's place.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from monai.data.box_utils import box_iou
 from torch import Tensor
 from torch.nn import functional as F
 
+from monai_smia.victims.choice import GoalLoss
 from monai_smia.victims.detector_output import Boxes, DetectorOutput
 
 SCORE_WIDTH, IOU_WIDTH = 0.25, 0.1  # of the sigmoids that stand for "at least this score" and "at least this IoU"
@@ -89,17 +91,26 @@ def found(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence
     return torch.stack(values)
 
 
-def invented(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
-    """How many guesses that find no object count, made smooth: the loss of an attack that makes a detector see things.
+@dataclass(frozen=True)
+class Invented(GoalLoss):
+    """How many guesses that find no object count, made smooth: the goal of an attack that makes a detector see things.
 
     A guess, a class at an anchor, counts from a score of `found_score` on.
     """
-    logits, codes, anchors = output.flat(prediction)
-    least, values = torch.tensor(output.found_score).logit(1e-6).to(logits), []
-    for logit, code, truth in zip(logits, codes, label, strict=True):
-        wrong = 1 - _rightness(output, logit, code, anchors, truth)
-        values.append((wrong * ((logit - least) / SCORE_WIDTH).sigmoid()).sum())
-    return torch.stack(values)
+
+    def __call__(self, output: DetectorOutput, prediction: Mapping[str, Any], target: Sequence[Boxes]) -> Tensor:
+        """One value per image ``(B,)``."""
+        logits, codes, anchors = output.flat(prediction)
+        least, values = torch.tensor(output.found_score).logit(1e-6).to(logits), []
+        for logit, code, truth in zip(logits, codes, target, strict=True):
+            wrong = 1 - _rightness(output, logit, code, anchors, truth)
+            values.append((wrong * ((logit - least) / SCORE_WIDTH).sigmoid()).sum())
+        return torch.stack(values)
+
+    def damage(self, output: DetectorOutput, prediction: Mapping[str, Any], target: Sequence[Boxes]) -> Tensor:
+        """The share of an image's decided boxes that find no object ``(B,)``; 0 where there is no box."""
+        pairs = zip(output.decide(prediction), target, strict=True)
+        return torch.tensor([output.invented(decided, truth) for decided, truth in pairs])
 
 
 def _detection_loss(

@@ -27,6 +27,17 @@ class OutputLoss(ABC):
         """
 
 
+class GoalLoss(OutputLoss):
+    """A loss of an attacker who wants something else than what the victim counts as damage.
+
+    While an attack with such a loss runs, the victim's `damage` is that of the loss.
+    """
+
+    @abstractmethod
+    def damage(self, output: Any, prediction: Any, target: Any) -> Tensor:
+        """How far the goal is reached ``(B,)``, in [0, 1]; arguments as for the call."""
+
+
 PerSample = Callable[[Any, Any], Tensor] | OutputLoss
 KNOWN = {"loss": "losses", "divergence": "divergences"}  # the victim's attribute that holds the named functions
 

@@ -17,11 +17,9 @@ from torch import Tensor
 from monai_smia.victims import box_losses
 from monai_smia.victims.base import Victim
 from monai_smia.victims.boxes import check_boxes
-from monai_smia.victims.choice import Choice
+from monai_smia.victims.choice import Choice, GoalLoss
 from monai_smia.victims.detector_output import BOXES, CLASSES, Boxes, DetectorOutput
 from monai_smia.victims.in_place import protected
-
-GOALS = ("missed", "invented")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -49,13 +47,11 @@ class DetectionVictim(Victim):
         max_boxes: most decided boxes of an image.
         found_score: an object counts as found by a box of its class with at least this score
         found_iou: and at least this IoU; a box finds one object.
-        goal: what `damage` counts: ``"missed"``, the share of objects no longer found, or ``"invented"``, the share of
-            an image's boxes that find no object, for attacks that make the detector see things.
         loss: ``"ranking"``, an average precision made smooth, by far the strongest in attacks
             (`monai_smia.victims.box_losses`); ``"found"``, a hinge per object at `found_score`; ``"invented"``, the
-            number of false boxes made smooth; ``"focal"`` (Lin et al., 2017: alpha 0.25, gamma 2) or ``"bce"``, both
-            summed over anchors, plus smooth L1 on the matched anchors, divided by their number; or a callable
-            ``(prediction, label) -> (B,)``.
+            number of false boxes made smooth, for attacks that make the detector see things; ``"focal"`` (Lin et al.,
+            2017: alpha 0.25, gamma 2) or ``"bce"``, both summed over anchors, plus smooth L1 on the matched anchors,
+            divided by their number; or a callable ``(prediction, label) -> (B,)``.
         divergence: the last two with the reference in the label's place: ``"focal"`` (cross entropy weighted
             by ``|p - q|^2``) or ``"bce"`` (Eq. 3), plus the smooth L1 distance of the regressed boxes, weighted by how
             much the reference sees an object there; or a callable ``(prediction, reference) -> (B,)``.
@@ -81,7 +77,7 @@ class DetectionVictim(Victim):
     losses = {
         "ranking": box_losses.ranking,
         "found": box_losses.found,
-        "invented": box_losses.invented,
+        "invented": box_losses.Invented(),
         "focal": box_losses.focal,
         "bce": box_losses.cross_entropy,
     }
@@ -95,7 +91,6 @@ class DetectionVictim(Victim):
     max_boxes: int = 100
     found_score: float = 0.3
     found_iou: float = 0.5
-    goal: str = "missed"
     loss: Choice = Choice("ranking")
     divergence: Choice = Choice("focal")
 
@@ -105,8 +100,6 @@ class DetectionVictim(Victim):
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}.")
         if not 0 < self.found_iou <= 1:
             raise ValueError(f"found_iou must lie in (0, 1], got {self.found_iou}.")
-        if self.goal not in GOALS:
-            raise ValueError(f"goal must be one of {GOALS}, got {self.goal!r}.")
         if isinstance(self.network, RetinaNetDetector):
             self.detector, self.anchors = self.network, None
             self.inferer = self.inferer or self.detector.inferer
@@ -204,13 +197,14 @@ class DetectionVictim(Victim):
     def damage(self, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
         """The share of an image's objects no longer found ``(B,)``; without objects, 1 where one is found.
 
-        With the goal ``"invented"`` the share of an image's boxes that find no object, 0 where there is no box.
+        With a `GoalLoss` as loss it is that loss's, as the share of false boxes of ``"invented"``.
         """
         label = self.target(label)
         self.check_label(prediction, label)
-        count = self.output.missed if self.goal == "missed" else self.output.invented
+        if isinstance(goal := self.loss.function, GoalLoss):
+            return goal.damage(self.output, prediction, label)
         decided = self.decide(prediction)
-        return torch.tensor([count(d, truth) for d, truth in zip(decided, label, strict=True)])
+        return torch.tensor([self.output.missed(d, truth) for d, truth in zip(decided, label, strict=True)])
 
     # ---- what the attack's machinery asks for
 

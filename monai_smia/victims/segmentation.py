@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.victims import logit_losses, voxel_losses
+from monai_smia.victims.choice import GoalLoss
 from monai_smia.victims.gate import check_label_map
 from monai_smia.victims.logits import LogitsVictim
 from monai_smia.victims.volume_loss import VolumeLoss
@@ -76,11 +77,12 @@ class SegmentationVictim(LogitsVictim):
         """1 - Jaccard index of the decision, mean over the foreground classes that decision or label hold ``(B,)``.
 
         0 where neither holds one; `monai_smia.metrics.SegmentationMetrics` has the same Jaccard index. With a
-        `VolumeLoss` as loss it is how far the decided volume is driven.
+        `GoalLoss` as loss it is that loss's: how far a volume is driven (`VolumeLoss`), or 1 - the Jaccard index of one
+        class (`StructureLoss`).
         """
         target = self.target(label)
         self.check_fits(prediction, label, target)
-        if isinstance(goal := self.loss.function, VolumeLoss):
+        if isinstance(goal := self.loss.function, GoalLoss):
             return goal.damage(self.output, prediction, target)
         return 1 - self.output.overlap(prediction, target).jaccard()
 

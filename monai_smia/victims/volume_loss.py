@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from monai_smia.victims.choice import OutputLoss
+from monai_smia.victims.choice import GoalLoss
 from monai_smia.victims.outputs import Output
 
 DIRECTIONS = ("down", "up")
 
 
 @dataclass(frozen=True)
-class VolumeLoss(OutputLoss):
+class VolumeLoss(GoalLoss):
     """Drives the volume of a structure down or up, whatever that does to its overlap.
 
     The loss is the soft volume, the sum over voxels of the structure's probability (negated to drive it down); iterates

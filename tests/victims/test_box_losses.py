@@ -120,7 +120,7 @@ def test_a_found_object_counts_by_its_logit_above_the_threshold_and_a_lost_one_n
 
 
 def test_invented_is_the_number_of_wrong_guesses_at_the_threshold_and_their_share_the_damage() -> None:
-    victim = cells(loss="invented", goal="invented", found_score=0.5)
+    victim = cells(loss="invented", found_score=0.5)
     label, best, none = [cell_label(0, None)], 1.9, -0.9  # logits 28 and -28
     for colors, count, share in (
         (((best, none, none), (none,) * 3), 0, 0),
@@ -131,8 +131,6 @@ def test_invented_is_the_number_of_wrong_guesses_at_the_threshold_and_their_shar
         prediction = victim.predict(colored(*colors))
         assert float(victim.loss(prediction, label)) == pytest.approx(count, abs=0.01)
         assert victim.damage(prediction, label).tolist() == pytest.approx([share])
-    with pytest.raises(ValueError, match="goal must be one of"):
-        cells(goal="found")
 
 
 def test_a_distance_from_itself_is_none_and_grows() -> None:
