@@ -1,7 +1,7 @@
 """Runs the benchmarks: the command of every results file anew, or every script as small as it goes.
 
-    python benchmarks/bench.py            # what stands in the documents, then `documents.py`: an hour or two
-    python benchmarks/bench.py --quick    # does every script still run? Nothing is kept; some minutes
+    python benchmarks/bench.py            # what stands in the documents, then `documents.py`
+    python benchmarks/bench.py --quick    # does every script still run? Nothing is kept
 
 Commands that need real data are left out, and named, where ``MONAI_SMIA_DATA`` is not set. Ends with 1 where one fails.
 """
@@ -38,6 +38,9 @@ QUICK = (
     BUNDLE.format("fundus_dr_grading"),
     BUNDLE.format("endoscopic_artefact_detection") + " --frame_count 1",
     f"identical_pictures.py --fundus ${DATA}/fundus",
+    f"clean.py fundus_dr_grading ${DATA}",
+    f"dicom_survival.py --dicom ${DATA}/dicom/covidctmd_cap001 --label ${DATA}/ct/covidctmd_cap001_lung.nii.gz "
+    "--eps 2 --steps 1",
     "documents.py --check",
 )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from measured import DATA, ROOT, Claims, Row, Table, add_save, save
+from measured import ROOT, Claims, Row, Table, add_save, save
 from scipy import ndimage
 
 from monai_smia.data import ct_datalist
@@ -40,9 +39,9 @@ RUNS: dict[str, dict[str, dict[str, str]]] = {  # bundle: what is evaluated: its
 FOLDERS = ("--dataset_dir", "--frames_dir")
 
 
-def evaluated(bundle: str, arguments: dict[str, str]) -> Row:
+def evaluated(bundle: str, data: Path, arguments: dict[str, str]) -> Row:
     """The metrics of one run, and the options that others need for it."""
-    folder, data = ROOT / "bundles" / bundle, Path(os.environ[DATA])
+    folder = ROOT / "bundles" / bundle
     given = {name: str(data / value) if name in FOLDERS else value for name, value in arguments.items() if name != "+"}
     names = ["evaluate", *([arguments["+"]] if "+" in arguments else [])]
     configs = [str(folder / "configs" / f"{name}.yaml") for name in names]
@@ -54,7 +53,7 @@ def evaluated(bundle: str, arguments: dict[str, str]) -> Row:
         if summary.exists():
             row: Row = json.loads(summary.read_text(encoding="utf-8"))["rows"][0]
         else:
-            lines = [line.split() for line in metrics.read_text(encoding="utf-8").splitlines()]
+            lines = [line.split(",") for line in metrics.read_text(encoding="utf-8").splitlines()]
             row = {name.removeprefix("val_").removeprefix("mean_"): float(value) for name, value in lines}
     shown = [f"{n} {'<' + v + '>' if n in FOLDERS else v}" for n, v in arguments.items() if n != "+"]
     return {**row, "options": " ".join(shown) or "none"}
@@ -107,19 +106,21 @@ TABLES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", choices=sorted(RUNS))
+    parser.add_argument("data", type=Path, help="folder with ct, fundus and endoscopy")
     add_save(parser)
     options = parser.parse_args()
-    rows = [{"of": name, **evaluated(options.bundle, arguments)} for name, arguments in RUNS[options.bundle].items()]
+    rows = [
+        {"of": name, **evaluated(options.bundle, options.data, arguments)}
+        for name, arguments in RUNS[options.bundle].items()
+    ]
     if options.bundle == CT:
-        items = ct_datalist(Path(os.environ[DATA]) / "ct", target="lung", split="test")
+        items = ct_datalist(options.data / "ct", target="lung", split="test")
         rows[0] |= beside_the_largest(Path(items[0]["label"]))
     print(*rows, sep="\n")
     models = ["model.pt", *(["model_polyps.pt"] if options.bundle == ENDOSCOPY else [])]
     folders = {arguments[n] for arguments in RUNS[options.bundle].values() for n in FOLDERS if n in arguments}
     weights = [ROOT / "bundles" / options.bundle / "models" / name for name in models]
-    save(
-        options.save, rows, seeds=[0], weights=weights, data=[Path(os.environ[DATA]) / name for name in sorted(folders)]
-    )
+    save(options.save, rows, seeds=[0], weights=weights, data=[options.data / name for name in sorted(folders)])
 
 
 if __name__ == "__main__":

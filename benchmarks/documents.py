@@ -72,6 +72,8 @@ def printed(page: Path, root: Path, found: dict[str, dict[str, Any]]) -> str:
             body = tables[table].markdown(found[name]["rows"])
         except ValueError as error:
             raise ValueError(f"{name}, {table}: {error}") from None
+        except KeyError as error:
+            raise ValueError(f"{name}, {table}: there is no {error} in a row.") from None
         told = f"\n\n{source(name, found[name], page, root)}" if last[name] == block.start() else ""
         return f"{block[0].partition(chr(10))[0]}\n{body}{told}\n<!-- end -->"
 

@@ -32,10 +32,10 @@ Claims = Iterable[tuple[str, bool]]
 
 
 class _Cells(string.Formatter):
-    """As `str.format`; what is None, or not there, is a dash."""
+    """As `str.format` of named values, which may be digits; what is None is a dash."""
 
     def get_value(self, key: Any, args: Any, kwargs: Any) -> Any:
-        return kwargs.get(key)
+        return kwargs[str(key)]
 
     def format_field(self, value: Any, format_spec: str) -> str:
         return "-" if value is None else str(super().format_field(value, format_spec))
