@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai_smia.analysis.flags import flags_of
-from monai_smia.analysis.headline import headline_of
+from monai_smia.analysis.headline import has_converged, headline_of
 from monai_smia.analysis.summary import failed_cases, groups_of, summarize
 from monai_smia.analysis.survival import add_recovered
 from monai_smia.metrics import CaseMetrics
 from monai_smia.records import Failure, Outcome, Primary, Record, Summary
+from monai_smia.records.summary import TOLERANCE
 
-__all__ = ["add_recovered", "flags_of", "groups_of", "headline_of", "summarize", "summary_of"]
+__all__ = ["add_recovered", "converged", "flags_of", "groups_of", "headline_of", "summarize", "summary_of"]
 
 
-def summary_of(outcomes: Sequence[Outcome], metrics: CaseMetrics, *, cases: int, unit: str = "") -> Summary:
+def summary_of(
+    outcomes: Sequence[Outcome],
+    metrics: CaseMetrics,
+    *,
+    cases: int,
+    unit: str = "",
+    tolerance: float = TOLERANCE,
+) -> Summary:
     """The whole summary of an evaluation.
 
     Args:
@@ -22,6 +30,7 @@ def summary_of(outcomes: Sequence[Outcome], metrics: CaseMetrics, *, cases: int,
         metrics: of the task.
         cases: how many there are.
         unit: unit of the images.
+        tolerance: what the headline may move by while gradients double and still count as converged.
     """
     groups = groups_of(outcomes)
     rows = summarize(outcomes, metrics.summary, with_intervals=True, shares=metrics.shares)
@@ -34,5 +43,11 @@ def summary_of(outcomes: Sequence[Outcome], metrics: CaseMetrics, *, cases: int,
         evaluated=cases - len(failed_cases(outcomes)),
         unit=unit,
         seconds=sum(outcome.costs.seconds or 0.0 for outcome in outcomes if isinstance(outcome, Record)),
-        headline=headline_of(groups, rows, Primary.of(metrics)),
+        headline=headline_of(groups, rows, Primary.of(metrics), tolerance),
     )
+
+
+def converged(outcomes: Sequence[Outcome], metrics: CaseMetrics, tolerance: float = TOLERANCE) -> bool:
+    """Whether the last doubling of the gradients moved the headline by less than the tolerance, at every radius."""
+    rows = summarize(outcomes, metrics.summary)
+    return has_converged(headline_of(groups_of(outcomes), rows, Primary.of(metrics), tolerance))

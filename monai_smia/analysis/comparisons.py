@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from monai_smia.analysis.statistics import Interval, holm, paired_difference, samples_of, worst_case
-from monai_smia.analysis.summary import Group
+from monai_smia.analysis.summary import Group, without_earlier_rounds
 from monai_smia.records import COMPUTED, Primary, Record
 from monai_smia.records.damage import ADDED_DAMAGE
 from monai_smia.records.rows import EQUAL_RADIUS, PAPER
@@ -231,8 +231,8 @@ def strata_of(cases: Sequence[CaseOutcome]) -> list[Stratum]:
 
 
 def differences(groups: Sequence[Group], metric: str) -> list[Difference]:
-    """Every attack against the clean images and against SMIA at equal radius and norm, case by case."""
-    rows = computed(groups)
+    """Every attack of the last round against the clean images and SMIA at equal radius and norm, case by case."""
+    rows = computed(without_earlier_rounds(groups))
     clean = next((group for group in rows if group.row.is_clean), None)
     smia = {(g.row.eps, g.row.norm): g for g in rows if (g.row.attack, g.row.setting) == (REFERENCE, EQUAL_RADIUS)}
     found = []
@@ -250,9 +250,12 @@ def differences(groups: Sequence[Group], metric: str) -> list[Difference]:
 
 
 def extremes(groups: Sequence[Group], primary: Primary) -> list[Extreme]:
-    """Of every attack the case with the most and the one with the least damage added, the first ones of equals."""
+    """Of every attack the case with the most and the one with the least damage added, the first ones of equals.
+
+    Of a plan in rounds, those of its last.
+    """
     found = []
-    for group in computed(groups):
+    for group in computed(without_earlier_rounds(groups)):
         known = [(done, record) for record in group.records if (done := damage_done(record, primary)) is not None]
         if not known or group.row.is_clean:
             continue

@@ -111,6 +111,8 @@ def _control_flags(attacks: Sequence[_Row], white: Sequence[_Row]) -> list[Flag]
             continue
         for row in white:
             same = (row.key.eps, row.key.norm) == (control.key.eps, control.key.norm)
+            if None not in (row.key.round, control.key.round) and row.key.round != control.key.round:
+                continue  # of more queries than the other had gradients for
             if same and control.damage > row.damage + MARGIN:
                 text = f"{control.name} does more damage ({control.damage:.3f}) than {row.name} ({row.damage:.3f})."
                 found.append(Flag("a weaker attack does more damage", text))

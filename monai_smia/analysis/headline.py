@@ -5,26 +5,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from monai_smia.analysis.comparisons import WorstCase, worst_cases
-from monai_smia.analysis.summary import Group
+import numpy as np
+
+from monai_smia.analysis.comparisons import WorstCase, computed, worst_cases
+from monai_smia.analysis.summary import Group, last_round, up_to_round
 from monai_smia.records import COMPUTED, Primary, SummaryRow
 from monai_smia.records.rows import NO_KNOWLEDGE, PAPER
-from monai_smia.records.summary import AtRadius, Headline
+from monai_smia.records.summary import TOLERANCE, AfterRound, AtRadius, Headline
 
 NOISE = "Noise"  # the control
 
 
-def headline_of(groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary) -> Headline | None:
+def headline_of(
+    groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary, tolerance: float = TOLERANCE
+) -> Headline | None:
     """The headline; the paper's own setting, whose radius is that of all steps together, is not in it.
 
     Args:
         groups: records by row.
         rows: of the summary.
         primary: headline metric of the task.
+        tolerance: what the figure may move by while the gradients double and still count as converged.
 
     Returns:
         None where nothing attacked.
     """
+    found = _after(groups, rows, primary)
+    if found is None:
+        return None
+    rounds = range(1, (last_round(groups) or 0) + 1)
+    after = {number: _after(*_up_to(groups, rows, number), primary) for number in rounds}
+    radii = []
+    for end in found.radii:
+        curve = [_after_round(groups, part, end, number) for number, part in after.items() if part is not None]
+        end = replace(end, rounds=curve)
+        if len(curve) > 1:
+            end = replace(end, converged=end.moved is not None and end.moved < tolerance)
+        radii.append(end)
+    return replace(found, radii=radii, tolerance=tolerance)
+
+
+def has_converged(headline: Headline | None) -> bool:
+    """Whether doubled gradients have left the figure where it was, at every radius."""
+    return headline is not None and all(radius.converged for radius in headline.radii)
+
+
+def _up_to(
+    groups: Sequence[Group], rows: Sequence[SummaryRow], number: int
+) -> tuple[Sequence[Group], Sequence[SummaryRow]]:
+    return up_to_round(groups, number), [row for row in rows if (row.row.round or 0) <= number]
+
+
+def _after_round(groups: Sequence[Group], part: Headline, end: AtRadius, number: int) -> AfterRound:
+    """The figure at a radius after a round, and the gradients that the round's attacks took together."""
+    taken = [
+        float(np.mean([record.costs.gradients or 0 for record in group.records]))
+        for group in computed(groups)
+        if group.row.round == number and (group.row.eps, group.row.norm) == (end.eps, end.norm)
+    ]
+    same = [radius for radius in part.radii if (radius.eps, radius.norm) == (end.eps, end.norm)]
+    return AfterRound(number, sum(taken), same[0].attacked if same else None)
+
+
+def _after(groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary) -> Headline | None:
     of_rows = primary.among(row.metrics for row in rows)
     of_cases = primary.among(record.metrics for group in groups for record in group.records)
     known = [row for row in rows if row.stage == COMPUTED and row.value(of_rows.metric) is not None]

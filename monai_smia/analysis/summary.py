@@ -45,6 +45,22 @@ def groups_of(outcomes: Sequence[Outcome]) -> list[Group]:
     return [Group(row, stage, records) for (row, stage), records in groups.items()]
 
 
+def last_round(groups: Iterable[Group]) -> int | None:
+    """The round that a plan whose gradients are doubled has come to; None where there are no rounds."""
+    return max((group.row.round for group in groups if group.row.round is not None), default=None)
+
+
+def up_to_round(groups: Iterable[Group], number: int) -> list[Group]:
+    """The rows of a plan's first rounds, and those of none."""
+    return [group for group in groups if (group.row.round or 0) <= number]
+
+
+def without_earlier_rounds(groups: Sequence[Group]) -> list[Group]:
+    """The rows of a plan's last round, and those of none: earlier ones say the same with fewer gradients."""
+    last = last_round(groups)
+    return [group for group in groups if group.row.round in (None, last)]
+
+
 def summarize(
     outcomes: Sequence[Outcome],
     summary: Summarize = means,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+
+HISTORIES = ("loss_history", "cosine", "linf", "variance")  # (steps, B); all others begin with B
 
 
 @dataclass(frozen=True)
@@ -79,5 +82,26 @@ def spread(part: AttackResult, whole: AttackResult, index: Tensor) -> AttackResu
         full[: len(ours), index] = ours.to(full)
         return full
 
-    histories = ("loss_history", "cosine", "linf", "variance")
-    return AttackResult(**{f.name: of_all(f.name, f.name in histories) for f in fields(part)})
+    return AttackResult(**{f.name: of_all(f.name, f.name in HISTORIES) for f in fields(part)})
+
+
+def same_length(*results: AttackResult) -> list[AttackResult]:
+    """Results with histories as long as the longest: the last value carried on, NaN for cosines."""
+
+    def longer(result: AttackResult, name: str) -> Tensor:
+        own: Tensor = getattr(result, name)
+        missing = max(len(getattr(other, name)) for other in results) - len(own)
+        last = own[-1:] if name != "cosine" and len(own) else own.new_full((1, own.shape[1]), torch.nan)
+        return torch.cat([own, last.expand(missing, -1)])
+
+    return [replace(result, **{name: longer(result, name) for name in HISTORIES}) for result in results]
+
+
+def joined(results: Sequence[AttackResult]) -> AttackResult:
+    """Results of parts of a batch, in their order, as one of all."""
+    alike = same_length(*results)
+
+    def together(name: str) -> Tensor:
+        return torch.cat([getattr(result, name) for result in alike], dim=1 if name in HISTORIES else 0)
+
+    return AttackResult(**{f.name: together(f.name) for f in fields(AttackResult)})

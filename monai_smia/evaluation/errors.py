@@ -6,6 +6,8 @@ import errno
 
 import torch
 
+from monai_smia.records import Failure
+
 
 class DiskFullError(RuntimeError):
     """The disk is full; the evaluation stops, and goes on where it was once there is room."""
@@ -63,3 +65,16 @@ def reason_of(error: BaseException) -> str:
     """The cause in one line."""
     error = cause_of(error)
     return f"{type(error).__name__}: {error}"
+
+
+def failure_of(case: str, error: Exception) -> Failure:
+    """The failure of a case.
+
+    Raises:
+        DiskFullError: if it is the machine's, not the case's.
+    """
+    if kind_of(error) == DISK_FULL:
+        raise DiskFullError(
+            f"the disk is full ({reason_of(error)}); make room and run the same command again: what is done is kept."
+        ) from error
+    return Failure(case, kind_of(error), reason_of(error))

@@ -7,10 +7,15 @@ from typing import Any
 
 from monai_smia.attacks import APGD, APGDT, DAG, FMN, SMIA, Attack, CosPGD, Ensemble, Noise, Square
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, paper_comparison, radii_of
-from monai_smia.records.rows import EQUAL_RADIUS
+from monai_smia.records.rows import EQUAL_RADIUS, ROUND
 
 TASKS = ("classification", "segmentation", "detection")
-PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300}  # gradients of the first strong attack
+PRESETS = {
+    "paper": None,
+    "quick": 20,
+    "standard": 100,
+    "thorough": 300,
+}  # gradients of the first strong attack, in the last round
 
 # of the two strong attacks on segmentations, chosen on networks that no table reports: little time in larger balls
 SCHEDULES = (((3.0, 0.1), (2.0, 0.1), (1.0, 0.8)), ((2.0, 0.1), (1.5, 0.1), (1.0, 0.8)))
@@ -108,8 +113,9 @@ def preset_plan(
     """A plan by its name.
 
     ``"paper"`` is `paper_comparison`. ``"quick"``, ``"standard"`` and ``"thorough"`` hold the clean images, noise, the
-    members of the task's `standard_attack` with 20, 100 and 300 gradients, and the paper's SMIA beside them; what
-    counts is the worst case over all of them, image by image.
+    paper's SMIA, and the members of the task's `standard_attack` in rounds of a quarter, a half and all of 20, 100 and
+    300 gradients, of which an evaluation runs as many as it takes until its headline stands still; what counts is
+    the worst case over all of them, image by image.
 
     Args:
         preset: one of `PRESETS`.
@@ -118,7 +124,7 @@ def preset_plan(
         steps: steps of the paper's attacks.
         alpha: weight of SMIA's stabilization term.
         unit_scale: network units per unit of the images.
-        gradients: of the first strong attack; None for the preset's.
+        gradients: of the first strong attack, in the last round; None for the preset's.
         clip: valid range of the images, or None.
         seed: of all attacks.
         **paper: further arguments of `paper_comparison`, for ``"paper"`` alone.
@@ -127,8 +133,8 @@ def preset_plan(
         ValueError: if `preset` or `task` is unknown, `eps` holds no radius, or another argument is outside its range.
 
     Example:
-        >>> [row.name for row in preset_plan("quick", "segmentation", 0.05)]
-        ['Clean', 'Noise', 'APGD', 'APGD', 'CosPGD', 'Square', 'SMIA']
+        >>> [(row.setting, row.key().steps) for row in preset_plan("quick", "detection", 0.01) if row.name == "DAG"]
+        [('round 1', 2), ('round 2', 5), ('round 3', 10)]
     """
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}.")
@@ -142,9 +148,17 @@ def preset_plan(
     check_number("alpha", alpha)
     check_number("steps", steps, whole=True)
     plan = [PlannedAttack()]
-    for radius in radii_of(eps):
-        ball = in_input_unit(radius, unit_scale)
-        strong = standard_attack(task, eps=ball, steps=count, progress=True, **shared).attacks
+    balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii_of(eps)]
+    for radius, ball in balls:
         smia = SMIA(eps=ball, steps=steps, alpha=alpha, **shared)
-        plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), *strong, smia)]
+        plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), smia)]
+    for number, of_round in enumerate(_rounds(int(count)), 1):
+        for radius, ball in balls:
+            strong = standard_attack(task, eps=ball, steps=of_round, progress=True, **shared).attacks
+            plan += [PlannedAttack(attack, radius, f"{ROUND} {number}") for attack in strong]
     return plan
+
+
+def _rounds(gradients: int) -> list[int]:
+    """A quarter, a half and all of the gradients: twice as many in every round."""
+    return sorted({max(gradients // 4, 1), max(gradients // 2, 1), gradients})

@@ -76,6 +76,7 @@ class Progress:
     verify: bool = False
     digests: dict[str, str] = field(init=False)  # of the attacks, by slug
     run: int = field(init=False, default=1)  # one more than that of any line that was there
+    round: int = field(init=False, default=1)  # rows of later ones are not planned yet
     _lines: dict[str, dict[str, JournalLine]] = field(init=False, default_factory=dict)
     _missing: dict[str, list[PlannedAttack]] = field(init=False, default_factory=dict)
     _inputs: dict[str, tuple[str, list[list[int]]]] = field(init=False, default_factory=dict)
@@ -109,9 +110,24 @@ class Progress:
                 self._check(json.loads(path.read_text(encoding="utf-8")))
             write_text(path, json.dumps(self.configuration, indent=1))
         wait_for_all()
-        lines = read_journals(self.folder)
-        self.run, self._lines = next_run(lines), current(lines)
-        self._missing = {item["case"]: self._find_missing(item) for item in self.cases}
+        self.run = next_run(read_journals(self.folder))
+        self.begin(1)
+
+    def begin(self, number: int) -> None:
+        """Look up what is missing of the rounds up to this one."""
+        first = number == 1
+        self.round, self._lines = number, current(read_journals(self.folder))
+        self._missing = {item["case"]: self._find_missing(item, try_again=first) for item in self.cases}
+
+    @property
+    def rounds(self) -> list[int]:
+        """The rounds of the plan; of rows that are of none there is one."""
+        return sorted({_round_of(row) for row in self.attacks})
+
+    @property
+    def planned(self) -> list[PlannedAttack]:
+        """The rows up to this round."""
+        return [row for row in self.attacks if _round_of(row) <= self.round]
 
     def missing(self, item: Mapping[str, Any]) -> list[PlannedAttack]:
         """The rows of a case that are still to be done; none of a case that is known to fail."""
@@ -123,7 +139,7 @@ class Progress:
             record
             for item in self.cases
             for lines in [self._lines.get(item["case"], {})]
-            for row in self.attacks
+            for row in self.planned
             if row not in self.missing(item) and not self._failed(lines) and row.slug in lines
             for record in lines[row.slug].records
         ]
@@ -150,7 +166,7 @@ class Progress:
         )
 
     def merge(self) -> list[Outcome]:
-        """All outcomes in the order of cases and plan.
+        """All outcomes up to this round, in the order of cases and plan.
 
         Raises:
             LostWorkerError: if a case has neither its records nor a failure.
@@ -158,10 +174,11 @@ class Progress:
         cases = current(read_journals(self.folder))
         outcomes: list[Outcome] = []
         lost = []
+        planned = {row.slug: self.digests[row.slug] for row in self.planned}
         for item in self.cases:
             lines = cases.get(item["case"], {})
-            found = [lines[slug] for slug, attack in self.digests.items() if self._counts(lines.get(slug), attack)]
-            if len(found) < len(self.digests):
+            found = [lines[slug] for slug, attack in planned.items() if self._counts(lines.get(slug), attack)]
+            if len(found) < len(planned):
                 if not self._failed(lines):
                     lost.append(item["case"])
                     continue
@@ -171,13 +188,15 @@ class Progress:
             raise LostWorkerError(f"records are missing of cases {lost}: run the same command again to make them.")
         return outcomes
 
-    def _find_missing(self, item: Mapping[str, Any]) -> list[PlannedAttack]:
+    def _find_missing(self, item: Mapping[str, Any], *, try_again: bool) -> list[PlannedAttack]:
         lines = self._lines.get(item["case"], {})
         newest = next(reversed(lines.values()), None)
         if newest is not None and not self._same_input(item, newest):
             lines = {}
-        missing = [row for row in self.attacks if not self._counts(lines.get(row.slug), self.digests[row.slug])]
-        return [] if self._failed(lines) and not self._worth_another_try(lines[FAILURE].failure) else missing
+        missing = [row for row in self.planned if not self._counts(lines.get(row.slug), self.digests[row.slug])]
+        if self._failed(lines) and not (try_again and self._worth_another_try(lines[FAILURE].failure)):
+            return []
+        return missing
 
     def _same_input(self, item: Mapping[str, Any], line: JournalLine) -> bool:
         if not self.verify and line.stat and line.stat == input_stat(item):
@@ -185,8 +204,8 @@ class Progress:
         return line.input == input_hash(item)
 
     def _failed(self, lines: Mapping[str, JournalLine]) -> bool:
-        """Whether a case failed, while loading or under an attack of this plan."""
-        return FAILURE in lines and lines[FAILURE].attack in (None, *self.digests.values())
+        """Whether the last that was seen of a case is its failure, while loading or under an attack of this plan."""
+        return next(reversed(list(lines)), None) == FAILURE and lines[FAILURE].attack in (None, *self.digests.values())
 
     @staticmethod
     def _worth_another_try(failure: Failure | None) -> bool:
@@ -207,6 +226,10 @@ class Progress:
                 f"output_dir={str(self.output_dir)!r} holds records of another configuration, which must "
                 f"not be mixed: {'; '.join(changed)}. Choose another output_dir, or start anew with resume=False."
             )
+
+
+def _round_of(row: PlannedAttack) -> int:
+    return row.key().round or 1
 
 
 def _first_difference(before: Any, now: Any, path: str = "") -> str:

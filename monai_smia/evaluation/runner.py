@@ -29,24 +29,17 @@ import ignite.distributed as idist
 import torch
 from tqdm.auto import tqdm
 
-from monai_smia.analysis import groups_of, summary_of
+from monai_smia.analysis import converged, groups_of, summary_of
 from monai_smia.analysis.acceptance import Criterion, judge, parse_criteria
 from monai_smia.attacks import FGSM
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case, load_case, patient_of, read_ahead
 from monai_smia.evaluation.console import console
-from monai_smia.evaluation.errors import (
-    DISK_FULL,
-    DisagreementError,
-    DiskFullError,
-    FailedCasesError,
-    kind_of,
-    reason_of,
-)
+from monai_smia.evaluation.errors import DisagreementError, FailedCasesError, failure_of
 from monai_smia.evaluation.facts import spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, check_unique, schedule
+from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, schedule
 from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
@@ -54,7 +47,8 @@ from monai_smia.evaluation.survival import named_degradations
 from monai_smia.evaluation.told import tell_outcome
 from monai_smia.evaluation.tracking import track
 from monai_smia.metrics import CaseMetrics
-from monai_smia.records import Failure, Journal, Primary, Record, Summary, seal, write_records
+from monai_smia.records import Journal, Primary, Record, Summary, seal, write_records
+from monai_smia.records.summary import TOLERANCE
 from monai_smia.report import make_report
 from monai_smia.report.figures.selector import FigureSelector
 from monai_smia.storage import Storage
@@ -69,22 +63,19 @@ class AttackEvaluation:
     """Evaluates a victim clean and under every planned attack, case by case.
 
     Every attack is reported twice: as computed, and after the adversarial image was written, read back and predicted
-    again. A case that cannot be loaded or attacked becomes a failure with its reason, and the others go on.
+    again. A case that cannot be loaded or attacked becomes a failure with its reason, and the others go on. Killed at
+    any moment and started again, the evaluation goes on where it was: what is missing is computed, or what depends on a
+    file or an attack that has changed; records of another victim, other weights or metrics are never mixed in. Started
+    in several processes (torchrun), each takes its share of the cases, and the first makes the report.
 
-    What is done is on disk at once: killed at any moment and started again, the evaluation goes on where it was. Only
-    what is missing is computed, or what depends on a file or an attack that has changed; records of another victim,
-    other weights or metrics are never mixed in. Started in several processes (torchrun), each takes its share of the
-    cases, and the first makes the report.
-
-    Written into `output_dir`: ``summary.json``, ``records.jsonl`` and ``spec.json`` with their ``checksums.json``,
-    ``cases.csv``, ``report.html``, ``report.json``, ``figures/*.png``, and the processes' own records in ``journal``.
+    What is written into `output_dir` stands in docs/evaluation.md: ``summary.json``, ``records.jsonl``, ``report.html`` ...
 
     Args:
         cases: items with ``image`` (a file), ``label`` and a unique name ``case``.
         loading: transform from an item to its image ``(C, *spatial)`` and label, with whatever preprocessing is not in
             the victim.
         victim: what is attacked.
-        attacks: the plan, as from `paper_comparison`.
+        attacks: the plan, as from `preset_plan`; rows of the settings ``"round 2"``, ... run while the headline moves.
         metrics: of the task, such as `monai_smia.metrics.SegmentationMetrics`.
         output_dir: where to write.
         storage: writes and reads adversarial images, such as `NiftiStorage`; None leaves the stored rows out.
@@ -99,6 +90,7 @@ class AttackEvaluation:
             again, beside an oracle that attacks through the degradation: see `monai_smia.analysis.survival`.
         resume: go on from the records in `output_dir`; False starts anew.
         verify: hash every input file again, though its size and time of change are as they were.
+        tolerance: no further round is run, with twice the gradients, where the last moved the headline metric by less.
         about: what the report says of model, intended use and acceptance, see `monai_smia.report.html`.
         accept: criteria of your own on the worst case, such as ``"jaccard >= 0.80 at 28 HU"``; several in a list, or
             with ``;`` between them. Summary and report say whether they are met: `monai_smia.analysis.acceptance`.
@@ -129,6 +121,7 @@ class AttackEvaluation:
     survival: Mapping[str, Degradation] | None = None
     resume: bool = True
     verify: bool = False
+    tolerance: float = TOLERANCE
     about: Mapping[str, Any] | None = None
     accept: str | Sequence[str] | None = None
     handlers: Sequence[Any] = field(default_factory=list)
@@ -147,6 +140,7 @@ class AttackEvaluation:
             raise ValueError(f"attacks must hold at least one row, got {self.attacks!r}.")
         check_unique("cases", [item["case"] for item in self.cases])
         check_unique("attacks", [row.slug for row in self.attacks])
+        check_number("tolerance", self.tolerance)
         self.output_dir = Path(self.output_dir)
         self.device = torch.device(self.device)
         self.survival = named_degradations(self.survival)
@@ -176,12 +170,17 @@ class AttackEvaluation:
         with console(self.progress and rank == 0):
             progress = self.make_progress()
             progress.open()
-            wait_for_all()  # everyone has seen the same records before anyone adds to them
-            pending = [item for item in self.cases if progress.missing(item)]
-            # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
-            with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
-                self._evaluate(pending[rank::processes], progress, journal)
-            wait_for_all()
+            for number in progress.rounds:
+                if number > 1:
+                    progress.begin(number)
+                wait_for_all()  # everyone has seen the same records before anyone adds to them
+                pending = [item for item in self.cases if progress.missing(item)]
+                # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
+                with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
+                    self._evaluate(pending[rank::processes], progress, journal)
+                wait_for_all()
+                if number > 1 and converged(progress.merge(), self.metrics, self.tolerance):
+                    break
             return self._finish(progress) if rank == 0 else {}
 
     def make_progress(self) -> Progress:
@@ -250,13 +249,7 @@ class AttackEvaluation:
                 except DisagreementError:
                     raise
                 except Exception as error:
-                    if kind_of(error) == DISK_FULL:
-                        raise DiskFullError(
-                            f"the disk is full ({reason_of(error)}); make room and run the same command again: what is "
-                            "done is kept."
-                        ) from error
-                    failure = Failure(item["case"], kind_of(error), reason_of(error))
-                    journal.add(progress.line(item, row, [failure], failed=True))
+                    journal.add(progress.line(item, row, [failure_of(item["case"], error)], failed=True))
                     del error
                     gc.collect()  # after running out of memory, let go of what the case held
 
@@ -268,12 +261,12 @@ class AttackEvaluation:
         """Merge the records of all processes, and write their summary and report."""
         folder = Path(self.output_dir)
         outcomes = progress.merge()
-        summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit)
+        summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit, tolerance=self.tolerance)
         summary.criteria = judge(self.criteria, groups_of(outcomes))
         self._keep_figures([outcome for outcome in outcomes if isinstance(outcome, Record)], summary)
         spec = spec_of(
             self.victim,
-            self.attacks,
+            progress.planned,
             self.metrics,
             unit=self.unit,
             device=torch.device(self.device),

@@ -11,6 +11,7 @@ CLEAN = "Clean"  # name of the row without an attack
 
 EQUAL_RADIUS = "equal radius"
 EQUAL_GRADIENTS = "equal gradients"
+ROUND = "round"  # "round 2": the second of a plan whose gradients are doubled until its figure stands still
 PAPER = "paper"  # the SMIA paper's own setting
 WHITE_BOX, TRANSFER, BLACK_BOX, NO_KNOWLEDGE = "white box", "transfer", "black box", "none"  # of an attacker
 ITERATIONS = "iterations"  # rows that differ by their steps
@@ -54,6 +55,17 @@ class RowKey:
     def is_clean(self) -> bool:
         """Whether nothing attacks."""
         return self.attack == CLEAN
+
+    @property
+    def round(self) -> int | None:
+        """Which round of a plan the row is of; None where its gradients are not doubled.
+
+        Example:
+            >>> RowKey("APGD", "round 2").round, RowKey("SMIA", EQUAL_RADIUS).round
+            (2, None)
+        """
+        word, _, number = self.setting.partition(" ")
+        return int(number) if word == ROUND and number.isdecimal() else None
 
     @property
     def title(self) -> str:

@@ -14,6 +14,7 @@ from monai_smia.records.record import Failure
 from monai_smia.records.rows import ROW_FIELDS, RowKey, Stage
 
 SUMMARY_FILE = "summary.json"
+TOLERANCE = 0.005  # of the headline metric: it has converged where doubled gradients move it by less
 
 Interval = list[float] | None
 
@@ -125,6 +126,21 @@ _NOT_METRICS = frozenset((*ROW_FIELDS, *_COUNTS, "stage", "cases", "intervals"))
 
 
 @dataclass(frozen=True)
+class AfterRound:
+    """The headline metric after a round of a plan whose gradients are doubled.
+
+    Args:
+        round: its number.
+        gradients: that its attacks took together, mean over cases.
+        attacked: under all attacks so far; None where undefined.
+    """
+
+    round: int
+    gradients: float
+    attacked: float | None
+
+
+@dataclass(frozen=True)
 class AtRadius:
     """The headline metric at one radius.
 
@@ -141,6 +157,8 @@ class AtRadius:
         by: those of them that were the worst of most cases, all of them where several were; without `by_case` the
             strongest one.
         listed: means of the patients, where they are too few for an interval.
+        rounds: the figure after every doubling of the gradients; empty where the plan does not double them.
+        converged: whether the last doubling moved it by less than `Headline.tolerance`; None where there was none.
     """
 
     eps: float | None
@@ -154,6 +172,19 @@ class AtRadius:
     attacks: list[str] = field(default_factory=list)
     by: list[str] = field(default_factory=list)
     listed: list[float] = field(default_factory=list)
+    rounds: list[AfterRound] = field(default_factory=list)
+    converged: bool | None = None
+
+    @property
+    def moved(self) -> float | None:
+        """How far the last doubling of the gradients moved the figure; None where there was none."""
+        before, after = ([None, None] + [each.attacked for each in self.rounds])[-2:]
+        return None if before is None or after is None else abs(after - before)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AtRadius:
+        """From ``summary.json``."""
+        return cls(**{**data, "rounds": [AfterRound(**each) for each in data["rounds"]]})
 
 
 @dataclass(frozen=True)
@@ -169,6 +200,7 @@ class Headline:
         clean_cases: how many `clean` is of.
         clean_patients: whose they are.
         higher_is_better: whether a victim is better with more of the metric.
+        tolerance: what the figure may move by while the gradients double and still count as converged.
     """
 
     metric: str
@@ -178,11 +210,12 @@ class Headline:
     clean_cases: int = 0
     clean_patients: int = 0
     higher_is_better: bool = True
+    tolerance: float = TOLERANCE
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Headline:
         """From ``summary.json``."""
-        return cls(**{**data, "radii": [AtRadius(**radius) for radius in data["radii"]]})
+        return cls(**{**data, "radii": [AtRadius.from_json(radius) for radius in data["radii"]]})
 
 
 @dataclass

@@ -14,15 +14,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from monai_smia.analysis.summary import Group
+from monai_smia.analysis.summary import Group, last_round, without_earlier_rounds
 from monai_smia.records import COMPUTED, Record, RowKey, SummaryRow
 from monai_smia.records.rows import ALPHA, EQUAL_GRADIENTS, EQUAL_RADIUS, ITERATIONS, PAPER
+from monai_smia.records.summary import Headline
 
 # Okabe and Ito: told apart by color-blind readers; markers and dashes tell them apart in gray
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
 NEEDS = {  # charts that an evaluation has if it has the attacks for them
     "Over the radius": "an attack at several radii",
+    "Over the number of gradients": "a preset other than paper",
     "Over the number of iterations": "an attack with several numbers of iterations",
     "Over alpha": "SMIA with several weights",
 }
@@ -45,18 +47,24 @@ class Chart:
     png: str
 
 
-def charts(groups: Sequence[Group], rows: Sequence[SummaryRow], metric: str) -> list[Chart]:
+def charts(
+    groups: Sequence[Group], rows: Sequence[SummaryRow], metric: str, headline: Headline | None = None
+) -> list[Chart]:
     """All charts that the records have something for.
 
     Args:
-        groups: records by row.
+        groups: records by row; of a plan in rounds, its last one is drawn.
         rows: of the summary.
         metric: the headline metric.
+        headline: of the summary, for its figures after every round.
     """
+    groups = without_earlier_rounds(groups)
+    rows = [row for row in rows if row.row.round in (None, last_round(groups))]
     known = [row for row in rows if row.stage == COMPUTED and row.value(metric) is not None]
     made = [
         _overview(known, metric),
         _over_eps(known, metric),
+        _over_gradients(headline, metric),
         _over_iterations(known, metric),
         _over_alpha(known, metric),
         *_over_steps(groups),
@@ -95,8 +103,29 @@ def _points(rows: Sequence[SummaryRow], metric: str, x: Callable[[RowKey], Any])
     return [_Point(row.row, float(x(row.row)), float(row.metrics[metric] or 0.0)) for row in rows]
 
 
+def _is_fair(row: RowKey) -> bool:
+    """Whether a row has the radius of the others beside it."""
+    return row.setting == EQUAL_RADIUS or row.round is not None
+
+
+def _over_gradients(headline: Headline | None, metric: str) -> Chart | None:
+    """The worst case after every doubling of the gradients."""
+    lines = {}
+    for radius in [] if headline is None else headline.radii:
+        known = [(each.gradients, each.attacked) for each in radius.rounds if each.attacked is not None]
+        if len(known) > 1:
+            lines[f"worst case, eps {radius.eps:g}"] = ([x for x, _ in known], [y for _, y in known])
+    if headline is None or not lines:
+        return None
+    label = "gradients a case in one round, of all attacks together"
+    ends = "; ".join(f"{name}: {', '.join(f'{y:.3f}' for y in values)}" for name, (_, values) in lines.items())
+    picture = _draw(partial(_draw_lines, lines=lines, x_label=label, y_label=metric))
+    caption = f"Mean {metric} under the worst of all attacks so far; it has converged where doubled gradients leave it."
+    return Chart("Over the number of gradients", caption, f"round by round: {ends}", picture)
+
+
 def _over_eps(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
-    fair = [row for row in rows if row.row.setting == EQUAL_RADIUS]
+    fair = [row for row in rows if _is_fair(row.row)]
     points = _points(fair, metric, lambda key: key.eps)
     if len({row.row.eps for row in fair}) > 1:  # every curve begins at the clean images
         attacks = {(row.row.attack, row.row.loss): row.row for row in fair}
@@ -145,9 +174,7 @@ def _curves(points: Sequence[_Point], metric: str, title: str, label: str, *, on
 def _over_steps(groups: Sequence[Group]) -> list[Chart | None]:
     """Loss, variance and cosine over the iterations, means over cases, of equal-radius rows of the largest radius."""
     iterated = [
-        group
-        for group in groups
-        if group.records[0].history and group.row.setting == EQUAL_RADIUS and (group.row.steps or 0) > 1
+        group for group in groups if group.records[0].history and _is_fair(group.row) and (group.row.steps or 0) > 1
     ]
     most = max((group.row.eps or 0.0 for group in iterated), default=None)
     chosen = {group.row.title: group.records for group in iterated if group.row.eps == most}

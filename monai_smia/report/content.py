@@ -20,10 +20,12 @@ from monai_smia.metrics import means
 from monai_smia.metrics.volumes import SPACING
 from monai_smia.records import COMPUTED, STORED, EvaluationSpec, Outcome, Record, RowKey, Summary, SummaryRow
 from monai_smia.records.damage import ADDED_DAMAGE, CLEAN_DAMAGE, DAMAGE, FROZEN
+from monai_smia.records.summary import Headline
 from monai_smia.report.document import (
     FORMAT,
     SCHEMA,
     Constraint,
+    Convergence,
     Data,
     Model,
     PrimaryContent,
@@ -69,6 +71,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         primary=PrimaryContent(primary.metric, primary.higher_is_better, of_cases.metric),
         rows=summary.rows,
         worst_case=worst_cases(groups, of_cases),
+        convergence=_convergence(summary.headline),
         cases=cases,
         differences=differences(groups, of_cases.metric),
         damage=_damage(summary.rows),
@@ -129,6 +132,16 @@ def _voxel_sizes(records: Sequence[Record]) -> list[str]:
             "distances and milliliters there are right only if this is their size."
         )
     return found
+
+
+def _convergence(headline: Headline | None) -> list[Convergence]:
+    if headline is None:
+        return []
+    return [
+        Convergence(r.eps, r.eps_input, r.norm, r.rounds, r.moved, r.converged, headline.tolerance)
+        for r in headline.radii
+        if r.rounds
+    ]
 
 
 def _damage(rows: Sequence[SummaryRow]) -> list[RowDamage]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from monai_smia.analysis.comparisons import CaseOutcome, Difference, Extreme, Stratum, WorstCase
 from monai_smia.records import Flag, RowKey, SummaryRow, Verdict
+from monai_smia.records.summary import AfterRound
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
 FORMAT = "monai_smia report 2"
@@ -109,6 +110,19 @@ class Constraint:
 
 
 @dataclass(frozen=True)
+class Convergence:
+    """The headline at one radius after every doubling of the gradients, and how far the last one moved it."""
+
+    eps: float | None
+    eps_input: float | None
+    norm: str | None
+    rounds: list[AfterRound]
+    moved: float | None
+    converged: bool | None
+    tolerance: float
+
+
+@dataclass(frozen=True)
 class ReportContent:
     """The document; `monai_smia.report.content.report_content` makes it."""
 
@@ -121,6 +135,7 @@ class ReportContent:
     primary: PrimaryContent
     rows: list[SummaryRow]
     worst_case: list[WorstCase]
+    convergence: list[Convergence]
     cases: list[CaseOutcome]
     differences: list[Difference]
     damage: list[RowDamage]

@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monai_smia.analysis import groups_of
 from monai_smia.files import write_text
-from monai_smia.records import EvaluationSpec, Outcome, Summary, check_seal, read_records
+from monai_smia.records import EvaluationSpec, Flag, Outcome, Summary, check_seal, read_records
 from monai_smia.records.summary import AtRadius, Headline
 from monai_smia.report.case_table import case_table
 from monai_smia.report.charts import NEEDS, charts
@@ -83,10 +84,10 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
     write_text(folder / "cases.csv", case_table(outcomes).csv())
     content = report_content(spec, summary, outcomes)
     write_text(folder / "report.json", json.dumps(content.to_json(), indent=2, allow_nan=False))
-    shown = charts(groups_of(outcomes), summary.rows, content.primary.metric)
+    shown = charts(groups_of(outcomes), summary.rows, content.primary.metric, summary.headline)
     titles = {chart.title for chart in shown}
     structures = structure_tables(content)
-    headline = headline_text(summary.headline, spec.unit, spec.sampled)
+    headline = headline_text(summary.headline, spec.unit, spec.sampled, summary.flags)
     environment = Environment(
         loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -109,13 +110,16 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
     return Report(folder / "report.html", headline)
 
 
-def headline_text(headline: Headline | None, unit: str, sampled: str = "case") -> str:
+def headline_text(headline: Headline | None, unit: str, sampled: str = "case", flags: Sequence[Flag] = ()) -> str:
     """Clean, and at the smallest and the largest radius under noise and under attack; every figure with its n.
+
+    Whether more gradients would move it, and the reasons not to trust it, are part of it.
 
     Args:
         headline: of the summary.
         unit: of the images.
         sampled: ``"patient"`` where it is known whose the cases are.
+        flags: reasons not to trust it.
 
     Example:
         >>> from monai_smia.records.summary import AtRadius
@@ -130,7 +134,35 @@ def headline_text(headline: Headline | None, unit: str, sampled: str = "case") -
     clean = [] if headline.clean is None else [f"{cell(headline.clean)} on clean images ({count})"]
     ends = headline.radii[:: max(len(headline.radii) - 1, 1)]
     parts = [*clean, *(_radius_text(end, headline.by_case, unit, sampled) for end in ends)]
-    return f"Mean {headline.metric}: {'; '.join(parts)}.{_reads_safer(headline, unit)}"
+    text = f"Mean {headline.metric}: {'; '.join(parts)}.{_reads_safer(headline, unit)}"
+    return f"{text}{_convergence_text(headline, unit)}{_flags_text(flags)}"
+
+
+def _convergence_text(headline: Headline, unit: str) -> str:
+    """Whether the figures stood still while the gradients doubled, where they did."""
+    asked = [radius for radius in headline.radii if radius.converged is not None]
+    moving = [radius for radius in asked if not radius.converged]
+    if not asked:
+        return ""
+    if not moving:
+        most = max(radius.moved or 0.0 for radius in asked)
+        return (
+            f" Converged: the last doubling of the gradients moved it by {most:.3f} (tolerance {headline.tolerance:g})."
+        )
+    told = ", ".join(
+        f"at {radius_text(radius, unit)} by {'an unknown amount' if radius.moved is None else f'{radius.moved:.3f}'}"
+        for radius in moving
+    )
+    return (
+        f" Not converged: the last doubling of the gradients moved it {told} (tolerance {headline.tolerance:g}): "
+        "give more."
+    )
+
+
+def _flags_text(flags: Sequence[Flag]) -> str:
+    """The flags that fired, by their names."""
+    names = list(dict.fromkeys(flag.name for flag in flags))
+    return f" Do not trust it as it stands, the network may be weaker: {', '.join(names)}." if names else ""
 
 
 def _radius_text(end: AtRadius, by_case: bool, unit: str, sampled: str) -> str:
@@ -151,7 +183,10 @@ def _by_text(end: AtRadius, by_case: bool) -> str:
     if not by_case:
         return f"the strongest attack{f', {told}' if told else ''}"
     often = told if told.startswith("all") else f"most often {told}"
-    return f"the worst of {len(end.attacks)} attacks on every case{f', {often}' if told else ''}"
+    count = len({re.sub(r", round \d+", "", label) for label in end.attacks})
+    attacks = f"{count} attack{'' if count == 1 else 's'}"
+    rounds = f" in {len(end.rounds)} rounds" if len(end.rounds) > 1 else ""
+    return f"the worst of {attacks}{rounds} on every case{f', {often}' if told else ''}"
 
 
 def radius_text(radius: AtRadius, unit: str) -> str:

@@ -77,6 +77,7 @@ def report_tables(content: ReportContent, unit: str) -> dict[str, Table]:
     return {
         **_row_tables(content, f"radius ({unit})" if unit else "radius"),
         "worst": _worst(content),
+        "rounds": _rounds(content),
         "strata": _strata(content),
         "differences": _differences(content),
         "damage": _damage(content),
@@ -148,6 +149,16 @@ def _worst(content: ReportContent) -> Table:
     ]
     heads = ["radius", content.primary.case_metric, "cases", "wrong when clean", "broken by none"]
     return Table([*heads, "worst by (cases, ties count for all)"], lines)
+
+
+def _rounds(content: ReportContent) -> Table:
+    """The headline after every doubling of the gradients."""
+    lines = [
+        [f"{radius.norm}, eps {radius.eps:g}", each.round, f"{each.gradients:g}", cell(each.attacked)]
+        for radius in content.convergence
+        for each in radius.rounds
+    ]
+    return Table(["radius", "round", "gradients a case", content.primary.metric], lines)
 
 
 def _damage(content: ReportContent) -> Table:

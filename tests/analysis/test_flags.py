@@ -266,3 +266,13 @@ def row(attack: str, damage: float, **values: Any) -> list[Record]:
 def test_each_flag(rows: Any, expected: str | None) -> None:
     found = {flag.name for flag in flags_of([group(*members) for members in rows])}
     assert found == (set() if expected is None else {expected})
+
+
+def test_queries_of_a_late_round_are_not_held_against_gradients_of_an_early_one() -> None:
+    def of_round(attack: str, number: int, damage: float) -> Any:
+        return group(record(attack, damage=damage, eps=0.1, norm="linf", setting=f"round {number}"))
+
+    rows = [of_round("APGD", 1, 0.1), of_round("Square", 1, 0.0), of_round("APGD", 2, 0.5), of_round("Square", 2, 0.3)]
+    assert flags_of(rows) == []
+    told = [flag.text for flag in flags_of([*rows[:3], of_round("Square", 2, 0.6)])]
+    assert told == ["Square round 2 at 0.1 does more damage (0.600) than APGD round 2 at 0.1 (0.500)."]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+import pytest
 from record_helpers import group, record
 
 from monai_smia.analysis import groups_of, headline_of, summarize
-from monai_smia.records import Primary, Record
+from monai_smia.records import Flag, Primary, Record
+from monai_smia.records.summary import Headline
 from monai_smia.report.html import headline_text
 
 KEY: dict[str, Any] = {"setting": "equal radius", "eps_input": 10.0, "norm": "linf"}
@@ -87,3 +90,45 @@ def test_several_that_are_alike_are_not_all_listed() -> None:
     found += [record(name, jaccard=0.1, eps=0.1, **KEY) for name in ("FGSM", "BIM", "PGD")]
     text = headline_text(headline_of(groups_of(found), summarize(found), Primary("jaccard", True)), "")
     assert "under the worst of 3 attacks on every case, all of them alike (1 case)." in text
+
+
+def in_rounds(*values: tuple[float, float]) -> list[Record]:
+    """Two cases under APGD, in as many rounds as there are values; ten gradients in the first."""
+    found = [record("Clean", case, jaccard=0.9) for case in "ab"]
+    for number, pair in enumerate(values, 1):
+        key = {**KEY, "setting": f"round {number}", "eps": 0.1, "gradients": 10 * 2 ** (number - 1)}
+        found += [record("APGD", case, jaccard=v, **key) for case, v in zip("ab", pair, strict=True)]
+    return found
+
+
+def test_the_figure_after_every_round_is_the_worst_so_far_of_every_case() -> None:
+    told = in_rounds((0.5, 0.7), (0.6, 0.4), (0.501, 0.396))
+    found = headline_of(groups_of(told), summarize(told, with_intervals=True), Primary("jaccard", True))
+    assert found is not None
+    (radius,) = found.radii
+    assert [(each.round, each.gradients) for each in radius.rounds] == [(1, 10.0), (2, 20.0), (3, 40.0)]
+    assert [each.attacked for each in radius.rounds] == pytest.approx([0.6, 0.45, 0.448])
+    assert radius.attacked == pytest.approx(0.448)
+    assert (radius.converged, radius.moved) == (True, pytest.approx(0.002))
+    assert Headline.from_json(asdict(found)) == found
+    text = headline_text(found, "HU")
+    assert "under the worst of 1 attack in 3 rounds on every case" in text
+    assert text.endswith(" Converged: the last doubling of the gradients moved it by 0.002 (tolerance 0.005).")
+
+
+def test_flags_are_part_of_the_sentence() -> None:
+    told = in_rounds((0.5, 0.7), (0.4, 0.4))
+    found = headline_of(groups_of(told), summarize(told, with_intervals=True), Primary("jaccard", True))
+    flags = [Flag("zero gradients", "seen"), Flag("loss falls", "seen"), Flag("zero gradients", "again")]
+    assert headline_text(found, "HU", flags=flags).endswith(
+        " Not converged: the last doubling of the gradients moved it at 10 HU (eps 0.1) by 0.200 (tolerance 0.005): "
+        "give more. Do not trust it as it stands, the network may be weaker: zero gradients, loss falls."
+    )
+
+
+def test_without_rounds_nothing_is_said_of_convergence() -> None:
+    told = records()
+    found = headline_of(groups_of(told), summarize(told), Primary("jaccard", True))
+    assert found is not None
+    assert (found.radii[0].rounds, found.radii[0].converged) == ([], None)
+    assert "onverged" not in headline_text(found, "HU")

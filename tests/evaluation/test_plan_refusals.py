@@ -67,7 +67,7 @@ def test_gradients(gradients: Any) -> None:
     with pytest.raises(ValueError, match=r"^gradients must be None or a whole number >= 1, got ") as told:
         preset_plan("quick", "segmentation", 0.05, gradients=gradients)
     assert str(told.value).endswith(f"got {gradients!r}.")
-    assert preset_plan("quick", "segmentation", 0.05, gradients=1)[2].key().steps == 1
+    assert preset_plan("quick", "segmentation", 0.05, gradients=1)[3].key().steps == 1
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ from monai_smia.adapters.monai_bundle.storing import BundleStorage
 from monai_smia.attacks import Attack
 from monai_smia.command_line import check_arguments
 from monai_smia.degradations import Degradation
-from monai_smia.evaluation import AttackEvaluation, PlannedAttack, preset_plan, volume_rows
+from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison, preset_plan, volume_rows
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
 from monai_smia.evaluation.plan import in_input_unit
 from monai_smia.metrics import CaseMetrics, channel_names
 from monai_smia.records.rows import EQUAL_RADIUS
+from monai_smia.records.summary import TOLERANCE
 from monai_smia.storage import NiftiStorage
 
 LOGGER = logging.getLogger(__name__)
@@ -51,8 +52,9 @@ def bundle_evaluation(
     eps_unit: str = "network",
     steps: int = 10,
     alpha: float = 1.0,
-    preset: str = "paper",
+    preset: str = "quick",
     gradients: int | None = None,
+    tolerance: float = TOLERANCE,
     extra: Sequence[Callable[..., Attack]] | None = None,
     seed: int = 0,
     clip: Sequence[float] | None = None,
@@ -92,8 +94,9 @@ def bundle_evaluation(
         eps_unit: ``"network"`` or ``"image"`` (HU, grey levels).
         steps: steps of the paper's attacks.
         alpha: weight of SMIA's stabilization term.
-        preset: ``"paper"``, or the strongest attacks: ``"quick"``, ``"standard"`` or ``"thorough"``; see `preset_plan`.
+        preset: ``"quick"``, ``"standard"`` or ``"thorough"``, the strongest attacks, or ``"paper"``; see `preset_plan`.
         gradients: of the first strong attack; None for the preset's.
+        tolerance: gradients are doubled while the headline moves by this much, see `AttackEvaluation`.
         extra: further attacks at the same radii, each a class or function of ``(eps=, seed=, clip=)``.
         seed: seed of the attacks.
         clip: valid range of the images; None for that of 8-bit files or of the intensity window, where known.
@@ -116,7 +119,7 @@ def bundle_evaluation(
         survival: degradations by name, after which every attack is measured again, as for `AttackEvaluation`.
         identified: store DICOM series though their sources do not say that they are de-identified.
         limit: number of cases.
-        only: attacks to run out of those of the preset, by their names; None for all of them.
+        only: attacks to run, by their names, of the preset or the paper's comparison; None for all of the preset.
         accept: criteria of your own, as for `AttackEvaluation`.
         figures: draw every case.
         progress: show progress.
@@ -184,18 +187,12 @@ def bundle_evaluation(
     radii = [eps] if isinstance(eps, (int, float)) else list(eps)
     radii = [radius * per_unit for radius in radii] if eps_unit == "image" else radii
     valid: Any = None if clip is None else tuple(clip)
-    attacks = preset_plan(
-        preset,
-        builder.task,
-        radii,
-        steps=steps,
-        alpha=alpha,
-        gradients=gradients,
-        seed=seed,
-        unit_scale=scale,
-        clip=valid,
-        stronger_loss="soft_jaccard" if builder.task == "segmentation" else None,
-    )
+    shared: dict[str, Any] = {"steps": steps, "alpha": alpha, "seed": seed, "unit_scale": scale, "clip": valid}
+    stronger = "soft_jaccard" if builder.task == "segmentation" else None
+    attacks = preset_plan(preset, builder.task, radii, gradients=gradients, stronger_loss=stronger, **shared)
+    if only is not None:  # out of the paper's comparison, too
+        there = {row.name for row in attacks}
+        attacks += [row for row in paper_comparison(radii, stronger_loss=stronger, **shared) if row.name not in there]
     if volumes is not None and builder.task != "segmentation":
         raise ValueError(f"volumes are of a segmentation, and this is a {builder.task}: got {volumes!r}.")
     rows = {"preset": preset, "steps": steps, "gradients": gradients, "unit_scale": scale, "clip": valid, "seed": seed}
@@ -216,6 +213,7 @@ def bundle_evaluation(
         unit=(unit or "HU" * all(is_dicom(source) for source in sources)) if in_scanner else "",
         data_range=1 / scale,
         survival=survival,
+        tolerance=tolerance,
         about=None if pipeline.labeled else {"limitations": [UNSUPERVISED]},
         accept=accept,
         progress=progress,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from monai_smia.attacks.composite.critical_radius import CriticalRadius
 from monai_smia.attacks.composite.ensemble import Ensemble
 from monai_smia.attacks.composite.network_space import NetworkSpaceAttack
 from monai_smia.attacks.composite.transfer import Transfer
 
-__all__ = ["Ensemble", "NetworkSpaceAttack", "Transfer"]
+__all__ = ["CriticalRadius", "Ensemble", "NetworkSpaceAttack", "Transfer"]

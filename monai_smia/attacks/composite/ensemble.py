@@ -14,7 +14,7 @@ from monai_smia.attacks.arguments import check_stop_at
 from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.best import better_of
 from monai_smia.attacks.composite.base import CompositeAttack
-from monai_smia.attacks.result import AttackResult, spread
+from monai_smia.attacks.result import AttackResult, same_length, spread
 from monai_smia.victims.base import Victim
 
 
@@ -83,7 +83,7 @@ class Ensemble(CompositeAttack):
                 part, own = problem.subset(going), own.subset(going)
             result = self._judged(part, member.run(own))
             result = result if part is problem else spread(result, best, going)
-            best = better_of(*_same_length(best, result), targeted=self.targeted)
+            best = better_of(*same_length(best, result), targeted=self.targeted)
         return best
 
     def _unsolved(self, result: AttackResult) -> Tensor:
@@ -100,16 +100,3 @@ class Ensemble(CompositeAttack):
         damage = victim.damage(prediction, label) if self.metric is None else self.metric(victim, prediction, label)
         loss = victim.checked_loss(prediction, label).to(result.loss)
         return replace(result, damage=damage.to(result.damage), loss=loss)
-
-
-def _same_length(*results: AttackResult) -> list[AttackResult]:
-    """Results with histories as long as the longest: the last value carried on, NaN for cosines."""
-
-    def longer(result: AttackResult, name: str) -> Tensor:
-        own: Tensor = getattr(result, name)
-        missing = max(len(getattr(other, name)) for other in results) - len(own)
-        last = own[-1:] if name != "cosine" and len(own) else own.new_full((1, own.shape[1]), torch.nan)
-        return torch.cat([own, last.expand(missing, -1)])
-
-    histories = ("loss_history", "linf", "variance", "cosine")
-    return [replace(result, **{name: longer(result, name) for name in histories}) for result in results]

@@ -35,7 +35,8 @@ def overlay(bundle: Path, options: dict[str, Any]) -> tuple[dict[tuple[str, str]
     folder = bundle / "eval" / "attack_eval"
     summary = json.loads((folder / "summary.json").read_text())
     assert not summary["failures"]
-    rows = {(r["attack"], r["stage"]): r for r in summary["rows"] if r["setting"] in ("", "equal radius")}
+    fair = [r for r in summary["rows"] if r["setting"] in ("", "equal radius") or r["setting"].startswith("round ")]
+    rows = {(r["attack"], r["stage"]): r for r in fair}
     return rows, json.loads((folder / "journal" / "configuration.json").read_text())
 
 
