@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from monai_smia.analysis.critical_radius import SHARE, critical_radii
 from monai_smia.analysis.flags import flags_of
 from monai_smia.analysis.headline import has_converged, headline_of
 from monai_smia.analysis.summary import failed_cases, groups_of, summarize
@@ -12,7 +13,15 @@ from monai_smia.metrics import CaseMetrics
 from monai_smia.records import Failure, Outcome, Primary, Record, Summary
 from monai_smia.records.summary import TOLERANCE
 
-__all__ = ["add_recovered", "converged", "flags_of", "groups_of", "headline_of", "summarize", "summary_of"]
+__all__ = [
+    "add_recovered",
+    "converged",
+    "flags_of",
+    "groups_of",
+    "headline_of",
+    "summarize",
+    "summary_of",
+]
 
 
 def summary_of(
@@ -22,6 +31,7 @@ def summary_of(
     cases: int,
     unit: str = "",
     tolerance: float = TOLERANCE,
+    share: float = SHARE,
 ) -> Summary:
     """The whole summary of an evaluation.
 
@@ -31,6 +41,7 @@ def summary_of(
         cases: how many there are.
         unit: unit of the images.
         tolerance: what the headline may move by while gradients double and still count as converged.
+        share: of what is right on the clean image that is left at the critical radius.
     """
     groups = groups_of(outcomes)
     rows = summarize(outcomes, metrics.summary, with_intervals=True, shares=metrics.shares)
@@ -44,6 +55,7 @@ def summary_of(
         unit=unit,
         seconds=sum(outcome.costs.seconds or 0.0 for outcome in outcomes if isinstance(outcome, Record)),
         headline=headline_of(groups, rows, Primary.of(metrics), tolerance),
+        critical_radii=critical_radii(groups, share),
     )
 
 

@@ -20,7 +20,7 @@ from monai_smia.metrics import CaseMetrics
 from monai_smia.metrics.structures import structure_of, structures_of
 from monai_smia.records import Primary, RowKey
 from monai_smia.records.damage import DAMAGE
-from monai_smia.records.rows import NO_KNOWLEDGE, PAPER
+from monai_smia.records.rows import NO_KNOWLEDGE, NOT_WITHIN
 from monai_smia.records.summary import Verdict
 
 EXAMPLE = "'jaccard >= 0.80 at 28 HU' or 'jaccard lower end >= 0.75 at eps 0.02'"
@@ -104,7 +104,9 @@ as jaccard_1), got 'jacard'; did you mean jaccard?
     texts = [" ".join(part.split()) for text in several for part in text.split(";") if part.strip()]
     if not texts:
         raise ValueError(f"accept must hold at least one criterion, such as {EXAMPLE}, got {accept!r}.")
-    attacked = [row for row in rows if not row.is_clean and row.setting != PAPER and row.knowledge != NO_KNOWLEDGE]
+    attacked = [
+        row for row in rows if not row.is_clean and row.setting not in NOT_WITHIN and row.knowledge != NO_KNOWLEDGE
+    ]
     return [_parsed(text, attacked, metrics, unit, patients) for text in texts]
 
 
@@ -207,7 +209,7 @@ def judge(criteria: Sequence[Criterion], groups: Sequence[Group]) -> list[Verdic
         criteria: as from `parse_criteria`.
         groups: records by row, of complete cases.
     """
-    fair = [group for group in groups if group.row.setting != PAPER]
+    fair = [group for group in groups if group.row.setting not in NOT_WITHIN]
     return [_verdict(criterion, fair) for criterion in criteria]
 
 

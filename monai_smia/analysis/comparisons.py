@@ -11,7 +11,7 @@ from monai_smia.analysis.statistics import Interval, holm, paired_difference, sa
 from monai_smia.analysis.summary import Group, without_earlier_rounds
 from monai_smia.records import COMPUTED, Primary, Record
 from monai_smia.records.damage import ADDED_DAMAGE
-from monai_smia.records.rows import EQUAL_RADIUS, PAPER
+from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, NOT_WITHIN
 
 REFERENCE = "SMIA"  # the attack that the others of its radius are compared with
 
@@ -239,7 +239,7 @@ def differences(groups: Sequence[Group], metric: str) -> list[Difference]:
     for group in rows:
         if group.row.is_clean:
             continue
-        reference = None if group.row.setting == PAPER else smia.get((group.row.eps, group.row.norm))
+        reference = None if group.row.setting in NOT_WITHIN else smia.get((group.row.eps, group.row.norm))
         for other in (clean, reference):
             if other is not None and other is not group:
                 mean = paired_difference(samples_of(group.records), samples_of(other.records), metric)
@@ -274,7 +274,7 @@ def _by_radius(groups: Sequence[Group]) -> list[list[Group]]:
     """Attacks by eps, eps in the image's unit and norm, the smallest radius first."""
     radii: dict[tuple[float | None, float | None, str | None], list[Group]] = {}
     for group in computed(groups):
-        if not group.row.is_clean:
+        if not group.row.is_clean and group.row.setting != CRITICAL_RADIUS:
             radii.setdefault((group.row.eps, group.row.eps_input, group.row.norm), []).append(group)
     return [radii[key] for key in sorted(radii, key=lambda key: (key[0] or 0.0, key[2] or ""))]
 

@@ -18,16 +18,15 @@ from monai_smia.records.rows import CRITICAL_RADIUS, PAPER
 SHARE = 0.5  # of what is right on the clean image
 MIN_RADII = 6  # without a bisection, so many make a curve to read it from
 MIN_PATIENTS = 6  # below which there is no interval
-SIZES = {"linf": "linf", "l2": "l2"}  # metric of a record that is the norm of its perturbation
+NORMS = ("linf", "l2")  # also the metrics of a record that are the size of its perturbation
 
 
 def critical_radii(groups: Sequence[Group], share: float = SHARE) -> list[CriticalRadii]:
     """Per norm, the critical radii of all cases: upper bounds, since a stronger attack may need less.
 
-    Of a case it is the size of the smallest perturbation, over all rows, that leaves at most `share` of what is right on
-    the clean image (1 - damage: its Jaccard index, the share of its objects found, whether its decision is right). A
-    case that is wrong when clean has none. What they come to is told by patient, whose radius is the median of his
-    cases'.
+    Of a case it is the size of the smallest perturbation, over all rows, that leaves at most `share` of what is right
+    on the clean image (1 - damage: its Jaccard index, the share of its objects found, whether its decision is right).
+    A case that is wrong when clean has none. The median is over patients, each with the median of his cases.
 
     Args:
         groups: records by row; where none is of the setting ``"critical radius"``, of at least six radii.
@@ -37,7 +36,7 @@ def critical_radii(groups: Sequence[Group], share: float = SHARE) -> list[Critic
         The smallest and largest norm's; empty where the evaluation has too few radii.
     """
     found = []
-    for norm in SIZES:
+    for norm in NORMS:
         rows = [g for g in computed(groups) if g.row.norm == norm and g.row.eps_input and g.row.setting != PAPER]
         refined = any(group.row.setting == CRITICAL_RADIUS for group in rows)
         if refined or len({group.row.eps for group in rows}) >= MIN_RADII:
@@ -62,16 +61,15 @@ def _of_norm(rows: Sequence[Group], norm: str, share: float) -> CriticalRadii:
                 cases[record.case] = told
     listed = sorted(cases.values(), key=lambda case: math.inf if case.eps_input is None else case.eps_input)
     values = _of_patients(listed)
-    low, high = _median_interval(values)
-    scale = (largest.eps or 0.0) / (largest.eps_input or 1.0)
+    median = float(np.median(values)) if values else math.inf
     return CriticalRadii(
         norm=norm,
         share=share,
         largest=largest.eps,
         largest_input=largest.eps_input,
-        median=_known(np.median(values) * scale) if values else None,
-        median_input=_known(np.median(values)) if values else None,
-        interval_input=None if low is None else [_known(low), _known(high)],
+        median=_known(median * (largest.eps or 0.0) / (largest.eps_input or 1.0)),
+        median_input=_known(median),
+        interval_input=_median_interval(values),
         holding=sum(case.eps_input is None for case in listed),
         patients=len(values),
         wrong_when_clean=len(wrong),
@@ -82,7 +80,7 @@ def _of_norm(rows: Sequence[Group], norm: str, share: float) -> CriticalRadii:
 def _size_that_succeeds(record: Record, norm: str, share: float) -> float | None:
     """The size of a perturbation that leaves at most a share of what was right, None where it leaves more."""
     damage, clean = record.number(DAMAGE), record.number(CLEAN_DAMAGE)
-    size = record.number(SIZES[norm])
+    size = record.number(norm)
     if damage is None or clean is None or size is None or damage < 1 - share * (1 - clean):
         return None
     radius = record.row.eps_input
@@ -97,13 +95,13 @@ def _of_patients(cases: Sequence[CaseRadius]) -> list[float]:
     return sorted(float(np.percentile(values, 50, method="lower")) for values in found.values())
 
 
-def _median_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+def _median_interval(values: Sequence[float]) -> list[float | None] | None:
     """Distribution-free interval of 95 % of the median, by order statistics; nothing is assumed of those that hold."""
     count = len(values)
     if count < MIN_PATIENTS:
-        return None, None
+        return None
     rank = int(binom.ppf(0.025, count, 0.5))  # the largest with P(X < rank) <= .025
-    return values[rank - 1], values[count - rank]
+    return [_known(values[rank - 1]), _known(values[count - rank])]
 
 
 def _known(value: float) -> float | None:

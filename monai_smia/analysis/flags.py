@@ -15,7 +15,7 @@ import numpy as np
 from monai_smia.analysis.comparisons import computed
 from monai_smia.analysis.summary import Group
 from monai_smia.records import Flag, Probe, Record, RowKey
-from monai_smia.records.rows import PAPER, WHITE_BOX
+from monai_smia.records.rows import CRITICAL_RADIUS, NOT_WITHIN, WHITE_BOX
 
 MARGIN = 0.02  # of damage: differences below are not worth a flag
 AGREEMENT = 0.995  # of the twin with the pipeline on a clean case
@@ -33,7 +33,8 @@ def flags_of(groups: Sequence[Group]) -> list[Flag]:
     """
     rows = computed(groups)
     probes = [record.probe for group in rows for record in group.records if record.probe is not None]
-    attacks = [_Row(group) for group in rows if not group.row.is_clean and _damage(group) is not None]
+    attacks = [_Row(g) for g in rows if not g.row.is_clean and _damage(g) is not None]
+    attacks = [row for row in attacks if row.key.setting != CRITICAL_RADIUS]  # as little damage as it may
     white = [row for row in attacks if row.key.knowledge == WHITE_BOX]
     found = [*_agreement_flags(rows), *_victim_flags(probes), *_control_flags(attacks, white), *_growth_flags(white)]
     for row in white:
@@ -137,7 +138,7 @@ def _less_with_more(
 ) -> list[Flag]:
     series: dict[tuple[Any, ...], list[_Row]] = {}
     for row in white:
-        if row.key.setting != PAPER:
+        if row.key.setting not in NOT_WITHIN:
             alike = (row.key.attack, row.key.loss, row.key.alpha, row.key.norm, fixed(row.key))
             series.setdefault(alike, []).append(row)
     found = []

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA, Attack, Noise
+from monai_smia.analysis.critical_radius import SHARE
+from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA, Attack, CriticalRadius, Noise
 from monai_smia.records import CLEAN, RowKey
 from monai_smia.records.rows import EQUAL_GRADIENTS, EQUAL_RADIUS, PAPER
 
@@ -125,6 +126,11 @@ def check_number(name: str, value: Any, *, whole: bool = False, least: int = 0, 
     if not _is_number(value) or not isfinite(value) or value < least or (whole and int(value) != value):
         kind = "whole" if whole else "finite"
         raise ValueError(f"{name} must be {unless}a {kind} number >= {least}, got {value!r}.")
+
+
+def share_of(plan: Sequence[PlannedAttack]) -> float:
+    """What is left of what is right on the clean image at a critical radius: that of the plan's search for it."""
+    return next((row.attack.share for row in plan if isinstance(row.attack, CriticalRadius)), SHARE)
 
 
 def check_unique(name: str, values: Sequence[str]) -> None:

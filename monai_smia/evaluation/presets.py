@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from monai_smia.attacks import APGD, APGDT, DAG, FMN, SMIA, Attack, CosPGD, Ensemble, Noise, Square
+from monai_smia.attacks import APGD, APGDT, DAG, FMN, SMIA, Attack, CosPGD, CriticalRadius, Ensemble, Noise, Square
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, paper_comparison, radii_of
-from monai_smia.records.rows import EQUAL_RADIUS, ROUND
+from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
 
 TASKS = ("classification", "segmentation", "detection")
-PRESETS = {
-    "paper": None,
-    "quick": 20,
-    "standard": 100,
-    "thorough": 300,
-}  # gradients of the first strong attack, in the last round
+# gradients of the first strong attack, in the last round; "radius" has no rounds
+PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20}
+CURVE = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # radii of the preset "radius", over the largest
 
 # of the two strong attacks on segmentations, chosen on networks that no table reports: little time in larger balls
 SCHEDULES = (((3.0, 0.1), (2.0, 0.1), (1.0, 0.8)), ((2.0, 0.1), (1.5, 0.1), (1.0, 0.8)))
@@ -117,6 +114,9 @@ def preset_plan(
     300 gradients, of which an evaluation runs as many as it takes until its headline stands still; what counts is
     the worst case over all of them, image by image.
 
+    ``"radius"`` has noise and the strongest attack at six radii up to the largest of `eps` (or at the six or more that
+    `eps` holds), and looks for the smallest radius that leaves half of what is right, by bisection.
+
     Args:
         preset: one of `PRESETS`.
         task: ``"classification"``, ``"segmentation"`` or ``"detection"``.
@@ -148,7 +148,12 @@ def preset_plan(
     check_number("alpha", alpha)
     check_number("steps", steps, whole=True)
     plan = [PlannedAttack()]
-    balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii_of(eps)]
+    radii = radii_of(eps)
+    if preset == "radius" and len(radii) < len(CURVE):
+        radii = [float(f"{max(radii) * part:.6g}") for part in CURVE]
+    balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii]
+    if preset == "radius":
+        return plan + _over_radii(task, balls, int(count), shared)
     for radius, ball in balls:
         smia = SMIA(eps=ball, steps=steps, alpha=alpha, **shared)
         plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), smia)]
@@ -156,6 +161,24 @@ def preset_plan(
         for radius, ball in balls:
             strong = standard_attack(task, eps=ball, steps=of_round, progress=True, **shared).attacks
             plan += [PlannedAttack(attack, radius, f"{ROUND} {number}") for attack in strong]
+    return plan
+
+
+def _over_radii(
+    task: str, balls: Sequence[tuple[float, float]], gradients: int, shared: dict[str, Any]
+) -> list[PlannedAttack]:
+    """Noise and the strongest attack at every radius, and the search for the smallest one that succeeds."""
+
+    def strongest(ball: float) -> Attack:
+        first, second, *_ = _members(task, gradients, {"eps": ball, "norm": "linf", "progress": True, **shared})
+        return Ensemble([first, second], stop_at=1.0) if task == "classification" else first
+
+    plan = []
+    for radius, ball in balls:
+        plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), strongest(ball))]
+    largest, ball = max(balls)
+    if largest > 0:
+        plan.append(PlannedAttack(CriticalRadius(strongest(ball)), largest, CRITICAL_RADIUS))
     return plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import glob
 import logging
 import math
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_smia.attacks import Attack, AttackResult
+from monai_smia.attacks import Attack, AttackResult, CriticalRadius
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.errors import DisagreementError
@@ -91,7 +92,7 @@ class RowEvaluator:
             draw: says of the computed record whether the case is drawn under this attack; None draws nothing.
             probe_with: probe the victim at the radius of this attack, with the clean row.
         """
-        attack, start = None if row.attack is None else case.own(row.attack), time.perf_counter()
+        attack, start = None if row.attack is None else self._judged(case, case.own(row.attack)), time.perf_counter()
         result = None if attack is None else attacked(self.victim, case, self.device, attack)
         image = case.image if result is None else result.adversarial
         scored = self.score(case, image)
@@ -123,6 +124,14 @@ class RowEvaluator:
                     LOGGER.info("%s has no stored rows: %s", case.name, error)
                 self._told.add(case.name)
         return [*records, *self._degraded(case, record, image, attack)]
+
+    def _judged(self, case: Case, attack: Attack) -> Attack:
+        """The attack, which asks the pipeline whether a radius is enough, where it looks for the smallest one."""
+        if not isinstance(attack, CriticalRadius):
+            return attack
+        judged = copy.copy(attack)
+        judged.judge = lambda image: self.score(case, image).damage
+        return judged
 
     def score(self, case: Case, image: Tensor | Path) -> Scored:
         """What the pipeline makes of an image of the case, or of its file."""

@@ -39,7 +39,7 @@ from monai_smia.evaluation.errors import DisagreementError, FailedCasesError, fa
 from monai_smia.evaluation.facts import spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, schedule
+from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, schedule, share_of
 from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
@@ -68,7 +68,7 @@ class AttackEvaluation:
     file or an attack that has changed; records of another victim, other weights or metrics are never mixed in. Started
     in several processes (torchrun), each takes its share of the cases, and the first makes the report.
 
-    What is written into `output_dir` stands in docs/evaluation.md: ``summary.json``, ``records.jsonl``, ``report.html`` ...
+    What is written into `output_dir` stands in docs/evaluation.md.
 
     Args:
         cases: items with ``image`` (a file), ``label`` and a unique name ``case``.
@@ -261,7 +261,8 @@ class AttackEvaluation:
         """Merge the records of all processes, and write their summary and report."""
         folder = Path(self.output_dir)
         outcomes = progress.merge()
-        summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit, tolerance=self.tolerance)
+        settings: dict[str, Any] = {"tolerance": self.tolerance, "share": share_of(self.attacks)}
+        summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit, **settings)
         summary.criteria = judge(self.criteria, groups_of(outcomes))
         self._keep_figures([outcome for outcome in outcomes if isinstance(outcome, Record)], summary)
         spec = spec_of(

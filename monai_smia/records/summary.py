@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_smia.files import write_text
+from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.parts import RECORD_VERSION, check_version
 from monai_smia.records.record import Failure
 from monai_smia.records.rows import ROW_FIELDS, RowKey, Stage
@@ -231,6 +232,7 @@ class Summary:
         unit: unit of the images.
         seconds: of all attacks.
         headline: the figures that matter most; None without an attack.
+        critical_radii: the smallest radius that breaks a case, by norm; empty where the plan does not look for it.
         criteria: the user's own, met or not.
     """
 
@@ -242,6 +244,7 @@ class Summary:
     unit: str = ""
     seconds: float = 0.0
     headline: Headline | None = None
+    critical_radii: Sequence[CriticalRadii] = ()
     criteria: list[Verdict] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -249,6 +252,7 @@ class Summary:
         return {
             "version": RECORD_VERSION,
             "headline": None if self.headline is None else asdict(self.headline),
+            "critical_radii": [asdict(found) for found in self.critical_radii],
             "rows": [row.to_json() for row in self.rows],
             "flags": [asdict(flag) for flag in self.flags],
             "failures": [failure.to_json() for failure in self.failures],
@@ -270,6 +274,7 @@ class Summary:
             flags=[Flag(**flag) for flag in data["flags"]],
             failures=[Failure.from_json(failure) for failure in data["failures"]],
             headline=None if headline is None else Headline.from_json(headline),
+            critical_radii=[CriticalRadii.from_json(found) for found in data["critical_radii"]],
             criteria=[Verdict(**verdict) for verdict in data.get("criteria", ())],
             **{name: data[name] for name in ("cases", "evaluated", "unit", "seconds")},
         )

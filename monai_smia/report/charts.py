@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from monai_smia.analysis.summary import Group, last_round, without_earlier_rounds
 from monai_smia.records import COMPUTED, Record, RowKey, SummaryRow
+from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.rows import ALPHA, EQUAL_GRADIENTS, EQUAL_RADIUS, ITERATIONS, PAPER
 from monai_smia.records.summary import Headline
 
@@ -25,6 +26,7 @@ MARKERS = "osD^vPX"
 NEEDS = {  # charts that an evaluation has if it has the attacks for them
     "Over the radius": "an attack at several radii",
     "Over the number of gradients": "a preset other than paper",
+    "Cases that hold": "the preset radius, or attacks at six radii",
     "Over the number of iterations": "an attack with several numbers of iterations",
     "Over alpha": "SMIA with several weights",
 }
@@ -48,7 +50,11 @@ class Chart:
 
 
 def charts(
-    groups: Sequence[Group], rows: Sequence[SummaryRow], metric: str, headline: Headline | None = None
+    groups: Sequence[Group],
+    rows: Sequence[SummaryRow],
+    metric: str,
+    headline: Headline | None = None,
+    critical_radii: Sequence[CriticalRadii] = (),
 ) -> list[Chart]:
     """All charts that the records have something for.
 
@@ -57,6 +63,7 @@ def charts(
         rows: of the summary.
         metric: the headline metric.
         headline: of the summary, for its figures after every round.
+        critical_radii: of the summary.
     """
     groups = without_earlier_rounds(groups)
     rows = [row for row in rows if row.row.round in (None, last_round(groups))]
@@ -65,6 +72,7 @@ def charts(
         _overview(known, metric),
         _over_eps(known, metric),
         _over_gradients(headline, metric),
+        *(_holding(found) for found in critical_radii),
         _over_iterations(known, metric),
         _over_alpha(known, metric),
         *_over_steps(groups),
@@ -122,6 +130,20 @@ def _over_gradients(headline: Headline | None, metric: str) -> Chart | None:
     picture = _draw(partial(_draw_lines, lines=lines, x_label=label, y_label=metric))
     caption = f"Mean {metric} under the worst of all attacks so far; it has converged where doubled gradients leave it."
     return Chart("Over the number of gradients", caption, f"round by round: {ends}", picture)
+
+
+def _holding(found: CriticalRadii) -> Chart | None:
+    """The share of cases that hold, over the radius."""
+    radii = [0.0, *(case.eps for case in found.cases if case.eps is not None)]
+    if not found.cases or found.largest is None:
+        return None
+    shares = [1 - number / len(found.cases) for number in range(len(radii))]
+    lines = {f"cases that hold, {found.norm}": ([*radii, found.largest], [*shares, shares[-1]])}
+    label = "radius (network units)"
+    picture = _draw(partial(_draw_lines, lines=lines, x_label=label, y_label="share of cases", steps=True, ms=3))
+    caption = "Share of cases of which no attack found left half of what is right, over the radius: an upper bound."
+    caption = caption.replace("half", f"at most {100 * found.share:g} %")
+    return Chart("Cases that hold", caption, f"{shares[-1]:.3f} at the largest radius", picture)
 
 
 def _over_eps(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
@@ -225,10 +247,14 @@ def _draw_lines(
     y_label: str,
     *,
     whole: bool = False,
+    steps: bool = False,
     ms: float | None = None,
 ) -> None:
+    style = "steps-post" if steps else "default"
     for i, (name, (x, y)) in enumerate(lines.items()):
-        axis.plot(x, y, marker=MARKERS[i % len(MARKERS)], ms=ms, color=COLORS[i % len(COLORS)], label=name)
+        axis.plot(
+            x, y, drawstyle=style, marker=MARKERS[i % len(MARKERS)], ms=ms, color=COLORS[i % len(COLORS)], label=name
+        )
     if whole:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel(x_label)

@@ -72,6 +72,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         rows=summary.rows,
         worst_case=worst_cases(groups, of_cases),
         convergence=_convergence(summary.headline),
+        critical_radii=summary.critical_radii,
         cases=cases,
         differences=differences(groups, of_cases.metric),
         damage=_damage(summary.rows),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from monai_smia.analysis.comparisons import CaseOutcome, Difference, Extreme, Stratum, WorstCase
 from monai_smia.records import Flag, RowKey, SummaryRow, Verdict
+from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.summary import AfterRound
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
@@ -136,6 +138,7 @@ class ReportContent:
     rows: list[SummaryRow]
     worst_case: list[WorstCase]
     convergence: list[Convergence]
+    critical_radii: Sequence[CriticalRadii]
     cases: list[CaseOutcome]
     differences: list[Difference]
     damage: list[RowDamage]

@@ -78,6 +78,7 @@ def report_tables(content: ReportContent, unit: str) -> dict[str, Table]:
         **_row_tables(content, f"radius ({unit})" if unit else "radius"),
         "worst": _worst(content),
         "rounds": _rounds(content),
+        "critical": _critical(content, unit),
         "strata": _strata(content),
         "differences": _differences(content),
         "damage": _damage(content),
@@ -159,6 +160,20 @@ def _rounds(content: ReportContent) -> Table:
         for each in radius.rounds
     ]
     return Table(["radius", "round", "gradients a case", content.primary.metric], lines)
+
+
+def _critical(content: ReportContent, unit: str) -> Table:
+    """The critical radius of every case, the smallest first."""
+    lines = []
+    for found in content.critical_radii:
+        for case in found.cases[:MAX_CASE_ROWS]:
+            if case.eps is None:
+                told = [f"more than {cell(found.largest_input)}", f"more than {cell(found.largest)}"]
+            else:
+                told = [f"at most {cell(case.eps_input)}", f"at most {cell(case.eps)}"]
+            lines.append([case.case, case.patient, found.norm, *told, case.by or "-"])
+    radius = f"radius ({unit})" if unit else "radius"
+    return Table(["case", content.data.sampled, "norm", radius, "eps", "found by"], lines)
 
 
 def _damage(content: ReportContent) -> Table:
@@ -251,9 +266,11 @@ def _counts(content: ReportContent, cases: int, patients: int) -> str:
 
 
 def shown_rows(content: ReportContent) -> list[SummaryRow]:
-    """One row per attack, as stored where it was stored."""
+    """One row per attack, as stored where it was stored; of a plan in rounds those of its last."""
     stored = {row.row for row in content.rows if row.stage == STORED}
-    return [row for row in content.rows if row.stage == (STORED if row.row in stored else COMPUTED)]
+    last = max((row.row.round or 0 for row in content.rows), default=0)
+    rows = [row for row in content.rows if row.row.round in (None, last)]
+    return [row for row in rows if row.stage == (STORED if row.row in stored else COMPUTED)]
 
 
 def row_name(row: SummaryRow) -> str:

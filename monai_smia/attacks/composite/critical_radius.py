@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from monai.utils import convert_to_dst_type
 from torch import Tensor
 from typing_extensions import Self
 
@@ -118,7 +119,7 @@ class CriticalRadius(CompositeAttack):
 
     def _damage(self, problem: AttackProblem, image: Tensor) -> float:
         if self.judge is not None:
-            return self.judge(image)
+            return self.judge(convert_to_dst_type(image, problem.source_image)[0])  # with the affine that it came with
         with torch.no_grad():
             return float(problem.victim.damage(problem.victim.predict(image), problem.label)[0])
 

@@ -1,0 +1,155 @@
+"""What an evaluation comes to, in sentences."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from monai_smia.records import Flag
+from monai_smia.records.critical_radius import CriticalRadii
+from monai_smia.records.summary import AtRadius, Headline
+from monai_smia.report.table import cell, interval_text
+
+
+def headline_text(headline: Headline | None, unit: str, sampled: str = "case", flags: Sequence[Flag] = ()) -> str:
+    """Clean, and at the smallest and the largest radius under noise and under attack; every figure with its n.
+
+    Whether more gradients would move it, and the reasons not to trust it, are part of it.
+
+    Args:
+        headline: of the summary.
+        unit: of the images.
+        sampled: ``"patient"`` where it is known whose the cases are.
+        flags: reasons not to trust it.
+
+    Example:
+        >>> from monai_smia.records.summary import AtRadius
+        >>> radius = AtRadius(0.05, 70.0, "linf", 0.875, 0.25, [0.125, 0.5], 12, 8, ["FGSM", "PGD"], ["PGD"])
+        >>> text = headline_text(Headline("jaccard", 0.9, True, [radius], 12, 8), "HU", "patient")
+        >>> text.partition("; ")[2].partition(", 0.250 ")[2]
+        '[0.125, 0.500] under the worst of 2 attacks on every case, most often PGD (12 cases of 8 patients).'
+    """
+    if headline is None:
+        return ""
+    count = _count_text(headline.clean_cases, headline.clean_patients, sampled)
+    clean = [] if headline.clean is None else [f"{cell(headline.clean)} on clean images ({count})"]
+    ends = headline.radii[:: max(len(headline.radii) - 1, 1)]
+    parts = [*clean, *(_radius_text(end, headline.by_case, unit, sampled) for end in ends)]
+    text = f"Mean {headline.metric}: {'; '.join(parts)}.{_reads_safer(headline, unit)}"
+    return f"{text}{_convergence_text(headline, unit)}{_flags_text(flags)}"
+
+
+def critical_radius_text(found: CriticalRadii, unit: str, sampled: str = "case") -> str:
+    """At which size of change half of what is right is lost, and how many cases hold at the largest.
+
+    Args:
+        found: of the summary.
+        unit: of the images.
+        sampled: ``"patient"`` where it is known whose the cases are.
+
+    Example:
+        >>> from monai_smia.records.critical_radius import CaseRadius
+        >>> cases = [CaseRadius(name, name, None, None, None) for name in "ab"]
+        >>> radii = CriticalRadii("linf", 0.5, 0.05, 70.0, None, None, None, 2, 2, 0, cases)
+        >>> critical_radius_text(radii, "HU").partition("): ")[2]
+        'more than 70 HU (eps 0.05), the largest tried (median of 2 cases); 2 of 2 cases hold there.'
+    """
+    share = f"{100 * found.share:g} %"
+    norm = "" if found.norm == "linf" else f" in {found.norm.replace('l', 'L')}"
+    largest = f"{found.largest_input:g} {unit} (eps {found.largest:g})" if unit else f"{found.largest:g}"
+    if found.median is None:
+        told = f"more than {largest}{norm}, the largest tried"
+    else:
+        median = f"{found.median_input:.3g} {unit} (eps {found.median:.3g})" if unit else f"{found.median:.3g}"
+        told = f"at most {median}{norm}{_ends_text(found, unit)}"
+    count = _count_text(len(found.cases), found.patients, sampled)
+    hold = f"{found.holding} of {len(found.cases)} cases hold{'s' if found.holding == 1 else ''}"
+    there = "there" if found.median is None else f"at {largest}"
+    wrong = f"; {found.wrong_when_clean} more are wrong when clean" if found.wrong_when_clean else ""
+    lost = f"Critical radius (what leaves at most {share} of what is right on the clean image)"
+    return f"{lost}: {told} (median of {count}); {hold} {there}{wrong}."
+
+
+def _ends_text(found: CriticalRadii, unit: str) -> str:
+    """The interval of the median."""
+    if found.interval_input is None:
+        return ""
+    per_unit = 1.0 if unit else (found.largest or 0.0) / (found.largest_input or 1.0)
+    low, high = (None if end is None else f"{end * per_unit:.3g}" for end in found.interval_input)
+    return f", 95 % interval [{low or 'more'}, {high or 'more'}]"
+
+
+def _convergence_text(headline: Headline, unit: str) -> str:
+    """Whether the figures stood still while the gradients doubled, where they did."""
+    asked = [radius for radius in headline.radii if radius.converged is not None]
+    moving = [radius for radius in asked if not radius.converged]
+    if not asked:
+        return ""
+    if not moving:
+        most = max(radius.moved or 0.0 for radius in asked)
+        return (
+            f" Converged: the last doubling of the gradients moved it by {most:.3f} (tolerance {headline.tolerance:g})."
+        )
+    told = ", ".join(
+        f"at {radius_text(radius, unit)} by {'an unknown amount' if radius.moved is None else f'{radius.moved:.3f}'}"
+        for radius in moving
+    )
+    return (
+        f" Not converged: the last doubling of the gradients moved it {told} (tolerance {headline.tolerance:g}): "
+        "give more."
+    )
+
+
+def _flags_text(flags: Sequence[Flag]) -> str:
+    """The flags that fired, by their names."""
+    names = list(dict.fromkeys(flag.name for flag in flags))
+    return f" Do not trust it as it stands, the network may be weaker: {', '.join(names)}." if names else ""
+
+
+def _radius_text(end: AtRadius, by_case: bool, unit: str, sampled: str) -> str:
+    parts = [] if end.noise is None else [f"{cell(end.noise)} under noise"]
+    if end.attacked is not None:
+        listed = f" (mean of {', '.join(map(cell, end.listed))})" if len(end.listed) > 1 else ""
+        by, count = _by_text(end, by_case), _count_text(end.cases, end.patients, sampled)
+        parts.append(f"{cell(end.attacked)}{interval_text(end.interval) or listed} under {by} ({count})")
+    return f"at radius {radius_text(end, unit)} {', '.join(parts)}"
+
+
+def _by_text(end: AtRadius, by_case: bool) -> str:
+    """The attacks that the figure is by."""
+    names = [label.removesuffix(f", eps {end.eps:g}") for label in end.by]
+    if len(end.attacks) == 1 and names:
+        return f"the only attack, {names[0]}"
+    told = "all of them alike" if len(names) == len(end.attacks) > 1 else " and ".join(names)
+    if not by_case:
+        return f"the strongest attack{f', {told}' if told else ''}"
+    often = told if told.startswith("all") else f"most often {told}"
+    count = len({re.sub(r", round \d+", "", label) for label in end.attacks})
+    attacks = f"{count} attack{'' if count == 1 else 's'}"
+    rounds = f" in {len(end.rounds)} rounds" if len(end.rounds) > 1 else ""
+    return f"the worst of {attacks}{rounds} on every case{f', {often}' if told else ''}"
+
+
+def radius_text(radius: AtRadius, unit: str) -> str:
+    """A radius in the unit of the images and in network units, with its norm where that is not L-inf."""
+    text = f"{radius.eps_input:g} {unit} (eps {radius.eps:g})" if unit else f"{radius.eps:g}"
+    return text if radius.norm in (None, "linf") else f"{text} in {radius.norm.replace('l', 'L')}"
+
+
+def _count_text(cases: int, patients: int, sampled: str) -> str:
+    text = f"{cases} case{'' if cases == 1 else 's'}"
+    return f"{text} of {patients} patient{'' if patients == 1 else 's'}" if sampled == "patient" else text
+
+
+def _reads_safer(headline: Headline, unit: str) -> str:
+    """Why a larger radius reads as safer than a smaller one, where it does: which attacks were run there."""
+    sign = 1 if headline.higher_is_better else -1
+    for small, large in itertools.pairwise(headline.radii):
+        known = small.attacked is not None and large.attacked is not None and small.norm == large.norm
+        if known and sign * (large.attacked or 0.0) > sign * (small.attacked or 0.0):
+            return (
+                f" Radius {radius_text(large, unit)} reads as safer than {radius_text(small, unit)}, and is not: its "
+                f"attacks are weaker ({', '.join(large.attacks)}; at the smaller one {', '.join(small.attacks)})."
+            )
+    return ""
