@@ -28,7 +28,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("space", "radius", "unit"), [("scanner", 70.0, "HU"), ("network", 0.05, "")])
 def test_attack_eval_attacks_in_the_unit_of_its_space(space: str, radius: float, unit: str, phantoms: Path) -> None:
-    parser = CT.parser("attack_eval", dataset_dir=str(phantoms), split=None, space=space)
+    parser = CT.parser("attack_eval", dataset_dir=str(phantoms), split=None, space=space, preset="paper")
     evaluation = parser.get_parsed_content("evaluation")
     attack = evaluation.attacks[-1].attack
     assert (attack.eps, evaluation.unit) == (pytest.approx(10 * radius), unit)  # the paper's own ball, of ten steps

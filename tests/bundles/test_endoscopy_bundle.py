@@ -69,7 +69,8 @@ def test_training_goes_down(tmp_path: Path, frames: Path) -> None:
 
 
 def test_attack_eval_on_demo_data(tmp_path: Path) -> None:
-    flow = ENDOSCOPY.workflow("attack_eval", output_dir=str(tmp_path), frame_count=1, steps=2, run_id="attack_eval")
+    options = {"output_dir": str(tmp_path), "frame_count": 1, "preset": "paper", "steps": 2}
+    flow = ENDOSCOPY.workflow("attack_eval", run_id="attack_eval", **options)
     flow.run()
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
     computed = [row for row in rows if row["stage"] == "computed"]
