@@ -244,7 +244,7 @@ class Summary:
     unit: str = ""
     seconds: float = 0.0
     headline: Headline | None = None
-    critical_radii: Sequence[CriticalRadii] = ()
+    critical_radii: list[CriticalRadii] = field(default_factory=list)
     criteria: list[Verdict] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
