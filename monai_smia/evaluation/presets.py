@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from monai_smia.attacks import APGD, APGDT, DAG, FMN, SMIA, Attack, CosPGD, CriticalRadius, Ensemble, Noise, Square
@@ -178,7 +179,10 @@ def _over_radii(
         plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), strongest(ball))]
     largest, ball = max(balls)
     if largest > 0:
-        plan.append(PlannedAttack(CriticalRadius(strongest(ball)), largest, CRITICAL_RADIUS))
+        search = strongest(ball)
+        if isinstance(search, APGD):  # a larger ball would leave the perturbation that it begins from
+            search = replace(search, schedule=((1.0, 1.0),))
+        plan.append(PlannedAttack(CriticalRadius(search), largest, CRITICAL_RADIUS))
     return plan
 
 
