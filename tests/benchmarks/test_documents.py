@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/**/*.md", "benchmarks/README.md", "bundles/*/docs/README.md")
 SCRIPT = """
 import argparse
 from measured import Table, add_save, save
@@ -32,7 +33,7 @@ if __name__ == "__main__":
     parser.add_argument("--weights")
     add_save(parser)
     arguments = parser.parse_args()
-    rows = [{"attack": "Noise", "jaccard": 0.95012}, {"attack": "PGD", "jaccard": 0.3}]
+    rows = [{"attack": "Noise", "jaccard": 0.95012, "var": None}, {"attack": "PGD", "jaccard": 0.3}]
     save(arguments.save, rows, seeds=[0], weights=[arguments.weights])
 """
 PAGE = """# Page
@@ -120,6 +121,7 @@ def test_a_figure_written_by_hand_is_found_and_printed_anew(tree: Path) -> None:
     [
         ("benchmarks/results/tried.json", '"jaccard": 0.3', '"jaccard": 0.97', "PGD leaves 0.97, less than noise."),
         ("docs/page.md", "results: tried noise", "results: tried other", "has no table 'other'"),
+        ("benchmarks/results/tried.json", '"var": null', '"variance": 0.5', "no 'var' in a row"),
         ("docs/page.md", "results: tried", "results: missing", "missing.json does not exist"),
         ("docs/page.md", "<!-- end -->", "", "has no `<!-- end -->`"),
         ("models/model.pt", "weights", "others", "was measured with another models/model.pt"),
