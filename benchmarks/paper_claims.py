@@ -7,8 +7,8 @@ from typing import Any
 
 from measured import Claims, Row, Table, cells
 
-from monai_smia.records import COMPUTED, Summary
-from monai_smia.records.rows import ALPHA, EQUAL_RADIUS, ITERATIONS, PAPER
+from monai_smia.records import COMPUTED, Summary, SummaryRow
+from monai_smia.records.rows import ALPHA, EQUAL_RADIUS, ITERATIONS, PAPER, RowKey
 from monai_smia.report import write_tables
 
 
@@ -35,7 +35,9 @@ class PaperTables:
 
     def markdown(self, rows: list[Row]) -> str:
         """All of them."""
-        summary = Summary.from_json(rows[0])
+        known = RowKey().to_json()  # a results file may be older than a field of a row
+        found = [SummaryRow.from_json({**known, **row}) for row in rows[0]["rows"]]
+        summary = Summary(found, cases=rows[0]["cases"], evaluated=rows[0]["evaluated"])
         options = {"columns": self.columns, "eps": self.eps, "also": self.also}
         return write_tables(None, summary, dataset=self.dataset, **options)
 
