@@ -74,6 +74,7 @@ class RowEvaluator:
 
     def __post_init__(self) -> None:
         self._told: set[str] = set()
+        self._bound_to: tuple[Case, Victim] | None = None
         self.figures: Pipeline = self.pipeline or VictimPipeline(self.victim, self.device, self.storage)
 
     def __call__(
@@ -93,7 +94,7 @@ class RowEvaluator:
             probe_with: probe the victim at the radius of this attack, with the clean row.
         """
         attack, start = None if row.attack is None else self._judged(case, case.own(row.attack)), time.perf_counter()
-        result = None if attack is None else attacked(self.victim, case, self.device, attack)
+        result = None if attack is None else attacked(self._bound(case), case, self.device, attack)
         image = case.image if result is None else result.adversarial
         scored = self.score(case, image)
         seconds = time.perf_counter() - start
@@ -132,6 +133,12 @@ class RowEvaluator:
         judged = copy.copy(attack)
         judged.judge = lambda image: self.score(case, image).damage
         return judged
+
+    def _bound(self, case: Case) -> Victim:
+        """The victim with its preprocessing frozen on this case: once, for all attacks on it."""
+        if self._bound_to is None or self._bound_to[0] is not case:
+            self._bound_to = case, self.victim.bind(case.image, case.label)[0]
+        return self._bound_to[1]
 
     def score(self, case: Case, image: Tensor | Path) -> Scored:
         """What the pipeline makes of an image of the case, or of its file."""

@@ -18,13 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
 from monai_smia.victims.autocast import AutocastNetwork
+from monai_smia.victims.batches import BatchPreprocessing
 from monai_smia.victims.choice import KNOWN, Choice, PerSample
 from monai_smia.victims.frozen_network import frozen_network
 from monai_smia.victims.gate import SeenShapes, check_image, check_same_grid
 from monai_smia.victims.gated import Gated
 from monai_smia.victims.in_place import protected
 from monai_smia.victims.intensity import fixed_intensity_scale
-from monai_smia.victims.preprocessing import BatchPreprocessing, as_plain
+from monai_smia.victims.preprocessing import as_plain
 
 __all__ = ["Victim", "check_same_grid"]
 
@@ -176,6 +177,8 @@ class Victim(Gated):
     def bind(self, image: Tensor, label: Any) -> tuple[Victim, Any]:
         """This victim with its preprocessing frozen on a clean batch, and the label on the network's grid.
 
+        A victim that is bound to the very batch already, which nobody wrote into, is not frozen again.
+
         Args:
             image: clean batch.
             label: its label.
@@ -186,7 +189,8 @@ class Victim(Gated):
         check_image(image)
         check_same_grid(image, label)
         label = self.as_label(as_plain(label))
-        bound = self._bound_to(image)
+        known = self._frozen is not None and self._frozen.is_of(image)
+        bound = copy.copy(self) if known else self._bound_to(image)
         bound._seen = SeenShapes()
         return bound, label if bound._frozen is None else bound._label_to_network(image, label)
 

@@ -17,64 +17,9 @@ from monai.transforms.utils import allow_missing_keys_mode
 from torch import Tensor
 
 from monai_smia.victims.freezing import FROZEN, StraightThroughScale, array_attribute, freeze_on
+from monai_smia.victims.grids import KnownGrids
 from monai_smia.victims.intensity import known_scale, measured_scale
 from monai_smia.victims.placement import check_affine_known, correction, follows
-
-
-class BatchPreprocessing:
-    """`FrozenPreprocessing` of every sample of a batch.
-
-    Args:
-        compose: array or dictionary transforms, without loading; what they take is one image ``(C, *spatial)``.
-        image: clean batch ``(B, C, *spatial)``; a MetaTensor where a transform needs the affine.
-        image_key: key of the image in dictionary transforms.
-        straight_through: let the gradient through where an intensity window clips.
-    """
-
-    def __init__(
-        self, compose: Any, image: Tensor, image_key: str = "image", *, straight_through: bool = False
-    ) -> None:
-        self.samples = [
-            FrozenPreprocessing(compose, sample, image_key, straight_through=straight_through)
-            for sample in split_batch(image)
-        ]
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """From ``(B, C, *spatial)`` on the cases' grids to the network's batch, differentiably."""
-        return _stack([frozen(sample) for frozen, sample in zip(self.samples, split_batch(image), strict=True)])
-
-    def label_to_network(self, label: Tensor) -> Tensor:
-        """Label maps ``(B, K, *spatial)`` on the network's grid, nearest neighbor."""
-        return _stack([frozen.label_to_network(sample) for frozen, sample in zip(self.samples, label, strict=True)])
-
-    def back(self, prediction: Tensor) -> Tensor:
-        """Predictions ``(B, K, *spatial)`` from the network's grid on the cases' grids, linear."""
-        return _stack([frozen.back(sample) for frozen, sample in zip(self.samples, prediction, strict=True)])
-
-    def subset(self, index: Tensor) -> BatchPreprocessing:
-        """Of the samples that `index` selects, by number or by a boolean mask."""
-        part = object.__new__(BatchPreprocessing)
-        part.samples = [self.samples[i] for i in torch.arange(len(self.samples))[index.cpu()].tolist()]
-        return part
-
-    def check_differentiable(self) -> None:
-        """Raise a ValueError that names the first transform that the gradient does not pass."""
-        self.samples[0].check_differentiable()
-
-    @property
-    def intensity_scale(self) -> float:
-        """Network units per unit of the image; one number for the batch.
-
-        Raises:
-            ValueError: if its samples have scales of their own, as where each is divided by its standard deviation.
-        """
-        scales = [frozen.intensity_scale for frozen in self.samples]
-        if max(scales) - min(scales) > 1e-6 * max(abs(scale) for scale in scales):
-            raise ValueError(
-                f"preprocessing scales the images of the batch differently, by {scales}: one radius means another "
-                "change of each; use batches of one case."
-            )
-        return scales[0]
 
 
 class FrozenPreprocessing:
@@ -122,16 +67,23 @@ class FrozenPreprocessing:
         check_affine_known(transforms, image, image_key)
         self.clean = image if isinstance(image, MetaTensor) else MetaTensor(image)
         self.transforms: list[Callable] = []
+        self._grids = KnownGrids()
         for transform in transforms:
             self.transforms.append(self._freeze(transform))
         with torch.no_grad():
             output = self._run(self.transforms, self.clean.as_tensor())
+            self._output: Tensor | None = output.as_tensor()
             self._check_same(output, transforms)
             self.affine, self.shape = self._placed(output.affine), output.shape[1:]
 
     def __call__(self, image: Tensor) -> Tensor:
         """From ``(C, *spatial)`` on the case's grid to the network's input, as a plain tensor."""
         return self._run(self.transforms, image).as_tensor()
+
+    def take_output(self) -> Tensor | None:
+        """What the chain gives of the clean image, for whom asks first; it is not kept after that."""
+        output, self._output = self._output, None
+        return output
 
     @functools.cached_property
     def intensity_scale(self) -> float:
@@ -194,9 +146,10 @@ class FrozenPreprocessing:
 
     def _called(self, compose: Compose, value: Tensor) -> Any:
         if not self.dictionary:
-            return compose(value)
+            with self._grids:
+                return compose(value)
         known = [t for t in compose.transforms if isinstance(t, MapTransform)]
-        with allow_missing_keys_mode(Compose(known)) if known else nullcontext():
+        with allow_missing_keys_mode(Compose(known)) if known else nullcontext(), self._grids:
             return compose({self.image_key: value})[self.image_key]
 
     def _placed(self, affine: Tensor) -> Tensor:
@@ -263,18 +216,3 @@ def as_plain(value: Any) -> Any:
         return value
     plain = value.as_tensor() if isinstance(value, MetaTensor) else value
     return plain.clone() if plain.is_inference() and not torch.is_inference_mode_enabled() else plain
-
-
-def split_batch(image: Tensor) -> list[Tensor]:
-    """The samples ``(C, *spatial)`` of a batch, each MetaTensor with its own affine."""
-    if isinstance(image, MetaTensor) and not image.is_batch:
-        plain = image.as_tensor()
-        return [MetaTensor(sample, meta=image.meta) for sample in plain]
-    return [image[i] for i in range(len(image))]
-
-
-def _stack(samples: list[Tensor]) -> Tensor:
-    shapes = {tuple(sample.shape) for sample in samples}
-    if len(shapes) > 1:
-        raise ValueError(f"preprocessing must give one shape per batch, got {sorted(shapes)}; use batches of one case.")
-    return torch.stack(samples)

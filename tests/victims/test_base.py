@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from monai_smia.attacks import BIM, PGD
 from monai_smia.victims import ClassificationVictim, SegmentationVictim, Victim
 from monai_smia.victims.base import check_same_grid
-from monai_smia.victims.preprocessing import BatchPreprocessing, FrozenPreprocessing
+from monai_smia.victims.batches import BatchPreprocessing
+from monai_smia.victims.preprocessing import FrozenPreprocessing
 
 
 def test_looks_through_distributed_data_parallel() -> None:

@@ -29,7 +29,8 @@ from monai.transforms import (
 from torch import Tensor, nn
 
 from monai_smia.victims import SegmentationVictim
-from monai_smia.victims.preprocessing import BatchPreprocessing, FrozenPreprocessing
+from monai_smia.victims.batches import BatchPreprocessing
+from monai_smia.victims.preprocessing import FrozenPreprocessing
 
 every_chain = pytest.mark.parametrize("name", CHAINS)
 
