@@ -7,7 +7,7 @@ from monai_smia.attacks.apgd import APGD, SEA_SCHEDULE
 from monai_smia.attacks.apgdt import APGDT
 from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.bim import BIM
-from monai_smia.attacks.composite import CriticalRadius, Ensemble, NetworkSpaceAttack, Transfer
+from monai_smia.attacks.composite import CoarseToFine, CriticalRadius, Ensemble, NetworkSpaceAttack, Transfer
 from monai_smia.attacks.cospgd import CosPGD
 from monai_smia.attacks.dag import DAG
 from monai_smia.attacks.deepfool import DeepFool
@@ -39,6 +39,7 @@ __all__ = [
     "Attack",
     "AttackProblem",
     "AttackResult",
+    "CoarseToFine",
     "CosPGD",
     "CriticalRadius",
     "DeepFool",

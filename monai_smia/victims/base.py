@@ -242,6 +242,12 @@ class Victim(Gated):
         other.divergence = divergence
         return other
 
+    def with_inferer(self, inferer: Inferer | None) -> Victim:
+        """A copy whose network is applied by another inferer; network and frozen preprocessing are shared."""
+        other = copy.copy(self)
+        other.inferer = inferer
+        return other
+
     def without_preprocessing(self) -> Victim:
         """A copy that takes what the network sees; the network is shared."""
         other = copy.copy(self)
