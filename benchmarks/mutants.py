@@ -44,14 +44,17 @@ class Change:
 
     def __str__(self) -> str:
         """Where it is, and what it makes of what."""
-        before, after = (ast.unparse(node).splitlines()[0][:100] for node in self.nodes()[1:])
-        return f"{self.path.relative_to(ROOT)}:{self.place[0]} {self.how}: {before}  ->  {after}"
+        return f"{self.path.relative_to(ROOT)}:{self.place[0]} {self._what()}"
 
     @property
     def key(self) -> str:
-        """The change without its line, which moves."""
+        """The change without the number of its line, which moves, and with that line."""
+        line = self.path.read_text(encoding="utf-8").splitlines()[self.place[0] - 1]
+        return f"{self.path.relative_to(ROOT)} {self._what()} in: {line.strip()}"
+
+    def _what(self) -> str:
         before, after = (ast.unparse(node).splitlines()[0][:100] for node in self.nodes()[1:])
-        return f"{self.path.relative_to(ROOT)} {self.how}: {before}  ->  {after}"
+        return f"{self.how}: {before}  ->  {after}"
 
     def nodes(self) -> tuple[ast.AST, ast.AST, ast.AST]:
         """The changed file, the node as it was, and as it is."""
@@ -113,7 +116,7 @@ def is_type(node: ast.AST) -> bool:
 
 
 def skipped(tree: ast.Module) -> set[int]:
-    """Nodes that no test can notice: annotations, docstrings, messages of errors and warnings."""
+    """Nodes that no test can notice: annotations, messages of errors, and assertions, as ``zip(strict=True)`` is."""
     found: set[int] = set()
     for node in ast.walk(tree):
         parts: list[ast.AST | None] = []
@@ -126,6 +129,8 @@ def skipped(tree: ast.Module) -> set[int]:
             parts = [node.annotation]
         elif isinstance(node, ast.JoinedStr):
             parts = [node]
+        elif isinstance(node, ast.keyword) and node.arg == "strict":
+            parts = [node.value]
         for part in parts:
             found |= {id(inner) for inner in ast.walk(part)} if part is not None else set()
     return found

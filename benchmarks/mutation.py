@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import json
 import multiprocessing
 import os
@@ -33,7 +34,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import pytest
@@ -93,7 +93,7 @@ class Run:
         self.failed: list[str] = []
         self.seen: dict[str, set[str]] = {}  # by test, or by file of tests
         self.now: set[str] = set()
-        self.calls: Counter[CodeType] = Counter()  # in one test
+        self.calls: Counter[int] = Counter()  # in one test
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self.order is not None:
@@ -130,8 +130,10 @@ class Run:
 
     def called(self, frame: Any, event: str, argument: Any) -> Any:
         name = frame.f_code.co_filename
-        self.calls[frame.f_code] += 1
-        if not name.startswith(self.package) or self.calls[frame.f_code] > ENOUGH:
+        if not name.startswith(self.package):
+            return None
+        self.calls[id(frame.f_code)] += 1
+        if self.calls[id(frame.f_code)] > ENOUGH:
             return None
         name = name[len(self.package) :]
         self.now.add(f"{name}:{frame.f_lineno}")
@@ -144,17 +146,21 @@ class Run:
 
 
 def in_child(work: Path, tests: list[str], order: list[str] | None, result: Path, seconds: int) -> None:
-    """Run tests in a fork that has loaded nothing of the package yet."""
+    """Run tests in a fork, on the copy of the package."""
     os.setsid()
     os.chdir(work)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))  # of the processor: a machine may be busy otherwise
     sys.path[0] = str(work)  # instead of this file's folder
+    for name in [name for name in sys.modules if name.split(".")[0] == "monai_smia"]:
+        del sys.modules[name]
     os.environ["PYTHONPATH"] = str(work)
     sink = os.open(result.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
     run = Run(work, order)
     code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins=[run])
+    changed = Path(importlib.import_module("monai_smia").__file__ or "")
+    assert changed.is_relative_to(work), f"the tests ran on {changed}"
     seen = {name: sorted(lines) for name, lines in run.seen.items()} if order is None else {}
     result.write_text(json.dumps({"code": int(code), "seconds": run.seconds, "failed": run.failed, "seen": seen}))
 
@@ -269,7 +275,10 @@ def main() -> None:
             reason = known.get(change.key, "")
             rows.append({"room": change.room, "change": str(change), "noticed_by": by, "reason": reason})
             if by is None:
-                print(f"survives {len(order)} tests: {change}\n    {reason or 'no reason known'}", flush=True)
+                print(
+                    f"survives {len(order)} tests: {change}\n    {reason or f'no reason known; its key: {change.key}'}",
+                    flush=True,
+                )
             print(f"{number} of {len(changes)}: {change} | {by}", file=sys.stderr, flush=True)
     save(options.save, rows, seeds=[options.seed])
     for row in by_room(rows):
