@@ -87,6 +87,33 @@ class PlannedAttack:
         )
 
 
+def plan_of(rows: Sequence[PlannedAttack | Attack], data_range: float) -> list[PlannedAttack]:
+    """A plan in which attacks stand by themselves: rows at equal radius, after the clean images.
+
+    Args:
+        rows: rows, or attacks with `eps` in the unit of the images.
+        data_range: width of the images' range that is 1 in network units.
+
+    Raises:
+        ValueError: if one is neither, or an attack has no radius.
+
+    Example:
+        >>> [(row.name, row.eps) for row in plan_of([BIM(eps=70.0, clip=None)], 1400.0)]
+        [('Clean', None), ('BIM', 0.05)]
+    """
+    if isinstance(rows, (str, Attack, PlannedAttack)) or not isinstance(rows, Sequence):
+        raise ValueError(f"attacks must be a list of attacks or of rows of a plan, got {rows!r}.")
+    plan = [row if isinstance(row, PlannedAttack) else _at_equal_radius(row, data_range) for row in rows]
+    return plan if any(row.attack is None for row in plan) or not plan else [PlannedAttack(), *plan]
+
+
+def _at_equal_radius(attack: Any, data_range: float) -> PlannedAttack:
+    if not isinstance(attack, Attack):
+        raise ValueError(f"attacks must hold attacks or rows of a plan, got {attack!r}.")
+    eps = None if attack.eps is None else float(f"{attack.eps / data_range:.9g}")
+    return PlannedAttack(attack, eps, EQUAL_RADIUS)
+
+
 def in_input_unit(radius: float, unit_scale: float) -> float:
     """A radius in the unit of the images, to nine digits: 0.05 / (1 / 1400) is to be 70, of which whole units are made.
 

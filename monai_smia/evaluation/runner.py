@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 
 from monai_smia.analysis import converged, groups_of, summary_of
 from monai_smia.analysis.acceptance import Criterion, judge, parse_criteria
-from monai_smia.attacks import FGSM
+from monai_smia.attacks import FGSM, Attack
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case, load_case, patient_of, read_ahead
 from monai_smia.evaluation.console import console
@@ -39,7 +39,7 @@ from monai_smia.evaluation.errors import DisagreementError, FailedCasesError, fa
 from monai_smia.evaluation.facts import spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, schedule, share_of
+from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, plan_of, schedule, share_of
 from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
@@ -75,7 +75,7 @@ class AttackEvaluation:
         loading: transform from an item to its image ``(C, *spatial)`` and label, with whatever preprocessing is not in
             the victim.
         victim: what is attacked.
-        attacks: the plan, as from `preset_plan`; rows of the settings ``"round 2"``, ... run while the headline moves.
+        attacks: the plan, as from `preset_plan`, or attacks; rows of ``"round 2"``, ... run while the headline moves.
         metrics: of the task, such as `monai_smia.metrics.SegmentationMetrics`.
         output_dir: where to write.
         storage: writes and reads adversarial images, such as `NiftiStorage`; None leaves the stored rows out.
@@ -107,7 +107,7 @@ class AttackEvaluation:
     cases: Sequence[Mapping[str, Any]]
     loading: Callable[[Any], Any]
     victim: Victim
-    attacks: Sequence[PlannedAttack]
+    attacks: Sequence[PlannedAttack | Attack]
     metrics: CaseMetrics
     output_dir: str | Path
     storage: Storage | None = None
@@ -136,10 +136,11 @@ class AttackEvaluation:
             self.num_probed_cases = checks
         if not self.cases:
             raise ValueError("cases must hold at least one case, got none.")
-        if not self.attacks:
-            raise ValueError(f"attacks must hold at least one row, got {self.attacks!r}.")
+        self.attacks = self.plan = plan_of(self.attacks, self.data_range)
+        if not self.plan:
+            raise ValueError(f"attacks must hold at least one row, got {self.plan!r}.")
         check_unique("cases", [item["case"] for item in self.cases])
-        check_unique("attacks", [row.slug for row in self.attacks])
+        check_unique("attacks", [row.slug for row in self.plan])
         check_number("tolerance", self.tolerance)
         self.output_dir = Path(self.output_dir)
         self.device = torch.device(self.device)
@@ -147,7 +148,7 @@ class AttackEvaluation:
         self.about = self.about or {}
         self.criteria: list[Criterion] = parse_criteria(
             self.accept,
-            rows=[row.key(self.unit) for row in self.attacks],
+            rows=[row.key(self.unit) for row in self.plan],
             metrics=self.metrics,
             unit=self.unit,
             patients=len({patient_of(item) for item in self.cases}),
@@ -188,11 +189,11 @@ class AttackEvaluation:
         configuration = {name: describe(getattr(self, name)) for name in CONFIGURATION}
         configuration["pipeline"] = describe(self.pipeline)
         configuration["weights"] = weights_hash(self.victim.network)
-        return Progress(Path(self.output_dir), self.cases, self.attacks, configuration, self.resume, self.verify)
+        return Progress(Path(self.output_dir), self.cases, self.plan, configuration, self.resume, self.verify)
 
     def load(self, item: Mapping[str, Any]) -> Case:
         """One case as a batch of one, see `monai_smia.evaluation.cases.load_case`."""
-        clips = {row.attack.clip for row in self.attacks if row.attack is not None and row.attack.clip is not None}
+        clips = {row.attack.clip for row in self.plan if row.attack is not None and row.attack.clip is not None}
         on_grid = self.pipeline is None
         return load_case(item, self.loading, torch.device(self.device), clips, label_on_grid=on_grid)
 
@@ -201,7 +202,7 @@ class AttackEvaluation:
         FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, case.image, case.label)
         seconds = time.perf_counter() - start
         degradations = len(self.survival or {})
-        return schedule(self.attacks, cases, seconds, stored=self.storage is not None, degradations=degradations)
+        return schedule(self.plan, cases, seconds, stored=self.storage is not None, degradations=degradations)
 
     def _evaluate(self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal) -> None:
         evaluate_row = RowEvaluator(
@@ -220,7 +221,7 @@ class AttackEvaluation:
         selector = self._selector()
         selector.note(progress.known())
         probes = dict.fromkeys(
-            [item["case"] for item in self.cases[: self.num_probed_cases]], probing_attack(self.attacks)
+            [item["case"] for item in self.cases[: self.num_probed_cases]], probing_attack(self.plan)
         )
         shown = self.progress and idist.get_rank() == 0
         total = sum(len(progress.missing(item)) for item in items)
@@ -261,7 +262,7 @@ class AttackEvaluation:
         """Merge the records of all processes, and write their summary and report."""
         folder = Path(self.output_dir)
         outcomes = progress.merge()
-        settings: dict[str, Any] = {"tolerance": self.tolerance, "share": share_of(self.attacks)}
+        settings: dict[str, Any] = {"tolerance": self.tolerance, "share": share_of(self.plan)}
         summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit, **settings)
         summary.criteria = judge(self.criteria, groups_of(outcomes))
         self._keep_figures([outcome for outcome in outcomes if isinstance(outcome, Record)], summary)
@@ -291,4 +292,4 @@ class AttackEvaluation:
         failed = {failure.case for failure in summary.failures}
         selector = self._selector()
         selector.note(record for record in records if record.case not in failed)
-        selector.remove_others([row.slug for row in self.attacks])
+        selector.remove_others([row.slug for row in self.plan])
