@@ -36,9 +36,11 @@ def flags_of(groups: Sequence[Group]) -> list[Flag]:
     attacks = [_Row(g) for g in rows if not g.row.is_clean and _damage(g) is not None]
     attacks = [row for row in attacks if row.key.setting != CRITICAL_RADIUS]  # as little damage as it may
     white = [row for row in attacks if row.key.knowledge == WHITE_BOX]
-    found = [*_agreement_flags(rows), *_victim_flags(probes), *_control_flags(attacks, white), *_growth_flags(white)]
-    for row in white:
-        found += _row_flags(row)
+    last = max((row.key.round or 0 for row in attacks), default=0)
+    late = [row for row in attacks if row.key.round in (None, last)]  # earlier rounds are weak by intent
+    found = [*_agreement_flags(rows), *_victim_flags(probes), *_control_flags(late), *_growth_flags(white)]
+    for row in late:
+        found += _row_flags(row) if row in white else []
     return found
 
 
@@ -104,17 +106,20 @@ def _victim_flags(probes: Sequence[Probe]) -> list[Flag]:
     return found
 
 
-def _control_flags(attacks: Sequence[_Row], white: Sequence[_Row]) -> list[Flag]:
-    """Random noise, queries and transferred attacks know less than the gradient and must not do more damage."""
+def _control_flags(attacks: Sequence[_Row]) -> list[Flag]:
+    """Random noise, queries and transferred attacks know less than the gradient and must not do more damage.
+
+    Of the members of a plan in rounds, which complement each other, than the strongest.
+    """
     found = []
     for control in attacks:
-        if control in white:
+        if control.key.knowledge == WHITE_BOX:
             continue
-        for row in white:
-            same = (row.key.eps, row.key.norm) == (control.key.eps, control.key.norm)
-            if None not in (row.key.round, control.key.round) and row.key.round != control.key.round:
-                continue  # of more queries than the other had gradients for
-            if same and control.damage > row.damage + MARGIN:
+        same = [row for row in attacks if (row.key.eps, row.key.norm) == (control.key.eps, control.key.norm)]
+        white = [row for row in same if row.key.knowledge == WHITE_BOX]
+        members = sorted((row for row in white if row.key.round is not None), key=lambda row: row.damage)
+        for row in [*(row for row in white if row.key.round is None), *members[-1:]]:
+            if control.damage > row.damage + MARGIN:
                 text = f"{control.name} does more damage ({control.damage:.3f}) than {row.name} ({row.damage:.3f})."
                 found.append(Flag("a weaker attack does more damage", text))
     return found

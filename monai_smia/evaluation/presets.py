@@ -13,6 +13,7 @@ from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
 TASKS = ("classification", "segmentation", "detection")
 # gradients of the first strong attack, in the last round; "radius" has no rounds
 PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20}
+FIRST = 10  # gradients, below which an attack that stands still has hardly begun
 CURVE = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # radii of the preset "radius", over the largest
 
 # of the two strong attacks on segmentations, chosen on networks that no table reports: little time in larger balls
@@ -111,9 +112,9 @@ def preset_plan(
     """A plan by its name.
 
     ``"paper"`` is `paper_comparison`. ``"quick"``, ``"standard"`` and ``"thorough"`` hold the clean images, noise, the
-    paper's SMIA, and the members of the task's `standard_attack` in rounds of a quarter, a half and all of 20, 100 and
-    300 gradients, of which an evaluation runs as many as it takes until its headline stands still; what counts is
-    the worst case over all of them, image by image.
+    paper's SMIA, and the members of the task's `standard_attack` in rounds of a quarter (where that is at least 10), a
+    half and all of 20, 100 or 300 gradients, of which an evaluation runs as many as it takes until its headline stands
+    still; what counts is the worst case over all of them, image by image.
 
     ``"radius"`` has noise and the strongest attack at six radii up to the largest of `eps` (or at the six or more that
     `eps` holds), and looks for the smallest radius that leaves half of what is right, by bisection.
@@ -135,7 +136,7 @@ def preset_plan(
 
     Example:
         >>> [(row.setting, row.key().steps) for row in preset_plan("quick", "detection", 0.01) if row.name == "DAG"]
-        [('round 1', 2), ('round 2', 5), ('round 3', 10)]
+        [('round 1', 2), ('round 2', 5)]
     """
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}.")
@@ -187,5 +188,6 @@ def _over_radii(
 
 
 def _rounds(gradients: int) -> list[int]:
-    """A quarter, a half and all of the gradients: twice as many in every round."""
-    return sorted({max(gradients // 4, 1), max(gradients // 2, 1), gradients})
+    """A quarter where that is enough to begin with, a half and all of the gradients: twice as many in every round."""
+    quarter, half = gradients // 4, max(gradients // 2, 1)
+    return sorted({quarter if quarter >= FIRST else half, half, gradients})

@@ -268,11 +268,25 @@ def test_each_flag(rows: Any, expected: str | None) -> None:
     assert found == (set() if expected is None else {expected})
 
 
-def test_queries_of_a_late_round_are_not_held_against_gradients_of_an_early_one() -> None:
-    def of_round(attack: str, number: int, damage: float) -> Any:
-        return group(record(attack, damage=damage, eps=0.1, norm="linf", setting=f"round {number}"))
+def of_round(attack: str, number: int, damage: float, loss: str | None = None) -> Any:
+    return group(record(attack, loss=loss, damage=damage, eps=0.1, norm="linf", setting=f"round {number}"))
 
-    rows = [of_round("APGD", 1, 0.1), of_round("Square", 1, 0.0), of_round("APGD", 2, 0.5), of_round("Square", 2, 0.3)]
+
+def test_queries_of_a_late_round_are_not_held_against_gradients_of_an_early_one() -> None:
+    rows = [of_round("APGD", 1, 0.1), of_round("Square", 1, 0.3), of_round("APGD", 2, 0.5), of_round("Square", 2, 0.3)]
     assert flags_of(rows) == []
     told = [flag.text for flag in flags_of([*rows[:3], of_round("Square", 2, 0.6)])]
     assert told == ["Square round 2 at 0.1 does more damage (0.600) than APGD round 2 at 0.1 (0.500)."]
+
+
+def test_a_weak_member_beside_a_strong_one_is_no_sign_of_a_hidden_gradient() -> None:
+    noise = group(record("Noise", damage=0.3, eps=0.1, norm="linf", setting="equal radius"))
+    rows = [noise, of_round("DAG", 1, 0.1), of_round("APGD", 1, 0.5)]
+    assert flags_of(rows) == []
+    assert len(flags_of([noise, of_round("DAG", 1, 0.1), of_round("APGD", 1, 0.2)])) == 1
+
+
+def test_early_rounds_have_no_flags_of_their_own() -> None:
+    early = group(record("APGD", damage=0.1, eps=0.1, norm="linf", setting="round 1", gradients=1, planned_gradients=5))
+    assert flags_of([early, of_round("APGD", 2, 0.5)]) == []
+    assert [flag.name for flag in flags_of([early])] == ["stopped early"]
