@@ -35,7 +35,7 @@ def evaluation(dataset_dir: Path, output_dir: Path, steps: int, **options: Any) 
     parser.read_config(BUNDLE / "configs" / "attack_eval.yaml")
     anew = {"evaluation::resume": False, "evaluation::progress": False, "output_dir": str(output_dir)}
     data = {"dataset_dir": str(dataset_dir), "split": None}
-    parser.update({"bundle_root": str(BUNDLE), "steps": steps, **data, **anew, **options})
+    parser.update({"bundle_root": str(BUNDLE), "preset": "paper", "steps": steps, **data, **anew, **options})
     parser.get_parsed_content("initialize")
     found: AttackEvaluation = parser.get_parsed_content("evaluation")
     return found
