@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_smia.threat import ThreatModel, seeded_generators
+from monai_smia.threat import ThreatModel, per_sample, seeded_generators
 
 
 def generators(count: int, seed: int = 0) -> list[torch.Generator]:
@@ -171,3 +171,14 @@ def test_an_l2_ball_of_many_voxels() -> None:
     image = torch.zeros(1, 1, 5_000_000)
     projected = ThreatModel(eps=1.0, norm="l2", clip=None).project(image + 0.03, image)
     assert float(projected.double().norm()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_a_radius_that_is_a_tensor_stays_one() -> None:
+    """Its gradient and its precision with it; one per sample is shaped for the image."""
+    image = torch.zeros(2, 1, 3, 3, dtype=torch.float64)
+    one, several = torch.tensor(0.1, dtype=torch.float64), torch.tensor([0.1, 0.2])
+    assert per_sample(one, image) is one
+    assert per_sample(several, image).shape == (2, 1, 1, 1)
+    assert per_sample(several.view(2, 1, 1, 1), image).shape == (2, 1, 1, 1)
+    assert per_sample(3, image) == 3.0
+    assert isinstance(per_sample(3, image), float)

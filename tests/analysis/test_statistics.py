@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import beta, binomtest, ttest_1samp
+from scipy.stats import t as t_distribution
 
 from monai_smia.analysis.intervals import Clusters, jackknife_interval, mean_interval, share_interval
 from monai_smia.analysis.statistics import Mean, Sample, holm, intervals, mean_of, paired_difference, worst_case
 from monai_smia.metrics import ClassificationMetrics, means
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "coverage.py"  # a package of that name measures lines
+sys.path.append(str(SCRIPT.parent))  # behind all others: the tests have packages of the scripts' names
 SPEC = importlib.util.spec_from_file_location("coverage_of_intervals", SCRIPT)
 assert SPEC is not None
 assert SPEC.loader is not None
@@ -231,3 +233,30 @@ def test_values_of_one_patient_alone() -> None:
 def test_undefined_values_are_left_out() -> None:
     values: list[float | None] = [*np.linspace(0.2, 0.8, 7)]
     assert interval([*values, None]) == interval(values)
+
+
+@pytest.mark.parametrize(("name", "shift"), [("map", 0.0), ("kappa", 0.0), ("other", -1.4)])
+def test_the_jackknife_by_hand(name: str, shift: float) -> None:
+    """Standard error sqrt((n - 1) / n * sum of squares), on the scale and on its logit; the wider ends."""
+    whole, without = 0.6 + shift / 2, [0.55, 0.58, 0.61, 0.60, 0.66, 0.57, 0.63]
+    without = [value + shift / 2 for value in without]
+    signed = name == "kappa" or shift < 0
+    unit = [(value + 1) / 2 if signed else value for value in (whole, *without)]
+    n, times, ends = len(without), t_distribution.ppf(0.975, len(without) - 1), []
+    for forth, back in ((lambda x: x, lambda x: x), (lambda x: np.log(x / (1 - x)), lambda x: 1 / (1 + np.exp(-x)))):
+        values = np.array([forth(value) for value in unit])
+        error = np.sqrt((n - 1) / n * ((values[1:] - values[1:].mean()) ** 2).sum())
+        ends += [back(values[0] + sign * times * error) for sign in (-1, 1)]
+    expected = np.array([min(ends), max(ends)])
+    found = jackknife_interval(whole, without, name)
+    assert found == pytest.approx(2 * expected - 1 if signed else expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("other", [100.0, -90.0])
+def test_no_interval_of_values_of_any_size_that_are_alike_but_for_one(other: float) -> None:
+    """A third of the draws misses that one: they have no spread, on whichever side it lies."""
+    values = Clusters.of((str(i), 5.0 if i else other) for i in range(30))
+    assert mean_interval(values, "hd95") is None
+    assert (
+        mean_interval(Clusters.of((str(i), i % 5 + (other if not i else 0.0)) for i in range(30)), "hd95") is not None
+    )

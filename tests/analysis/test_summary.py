@@ -89,3 +89,12 @@ def test_an_image_that_was_left_alone_has_no_size_in_any_column() -> None:
     assert {name: row.value(name) for name in sizes} == sizes
     assert {tuple(row.known[name]) for name in sizes} == {(1, 1)}
     assert (row.unchanged, row.value("accuracy"), "accuracy" in row.known) == (1, 0.0, False)
+
+
+def test_the_summary_of_an_evaluation_has_intervals() -> None:
+    """Of six patients; of fewer their values."""
+    for patients in (5, 6):
+        records = [record(case=str(i), patient=str(i), jaccard=0.5 + i / 100) for i in range(patients)]
+        (row,) = summary_of(records, SegmentationMetrics(2), cases=patients).rows
+        assert (row.intervals["jaccard"] is not None) == (patients == 6)
+        assert ("jaccard" in row.listed) == (patients == 5)

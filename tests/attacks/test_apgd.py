@@ -36,6 +36,21 @@ def test_checkpoints_are_the_papers() -> None:
     assert list(APGD(eps=1.0, steps=100)._checkpoints()) == [22, 41, 57, 70, 80, 87, 93, 99]
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 8, 16, 17, 30, 34, 50, 99])
+def test_checkpoints_of_any_number_of_steps(steps: int) -> None:
+    """The paper's shares as whole steps, none of them less than one."""
+    width, least, less = (max(int(share * steps), 1) for share in (0.22, 0.06, 0.03))
+    marks, since = [], 0
+    for step in range(1, steps):
+        since += 1
+        if since == width:
+            marks.append(step)
+            width, since = max(width - less, least), 0
+    attack = APGD(eps=1.0, steps=steps)
+    assert list(attack._checkpoints()) == marks
+    assert list(attack._checkpoints().values()) == [0, *marks[:-1]][: len(marks)]
+
+
 def test_the_step_is_halved_where_it_leaps_over_a_ridge() -> None:
     """A peak at 0.02 that steps of 2 eps leap over: PGD with such steps never gets near it."""
     weight, image = torch.tensor([[[1.0]]], dtype=torch.float64), torch.tensor([[[[0.5]]]], dtype=torch.float64)
@@ -118,7 +133,7 @@ def test_histories_of_a_schedule_are_as_long_as_those_of_one_ball(shares: tuple[
     """A phase of a single step has no cosine of its own, and one gap to the next."""
     c, schedule = case("segmentation", 2), [(2.0, shares[0]), (1.0, shares[1])]
     one, two = (APGD(eps=0.05, steps=5, schedule=s)(c.victim, c.image, c.label) for s in (((1.0, 1.0),), schedule))
-    for name in ("loss_history", "linf", "variance", "cosine"):
+    for name in ("loss_history", "linf", "variance", "cosine", "gradients", "zero_gradient_steps"):
         assert getattr(one, name).shape == getattr(two, name).shape, name
 
 

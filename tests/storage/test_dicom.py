@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import torch
 from dicom_files import AFFINE, planes, save, stored_volume
@@ -56,6 +57,8 @@ def test_eps_is_obeyed_exactly(slope: str, eps: float, tmp_path: Path) -> None:
     assert np.mean(units[inside] == rounded[inside]) > 0.99  # float32 decides a tie here and there
     assert np.abs(units[inside] - rounded[inside]).max() <= 1
     assert torch.equal(storage.read(path).affine, image.affine)
+    told = pydicom.dcmread(next(path.iterdir())).DerivationDescription
+    assert f"by at most {eps:g} HU, {np.abs(units).max()} stored units." in told
 
 
 def test_less_than_one_unit_is_refused(tmp_path: Path) -> None:
