@@ -181,6 +181,7 @@ def test_a_summary_that_is_no_mean_is_made_without_each_patient() -> None:
     assert found["spread"] is not None
     assert found["spread"][0] < spread([s.values for s in samples])["spread"] < found["spread"][1]
     assert found["jaccard"] == mean_of(samples, "jaccard").interval
+    assert intervals(samples[:6], spread)["spread"] is not None
     assert intervals(samples[:5], spread) == {"jaccard": None, "spread": None}
 
 

@@ -55,3 +55,10 @@ def test_stored_integers_obey_the_l2_norm(drawn: int) -> None:
         more = (change**2).sum() + (2 * np.abs(change) + 1)[back > 0]
         assert (more * unit**2 > eps**2 * (1 - 1e-9)).any()
     assert np.array_equal(within_l2(plain, delta, unit, 1e9), plain)
+
+
+@pytest.mark.parametrize(("unit", "eps"), [(1.0, 5.0), (0.3, 1.5), (1 / 255, 5 / 255)])
+def test_whole_units_that_lie_on_the_sphere_stay(unit: float, eps: float) -> None:
+    change = np.array([3, -4, 0])
+    assert np.array_equal(within_l2(change, change * unit, unit, eps), change)
+    assert not np.array_equal(within_l2(change, change * unit, unit, eps * (1 - 1e-9)), change)
