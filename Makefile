@@ -8,8 +8,8 @@ PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
 .PHONY: attack_eval test check lint bench bench-quick clean
 
-attack_eval: .venv/installed
-	$(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
+attack_eval: .venv/installed  # the configs are these, and not to be warned of
+	PYTHONWARNINGS="ignore:parsing config_file" $(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest $(ARGS)

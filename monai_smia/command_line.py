@@ -8,15 +8,30 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import logging
 import pydoc
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from monai.bundle import ConfigParser, run
 
 NOT_MET = 3  # exit status; that of a case that failed, or of anything else, is 1
+# What dependencies say at every run and nobody who runs a bundle can do anything about.
+BANNERS = {
+    "monai.bundle.scripts": logging.WARNING,  # the command line once more
+    "monai.bundle.workflows": logging.WARNING,
+    "monai.data.nvimgcodec_pydicom_plugin": logging.ERROR,  # a decoder that a GPU would need
+}
+WARNINGS = (
+    "NvImgCodecPydicomReader: nvImageCodec decoder plugin did not register",
+    r".*get_mask_edges:always_return_as_numpy: Argument",  # of MONAI's own call
+)
+EXPECTED = (ValueError, RuntimeError)  # and what is raised from them: their text is the sentence to read
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
 
@@ -36,6 +51,8 @@ def check_arguments(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv if arguments is None else arguments
     if not _is_run(arguments):
         return
+    if arguments is sys.argv:
+        _quiet()
     given = dict(_overrides(arguments[2:]))
     files = _files(given.get("config_file", ""))
     if not files:
@@ -98,6 +115,41 @@ def check_found(items: Sized, folder: Any) -> None:
     """
     if not len(items):
         raise SystemExit(f"{folder} holds nothing that this config takes; say where the data are with --dataset_dir.")
+
+
+def _quiet() -> None:
+    """Leave out what dependencies tell the person who runs a bundle, and what of an error is for who has written it.
+
+    That is `BANNERS` and `WARNINGS`, and the trace of an error that this package has raised, which says itself what to
+    do. Their own errors and all other warnings stay.
+    """
+    for name, level in BANNERS.items():
+        logging.getLogger(name).setLevel(level)
+    for message in WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    before = sys.excepthook
+
+    def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        said = next((each for each in _chain(error) if isinstance(each, EXPECTED) and _is_ours(each)), None)
+        if said is None:
+            before(kind, error, trace)
+        else:
+            print(said, file=sys.stderr)
+
+    sys.excepthook = told
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised from, the last one first."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether a line of this package has raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
 
 
 def _is_run(arguments: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """Acceptance: criteria in their user's own words, refused before a run where they cannot be told, judged at its end.
 
 ``jaccard >= 0.80 at 28 HU`` is of the worst case, the mean over cases of the worst attack; ``jaccard lower end >= 0.75
-at 28 HU`` of the lower end of its 95 % interval by patient. Whether a criterion is a good one nobody says here.
+at 28 HU`` of the lower end of its 95 % interval by patient; ``critical_radius >= 20 HU`` of the median over patients of
+the smallest radius that leaves half of what is right. Whether a criterion is a good one nobody says here.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from monai_smia.analysis.comparisons import WorstCase, worst_cases
+from monai_smia.analysis.criteria import Criterion, radius_text, read_number, read_radius
+from monai_smia.analysis.critical_radius import MIN_RADII
 from monai_smia.analysis.intervals import MIN_PATIENTS, MIN_PATIENTS_UNBOUNDED, UNBOUNDED
 from monai_smia.analysis.summary import Group
 from monai_smia.metrics import CaseMetrics
 from monai_smia.metrics.structures import structure_of, structures_of
 from monai_smia.records import Primary, RowKey
+from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.damage import DAMAGE
-from monai_smia.records.rows import NO_KNOWLEDGE, NOT_WITHIN
+from monai_smia.records.rows import CRITICAL_RADIUS, NO_KNOWLEDGE, NOT_WITHIN, PAPER
 from monai_smia.records.summary import Verdict
 
-EXAMPLE = "'jaccard >= 0.80 at 28 HU' or 'jaccard lower end >= 0.75 at eps 0.02'"
+EXAMPLE = "'jaccard >= 0.80 at 28 HU', 'jaccard lower end >= 0.75 at eps 0.02' or 'critical_radius >= 20 HU'"
 ENDS = {"lower end": 0, "upper end": 1}
 SIGNS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -32,36 +35,11 @@ SIGNS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 FORM = re.compile(r"(?P<left>[^<>=]+?)\s*(?P<sign>[<>]=?)\s*(?P<number>[^\s<>=]+)(?:\s+at\s+(?P<radius>.+))?")
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
-RADIUS = re.compile(rf"(?P<eps>eps\s+)?(?P<number>{NUMBER})\s*(?P<unit>.*?)(?:\s*\bin\s+(?P<norm>L2|L-?inf))?", re.I)
+CRITICAL = re.compile(
+    r"critical[ _]radius(?:\s+(?P<end>lower end|upper end))?\s*(?P<sign>[<>]=?)\s*(?P<radius>[^<>=]+)", re.I
+)
 NEAR = 1e-6  # of a radius as it is printed and as it is planned
 ROUNDING = 1e-9  # of a mean
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """One criterion, known to fit the plan.
-
-    Args:
-        text: as its user wrote it.
-        metric: of every case.
-        end: ``"lower end"`` or ``"upper end"`` of the interval of the worst-case mean; empty for the mean itself.
-        sign: ``">="``, ``">"``, ``"<="`` or ``"<"``.
-        threshold: what the figure is compared with.
-        row: any row of its radius and norm.
-    """
-
-    text: str
-    metric: str
-    end: str
-    sign: str
-    threshold: float
-    row: RowKey
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether the figure is to be high."""
-        return self.sign.startswith(">")
 
 
 def parse_criteria(
@@ -104,17 +82,16 @@ as jaccard_1), got 'jacard'; did you mean jaccard?
     texts = [" ".join(part.split()) for text in several for part in text.split(";") if part.strip()]
     if not texts:
         raise ValueError(f"accept must hold at least one criterion, such as {EXAMPLE}, got {accept!r}.")
-    attacked = [
-        row for row in rows if not row.is_clean and row.setting not in NOT_WITHIN and row.knowledge != NO_KNOWLEDGE
-    ]
-    return [_parsed(text, attacked, metrics, unit, patients) for text in texts]
+    searched = [row for row in rows if not row.is_clean and row.setting != PAPER and row.knowledge != NO_KNOWLEDGE]
+    return [_parsed(text, searched, metrics, unit, patients) for text in texts]
 
 
-def _parsed(text: str, rows: Sequence[RowKey], metrics: CaseMetrics, unit: str, patients: int) -> Criterion:
+def _parsed(text: str, searched: Sequence[RowKey], metrics: CaseMetrics, unit: str, patients: int) -> Criterion:
     told = f"accept {text!r}"
-    if text.lower().replace(" ", "_").startswith("critical_radius"):
-        raise ValueError(f"{told} must be of a metric: a critical radius is not computed by this plan.")
-    found = FORM.fullmatch(text.replace("\u2265", ">=").replace("\u2264", "<="))
+    plain = text.replace("\u2265", ">=").replace("\u2264", "<=")
+    if critical := CRITICAL.fullmatch(plain):
+        return _critical(told, text, critical, searched, unit, patients)
+    found = FORM.fullmatch(plain)
     if found is None:
         raise ValueError(f"{told} must read as {EXAMPLE}.")
     left, sign = found["left"].strip(), found["sign"]
@@ -128,10 +105,11 @@ def _parsed(text: str, rows: Sequence[RowKey], metrics: CaseMetrics, unit: str, 
             f"{told} must be of the mean: of fewer than {least} patients no interval of {metric} is printed, and the "
             f"cases are of {patients}."
         )
-    threshold = _number(told, found["number"])
+    threshold = read_number(told, found["number"])
     low, high = metrics.ranges.get(metric, (0, 1) if metric == DAMAGE else (-math.inf, math.inf))
     if not low <= threshold <= high:
         raise ValueError(f"{told} must compare {metric} with a number from {low:g} to {high:g}, got {threshold:g}.")
+    rows = [row for row in searched if row.setting not in NOT_WITHIN]
     return Criterion(text, metric, end, sign, threshold, _row_at(told, found["radius"], rows, unit))
 
 
@@ -161,56 +139,83 @@ def _check_direction(told: str, metric: str, end: str, sign: str, metrics: CaseM
         )
 
 
-def _number(told: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{told} must hold plain numbers, got {text!r}.")
-    return value
-
-
 def _row_at(told: str, text: str | None, rows: Sequence[RowKey], unit: str) -> RowKey:
     """A row of the radius that is asked for."""
-    planned = ", ".join(dict.fromkeys(_radius_text(row, unit) for row in rows)) or "which attacks at none"
+    planned = _planned(rows, unit)
     if text is None:
         raise ValueError(f"{told} must say at which radius of the plan, {planned}.")
-    found = RADIUS.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{told} must name a radius of the plan, {planned}, got {text!r}.")
-    value, said = _number(told, found["number"]), found["unit"].strip()
-    norm = (found["norm"] or "linf").lower().replace("-", "")
-    in_network_units = bool(found["eps"]) or not (unit or said)
-    if not in_network_units and not said:
-        raise ValueError(f"{told} must say the radius' unit, as in {value:g} {unit} or eps {value:g}.")
-    if said and (found["eps"] or said.lower().rstrip("s") != unit.lower().rstrip("s")):
-        raise ValueError(
-            f"{told} must be in the unit of the images, {unit or 'which has no name here'}, or in network "
-            f"units, as in eps 0.02; got {said!r}."
-        )
+    radius = read_radius(told, text, unit, planned)
     for row in rows:
-        radius = row.eps if in_network_units else row.eps_input
-        if radius is not None and math.isclose(radius, value, rel_tol=NEAR) and (row.norm or "linf") == norm:
+        there = radius.of(row)
+        if there is not None and math.isclose(there, radius.value, rel_tol=NEAR):
             return row
     raise ValueError(f"{told} must name a radius of the plan, {planned}, got {text!r}.")
 
 
-def _radius_text(row: RowKey, unit: str) -> str:
-    norm = "" if row.norm in (None, "linf") else f" in {row.norm.replace('l', 'L')}"
-    network = f"eps {row.eps:g}" if row.eps is not None else ""
-    return (f"{row.eps_input:g} {unit} ({network})" if unit and row.eps_input is not None else network) + norm
+def _planned(rows: Sequence[RowKey], unit: str) -> str:
+    return ", ".join(dict.fromkeys(radius_text(row, unit) for row in rows)) or "which attacks at none"
 
 
-def judge(criteria: Sequence[Criterion], groups: Sequence[Group]) -> list[Verdict]:
+def _critical(
+    told: str, text: str, found: re.Match[str], rows: Sequence[RowKey], unit: str, patients: int
+) -> Criterion:
+    """A criterion on the median critical radius, where the plan looks for one that may be as large."""
+    radius, end = read_radius(told, found["radius"], unit, _planned(rows, unit)), (found["end"] or "").lower()
+    own = [row for row in rows if radius.of(row)]
+    if not any(row.setting == CRITICAL_RADIUS for row in own) and len({row.eps for row in own}) < MIN_RADII:
+        raise ValueError(
+            f"{told} needs a plan that looks for critical radii, such as --preset radius, or {MIN_RADII} radii."
+        )
+    if not found["sign"].startswith(">") or end == "upper end":
+        raise ValueError(f"{told} must be a bound from below, of the median or its lower end: more of it is better.")
+    if end and patients < MIN_PATIENTS:
+        raise ValueError(
+            f"{told} must be of the median: of fewer than {MIN_PATIENTS} patients no interval is printed, and the "
+            f"cases are of {patients}."
+        )
+    largest = max(own, key=lambda row: radius.of(row) or 0.0)
+    if not 0 <= radius.value <= (radius.of(largest) or 0.0) * (1 + NEAR):
+        raise ValueError(f"{told} must be at most the largest radius of the plan, {radius_text(largest, unit)}.")
+    return Criterion(text, CRITICAL_RADIUS, end, found["sign"], radius.value, largest, radius.in_network_units)
+
+
+def judge(
+    criteria: Sequence[Criterion], groups: Sequence[Group], critical_radii: Sequence[CriticalRadii] = ()
+) -> list[Verdict]:
     """Whether every criterion is met; what cannot be told is not.
 
     Args:
         criteria: as from `parse_criteria`.
         groups: records by row, of complete cases.
+        critical_radii: of the summary.
     """
     fair = [group for group in groups if group.row.setting not in NOT_WITHIN]
-    return [_verdict(criterion, fair) for criterion in criteria]
+    return [
+        _of_radii(each, critical_radii) if each.metric == CRITICAL_RADIUS else _verdict(each, fair) for each in criteria
+    ]
+
+
+def _of_radii(criterion: Criterion, critical_radii: Sequence[CriticalRadii]) -> Verdict:
+    """Of the median critical radius; beyond the largest radius, it is that one, which no criterion asks more than."""
+    norm = criterion.row.norm or "linf"
+    found = next((each for each in critical_radii if each.norm == norm), None)
+    of = f"{criterion.end} of the median critical radius" if criterion.end else "median critical radius"
+    counts = (0, 0) if found is None else (len(found.cases), found.patients)
+
+    def told(value: float | None, reason: str = "") -> Verdict:
+        met = value is not None and _is_met(criterion, value)
+        return Verdict(criterion.text, of, value, criterion.threshold, met, reason, *counts)
+
+    if found is None or not found.patients:
+        return told(None, "no case has one")
+    if criterion.end and found.interval_input is None:
+        return told(None, f"no interval is printed of these {found.patients} patients")
+    value = found.interval_input[0] if criterion.end and found.interval_input else found.median_input
+    of += "" if value is not None else ", at least"
+    value = found.largest_input if value is None else value
+    if value is None or not criterion.in_network_units:
+        return told(value)
+    return told(value * (criterion.row.eps or 0.0) / (criterion.row.eps_input or 1.0))
 
 
 def _verdict(criterion: Criterion, groups: Sequence[Group]) -> Verdict:
@@ -224,11 +229,15 @@ def _verdict(criterion: Criterion, groups: Sequence[Group]) -> Verdict:
         None,
     )
     value, why = _figure(criterion, worst)
-    slack = ROUNDING * max(1.0, abs(criterion.threshold)) * (1 if criterion.higher_is_better else -1)
-    met = value is not None and SIGNS[criterion.sign](value + slack * criterion.sign.endswith("="), criterion.threshold)
+    met = value is not None and _is_met(criterion, value)
     cases, patients = (0, 0) if worst is None else (worst.cases, worst.patients)
     of = f"{criterion.end} of the worst-case mean" if criterion.end else "worst-case mean"
     return Verdict(criterion.text, of, value, criterion.threshold, met, why, cases, patients)
+
+
+def _is_met(criterion: Criterion, value: float) -> bool:
+    slack = ROUNDING * max(1.0, abs(criterion.threshold)) * (1 if criterion.higher_is_better else -1)
+    return SIGNS[criterion.sign](value + slack * criterion.sign.endswith("="), criterion.threshold)
 
 
 def _figure(criterion: Criterion, worst: WorstCase | None) -> tuple[float | None, str]:

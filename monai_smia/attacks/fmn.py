@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.gradient import gradient_of
 from monai_smia.attacks.result import AttackResult
+from monai_smia.attacks.steps import steps
 from monai_smia.attacks.trajectory import Trajectory
 from monai_smia.threat import per_sample
 
@@ -78,7 +78,7 @@ class FMN(Attack):
         largest = torch.as_tensor(problem.threat.radius, dtype=image.dtype, device=image.device).expand(len(image))
         radius = largest
         smallest = torch.full_like(radius, torch.inf)  # perturbation that did enough damage
-        for step in tqdm(range(self.steps + 1), desc=self.name, disable=not self.progress, delay=5, leave=False):
+        for step in steps(self.steps + 1, name=self.name, show=self.progress):
             final = step == self.steps
             point = point.detach().requires_grad_(not final)
             with torch.set_grad_enabled(not final):

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 from typing_extensions import Self
 
 from monai_smia.attacks.arguments import check_stop_at
@@ -16,6 +15,7 @@ from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.best import better_of
 from monai_smia.attacks.gradient import gradient_of, warn_if_zero
 from monai_smia.attacks.result import AttackResult
+from monai_smia.attacks.steps import steps
 from monai_smia.attacks.trajectory import Trajectory
 from monai_smia.inferers.sliding_window import restrict_gradient
 from monai_smia.threat import ThreatModel, per_sample
@@ -132,7 +132,7 @@ class IterativeAttack(Attack):
         previous_step: Tensor | None = None
         found.add_size(adversarial, problem.image)
         rows = self.steps + self.scores_iterates
-        for step in tqdm(range(rows), desc=self.name, disable=not self.progress, delay=5, leave=False):
+        for step in steps(rows, name=self.name, show=self.progress):
             final = step == self.steps
             point = adversarial.detach().requires_grad_(not final)
             label, generators = problem.label, problem.generators

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from monai_smia.attacks.arguments import check_stop_at
 from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.measures import where
 from monai_smia.attacks.result import AttackResult
+from monai_smia.attacks.steps import steps
 from monai_smia.attacks.trajectory import Trajectory
 from monai_smia.threat import per_sample
 
@@ -78,7 +78,7 @@ class Square(Attack):
         sign = -1.0 if self.targeted else 1.0
         found = Trajectory(image, targeted=self.targeted)
         point, value = image, image.new_full((len(image),), -torch.inf)
-        for query in tqdm(range(self.queries + 1), desc=self.name, disable=not self.progress, delay=5, leave=False):
+        for query in steps(self.queries + 1, name=self.name, show=self.progress):
             candidate = self._candidate(query, point, problem)
             prediction = victim.predict(candidate)
             if query == 0:

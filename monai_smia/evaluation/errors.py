@@ -61,20 +61,27 @@ def kind_of(error: BaseException) -> str:
     return INVALID if isinstance(error, ValueError) else OTHER
 
 
-def reason_of(error: BaseException) -> str:
-    """The cause in one line."""
-    error = cause_of(error)
-    return f"{type(error).__name__}: {error}"
-
-
 def failure_of(case: str, error: Exception) -> Failure:
-    """The failure of a case.
+    """What is recorded of a case that ended in an error.
 
     Raises:
-        DiskFullError: if it is the machine's, not the case's.
+        DiskFullError: if the disk is full, which is no case's fault.
+        DisagreementError: if it is one, which is not, either.
+
+    Example:
+        >>> failure_of("a", ValueError("label ...")).kind
+        'invalid case'
     """
+    if isinstance(error, DisagreementError):
+        raise error
     if kind_of(error) == DISK_FULL:
         raise DiskFullError(
             f"the disk is full ({reason_of(error)}); make room and run the same command again: what is done is kept."
         ) from error
     return Failure(case, kind_of(error), reason_of(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """The cause in one line."""
+    error = cause_of(error)
+    return f"{type(error).__name__}: {error}"

@@ -231,28 +231,3 @@ def paper_comparison(
             plan.append(PlannedAttack(PGD(loss=stronger_loss, **iterated), radius, EQUAL_RADIUS))
         plan += [PlannedAttack(a, steps * radius, PAPER) for a in (BIM(**paper), SMIA(alpha=alpha, **paper))]
     return plan
-
-
-def schedule(
-    plan: Sequence[PlannedAttack], cases: int, seconds: float, *, stored: bool = False, degradations: int = 0
-) -> str:
-    """One line: how much is going to be computed, and about how long it takes.
-
-    Args:
-        plan: the rows.
-        cases: how many of them.
-        seconds: that one gradient of one case takes; a prediction takes half of it.
-        stored: every attacked image is predicted once more from its file.
-        degradations: how many; each is attacked through by an oracle.
-
-    Example:
-        >>> schedule(paper_comparison(0.05, steps=10)[:4], 2, 3.0)
-        '2 cases x 4 rows: 11 gradients a case at 3.0 s, about 1.3 minutes in all.'
-    """
-    gradients = sum(row.attack.planned_gradients for row in plan if row.attack is not None)
-    predictions = (2 if stored else 1) * len(plan)
-    minutes = cases * seconds * (gradients + predictions / 2) * (1 + degradations) / 60
-    return (
-        f"{cases} cases x {len(plan)} rows: {gradients} gradients a case at {seconds:.1f} s, "
-        f"about {minutes:.1f} minutes in all."
-    )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import glob
 import logging
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +23,7 @@ from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.predictor import attacked, case_seed
 from monai_smia.evaluation.probe import probe
 from monai_smia.evaluation.survival import degraded_records
+from monai_smia.evaluation.volumes import stem_of
 from monai_smia.metrics import CaseMetrics, perturbation_metrics
 from monai_smia.metrics.base import numbers
 from monai_smia.records import COMPUTED, STORED, Costs, Record
@@ -55,7 +54,6 @@ class RowEvaluator:
         figure: draws a case under attack, or None.
         unit: unit of the images.
         data_range: width of the images' range that PSNR and SSIM relate to.
-        write_volumes: keep what was stored.
         survival: degradations by their names, after each of which the image is measured again.
         pipeline: makes every figure; None for the victim itself.
     """
@@ -68,7 +66,6 @@ class RowEvaluator:
     figure: Callable[..., None] | None = None
     unit: str = ""
     data_range: float = 1.0
-    write_volumes: bool = True
     survival: Mapping[str, Degradation] = field(default_factory=dict)
     pipeline: Pipeline | None = None
 
@@ -83,6 +80,7 @@ class RowEvaluator:
         row: PlannedAttack,
         *,
         draw: Callable[[Record], bool] | None = None,
+        settle: Callable[[Record, Path], None] | None = None,
         probe_with: Attack | None = None,
     ) -> list[Record]:
         """The records: as computed, as stored where there is a storage, and after every degradation.
@@ -91,6 +89,7 @@ class RowEvaluator:
             case: the case; the decision on its clean image is kept in it.
             row: the attack.
             draw: says of the computed record whether the case is drawn under this attack; None draws nothing.
+            settle: is given the computed record and what was stored, once that was read back: to keep or to remove it.
             probe_with: probe the victim at the radius of this attack, with the clean row.
         """
         attack, start = None if row.attack is None else self._judged(case, case.own(row.attack)), time.perf_counter()
@@ -118,8 +117,10 @@ class RowEvaluator:
         records = [computed]
         if self.storage is not None:
             try:
-                image, stored = self._stored(self.storage, case, record, image, result)
+                image, stored, path = self._stored(self.storage, case, record, image, result)
                 records.append(stored)
+                if path is not None and settle is not None:
+                    settle(computed, path)
             except NotStorableError as error:
                 if case.name not in self._told:
                     LOGGER.info("%s has no stored rows: %s", case.name, error)
@@ -189,13 +190,13 @@ class RowEvaluator:
 
     def _stored(
         self, storage: Storage, case: Case, record: Record, adversarial: Tensor, result: AttackResult
-    ) -> tuple[Tensor, Record]:
-        """The image after it was written and read back ``(1, C, *spatial)``, and its record.
+    ) -> tuple[Tensor, Record, Path | None]:
+        """The image after it was written and read back ``(1, C, *spatial)``, its record, and what was written.
 
         Where nothing of the perturbation is left it is `below_quantization`: a radius of less than one unit of the
         file, of which no file is written, or changes that all rounded to nothing.
         """
-        stem, eps = f"{case.name}_{record.row.slug}", record.row.eps_input
+        stem, eps = stem_of(case.name, record.row.slug), record.row.eps_input
         assert eps is not None  # a planned attack has a radius
         path = None
         try:
@@ -208,10 +209,7 @@ class RowEvaluator:
         metrics = scored.metrics | self._damages(case, scored) | self._sizes(again, case, result, eps)
         before, computed, after = (as_plain(each) for each in (case.image[0], adversarial[0], again))
         lost = bool((computed != before).any()) and not bool((after != before).any())
-        if path is not None and not self.write_volumes:
-            for file in path.parent.glob(f"{glob.escape(stem)}*"):
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-        return again.unsqueeze(0), record.at(STORED, metrics, below_quantization=lost)
+        return again.unsqueeze(0), record.at(STORED, metrics, below_quantization=lost), path
 
     def _draw(
         self, figure: Callable[..., None], case: Case, row: PlannedAttack, adversarial: Tensor, decision: Any

@@ -17,8 +17,6 @@ It knows nothing of the task. What a task brings along:
 from __future__ import annotations
 
 import gc
-import logging
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
@@ -27,34 +25,36 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
-from tqdm.auto import tqdm
 
 from monai_smia.analysis import converged, groups_of, summary_of
 from monai_smia.analysis.acceptance import Criterion, judge, parse_criteria
-from monai_smia.attacks import FGSM, Attack
+from monai_smia.attacks import Attack
+from monai_smia.attacks.steps import watched
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case, load_case, patient_of, read_ahead
 from monai_smia.evaluation.console import console
-from monai_smia.evaluation.errors import DisagreementError, FailedCasesError, failure_of
+from monai_smia.evaluation.errors import FailedCasesError, failure_of
 from monai_smia.evaluation.facts import spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
+from monai_smia.evaluation.line import ProgressLine
+from monai_smia.evaluation.pace import Pace
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, plan_of, schedule, share_of
+from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, plan_of, share_of
 from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
 from monai_smia.evaluation.survival import named_degradations
-from monai_smia.evaluation.told import tell_outcome
+from monai_smia.evaluation.told import tell_outcome, tell_plan
 from monai_smia.evaluation.tracking import track
+from monai_smia.evaluation.volumes import WORST, Volumes, which_volumes
 from monai_smia.metrics import CaseMetrics
-from monai_smia.records import Journal, Primary, Record, Summary, seal, write_records
+from monai_smia.records import Journal, Outcome, Primary, Record, seal, write_records
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.report import make_report
 from monai_smia.report.figures.selector import FigureSelector
 from monai_smia.storage import Storage
 from monai_smia.victims.base import Victim
 
-LOGGER = logging.getLogger(__name__)
 CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival")
 
 
@@ -85,7 +85,8 @@ class AttackEvaluation:
         device: where the victim's network is and the cases go.
         unit: unit of the images, for tables (``"HU"``).
         data_range: width of the images' range that PSNR and SSIM relate to.
-        write_volumes: keep adversarial images and perturbations; without them they are removed once read back.
+        write_volumes: which adversarial images and perturbations stay as files: ``"worst"``, those of the worst case of
+            every attack; ``"all"`` (or True) or ``"none"`` (or False). The others are removed once read back.
         survival: degradations by their names (`monai_smia.degradations`), after each of which every attack is measured
             again, beside an oracle that attacks through the degradation: see `monai_smia.analysis.survival`.
         resume: go on from the records in `output_dir`; False starts anew.
@@ -95,7 +96,7 @@ class AttackEvaluation:
         accept: criteria of your own on the worst case, such as ``"jaccard >= 0.80 at 28 HU"``; several in a list, or
             with ``;`` between them. Summary and report say whether they are met: `monai_smia.analysis.acceptance`.
         handlers: Ignite handlers that get the summary's figures as metrics, such as MONAI's MLFlowHandler.
-        progress: print the schedule and show progress.
+        progress: say what is planned, how far it is and what was found.
         pipeline: makes every figure, where the victim is the differentiable twin of a deployed pipeline; None for the
             victim itself.
 
@@ -117,7 +118,7 @@ class AttackEvaluation:
     device: torch.device | str = "cpu"
     unit: str = ""
     data_range: float = 1.0
-    write_volumes: bool = True
+    write_volumes: str | bool = WORST
     survival: Mapping[str, Degradation] | None = None
     resume: bool = True
     verify: bool = False
@@ -139,13 +140,15 @@ class AttackEvaluation:
         self.attacks = self.plan = plan_of(self.attacks, self.data_range)
         if not self.plan:
             raise ValueError(f"attacks must hold at least one row, got {self.plan!r}.")
-        check_unique("cases", [item["case"] for item in self.cases])
+        self.names = [item["case"] for item in self.cases]
+        check_unique("cases", self.names)
         check_unique("attacks", [row.slug for row in self.plan])
         check_number("tolerance", self.tolerance)
         self.output_dir = Path(self.output_dir)
         self.device = torch.device(self.device)
         self.survival = named_degradations(self.survival)
         self.about = self.about or {}
+        self.write_volumes = which_volumes(self.write_volumes)
         self.criteria: list[Criterion] = parse_criteria(
             self.accept,
             rows=[row.key(self.unit) for row in self.plan],
@@ -171,17 +174,21 @@ class AttackEvaluation:
         with console(self.progress and rank == 0):
             progress = self.make_progress()
             progress.open()
-            for number in progress.rounds:
-                if number > 1:
-                    progress.begin(number)
-                wait_for_all()  # everyone has seen the same records before anyone adds to them
-                pending = [item for item in self.cases if progress.missing(item)]
-                # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
-                with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
-                    self._evaluate(pending[rank::processes], progress, journal)
-                wait_for_all()
-                if number > 1 and converged(progress.merge(), self.metrics, self.tolerance):
-                    break
+            if rank == 0:
+                self._volumes(progress).begin(progress.run)
+            pace = Pace(stored=self.storage is not None, degradations=len(self.survival or {}))
+            with ProgressLine(pace, show=self.progress and rank == 0) as line, watched(line.tick):
+                for number in progress.rounds:
+                    if number > 1:
+                        progress.begin(number)
+                    wait_for_all()  # everyone has seen the same records before anyone adds to them
+                    pending = [item for item in self.cases if progress.missing(item)]
+                    # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
+                    with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
+                        self._evaluate(pending[rank::processes], progress, journal, line)
+                    wait_for_all()
+                    if number > 1 and converged(progress.merge(), self.metrics, self.tolerance):
+                        break
             return self._finish(progress) if rank == 0 else {}
 
     def make_progress(self) -> Progress:
@@ -194,17 +201,11 @@ class AttackEvaluation:
     def load(self, item: Mapping[str, Any]) -> Case:
         """One case as a batch of one, see `monai_smia.evaluation.cases.load_case`."""
         clips = {row.attack.clip for row in self.plan if row.attack is not None and row.attack.clip is not None}
-        on_grid = self.pipeline is None
-        return load_case(item, self.loading, torch.device(self.device), clips, label_on_grid=on_grid)
+        return load_case(item, self.loading, torch.device(self.device), clips, label_on_grid=self.pipeline is None)
 
-    def _schedule(self, case: Case, cases: int) -> str:
-        start = time.perf_counter()
-        FGSM(eps=0.0, clip=None, keep="last", progress=False)(self.victim, case.image, case.label)
-        seconds = time.perf_counter() - start
-        degradations = len(self.survival or {})
-        return schedule(self.plan, cases, seconds, stored=self.storage is not None, degradations=degradations)
-
-    def _evaluate(self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal) -> None:
+    def _evaluate(
+        self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal, line: ProgressLine
+    ) -> None:
         evaluate_row = RowEvaluator(
             victim=self.victim,
             metrics=self.metrics,
@@ -214,49 +215,53 @@ class AttackEvaluation:
             device=torch.device(self.device),
             unit=self.unit,
             data_range=self.data_range,
-            write_volumes=self.write_volumes,
             survival=self.survival or {},
             pipeline=self.pipeline,
         )
-        selector = self._selector()
-        selector.note(progress.known())
-        probes = dict.fromkeys(
-            [item["case"] for item in self.cases[: self.num_probed_cases]], probing_attack(self.plan)
-        )
-        shown = self.progress and idist.get_rank() == 0
-        total = sum(len(progress.missing(item)) for item in items)
-        with tqdm(total=total, unit="row", disable=not shown) as bar:
-            told = not shown
-            for item, case in read_ahead(items, self.load):
-                row: PlannedAttack | None = None
-                done: list[Record] = []
-                try:
-                    if isinstance(case, Exception):
-                        raise case
-                    if self.pipeline is not None:
-                        case = self.pipeline.prepare(case)
-                    if not told:  # by the first case that is a whole one
-                        LOGGER.info(self._schedule(case, len(items)))
-                        told = True
-                    for row in progress.missing(item):
-                        bar.set_description(f"{item['case']}: {row.name} {row.key().setting_label}".rstrip())
-                        probe_with = probes.get(item["case"])
-                        records = evaluate_row(case, row, draw=selector.should_draw, probe_with=probe_with)
-                        line = progress.line(item, row, records)
-                        journal.add(line)
-                        done += line.records
-                        bar.update()
-                    selector.note(done)
-                except DisagreementError:
-                    raise
-                except Exception as error:
-                    journal.add(progress.line(item, row, [failure_of(item["case"], error)], failed=True))
-                    del error
-                    gc.collect()  # after running out of memory, let go of what the case held
+        selector, volumes = self._selector(), self._volumes(progress)
+        known = progress.known()
+        selector.note(known)
+        later = [row for row in self.plan if row not in progress.planned]
+        line.resume(known, [row for item in items for row in (*progress.missing(item), *later)])
+        probes = dict.fromkeys(self.names[: self.num_probed_cases], probing_attack(self.plan))
+        for item, case in read_ahead(items, self.load):
+            row: PlannedAttack | None = None
+            done: list[Record] = []
+            missing = list(progress.missing(item))
+            try:
+                if isinstance(case, Exception):
+                    raise case
+                if self.pipeline is not None:
+                    case = self.pipeline.prepare(case)
+                if line.show and not line.pace.gradient:  # by the first case that is a whole one
+                    line.pace.measure(self.victim, case, evaluate_row.score)
+                    tell_plan(line, self, case)
+                for row in tuple(missing):
+                    line.begin(item["case"], row)
+                    records = evaluate_row(
+                        case,
+                        row,
+                        draw=selector.should_draw,
+                        settle=lambda record, path: volumes.settle(record, path, selector),
+                        probe_with=probes.get(item["case"]),
+                    )
+                    entry = progress.line(item, row, records)
+                    journal.add(entry)
+                    done += entry.records
+                    line.end()
+                    missing.remove(row)
+                volumes.drop(selector.note(done))
+            except Exception as error:
+                journal.add(progress.line(item, row, [failure_of(item["case"], error)], failed=True))
+                line.drop(missing)
+                del error
+                gc.collect()  # after running out of memory, let go of what the case held
 
     def _selector(self) -> FigureSelector:
-        cases = [item["case"] for item in self.cases]
-        return FigureSelector(Path(self.output_dir) / "figures", cases, self.figures, Primary.of(self.metrics))
+        return FigureSelector(Path(self.output_dir) / "figures", self.names, self.figures, Primary.of(self.metrics))
+
+    def _volumes(self, progress: Progress) -> Volumes:
+        return Volumes(str(self.write_volumes), self.storage, self.names, self.plan, progress.folder)
 
     def _finish(self, progress: Progress) -> dict[str, Any]:
         """Merge the records of all processes, and write their summary and report."""
@@ -264,8 +269,9 @@ class AttackEvaluation:
         outcomes = progress.merge()
         settings: dict[str, Any] = {"tolerance": self.tolerance, "share": share_of(self.plan)}
         summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit, **settings)
-        summary.criteria = judge(self.criteria, groups_of(outcomes))
-        self._keep_figures([outcome for outcome in outcomes if isinstance(outcome, Record)], summary)
+        summary.criteria = judge(self.criteria, groups_of(outcomes), summary.critical_radii)
+        self._keep_figures(outcomes)
+        volumes = self._volumes(progress).finish(outcomes, Primary.of(self.metrics))
         spec = spec_of(
             self.victim,
             progress.planned,
@@ -281,15 +287,14 @@ class AttackEvaluation:
         seal(folder)
         track(self.handlers, summary.rows)
         report = make_report(folder, spec, summary, outcomes)
-        tell_outcome(summary, report, self.metrics.primary)
+        tell_outcome(summary, report, self.metrics.primary, volumes)
         if summary.failures:
             reasons = "; ".join(f"{failure.case}: {failure.reason}" for failure in summary.failures)
             raise FailedCasesError(f"{len(summary.failures)} of {len(self.cases)} cases failed: {reasons}")
         return summary.to_json()
 
-    def _keep_figures(self, records: Sequence[Record], summary: Summary) -> None:
+    def _keep_figures(self, outcomes: Sequence[Outcome]) -> None:
         """Remove the pictures of cases that are none of the chosen ones any more."""
-        failed = {failure.case for failure in summary.failures}
         selector = self._selector()
-        selector.note(record for record in records if record.case not in failed)
+        selector.note(record for group in groups_of(outcomes) for record in group.records)
         selector.remove_others([row.slug for row in self.plan])

@@ -33,6 +33,11 @@ class Table:
     heads: Sequence[str]
     lines: Sequence[Sequence[Any]]
 
+    @property
+    def width(self) -> int:
+        """Characters of a line of `text`."""
+        return len(self.text().partition("\n")[0])
+
     def text(self) -> str:
         """Columns of equal width, the first one to the left."""
         lines = [[str(value) for value in line] for line in (self.heads, *self.lines)]

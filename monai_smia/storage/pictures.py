@@ -25,6 +25,11 @@ class PictureStorage:
         self.png = PngStorage(folder)
         self.read = read
 
+    @property
+    def folder(self) -> Path:
+        """Where it writes."""
+        return self.png.folder
+
     def write(
         self, image: Tensor, adversarial: Tensor, *, eps: float, source: str, stem: str, norm: str = "linf"
     ) -> Path:

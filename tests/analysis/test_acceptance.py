@@ -9,8 +9,10 @@ from record_helpers import record
 
 from monai_smia.analysis import groups_of, headline_of, summarize
 from monai_smia.analysis.acceptance import judge, parse_criteria
+from monai_smia.analysis.critical_radius import critical_radii
 from monai_smia.metrics import CaseMetrics, ClassificationMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.records import Flag, Primary, Record, RowKey, Verdict
+from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.report.verdicts import verdict_text
 
 RADII = ((0.02, 28.0, "linf"), (0.05, 70.0, "linf"), (0.3, 420.0, "l2"))
@@ -70,7 +72,7 @@ def test_several() -> None:
         ("jaccard >= at 28 HU", "must hold plain numbers, got 'at'|must read as"),
         ("jacard >= 0.8 at 28 HU", "did you mean jaccard?"),
         ("kappa >= 0.8 at 28 HU", "a metric of every single case, one of accuracy, damage, dice, hd95"),
-        ("critical_radius >= 20 HU", "must be of a metric: a critical radius is not computed"),
+        ("critical_radius >= 20 HU", "needs a plan that looks for critical radii, such as --preset radius, or 6 radii"),
         ("jaccard <= 0.8 at 28 HU", "a bound from the other side: a victim is better with more jaccard"),
         ("hd95 >= 5 at 28 HU", "a victim is better with less hd95"),
         ("damage > 0.1 at 28 HU", "a victim is better with less damage"),
@@ -174,3 +176,67 @@ def test_a_flagged_figure_is_not_met_without_a_word() -> None:
     assert text.endswith(" Flags were raised (zero gradients): do not trust it yet.")
     (close,) = verdicts("jaccard >= 0.5702 at 28 HU", of=records())
     assert "is 0.57." in verdict_text(close)  # 0.570 >= 0.570 would read as met
+
+
+SEARCH = [
+    RowKey(),
+    RowKey("CriticalRadius(APGD)", "critical radius", eps=0.05, eps_input=70.0, norm="linf", knowledge="white box"),
+]
+
+
+def found_radii(*sizes: float | None) -> list[CriticalRadii]:
+    """Of patients of one case each; None holds."""
+    found = []
+    for number, size in enumerate(sizes):
+        row = {"eps": 0.05, "eps_input": 70.0, "norm": "linf", "setting": "critical radius"}
+        held = {"damage": 0.1 if size is None else 0.9, "clean_damage": 0.0, "linf": 70.0 if size is None else size}
+        found.append(record("CriticalRadius(APGD)", f"c{number}", **held, **row))
+    return critical_radii(groups_of(found))
+
+
+def test_critical_radii() -> None:
+    options = {**OPTIONS, "rows": SEARCH}
+    radii = found_radii(10, 12, 20, 20, 20, 30, 40, None)
+    expected = {
+        "critical_radius >= 20 HU": (True, 20.0),
+        "critical radius > 20 HU": (False, 20.0),
+        "critical_radius >= eps 0.0142": (True, 20 / 1400),
+        "critical_radius >= eps 0.0143": (False, 20 / 1400),
+        "critical_radius lower end >= 10 HU": (True, radii[0].interval_input[0]),  # type: ignore[index]
+        "critical_radius lower end >= 19 HU": (False, radii[0].interval_input[0]),  # type: ignore[index]
+    }
+    found = judge(parse_criteria(list(expected), **options), [], radii)
+    assert [(each.met, pytest.approx(each.value)) for each in found] == list(expected.values())
+    assert [found[0].of, found[4].of] == ["median critical radius", "lower end of the median critical radius"]
+    assert (found[0].cases, found[0].patients) == (8, 8)
+
+
+def test_a_critical_radius_beyond_all_radii_is_at_least_the_largest() -> None:
+    criteria = parse_criteria(["critical_radius >= 70 HU", "critical_radius > 69 HU"], **{**OPTIONS, "rows": SEARCH})
+    found = judge(criteria, [], found_radii(10, *[None] * 6))
+    assert [(each.met, each.value, each.of) for each in found] == 2 * [(True, 70.0, "median critical radius, at least")]
+    none = judge(criteria, [], [])
+    assert [(each.met, each.reason) for each in none] == 2 * [(False, "no case has one")]
+    few = parse_criteria("critical_radius lower end >= 7 HU", **{**OPTIONS, "rows": SEARCH})
+    (told,) = judge(few, [], found_radii(10, 20, 30))  # the others have failed
+    assert (told.met, told.reason) == (False, "no interval is printed of these 3 patients")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("critical_radius >= 71 HU", "must be at most the largest radius of the plan, 70 HU"),
+        ("critical_radius >= 0.04", "must say the radius' unit, as in 0.04 HU or eps 0.04"),
+        ("critical_radius >= 20 HU in L2", "needs a plan that looks for critical radii"),
+        ("critical_radius <= 20 HU", "must be a bound from below"),
+        ("critical_radius upper end >= 20 HU", "must be a bound from below"),
+        ("critical_radius >= large", "must name a radius"),
+        ("critical_radius >= 20 HU at 70 HU", "must be in the unit of the images"),
+    ],
+)
+def test_critical_radii_that_the_plan_cannot_tell(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_criteria(text, **{**OPTIONS, "rows": SEARCH})
+    with pytest.raises(ValueError, match="of fewer than 6 patients no interval is printed"):
+        parse_criteria("critical_radius lower end >= 20 HU", **{**OPTIONS, "rows": SEARCH, "patients": 5})
+    assert parse_criteria("critical_radius >= 20 HU", **{**OPTIONS, "rows": SEARCH, "patients": 5})

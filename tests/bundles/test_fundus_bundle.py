@@ -37,6 +37,7 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_attack_lives_in_the_photograph(eyes: Path, tmp_path: Path) -> None:
     """Rows and radii of the plan; files that obey them; what a radius below one grey level leaves."""
     options = {"datalist": fundus_datalist(eyes)[1:], "preset": "paper", "steps": 1, "eps": [5e-5, 4 / 255]}
+    options["write_volumes"] = "all"
     flow = workflow("attack_eval", tmp_path, **options)
     plan: list[PlannedAttack] = flow.parser.get_parsed_content("attacks")
     names = ["Noise", "FGSM", "BIM", "MIFGSM", "PGD", "DeepFool", "SMIA"]

@@ -41,7 +41,7 @@ from monai_smia.evaluation.fingerprint import weights_hash
 from monai_smia.storage.pictures import PictureStorage
 
 VALIDATE = {"attack#evaluator": "@validate#evaluator", "attack#postprocessing": "@validate#postprocessing"}
-QUICK = {"attack#progress": False, "attack#figures": False, "attack#only": ["Noise", "PGD"]}
+QUICK = {"attack#progress": False, "attack#figures": False, "attack#only": ["Noise", "PGD"], "write_volumes": "all"}
 
 
 def attack_eval(bundle: Path, *configs: str, **overrides: Any) -> dict[tuple[str, str, str | None], dict[str, Any]]:

@@ -58,13 +58,13 @@ def quick(cases: list[dict[str, str]], folder: Path, **options: Any) -> AttackEv
     return evaluation(cases, folder, **settings | options)
 
 
-def lasting(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, bytes]]:
-    """What must not depend on the interruptions: records, summary rows and figures."""
+def lasting(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, bytes], list[str]]:
+    """What must not depend on the interruptions: records, summary rows, figures, and which volumes are kept."""
     timeless = lambda values: [{n: v for n, v in value.items() if n != "seconds"} for value in values]  # noqa: E731
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
     rows = json.loads((folder / "summary.json").read_text())["rows"]
     figures = {path.name: path.read_bytes() for path in (folder / "figures").glob("*")}
-    return timeless(records), timeless(rows), figures
+    return timeless(records), timeless(rows), figures, sorted(path.name for path in (folder / "volumes").glob("*"))
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
@@ -96,8 +96,9 @@ def test_killed_and_resumed_gives_what_an_uninterrupted_run_gives(tmp_path: Path
             shutil.rmtree(tmp_path / "killed")
     assert len(seen) > min(kills, 8) // 2  # the kills fell at different points of the work
     quick(cases, tmp_path / "killed", figure=segmentation_figure, figures=2).run()
-    records, rows, figures = lasting(tmp_path / "killed")
-    assert (records, rows, figures) == lasting(tmp_path / "whole")
+    records, *_, volumes = lasting(tmp_path / "killed")
+    assert lasting(tmp_path / "killed") == lasting(tmp_path / "whole")
+    assert len(volumes) == 2 * 2  # of noise, which breaks nothing, none
     keys = [(record["key"], record["stage"]) for record in records]
     assert len(keys) == len(set(keys)) == len(cases) * (1 + 2 * 3)
 

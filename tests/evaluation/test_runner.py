@@ -117,7 +117,7 @@ def test_what_is_below_quantization_is_said(tmp_path: Path) -> None:
     assert (computed.get("unchanged", 0), stored["unchanged"]) == (0, 1)
     assert stored["jaccard"] == clean["jaccard"]
     assert list((tmp_path / "out" / "volumes").glob("*")) == []
-    assert "stored, below quantization" in summary_table(Summary.from_json(summary).rows).text()
+    assert "stored, below quantization" in summary_table(Summary.from_json(summary).rows, "jaccard").text()
     assert "less than one unit that the file can hold" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -175,8 +175,8 @@ def test_what_runs_is_told_on_standard_output(
     handlers = list(logging.getLogger().handlers), list(logging.getLogger("monai_smia").handlers)
     evaluation([case], tmp_path / "out", progress=True, survival={"smoothed": Smooth(1.0)}).run()
     shown = capsys.readouterr().out
-    assert re.search(r"1 cases x \d+ rows: \d+ gradients a case", shown)
-    assert re.search(r"\nattack +setting +eps ", shown)
+    assert re.search(r"^1 case x \d+ rows, at most: \d+ gradients a case at ", shown)
+    assert re.search(r"\nattack +setting +radius ", shown)
     assert "\nMean jaccard: 0." in shown
     assert f"\nReport: {tmp_path / 'out' / 'report.html'}\n" in shown
     assert "\nSurvival: jaccard" in shown
@@ -246,7 +246,7 @@ def test_a_faulty_first_case_ends_nothing(tmp_path: Path, capsys: pytest.Capture
     Path(bad["image"]).write_bytes(b"no volume")
     with pytest.raises(RuntimeError, match="1 of 2 cases failed: bad"):
         evaluation([bad, good], tmp_path / "out", progress=True).run()
-    assert re.search(r"2 cases x \d+ rows: \d+ gradients a case", capsys.readouterr().out)
+    assert re.search(r"2 cases x \d+ rows, at most: \d+ gradients a case at \S+ s, ", capsys.readouterr().out)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["evaluated"] == 1
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from typing import Any
 
 from monai_smia.records import COMPUTED, STORED, RowKey, Stage, SummaryRow
 from monai_smia.report import summary_table, survival_table
@@ -32,10 +33,72 @@ ROWS = [
 
 
 def test_columns_without_a_value_or_of_no_interest_are_left_out() -> None:
-    table = summary_table(ROWS)
-    assert table.heads == ["attack", "setting", "eps", "eps_input", "stage", "gradients", "jaccard", "recovered"]
-    assert table.lines[2][1:5] == ["25 iterations", "0.100", "10", "stored, 1 below quantization"]
-    assert table.lines[0] == ["Clean", "", "-", "-", "computed", "-", "0.900", "-"]
+    table = summary_table(ROWS, "jaccard")
+    assert table.heads == ["attack at eps 0.1", "stage", "jaccard", "gradients"]
+    assert [list(line) for line in table.lines] == [
+        ["Clean", "computed", "0.900", "-"],
+        ["BIM", "computed", "0.500", "25"],
+        ["BIM", "stored, 1 below quantization", "0.600", "-"],
+    ]
+
+
+def many(attack: str, stage: Stage, jaccard: float, **row: Any) -> SummaryRow:
+    """A row with more metrics than a line holds."""
+    own = {"setting": "equal radius", "eps": 0.05, "eps_input": 70.0, "unit": "HU"} | row
+    metrics = {"jaccard": jaccard, "gradients": 10.0, "dice": 0.5, "linf": 70.0 if stage == COMPUTED else 69.0}
+    metrics |= {f"metric_{i}": 0.25 for i in range(12)} | {f"jaccard_{organ}": 0.5 for organ in ("liver", "spleen")}
+    return SummaryRow(RowKey(attack, **own), stage, 1, metrics)
+
+
+def test_stored_and_computed_are_one_line_where_they_print_alike() -> None:
+    rows = [
+        many("PGD", COMPUTED, 0.50001),
+        many("PGD", STORED, 0.5),
+        many("BIM", COMPUTED, 0.6),
+        many("BIM", STORED, 0.7),
+    ]
+    table = summary_table(rows, "jaccard")
+    assert table.heads[:4] == ["attack at 70 HU", "stage", "jaccard", "gradients"]
+    assert [line[:3] for line in table.lines] == [
+        ["PGD", "both", "0.500"],
+        ["BIM", "computed", "0.600"],
+        ["BIM", "stored", "0.700"],
+    ]
+    assert "linf" not in table.heads  # which a file rounds: it would make two lines of one
+    assert len(summary_table(rows[:2], "jaccard").lines) == 1
+    twins = [many("PGD", COMPUTED, 0.5), many("PGD", COMPUTED, 0.5, setting="mine")]
+    assert [line[:3] for line in summary_table(twins, "jaccard").lines] == [
+        ["PGD", "", "0.500"],
+        ["PGD", "mine", "0.500"],
+    ]
+
+
+def test_a_line_fits_the_terminal_whatever_there_is() -> None:
+    rows = [many(attack, COMPUTED, 0.5, loss="soft_jaccard") for attack in ("APGD", "NetworkSpaceAttack(CosPGD)")]
+    for width in (40, 80, 100, 300):
+        lines = summary_table(rows, "jaccard", width=width).text().splitlines()
+        assert len(lines) == 3
+        assert all(len(line) <= max(width, 55) for line in lines)  # attack and headline metric are always there
+    heads = summary_table(rows, "jaccard").heads
+    assert heads[1:4] == ["jaccard", "gradients", "dice"]
+    assert "jaccard_liver" not in heads  # single structures have tables of their own, on the page
+
+
+def test_radii_and_settings_are_columns_where_there_are_several_and_earlier_rounds_are_left_out() -> None:
+    rows = [many("Clean", COMPUTED, 0.9, eps=None, eps_input=None, setting="")]
+    rows += [many("SMIA", COMPUTED, 0.5), many("SMIA", COMPUTED, 0.4, setting="paper", eps=0.5, eps_input=700.0)]
+    table = summary_table(rows, "jaccard")
+    assert table.heads[:4] == ["attack", "setting", "radius", "jaccard"]
+    assert [line[:3] for line in table.lines] == [
+        ["Clean", "", "-"],
+        ["SMIA", "", "70 HU"],
+        ["SMIA", "paper", "700 HU"],
+    ]
+    rounds = [many("APGD", COMPUTED, 0.6 - i / 10, setting=f"round {i}") for i in (1, 2)]
+    table = summary_table([*rows[:2], *rounds], "jaccard")
+    assert [line[:2] for line in table.lines] == [["Clean", "0.900"], ["SMIA", "0.500"], ["APGD", "0.400"]]
+    l2 = [many("PGD", COMPUTED, 0.5, norm=norm, eps=0.1, eps_input=0.1, unit="") for norm in ("linf", "l2")]
+    assert [line[1] for line in summary_table(l2, "jaccard").lines] == ["eps 0.1", "eps 0.1 L2"]
 
 
 def test_survival_of_every_attack() -> None:

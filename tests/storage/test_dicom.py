@@ -151,6 +151,7 @@ def test_padding_is_left_alone_by_the_attack(tmp_path: Path) -> None:
         metrics=SegmentationMetrics(2),
         output_dir=tmp_path / "out",
         storage=DicomStorage(tmp_path / "out" / "volumes"),
+        write_volumes="all",
         progress=False,
     )
     for _ in range(2):  # and once more, in the place of what was written
@@ -161,6 +162,9 @@ def test_padding_is_left_alone_by_the_attack(tmp_path: Path) -> None:
         assert not units[:3].any()
         assert np.abs(units).max() == 20
         evaluation.resume = False
+    evaluation.write_volumes = "none"
+    evaluation.run()
+    assert not list((tmp_path / "out" / "volumes").iterdir())  # a folder goes whole
 
 
 @pytest.mark.parametrize("slopes", [["1"] * 5, ["0.5", "1", "2", "0.3", "1"]])

@@ -29,6 +29,7 @@ from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_compari
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
 from monai_smia.evaluation.plan import in_input_unit
+from monai_smia.evaluation.volumes import WORST
 from monai_smia.metrics import CaseMetrics, channel_names
 from monai_smia.records.rows import EQUAL_RADIUS
 from monai_smia.records.summary import TOLERANCE
@@ -76,6 +77,7 @@ def bundle_evaluation(
     limit: int | None = None,
     only: Sequence[str] | None = None,
     accept: str | Sequence[str] | None = None,
+    write_volumes: str | bool = WORST,
     figures: bool = True,
     progress: bool = True,
 ) -> AttackEvaluation:
@@ -121,6 +123,7 @@ def bundle_evaluation(
         limit: number of cases.
         only: attacks to run, by their names, of the preset or the paper's comparison; None for all of the preset.
         accept: criteria of your own, as for `AttackEvaluation`.
+        write_volumes: adversarial images that stay as files, as for `AttackEvaluation`.
         figures: draw every case.
         progress: show progress.
 
@@ -216,6 +219,7 @@ def bundle_evaluation(
         tolerance=tolerance,
         about=None if pipeline.labeled else {"limitations": [UNSUPERVISED]},
         accept=accept,
+        write_volumes=write_volumes,
         progress=progress,
         pipeline=pipeline,
     )

@@ -32,6 +32,7 @@ class BundleStorage:
     """
 
     def __init__(self, folder: Path, chain: Chain, *, note: str = "", identified: bool = False) -> None:
+        self.folder = folder
         self.chain = chain
         self._known: tuple[Any, Axes] | None = None
         self.nifti = NiftiStorage(folder)

@@ -34,6 +34,7 @@ class FigureSelector:
 
     def __init__(self, folder: Path, cases: Sequence[str], first: int, primary: Primary) -> None:
         self.folder = folder
+        self.names = list(cases)
         self.order = {case: number for number, case in enumerate(cases)}
         self.first = first
         self.primary = primary
@@ -45,12 +46,27 @@ class FigureSelector:
             end is not None and end < before for end, before in zip(self._of(record), self._before(record), strict=True)
         )
 
-    def note(self, records: Iterable[Record]) -> None:
-        """Take note of the outcomes of cases that did not fail."""
+    def is_worst(self, record: Record) -> bool:
+        """Whether a case is the worst one of an attack so far."""
+        worst, before = self._of(record)[0], self._before(record)[0]
+        return worst is not None and worst <= before
+
+    def note(self, records: Iterable[Record]) -> list[tuple[str, str]]:
+        """Take note of the outcomes of cases that did not fail.
+
+        Returns:
+            Cases and slugs of those that are the worst of an attack no more.
+        """
+        overtaken = []
         for record in records:
             if record.stage == COMPUTED:
                 ends = zip(self._of(record), self._before(record), strict=True)
-                self._ends[self._key(record)] = [before if end is None else min(end, before) for end, before in ends]
+                after = [before if end is None else min(end, before) for end, before in ends]
+                last = self._before(record)[0][-1]
+                if 0 <= last != after[0][-1]:
+                    overtaken.append((self.names[last], record.row.slug))
+                self._ends[self._key(record)] = after
+        return overtaken
 
     def remove_others(self, slugs: Sequence[str]) -> None:
         """Remove what is of none of the chosen cases, once all outcomes are noted."""

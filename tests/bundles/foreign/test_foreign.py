@@ -14,7 +14,14 @@ from monai.bundle import ConfigParser, run
 
 from monai_smia.adapters.monai_bundle import check_bundle, overlay_path
 
-QUICK = {"attack#progress": False, "attack#figures": False, "attack#only": ["FGSM"], "eps": 0.05, "steps": 1}
+QUICK = {
+    "attack#progress": False,
+    "attack#figures": False,
+    "attack#only": ["FGSM"],
+    "eps": 0.05,
+    "steps": 1,
+    "write_volumes": "all",
+}
 
 
 def own_dice(bundle: Path, seeded: bool) -> float:
