@@ -21,7 +21,7 @@ def told(summary: Row) -> Claims:
     few = "" if clean.get("intervals") and any(clean["intervals"].values()) else "; too few for an interval"
     yield f"{of}{few}; {len(summary['flags'])} flags raised by the evaluation.", not summary["failures"]
     for flag in summary["flags"]:
-        yield f"Flag: {flag['message']}", True
+        yield f"Flag, {flag['name']}: {flag['text']}", True
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def limits(rows: list[Row]) -> Claims:
     yield f"At most {most:.2f} times what its windows cost (two forwards, one backward, the loss).", most < 1.15
 
 
-LIMITS = {"graphs kept": "{beside the limit}", "memory limit (MB)": "{room:.0f}", **COLUMNS}
+LIMITS = {"method": "{beside the limit}", "memory limit (MB)": "{room:.0f}", **COLUMNS}
 TABLES = {
     "methods": Table(methods, where=lambda row: "method" in row, claims=claims),
     "limits": Table(LIMITS, where=lambda row: "room" in row, claims=limits),
