@@ -264,6 +264,8 @@ def main() -> None:
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # adv_lib's ALMA prox would look for a compiler
     folder, data = Path(args.networks), Path(os.environ[DATA]) if DATA in os.environ else None
     rows = [{"part": part, **row} for part in args.only for row in PARTS[part](folder, data)]
+    if args.save and (without := set(args.only) - {row["part"] for row in rows}):
+        parser.error(f"--save {args.save}: nothing was measured for {sorted(without)}.")
     weights = [POLYPS] if "detection" in args.only else []  # the others are made from seeds
     used = [data / "ct", data / "endoscopy"] if data else []
     save(args.save, rows, seeds=[SEEDS["test"]], weights=weights, data=used)
