@@ -2,8 +2,8 @@
 
 `--volumes`: on the CT bundle's victim in network units (1 is 1400 HU), around the lungs, every attack with the same
 radius and gradients: the change of the decided volume of the lungs. `--time`: on a whole CT as `attack_eval` evaluates
-it, processor time in one thread of a row and of its metrics, beside MONAI's HD95 alone, which a row had before there were
-metrics of structures: the rest is what they add, and the overlaps, which there were before, too.
+it, processor time in one thread of a row and of its metrics, beside MONAI's HD95 alone, which a row had before there
+were metrics of structures: the rest is what they add, and the overlaps, which there were before, too.
 
     python benchmarks/structures.py --volumes --dataset_dir CT
     python benchmarks/structures.py --time --dataset_dir CT

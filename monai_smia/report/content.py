@@ -121,16 +121,19 @@ def _frozen(records: Sequence[Record]) -> list[str]:
 
 def _voxel_sizes(records: Sequence[Record]) -> list[str]:
     """Where distances and volumes of a segmentation stand on a voxel size that is not known, or may be assumed."""
-    sizes = {r.case: r.number(SPACING) for r in records if r.stage == COMPUTED and r.number("invented_voxels") is None}
-    unknown = {r.case for r in records if r.number("invented_voxels") is not None and r.number(SPACING) is None}
-    ones = [case for case, size in sizes.items() if size and all(each == 1 for each in size)]
+    own = [r for r in records if r.stage == COMPUTED]
+    cases = len({r.case for r in own})
+    unknown = {r.case for r in own if r.number("invented_voxels") is not None and r.number(SPACING) is None}
+    ones = {r.case for r in own if r.number("invented_ml") is not None and set(r.number(SPACING) or ()) == {1.0}}
     found = []
     if unknown:
-        found.append(f"In {len(unknown)} cases voxels have no known size: distances and volumes are counted in voxels.")
+        found.append(
+            f"In {len(unknown)} of {cases} cases voxels have no known size: distances and volumes are in voxels."
+        )
     if ones:
         found.append(
-            f"In {len(ones)} cases voxels measure 1 x 1 x 1 mm, which a file without any size is taken for, too: "
-            "distances and milliliters there are right only if this is their size."
+            f"In {len(ones)} of {cases} cases voxels measure 1 x 1 x 1 mm, which a file without any size is taken for, "
+            "too: distances and milliliters there are right only if this is their size."
         )
     return found
 
