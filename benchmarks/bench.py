@@ -34,6 +34,7 @@ QUICK = (
     f"strength.py {THORAX}",
     f"survival_study.py {THORAX} --attacks main seen",
     "coverage.py --draws 8",
+    f"structures.py --volumes --dataset_dir ${DATA}/ct --cases 1 --crop 32 --gradients 2",
     BUNDLE.format("ct_lung_segmentation"),
     BUNDLE.format("fundus_dr_grading"),
     BUNDLE.format("endoscopic_artefact_detection") + " --frame_count 1",

@@ -171,7 +171,6 @@ def main() -> None:
         shared = {"bundle": "ct", "output": Path(folder), "weights": [], "model": None, "phantoms": 0}
         args = argparse.Namespace(**vars(args), **shared)
         rows = volumes(args) if args.volumes else times(args, Path(folder))
-    print(TABLES["volumes" if args.volumes else "time"].markdown(rows))
     weights = "bundles/ct_lung_segmentation/models/model.pt"
     save(args.save, rows, seeds=[0], weights=[weights], data=[args.dataset_dir])
 
