@@ -41,6 +41,17 @@ def _set(ds: FileDataset, name: str, value: object) -> None:
         setattr(ds, name, value)
 
 
+def stretched(factor: float) -> Spoil:
+    """The first axis of the third plane's orientation, longer."""
+
+    def spoil(datasets: list[FileDataset], folder: Path) -> None:
+        row = [float(value) * factor for value in datasets[2].ImageOrientationPatient[:3]]
+        datasets[2].ImageOrientationPatient = [*row, *datasets[2].ImageOrientationPatient[3:]]
+        save(datasets, folder)
+
+    return spoil
+
+
 def without(*indices: int) -> Spoil:
     return lambda datasets, folder: save([ds for i, ds in enumerate(datasets) if i not in indices], folder)
 
@@ -167,6 +178,8 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "another frame of reference": (third(FrameOfReferenceUID="1.2.3"), "FrameOfReferenceUID 1.2.3, but"),
     "another study": (third(StudyInstanceUID="1.2.3"), "StudyInstanceUID 1.2.3, but"),
     "another patient": (third(PatientID="OTHER"), "are of different patients"),
+    "a table of values": (every(ModalityLUTSequence=[Dataset()]), "maps its values by a table"),
+    "an axis a little too long": (stretched(1.0008), "must have orthogonal unit vectors as orientation"),
     "signed and unsigned": (third(PixelRepresentation=1), "has PixelRepresentation 1, but"),
     "no position": (third(ImagePositionPatient=None), r"000\d\.dcm must have ImagePositionPatient with 3 values"),
     "no orientation": (every(ImageOrientationPatient=None), "must have ImageOrientationPatient with 6 values"),
