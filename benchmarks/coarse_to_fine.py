@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from measured import Claims, Row, Table, add_save, save
 from survival_study import victim_and_cases
-from timing import interleaved_ratio
+from timing import ratio_of
 
 from monai_smia.attacks import APGD, BIM, Attack, AttackResult, CoarseToFine
 
@@ -56,24 +56,15 @@ def measure(args: argparse.Namespace) -> list[Row]:
         goal = clean + SHARE * (most - clean)
         print(f"{case.name}: clean {clean:.3f}, thorough {most:.3f} in {seconds:.0f} s, goal {goal:.3f}", flush=True)
         attacks = ways(args.eps, goal, args.thorough, args.crop)
-        reference = attacks["deployed"]
-        for name, attack in attacks.items():
-            found: dict[str, AttackResult] = {}
-
-            def run(name: str, attack: Attack, found: dict[str, AttackResult] = found, case: Any = case) -> None:
+        times: dict[str, list[float]] = {name: [] for name in attacks}
+        found: dict[str, AttackResult] = {}
+        for _ in range(args.pairs):  # all ways in turn: every one is a pair with the deployed one
+            for name, attack in attacks.items():
+                start = time.process_time()
                 found[name] = attack(victim, case.image, case.label)
-
-            ratio = {"ratio": 1.0, "low": 1.0, "high": 1.0, "ours_s": 0.0, "theirs_s": 0.0}
-            if attack is reference:
-                run(name, attack)
-            else:
-                ratio = interleaved_ratio(
-                    lambda run=run, name=name, attack=attack: run(name, attack),
-                    lambda run=run, reference=reference: run("deployed", reference),
-                    args.pairs,
-                    time.process_time,
-                )
-            result = found[name]
+                times[name].append(time.process_time() - start)
+        for name, result in found.items():
+            ratio = ratio_of(list(zip(times[name], times["deployed"], strict=True)))
             row: Row = {
                 "case": case.name,
                 "way": name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from monai_smia.attacks.arguments import check_stop_at
 from monai_smia.attacks.base import Attack, AttackProblem
-from monai_smia.attacks.measures import where
 from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.steps import steps
 from monai_smia.attacks.trajectory import Trajectory
@@ -77,9 +76,14 @@ class Square(Attack):
         victim, image, label = problem.victim, problem.image, problem.label
         sign = -1.0 if self.targeted else 1.0
         found = Trajectory(image, targeted=self.targeted)
-        point, value = image, image.new_full((len(image),), -torch.inf)
+        squares = _Squares.drawn(problem, self.queries)
+        value = image.new_full((len(image),), -torch.inf)
+        point = image.clone()  # the search's own: what is painted and kept is written into it
         for query in steps(self.queries + 1, name=self.name, show=self.progress):
-            candidate = self._candidate(query, point, problem)
+            if query <= 1:
+                candidate = image if query == 0 else squares.stripes if problem.start is None else problem.beginning
+            else:
+                candidate = squares.painted(point, query, self.side(query, image.shape[2:]))
             prediction = victim.predict(candidate)
             if query == 0:
                 victim.check_label(prediction, label)
@@ -91,21 +95,23 @@ class Square(Attack):
             if query == 0:
                 found.note_clean(damage)
             else:  # the search starts from the stripes
-                rises = sign * loss > value
-                value, point = torch.where(rises, sign * loss, value), where(rises, candidate, point)
+                rises = (sign * loss > value).nonzero()[:, 0]
+                value[rises], point[rises] = (sign * loss)[rises], candidate[rises]
             going = self._unsolved(damage)
+            if going is None:
+                continue
             if not bool(going.any()):
                 break
             if not bool(going.all()):
                 found.drop(going)
                 problem, point, value = problem.subset(going), point[going], value[going]
-                victim, image, label = problem.victim, problem.image, problem.label
+                victim, image, label, squares = problem.victim, problem.image, problem.label, squares.subset(going)
         return replace(found.result(), cosine=found.clean.new_zeros(0, len(found.clean)))
 
-    def _unsolved(self, damage: Tensor) -> Tensor:
-        """Samples that this prediction does not solve ``(B,)``."""
+    def _unsolved(self, damage: Tensor) -> Tensor | None:
+        """Samples that this prediction does not solve ``(B,)``; None where none ever is."""
         if self.stop_at is None:
-            return torch.ones_like(damage, dtype=torch.bool)
+            return None
         return (1 - damage if self.targeted else damage) < self.stop_at
 
     def side(self, query: int, shape: torch.Size) -> int:
@@ -113,25 +119,53 @@ class Square(Attack):
         share = self.p * 0.5 ** sum(query > moment * self.queries for moment in HALVINGS)
         return min(max(round((share * shape.numel()) ** (1 / len(shape))), 1), min(shape))
 
-    def _candidate(self, query: int, point: Tensor, problem: AttackProblem) -> Tensor:
-        image, threat, generators = problem.image, problem.threat, problem.generators
-        if query == 0:
-            return image
+
+@dataclass(frozen=True)
+class _Squares:
+    """All that a search draws, and the two images that it paints with.
+
+    Args:
+        low, high: the images with the radius taken off everywhere and added everywhere ``(B, C, *spatial)``.
+        stripes: each one or the other, along the first spatial axis.
+        corners: where the square of a query begins, in [0, 1) of its places ``(B, queries, axes)``.
+        raised: whether a channel of it is raised ``(B, queries, C)``.
+    """
+
+    low: Tensor
+    high: Tensor
+    stripes: Tensor
+    corners: Tensor
+    raised: Tensor
+
+    @classmethod
+    def drawn(cls, problem: AttackProblem, queries: int) -> _Squares:
+        """Those of a problem, each sample's from its own generator."""
+        image, threat = problem.image, problem.threat
         radius = per_sample(threat.radius, image)
-        if query == 1 and problem.start is not None:
-            return problem.beginning
-        if query == 1:  # stripes along the first spatial axis
-            stripes = [_signs((image.shape[1], 1, *image.shape[3:]), g, image) for g in generators]
-            return threat.project(image + radius * torch.stack(stripes), image)
-        side, shape = self.side(query, image.shape[2:]), image.shape[2:]
-        change = torch.zeros_like(image)
-        for sample, generator in zip(change, generators, strict=True):
-            starts = [int(torch.randint(n - side + 1, (), generator=generator, device=image.device)) for n in shape]
-            place = (slice(None), *(slice(start, start + side) for start in starts))
-            sample[place] = _signs((image.shape[1], *[1] * len(shape)), generator, image)
-        return threat.project(torch.where(change == 0, point, image + radius * change), image)
+        low, high = threat.project(image - radius, image), threat.project(image + radius, image)
+        shape, channels, device = image.shape[2:], image.shape[1], image.device
+        stripes, corners, raised = [], [], []
+        for generator in problem.generators:
+            stripes.append(torch.randint(0, 2, (channels, 1, *shape[1:]), generator=generator, device=device))
+            corners.append(torch.rand(queries, len(shape), generator=generator, device=device, dtype=torch.float64))
+            raised.append(torch.randint(0, 2, (queries, channels), generator=generator, device=device))
+        striped = torch.where(torch.stack(stripes) == 1, high, low)
+        return cls(low, high, striped, torch.stack(corners), torch.stack(raised) == 1)
 
+    def painted(self, point: Tensor, query: int, side: int) -> Tensor:
+        """A copy of the points with one square of a query painted into each."""
+        shape = point.shape[2:]
+        places = torch.tensor([n - side + 1 for n in shape], device=point.device)
+        first = (self.corners[:, query - 1] * places).long()
+        inside: Tensor | None = None
+        for axis, n in enumerate(shape):
+            offset = torch.arange(n, device=point.device) - first[:, axis, None]
+            within = ((offset >= 0) & (offset < side)).view(-1, 1, *[n if a == axis else 1 for a in range(len(shape))])
+            inside = within if inside is None else inside & within
+        assert inside is not None
+        raised = self.raised[:, query - 1].view(*self.raised.shape[::2], *[1] * len(shape))
+        return torch.where(inside, torch.where(raised, self.high, self.low), point)
 
-def _signs(shape: tuple[int, ...], generator: torch.Generator, image: Tensor) -> Tensor:
-    draws = torch.randint(0, 2, shape, generator=generator, device=image.device)
-    return (draws * 2 - 1).to(image.dtype)
+    def subset(self, index: Tensor) -> _Squares:
+        """Of some samples, by a boolean mask ``(B,)``."""
+        return _Squares(*(getattr(self, f.name)[index] for f in fields(self)))
