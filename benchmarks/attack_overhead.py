@@ -1,7 +1,8 @@
 """What an attack costs beside a loop written by hand, and beside torchattacks, Foolbox, ART and adv_lib.
 
-The same 2-D network, images and steps in one run; ``keep="last"``, as the others do. The hand-written loop is the least
-that the algorithm needs. Peers that are not installed are left out (``make bench`` installs them); the segmentation
+The same 2-D network, images and steps in one run; ``keep="last"``, as the others do, or ``--keep best``, the default of
+evaluations, which scores every iterate and predicts the last one, too. The hand-written loop is the least that the
+algorithm needs. Peers that are not installed are left out (``make bench`` installs them); the segmentation
 network is attacked by those that take class maps.
 
     python benchmarks/attack_overhead.py --pairs 20
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--attacks", nargs="+", default=["FGSM", "BIM", "MIFGSM", "PGD", "SMIA"])
+    parser.add_argument("--keep", choices=("last", "best"), default="last")
     parser.add_argument("--skip-peers", action="store_true", help="leave out the other libraries")
     add_clock(parser)
     add_save(parser)
@@ -88,7 +90,7 @@ def main() -> None:
 
     network, victim, image, label = setting(args.task, args.batch, args.size)
     ours_label = label if label.ndim == 1 else label.unsqueeze(1)
-    options = {"eps": EPS, "keep": "last", "progress": False}
+    options = {"eps": EPS, "keep": args.keep, "progress": False}
     iterated = {**options, "steps": STEPS, "step_size": STEP}
     ours = {
         "FGSM": FGSM(**options),
