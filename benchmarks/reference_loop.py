@@ -5,7 +5,7 @@ autograd, `ResampleToMatch` for the way back. Every BIM, PGD and SMIA row has to
 and the radius is computed again from the written files.
 
     python -m monai.bundle run attack_eval --config_file bundles/ct_lung_segmentation/configs/attack_eval.yaml \\
-        --bundle_root bundles/ct_lung_segmentation --preset paper --output_dir DIR [--dataset_dir CT]
+        --bundle_root bundles/ct_lung_segmentation --preset paper --write_volumes all --output_dir DIR
     python benchmarks/reference_loop.py DIR [--dataset_dir CT]
 """
 

@@ -219,10 +219,10 @@ class AttackEvaluation:
             pipeline=self.pipeline,
         )
         selector, volumes = self._selector(), self._volumes(progress)
-        known = progress.known()
-        selector.note(known)
+        selector.note(known := progress.known())
         later = [row for row in self.plan if row not in progress.planned]
-        line.resume(known, [row for item in items for row in (*progress.missing(item), *later)])
+        share = len(self.names[idist.get_rank() :: idist.get_world_size()])
+        line.resume(known, [row for item in items for row in progress.missing(item)] + later * share)
         probes = dict.fromkeys(self.names[: self.num_probed_cases], probing_attack(self.plan))
         for item, case in read_ahead(items, self.load):
             row: PlannedAttack | None = None

@@ -123,3 +123,16 @@ def test_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     said = re.search(r"([\d.]+) ([kM])B\.$", lines[0])
     assert said is not None
     assert used <= float(said[1]) * {"k": 1e3, "M": 1e6}[said[2]]
+
+
+def test_rows_of_later_rounds_count_for_cases_whose_first_round_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = [write_case(tmp_path, name) for name in "ab"]
+    options: dict[str, Any] = {"eps": 70.0, "clip": CLIP, "progress": False}
+    rounds = [PlannedAttack(PGD(steps=i, **options), 0.05, f"round {i}") for i in (1, 2)]
+    quick(cases[:1], tmp_path / "out", attacks=[PlannedAttack(), rounds[0]]).run()
+    quick(cases, tmp_path / "out", attacks=[PlannedAttack(), *rounds], progress=True).run()
+    lines = shown(capsys)
+    assert re.search(r"^b, Clean: .*\| 2/6 rows", lines[0])
+    assert re.search(r"\| 6/6 rows", lines[-1])
