@@ -122,7 +122,7 @@ def claims(rows: list[Row]) -> Claims:
     ends = [row[stage] for row in rows for stage in ("stored", "from_pacs") if row[stage] is not None]
     most = max(abs(row["computed"] - row["stored"]) for row in rows)
     pacs = "" if first["from_pacs"] is not None else " The PACS was not part of this run."
-    yield f"Computed and stored differ by {most:.5f} at most.{pacs}", most < 5e-4 and len(ends) >= len(rows)
+    yield f"Computed and stored differ by {most:.1g} at most.{pacs}", most < 5e-4 and len(ends) >= len(rows)
     for eps in dict.fromkeys(row["eps_hu"] for row in rows):
         least = min(row["computed"] for row in rows if row["eps_hu"] == eps)
         if first["clean"] - least < 0.02:

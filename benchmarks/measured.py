@@ -177,7 +177,7 @@ def _told(argument: str | Path) -> str:
     """An argument of the command line as everybody may use it."""
     text = str(argument)
     if not os.path.isabs(text) and not text.endswith(".py"):
-        return shlex.quote(text)
+        return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
     path, data = Path(text).resolve(), os.environ.get(DATA)
     if path.is_relative_to(ROOT):
         return path.relative_to(ROOT).as_posix()

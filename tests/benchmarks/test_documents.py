@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_document_of_the_project_is_what_its_results_files_say() -> None:
     done = documents(ROOT, "--check")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_table_of_figures_is_written_by_hand() -> None:
+    """Outside of the marks and of code no table has a figure of two decimals, and no commit is named."""
+    files = [path for pattern in PAGES for path in ROOT.glob(pattern)]
+    assert len(files) > 8
+    for path in files:
+        text = re.sub(r"<!-- results: .*?<!-- end -->|```.*?```|`[^`]*`", "", path.read_text(), flags=re.DOTALL)
+        written = re.findall(r"^\|.*\d\.\d\d.*$|^.*\bcommit [0-9a-f]{7}\b.*$", text, re.MULTILINE)
+        assert not written, f"{path.relative_to(ROOT)}: {written}"
 
 
 def test_table_sentence_and_source_are_printed(tree: Path) -> None:
