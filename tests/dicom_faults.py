@@ -158,6 +158,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "the second plane missing": (without(1), r"1 plane\(s\) missing between"),
     "the last but one missing": (without(4), r"1 plane\(s\) missing between"),
     "uneven planes": (moved(lambda i: (0, 0, 0.4 * (i == 2))), "uneven planes: 2.900 mm between"),
+    "a wide gap that is no plane's": (moved(lambda i: (0, 0, 1.5 * (i >= 3))), "uneven planes: 4.000 mm between"),
     "a file twice": (plus(lambda d: d[2]), "are the same image, by their SOPInstanceUID"),
     "a position twice": (plus(lambda d: new(d[2])), "lie at the same position: 5.000 mm, twice"),
     "a second time point": (plus(lambda d: new(d[2], TemporalPositionIndex=2)), "lie at the same position"),
