@@ -20,6 +20,7 @@ from measured import DATA, ROOT
 
 THORAX = "--phantoms 1 --crop 32 --gradients 2"
 BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
+LONG = ("standard.py", "mutation.py")  # train their networks, or test every change: no small run of them
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
     "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",
@@ -40,6 +41,8 @@ QUICK = (
     BUNDLE.format("endoscopic_artefact_detection") + " --frame_count 1",
     f"identical_pictures.py --fundus ${DATA}/fundus",
     f"clean.py fundus_dr_grading ${DATA}",
+    f"structures.py --volumes --dataset_dir ${DATA}/ct --cases 1 --crop 32 --gradients 2",
+    "square.py --eps 0.1 --batch 5 --queries 5 --epochs 1 --pairs 1",
     f"dicom_survival.py --dicom ${DATA}/dicom/covidctmd_cap001 --label ${DATA}/ct/covidctmd_cap001_lung.nii.gz "
     "--eps 2 --steps 1",
     "documents.py --check",
