@@ -26,8 +26,9 @@ class CoarseToFine(CompositeAttack):
     Args:
         attacks: two or more; give the last one a short step, or it leaves the point that it begins from.
         overlap: of the windows of all but the last attack, a share in [0, 1).
-        roi_size: size of those windows, where it is to be another than the deployed one: smaller ones waste less beside
-            the image's edge.
+        roi_size: size of those windows, where it is to be another than the deployed one. One window over the whole
+            image takes least time, and memory for it; small ones see less around them, and may lead astray
+            (``benchmarks/coarse_to_fine.py``).
 
     The other arguments are those of `CompositeAttack`.
 
