@@ -61,16 +61,16 @@ def _damage(group: Group) -> float | None:
 
 
 def _row_flags(row: _Row) -> list[Flag]:
-    """Of this row alone."""
-    total, found = len(row.records), []
-    zero = sum(bool(record.costs.zero_gradient_steps) for record in row.records)
+    """Of this row alone, in cases that it could break: one that is wrong when clean may stay as it is."""
+    records = [record for record in row.records if not record.wrong_when_clean]
+    total, found = len(records), []
+    zero = sum(bool(record.costs.zero_gradient_steps) for record in records)
     if zero:
         found.append(Flag("zero gradients", f"{row.name}: steps without any gradient in {zero} of {total} cases."))
-    early = sum(_stopped_early(record) for record in row.records)
+    early = sum(_stopped_early(record) for record in records)
     if early and row.key.attack not in ENDS_EARLY:
         found.append(Flag("stopped early", f"{row.name}: fewer gradients than planned in {early} of {total} cases."))
-    # what is decided wrongly before any step stays as it is
-    tried = [record for record in row.records if record.costs.gradients]
+    tried = [record for record in records if record.costs.gradients]
     falls = sum(_falls(record) for record in tried)
     if falls > len(tried) / 4:
         text = f"{row.name}: no step of the attack raised the loss in {falls} of {len(tried)} cases."

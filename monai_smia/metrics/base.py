@@ -19,7 +19,7 @@ class CaseMetrics(ABC):
 
     Attributes:
         primary: name of the metric that comes first in a report; it is said of every case.
-        higher_is_better: whether a victim is better with more of it.
+        higher_is_better: whether a victim is better with more of it; of damage it never is.
         ranges: lowest and highest possible value of the metrics of a case by their names.
         lower_is_better: those of them that a victim is better with less of.
     """

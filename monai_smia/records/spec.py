@@ -10,6 +10,7 @@ from typing import Any
 
 from monai_smia.files import write_text
 from monai_smia.metrics import CaseMetrics
+from monai_smia.records.damage import DAMAGE
 from monai_smia.records.parts import RECORD_VERSION, RecordVersionError, check_version
 from monai_smia.records.rows import RowKey
 
@@ -30,8 +31,8 @@ class Primary:
 
     @classmethod
     def of(cls, metrics: CaseMetrics) -> Primary:
-        """That of a task's metrics."""
-        return cls(metrics.primary, metrics.higher_is_better)
+        """That of a task's metrics; damage is worse with more of it, whatever they say."""
+        return cls(metrics.primary, metrics.higher_is_better and metrics.primary != DAMAGE)
 
     def among(self, values: Iterable[Mapping[str, Any]]) -> Primary:
         """This metric where any of the values has it; else the attack's damage.
@@ -44,7 +45,7 @@ class Primary:
         """
         if any(isinstance(each.get(self.metric), float) for each in values):
             return self
-        return Primary("damage", False)
+        return Primary(DAMAGE, False)
 
 
 @dataclass(frozen=True)

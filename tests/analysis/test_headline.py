@@ -8,6 +8,7 @@ import pytest
 from record_helpers import group, record
 
 from monai_smia.analysis import groups_of, headline_of, summarize
+from monai_smia.metrics import CaseMetrics
 from monai_smia.records import Flag, Primary, Record
 from monai_smia.records.summary import Headline
 from monai_smia.report.html import headline_text
@@ -132,3 +133,16 @@ def test_without_rounds_nothing_is_said_of_convergence() -> None:
     assert found is not None
     assert (found.radii[0].rounds, found.radii[0].converged) == ([], None)
     assert "onverged" not in headline_text(found, "HU")
+
+
+def test_damage_is_worse_with_more_of_it_though_metrics_of_ones_own_say_nothing() -> None:
+    class Own(CaseMetrics):
+        def case(self, victim: Any, prediction: Any, label: Any, image: Any) -> dict[str, Any]:
+            return {}
+
+    assert Primary.of(Own()) == Primary("damage", False)
+    told = [record("Clean", case, damage=0.0) for case in "ab"]
+    told += [record(a, c, damage=d, eps=0.1, **KEY) for a, d in (("BIM", 0.2), ("PGD", 0.7)) for c in "ab"]
+    found = headline_of(groups_of(told), summarize(told), Primary.of(Own()))
+    assert found is not None
+    assert found.radii[0].attacked == pytest.approx(0.7)
