@@ -209,7 +209,10 @@ def _cell(row: Row | None) -> str:
 def lowest(rows: list[Row]) -> Claims:
     """What is left after ours, beside the lowest of the others."""
     settings = by_setting(rows).values()
-    gaps = [part[OURS]["kept"] - min(row["kept"] for name, row in part.items() if name != OURS) for part in settings]
+    gaps = [
+        part[OURS]["kept"] - min(row["kept"] for name, row in part.items() if not name.startswith("ours"))
+        for part in settings
+    ]
     first, above = sum(gap <= 1e-6 for gap in gaps), max(max(gaps), 0)
     yield (
         f"`standard` leaves the least in {first} of {len(gaps)} settings, by up to {max(-min(gaps), 0):.4f}"
