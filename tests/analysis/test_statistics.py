@@ -15,13 +15,14 @@ from monai_smia.analysis.statistics import Mean, Sample, holm, intervals, mean_o
 from monai_smia.metrics import ClassificationMetrics, means
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "coverage.py"  # a package of that name measures lines
-sys.path.append(str(SCRIPT.parent))  # behind all others: the tests have packages of the scripts' names
 SPEC = importlib.util.spec_from_file_location("coverage_of_intervals", SCRIPT)
 assert SPEC is not None
 assert SPEC.loader is not None
 coverage: Any = importlib.util.module_from_spec(SPEC)
 sys.modules[SPEC.name] = coverage
+sys.path.append(str(SCRIPT.parent))
 SPEC.loader.exec_module(coverage)
+sys.path.remove(str(SCRIPT.parent))  # scripts there have names of folders here
 
 
 def rows(values: Any, patients: Any = None, name: str = "jaccard") -> list[Sample]:
