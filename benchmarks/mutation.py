@@ -229,9 +229,10 @@ def by_room(rows: list[Row]) -> list[dict[str, str]]:
 
 
 def survivors(rows: list[Row]) -> list[dict[str, str]]:
-    """The changes that no test noticed, and why."""
-    texts = [(row["change"].replace("|", "\\|"), row["reason"]) for row in rows if row["noticed_by"] is None]
-    return [{"change": f"`{change}`", "why": reason or "not known"} for change, reason in texts]
+    """The changes that no test noticed, and why, as far as `mutation_survivors.txt` knows by now."""
+    known = reasons()
+    found = [(row["change"].replace("|", "\\|"), row["key"]) for row in rows if row["noticed_by"] is None]
+    return [{"change": f"`{change}`", "why": known.get(key, "not known")} for change, key in found]
 
 
 TABLES = {"table": Table(by_room), "survivors": Table(survivors)}
@@ -272,13 +273,10 @@ def main() -> None:
             for compiled in target.parent.glob(f"__pycache__/{target.stem}.*"):  # a second decides whether it is newer
                 compiled.unlink()
             by = None if outcome["code"] == 0 else ", ".join(outcome["failed"]) or f"code {outcome['code']}"
-            reason = known.get(change.key, "")
-            rows.append({"room": change.room, "change": str(change), "noticed_by": by, "reason": reason})
+            rows.append({"room": change.room, "change": str(change), "key": change.key, "noticed_by": by})
             if by is None:
-                print(
-                    f"survives {len(order)} tests: {change}\n    {reason or f'no reason known; its key: {change.key}'}",
-                    flush=True,
-                )
+                reason = known.get(change.key, f"no reason known; its key: {change.key}")
+                print(f"survives {len(order)} tests: {change}\n    {reason}", flush=True)
             print(f"{number} of {len(changes)}: {change} | {by}", file=sys.stderr, flush=True)
     save(options.save, rows, seeds=[options.seed])
     for row in by_room(rows):

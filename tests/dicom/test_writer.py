@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from dicom_faults import changed
 from dicom_files import AFFINE, SHAPE, enhanced, planes, save, stored_volume
 from monai.transforms import LoadImage
 from pydicom.uid import RLELossless
@@ -68,6 +69,15 @@ def test_identity_is_new_and_the_source_named(tmp_path: Path) -> None:
         assert "SECRET" not in str(ds)
         assert "eps 3 HU" in ds.DerivationDescription
     assert len({ds.SeriesInstanceUID for ds in written}) == len({ds.StudyInstanceUID for ds in written}) == 1
+
+
+@pytest.mark.parametrize(("number", "expected"), [(4, 9004), (1234, 9234), (None, 9000)])
+def test_a_series_number_of_its_own(number: int | None, expected: int, tmp_path: Path) -> None:
+    """From 9000 to 9999, behind those of a study, with the last three digits of the source's."""
+    save([changed(ds, SeriesNumber=number) for ds in planes()], tmp_path / "source")
+    series = read_dicom_series(tmp_path / "source")
+    folder = write_dicom_series(series, series.stored(), tmp_path / "out")
+    assert {int(pydicom.dcmread(path).SeriesNumber) for path in folder.iterdir()} == {expected}
 
 
 def test_it_says_what_it_is_in_codes_and_in_text(tmp_path: Path) -> None:

@@ -182,6 +182,48 @@ def test_takes_a_network_whose_kernels_round_otherwise_with_a_graph() -> None:
     assert gradient(CheckpointedSlidingWindowInferer(6), rand(1, 2, 10, 10) + 1, network).all()
 
 
+def test_the_forward_pass_without_kept_graphs_is_that_of_monai_in_every_bit() -> None:
+    """Where kernels round otherwise with a graph: no window, the first included, is given one."""
+
+    def network(window: Tensor) -> Tensor:
+        return window * (1 + 2.0**-8 * window.requires_grad)
+
+    image = rand(1, 2, 16, 8)
+    expected = SlidingWindowInferer(8, overlap=0.5)(image, network)
+    assert torch.equal(CheckpointedSlidingWindowInferer(8, overlap=0.5)(image.requires_grad_(True), network), expected)
+
+
+class WithoutGradient(torch.autograd.Function):
+    """Rounds; its gradient is not defined, which autograd counts as zero."""
+
+    @staticmethod
+    def forward(ctx: Any, window: Tensor) -> Tensor:
+        return window.round()
+
+    @staticmethod
+    def backward(ctx: Any, *vectors: Tensor) -> None:
+        return None
+
+
+@pytest.mark.parametrize("memory_limit", [0, float("inf")])
+def test_windows_whose_gradient_is_not_defined_add_nothing(memory_limit: float) -> None:
+    """Dark windows are rounded; voxels that bright windows share with them have the bright ones' gradient."""
+
+    def network(window: Tensor) -> Tensor:
+        return torch.tanh(window) if window.detach().mean() > 0 else WithoutGradient.apply(window)
+
+    x = rand(1, 2, 32, 8)
+    x[..., 12:, :] -= 2
+    x.requires_grad_(True)
+    expected = by_autograd(SlidingWindowInferer(8, overlap=0.5), x, network)
+    (wanted,) = torch.autograd.grad(loss_of(expected), x)
+    ours = CheckpointedSlidingWindowInferer(8, overlap=0.5, memory_limit=memory_limit)
+    (got,) = torch.autograd.grad(loss_of(ours(x, network)), x)
+    assert relative_error(got, wanted) < 1e-12
+    assert got[..., :12, :].all()
+    assert not got[..., 16:, :].any()
+
+
 @pytest.mark.parametrize("sw_batch_size", [1, 3])
 def test_a_network_that_returns_its_input_leaves_the_image(sw_batch_size: int) -> None:
     image = rand(1, 2, 10, 10)

@@ -62,3 +62,10 @@ def test_whole_units_that_lie_on_the_sphere_stay(unit: float, eps: float) -> Non
     change = np.array([3, -4, 0])
     assert np.array_equal(within_l2(change, change * unit, unit, eps), change)
     assert not np.array_equal(within_l2(change, change * unit, unit, eps * (1 - 1e-9)), change)
+
+
+def test_the_rounding_of_eps_is_part_of_the_ball() -> None:
+    """Squared, a radius of 1e6 is held to the twelfth digit: 1e12 + 1 is the last that stays."""
+    for last, stays in ((1, True), (2, False)):
+        change = np.array([1_000_000, last])
+        assert np.array_equal(within_l2(change, change.astype(float), 1.0, 1e6), change) is stays

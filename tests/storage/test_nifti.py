@@ -122,6 +122,18 @@ def test_the_l2_norm_holds_after_storage(tmp_path: Path, dtype: type, slope: flo
     assert 0 < np.linalg.norm(change) <= eps * (1 + 1e-7)  # the header holds the slope in float32
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_that_lie_on_the_sphere_stay(tmp_path: Path, dtype: type) -> None:
+    """A perturbation of 3 and -4 is 5 long, in every bit."""
+    source = source_file(tmp_path, dtype)
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(source)
+    delta = torch.zeros_like(image)
+    delta[0, 0, 0, :2] = torch.tensor([3.0, -4.0])
+    path = storage.write(image, image + delta, eps=5.0, source=source, stem="ct", norm="l2")
+    assert torch.equal((storage.read(path) - image).as_tensor(), delta.as_tensor())
+
+
 def test_eight_voxels_of_six_tenths(tmp_path: Path) -> None:
     """Rounded all to one they are 2.83 long, and the radius is 1.70: two remain."""
     source = str(tmp_path / "a.nii.gz")
