@@ -14,7 +14,7 @@ from helpers import case
 from torch import nn
 
 import monai_smia.attacks as attacks
-from monai_smia.attacks import APGDT, PGD, SMIA, Attack, Ensemble, IterativeAttack, NetworkSpaceAttack, Transfer
+from monai_smia.attacks import APGDT, PGD, SMIA, Attack, IterativeAttack
 from monai_smia.attacks.composite.base import CompositeAttack
 from monai_smia.victims import ClassificationVictim
 
@@ -27,8 +27,11 @@ SWITCHES: tuple[Any, ...] = ("False", "no", 0, 1, None, [])
 
 def parts_of(kind: type[Attack]) -> dict[str, Any]:
     victim = ClassificationVictim(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
-    needed = {Ensemble: {"attacks": [PGD(eps=0.1)]}, Transfer: {"attack": PGD(eps=0.1), "surrogate": victim}}
-    return {NetworkSpaceAttack: {"attack": PGD(eps=0.1)}, **needed}.get(kind, {"eps": 0.1})
+    if not issubclass(kind, CompositeAttack):
+        return {"eps": 0.1}
+    names = {field.name for field in fields(kind)}
+    parts = {"attack": PGD(eps=0.1), "attacks": [PGD(eps=0.1), PGD(eps=0.1)], "surrogate": victim}
+    return {name: part for name, part in parts.items() if name in names}
 
 
 def wrong(kind: type[Attack]) -> list[tuple[str, Any]]:

@@ -21,7 +21,7 @@ def test_every_panel_is_drawn_with_its_perturbation(tmp_path: Path) -> None:
     image = torch.full((3, 40, 60), 100.0)
     panels = []
     for shift in (4.0, -4.0, 0.0):
-        row = PlannedAttack(BIM(eps=4.0), 4 / 255, "equal radius").key()
+        row = PlannedAttack(BIM(eps=4.0, clip=(0.0, 255.0)), 4 / 255, "equal radius").key()
         panels.append(Panel(row, image + shift, torch.tensor(2)))
     photograph_figure(tmp_path / "figures" / "eye.png", image, torch.tensor(1), torch.tensor(1), panels, "grey levels")
     drawn = colors(tmp_path / "figures" / "eye.png")
