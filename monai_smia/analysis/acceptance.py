@@ -211,7 +211,7 @@ def _of_radii(criterion: Criterion, critical_radii: Sequence[CriticalRadii]) -> 
     if criterion.end and found.interval_input is None:
         return told(None, f"no interval is printed of these {found.patients} patients")
     value = found.interval_input[0] if criterion.end and found.interval_input else found.median_input
-    of += "" if value is not None else " (at least)"
+    of += "" if value is not None else " (none found up to the largest radius)"
     value = found.largest_input if value is None else value
     if value is None or not criterion.in_network_units:
         return told(value)

@@ -53,13 +53,13 @@ def critical_radius_text(found: CriticalRadii, unit: str, sampled: str = "case")
         >>> cases = [CaseRadius(name, name, None, None, None) for name in "ab"]
         >>> radii = CriticalRadii("linf", 0.5, 0.05, 70.0, None, None, None, 2, 2, 0, cases)
         >>> critical_radius_text(radii, "HU").partition("): ")[2]
-        'more than 70 HU (eps 0.05), the largest tried (median of 2 cases); 2 of 2 cases hold there.'
+        'none found up to 70 HU (eps 0.05), the largest tried (median of 2 cases); 2 of 2 cases hold there.'
     """
     share = f"{100 * found.share:g} %"
     norm = "" if found.norm == "linf" else f" in {found.norm.replace('l', 'L')}"
     largest = f"{found.largest_input:g} {unit} (eps {found.largest:g})" if unit else f"{found.largest:g}"
     if found.median is None:
-        told = f"more than {largest}{norm}, the largest tried"
+        told = f"none found up to {largest}{norm}, the largest tried"
     else:
         median = f"{found.median_input:.3g} {unit} (eps {found.median:.3g})" if unit else f"{found.median:.3g}"
         told = f"at most {median}{norm}{_ends_text(found, unit)}"

@@ -168,7 +168,7 @@ def _critical(content: ReportContent, unit: str) -> Table:
     for found in content.critical_radii:
         for case in found.cases[:MAX_CASE_ROWS]:
             if case.eps is None:
-                told = [f"more than {cell(found.largest_input)}", f"more than {cell(found.largest)}"]
+                told = [f"none up to {cell(found.largest_input)}", f"none up to {cell(found.largest)}"]
             else:
                 told = [f"at most {cell(case.eps_input)}", f"at most {cell(case.eps)}"]
             lines.append([case.case, case.patient, found.norm, *told, case.by or "-"])

@@ -215,7 +215,7 @@ def test_a_critical_radius_beyond_all_radii_is_at_least_the_largest() -> None:
     criteria = parse_criteria(["critical_radius >= 70 HU", "critical_radius > 69 HU"], **{**OPTIONS, "rows": SEARCH})
     found = judge(criteria, [], found_radii(10, *[None] * 6))
     assert [(each.met, each.value, each.of) for each in found] == 2 * [
-        (True, 70.0, "median critical radius (at least)")
+        (True, 70.0, "median critical radius (none found up to the largest radius)")
     ]
     none = judge(criteria, [], [])
     assert [(each.met, each.reason) for each in none] == 2 * [(False, "no case has one")]

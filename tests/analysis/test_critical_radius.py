@@ -112,6 +112,6 @@ def test_an_end_beyond_the_largest_radius_is_said() -> None:
 def test_where_more_than_half_hold_nothing_finite_is_said() -> None:
     found = of(*curve("a", 8), *curve("b", math.inf), *curve("c", math.inf))
     assert (found.median, found.median_input) == (None, None)
-    assert "more than 32 HU (eps 0.032), the largest tried (median of 3 cases); 2 of 3 cases hold there." in (
+    assert "none found up to 32 HU (eps 0.032), the largest tried (median of 3 cases); 2 of 3 cases hold there." in (
         critical_radius_text(found, "HU")
     )

@@ -70,7 +70,7 @@ def test_a_case_that_holds_is_said(tmp_path: Path) -> None:
     summary = of_one_case(tmp_path, attacks=plan(0.001)).run()
     (found,) = summary["critical_radii"]
     assert (found["holding"], found["median"], found["cases"][0]["eps"]) == (1, None, None)
-    assert "more than 1.4 HU (eps 0.001), the largest tried" in write_report(tmp_path / "out").headline
+    assert "none found up to 1.4 HU (eps 0.001), the largest tried" in write_report(tmp_path / "out").headline
 
 
 def test_the_search_is_in_no_worst_case_and_no_flag(tmp_path: Path) -> None:
