@@ -236,11 +236,15 @@ def segmentation_claims(rows: list[Row]) -> Claims:
         for part in by_setting(rows).values()
     ]
     first, above = sum(gap <= 0 for gap in singles), max(max(singles), 0)
-    yield (
-        f"At equal gradients the better one of its first two members is the lowest single attack in {first} of "
-        f"{len(singles)} settings" + (f", elsewhere up to {above:.4f} above it." if first < len(singles) else "."),
-        above <= 2 * LEVEL,
-    )
+    single = "At equal gradients the better one of its first two members is the lowest single attack"
+    where = f"in {first} of {len(singles)} settings"
+    if above <= LEVEL:
+        yield f"{single}, or within {LEVEL:g} of it: the lowest {where}, at most {above:.4f} above it.", above <= LEVEL
+    else:
+        yield (
+            f"{single} {where} alone; elsewhere it lies up to {above:.4f} above it, which is not level.",
+            above > LEVEL,
+        )
 
 
 def part_of(name: str) -> Callable[[Row], bool]:

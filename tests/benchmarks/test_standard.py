@@ -56,6 +56,12 @@ def test_a_sentence_is_true_only_where_ours_is_lowest_or_level_and_in_time(stand
     assert true(standard.classification_claims, 0.30, 0.30, 0.4, 5.0) == [True, True]
     assert true(standard.classification_claims, 0.31, 0.30, 0.4, 5.1) == [False, False]
     assert true(standard.segmentation_claims, 0.29, 0.30, 0.30, 5.0) == [True, True]
-    assert true(standard.segmentation_claims, 0.304, 0.30, 0.32, 5.0) == [True, False]
+    assert true(standard.segmentation_claims, 0.304, 0.30, 0.32, 5.0) == [True, True]
+    *_, (level, _) = standard.segmentation_claims(rows(0.29, 0.30, 0.304, 5.0))
+    *_, (worse, _) = standard.segmentation_claims(rows(0.29, 0.30, 0.306, 5.0))
+    assert (level.endswith("at most 0.0040 above it."), worse.endswith("0.0060 above it, which is not level.")) == (
+        True,
+        True,
+    )
     (line, *_) = standard.pivoted(rows(0.29, 0.30, 0.30, 5.0))
     assert line == {"attack": "clean", "plain, 0.1, 100 gradients": "1.000"}
