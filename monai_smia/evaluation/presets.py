@@ -151,6 +151,8 @@ def preset_plan(
     check_number("steps", steps, whole=True)
     plan = [PlannedAttack()]
     radii = radii_of(eps)
+    if preset == "radius" and not max(radii) > 0:
+        raise ValueError(f"eps must hold a radius > 0 for the preset 'radius', which searches below it, got {eps!r}.")
     if preset == "radius" and len(radii) < len(CURVE):
         radii = [float(f"{max(radii) * part:.6g}") for part in CURVE]
     balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii]
