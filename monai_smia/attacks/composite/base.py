@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from typing_extensions import Self
@@ -91,3 +91,25 @@ class CompositeAttack(Attack):
                 setattr(self, name, values[0])
             elif name != "eps" and own != values[0]:
                 raise ValueError(f"{name} must be that of the attacks, {values[0]}, got {own}.")
+
+
+@dataclass(kw_only=True, eq=False)
+class ListOfAttacks(CompositeAttack):
+    """A composite whose parts are a list.
+
+    Args:
+        attacks: the parts, in their order.
+
+    The other arguments are those of `CompositeAttack`.
+    """
+
+    attacks: Sequence[Attack] = field(kw_only=False)
+
+    @property
+    def parts(self) -> Sequence[Attack]:
+        """The attacks, in their order."""
+        return self.attacks
+
+    def with_parts(self, parts: Sequence[Attack]) -> Self:
+        """The same with other attacks."""
+        return replace(self, attacks=parts)

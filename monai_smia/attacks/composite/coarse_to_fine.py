@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from monai.inferers import SlidingWindowInferer
-from typing_extensions import Self
 
-from monai_smia.attacks.base import Attack, AttackProblem
-from monai_smia.attacks.composite.base import CompositeAttack
+from monai_smia.attacks.base import AttackProblem
+from monai_smia.attacks.composite.base import ListOfAttacks
 from monai_smia.attacks.result import AttackResult
 from monai_smia.victims.base import Victim
 
 
 @dataclass(kw_only=True, eq=False)
-class CoarseToFine(CompositeAttack):
+class CoarseToFine(ListOfAttacks):
     """Attacks one after the other, each from where the one before ended; cheap ones first, the last as deployed.
 
     All but the last go through a sliding window with less overlap than the deployed one, and may run the network in
@@ -47,7 +46,6 @@ class CoarseToFine(CompositeAttack):
         ([10], torch.Size([3, 1]))
     """
 
-    attacks: Sequence[Attack] = field(kw_only=False)
     overlap: float = 0.0
     roi_size: Sequence[int] | None = None
 
@@ -60,15 +58,6 @@ class CoarseToFine(CompositeAttack):
             raise ValueError(f"overlap must lie in [0, 1), got {self.overlap}.")
         if self.roi_size is not None and not all(int(n) == n and n > 0 for n in self.roi_size):
             raise ValueError(f"roi_size must hold whole numbers > 0, or be None, got {self.roi_size}.")
-
-    @property
-    def parts(self) -> Sequence[Attack]:
-        """The attacks, in their order."""
-        return self.attacks
-
-    def with_parts(self, parts: Sequence[Attack]) -> Self:
-        """The same with other attacks."""
-        return replace(self, attacks=parts)
 
     def run(self, problem: AttackProblem) -> AttackResult:
         """One after the other."""

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from monai_smia.attacks.arguments import check_stop_at
-from monai_smia.attacks.base import Attack, AttackProblem
+from monai_smia.attacks.base import AttackProblem
 from monai_smia.attacks.best import better_of
-from monai_smia.attacks.composite.base import CompositeAttack
+from monai_smia.attacks.composite.base import ListOfAttacks
 from monai_smia.attacks.result import AttackResult, same_length, spread
 from monai_smia.victims.base import Victim
 
 
 @dataclass(kw_only=True, eq=False)
-class Ensemble(CompositeAttack):
+class Ensemble(ListOfAttacks):
     """The worst case: every attack of a list, and of every sample the image that does most damage.
 
     At least as strong as every single attack on every sample, by construction. Radius, norm, clip and direction are the
@@ -49,7 +48,6 @@ class Ensemble(CompositeAttack):
         True
     """
 
-    attacks: Sequence[Attack] = field(kw_only=False)
     metric: Callable[[Victim, Any, Any], Tensor] | None = None
     stop_at: float | None = None
 
@@ -60,15 +58,6 @@ class Ensemble(CompositeAttack):
         super().__post_init__()
         self.require_fixed(keep="best")
         check_stop_at(self.stop_at)
-
-    @property
-    def parts(self) -> Sequence[Attack]:
-        """The members."""
-        return self.attacks
-
-    def with_parts(self, parts: Sequence[Attack]) -> Self:
-        """The worst case of other members."""
-        return replace(self, attacks=parts)
 
     def run(self, problem: AttackProblem) -> AttackResult:
         """Every member, then the worst per sample."""
