@@ -100,9 +100,53 @@ def frame_without_position(datasets: list[FileDataset], folder: Path) -> None:
 
 
 def high_bits(datasets: list[FileDataset], folder: Path) -> None:
-    """An overlay in the bits above those stored."""
+    """An overlay in the bits above those stored, as the header says."""
     pixels = np.frombuffer(datasets[2].PixelData, "<u2") | 0x8000
     datasets[2].PixelData = pixels.tobytes()
+    datasets[2].add_new((0x6000, 0x0102), "US", 15)
+    save(datasets, folder)
+
+
+def values_beyond_the_bits(datasets: list[FileDataset], folder: Path) -> None:
+    every(BitsStored=8, HighBit=7)(datasets, folder)
+
+
+def alternating(**values: list[object]) -> Spoil:
+    """Every other plane has the second value."""
+
+    def spoil(datasets: list[FileDataset], folder: Path) -> None:
+        for name, pair in values.items():
+            for index, ds in enumerate(datasets):
+                _set(ds, name, pair[index % 2])
+        save(datasets, folder)
+
+    return spoil
+
+
+def twice(**values: list[object]) -> Spoil:
+    """The whole volume two times, with one value and with the other."""
+
+    def spoil(datasets: list[FileDataset], folder: Path) -> None:
+        second = [new(copy.deepcopy(ds), **{n: pair[1] for n, pair in values.items()}) for ds in datasets]
+        save([changed(ds, **{n: pair[0] for n, pair in values.items()}) for ds in datasets] + second, folder)
+
+    return spoil
+
+
+def tilted_and_uneven(datasets: list[FileDataset], folder: Path) -> None:
+    moved(lambda i: (0, 0.67 * i, 0.4 * (i == 2)))(datasets, folder)
+
+
+def dose(datasets: list[FileDataset], folder: Path) -> None:
+    ds = changed(enhanced(datasets), Modality="RTDOSE", PerFrameFunctionalGroupsSequence=None)
+    changed(ds, GridFrameOffsetVector=[0, 2, 4, 6, 8, 10], BitsAllocated=32, BitsStored=32, HighBit=31)
+    save([ds], folder)
+
+
+def floats(datasets: list[FileDataset], folder: Path) -> None:
+    for ds in datasets:
+        ds.FloatPixelData = np.frombuffer(ds.PixelData, "<u2").astype("<f4").tobytes()
+        changed(ds, PixelData=None, BitsStored=None, HighBit=None, PixelRepresentation=None, BitsAllocated=32)
     save(datasets, folder)
 
 
@@ -176,8 +220,8 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "a plane shifted sideways": (moved(lambda i: (3.0 * (i == 3), 0, 0)), "3.00 mm beside the axis"),
     "another size": (third(Rows=4), "has Rows 4, but .* has 8"),
     "another spacing": (third(PixelSpacing=[0.9, 0.9]), "another spacing"),
-    "another frame of reference": (third(FrameOfReferenceUID="1.2.3"), "FrameOfReferenceUID 1.2.3, but"),
-    "another study": (third(StudyInstanceUID="1.2.3"), "StudyInstanceUID 1.2.3, but"),
+    "another frame of reference": (third(FrameOfReferenceUID="1.2.3"), "have not the same FrameOfReferenceUID"),
+    "another study": (third(StudyInstanceUID="1.2.3"), "have not the same StudyInstanceUID"),
     "another patient": (third(PatientID="OTHER"), "are of different patients"),
     "a table of values": (every(ModalityLUTSequence=[Dataset()]), "maps its values by a table"),
     "an axis a little too long": (stretched(1.0008), "must have orthogonal unit vectors as orientation"),
@@ -196,7 +240,10 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "slope zero": (every(RescaleSlope=0), "RescaleSlope > 0"),
     "not HU": (every(RescaleType="OD"), "values in HU, got RescaleType 'OD'"),
     "inverted": (every(PhotometricInterpretation="MONOCHROME1"), "PhotometricInterpretation MONOCHROME2"),
-    "colour": (every(SamplesPerPixel=3, PhotometricInterpretation="RGB"), "SamplesPerPixel 1, got 3"),
+    "colour": (
+        every(SamplesPerPixel=3, PhotometricInterpretation="RGB"),
+        "is in color: it must have SamplesPerPixel 1 and MONOCHROME2, got 3 and RGB",
+    ),
     "bits that contradict": (every(HighBit=15), "bits that contradict each other"),
     "one plane": (without(1, 2, 3, 4, 5), "a volume needs two planes"),
     "no pixels": (third(PixelData=None), r"pixels of 000\d\.dcm do not decode \(truncated\?\)"),
@@ -214,5 +261,34 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "a multi-frame file, a frame without position": (frame_without_position, "must have ImagePositionPatient"),
     "a multi-frame file, a frame a localizer": (localizer_frame, "holds a localizer, frame 1"),
     "a multi-frame file that counts wrong": (multi_frame([0, 1, 2], NumberOfFrames=4), "4 frames and describes 3"),
+    "a palette": (every(PhotometricInterpretation="PALETTE COLOR"), "is in color: .* got 1 and PALETTE COLOR"),
+    "a dose": (dose, r"0000\.dcm is a dose \(its planes lie by GridFrameOffsetVector\), no image"),
+    "floating-point numbers": (floats, "is a parametric map of floating-point numbers"),
+    "one bit a pixel": (every(BitsAllocated=1, BitsStored=1, HighBit=0), "holds one bit a pixel, a mask and no image"),
+    "32 bits": (every(BitsAllocated=32, BitsStored=32, HighBit=31), "whole numbers of at most 31 bits, got 32 of 32"),
+    "values beyond the bits": (values_beyond_the_bits, "values of more than the 8 bits that it says .*, up to 19"),
+    "a tilt in the header alone": (every(GantryDetectorTilt=20), "GantryDetectorTilt 20, and its planes lie 0.0 deg"),
+    "a tilt in one header": (third(GantryDetectorTilt=20), "has GantryDetectorTilt (20.0|None), but"),
+    "a tilt, and uneven": (tilted_and_uneven, r"uneven planes: 2\.900 mm .* gantry tilt of 15\.0 degrees"),
+    "one plane a projection": (third(ImageType=["DERIVED", "SECONDARY", "MIP"]), r"is made of other planes \(MIP\)"),
+    "one plane reformatted": (third(ImageType=["DERIVED", "SECONDARY", "REFORMATTED"]), r"planes \(REFORMATTED\)"),
+    "one plane feet first": (third(PatientPosition="FFS"), "has PatientPosition (FFS|HFS), but .* has (FFS|HFS)"),
+    "every other plane of another time": (
+        alternating(TemporalPositionIndex=[1, 2]),
+        "has TemporalPositionIndex [12], b",
+    ),
+    "every other plane of another kernel": (alternating(ConvolutionKernel=["B30f", "B70f"]), "has ConvolutionKernel B"),
+    "an intercept that is none": (every(RescaleIntercept=1e9), r"must have values of a scan, got 1e\+09 to 1e\+09"),
+    "a slope that is none": (every(RescaleSlope=1e30), "must have values of a scan, got -1024 to 4.095e"),
+    "a spacing that is none": (every(PixelSpacing=[1e9, 1e9]), "PixelSpacing > 0 and <= 100 mm"),
+    "planes far apart": (moved(lambda i: (0, 0, 1e6 * i)), "planes must lie within 100 mm of each other"),
+    "two times": (
+        twice(TemporalPositionIndex=[1, 2]),
+        r"twice; they differ in TemporalPositionIndex \([12] and [12]\)",
+    ),
+    "two b-values": (twice(DiffusionBValue=[0, 1000]), r"differ in DiffusionBValue \(\d+\.0 and \d+\.0\): choose the"),
+    "two echoes": (twice(EchoTime=[10, 20]), r"twice; they differ in EchoTime \([12]0\.0 and [12]0\.0\)"),
+    "two volumes of two slopes": (twice(RescaleSlope=[1, 2]), r"twice; they differ in RescaleSlope"),
+    "two times of day": (twice(AcquisitionTime=["101112", "131415"]), "twice; they differ in AcquisitionTime: choose"),
     "frames that do not say where they lie": (every(NumberOfFrames=2), "2 frames that do not say where they lie"),
 }

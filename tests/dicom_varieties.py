@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gdcm
 import numpy as np
+import pydicom
 from dicom_faults import Spoil, changed, every, high_bits, moved, multi_frame, new, third
 from dicom_files import enhanced, save
 from pydicom.dataset import FileDataset
@@ -128,6 +129,24 @@ def recompressed(syntax: int) -> Spoil:
     return spoil
 
 
+def text_beside(datasets: list[FileDataset], folder: Path) -> None:
+    save(datasets, folder)
+    for name in ("README", "LICENSE", "CHECKSUMS.1"):
+        (folder / name).write_text("no image")
+
+
+def without_preamble(datasets: list[FileDataset], folder: Path) -> None:
+    for path in save(datasets, folder, [f"IM{i}" for i in range(6)]):
+        path.write_bytes(path.read_bytes()[132:])
+
+
+def data_set_alone(datasets: list[FileDataset], folder: Path) -> None:
+    """As ACR-NEMA had them: neither preamble nor meta information."""
+    folder.mkdir()
+    for number, ds in enumerate(datasets):
+        pydicom.dcmwrite(folder / f"{number}.dcm", pydicom.Dataset(ds), implicit_vr=True, little_endian=True)
+
+
 def own_groups(datasets: list[FileDataset], folder: Path) -> None:
     """Everything in the groups of the frames, one of which has a slope of its own; frames shuffled."""
     order = [3, 1, 5, 0, 2, 4]
@@ -167,6 +186,9 @@ READ: dict[str, Spoil] = {
     "other files beside it": beside,
     "an overlay in the high bits": high_bits,
     "a report and a structure set beside it": other_modalities,
+    "text beside it": text_beside,
+    "no preamble": without_preamble,
+    "neither preamble nor meta information": data_set_alone,
     "links, one in a circle": links,
     "a DICOMDIR": directory,
     "JPEG 2000": recompressed(gdcm.TransferSyntax.JPEG2000Lossless),

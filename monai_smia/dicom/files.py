@@ -13,16 +13,25 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    LegacyConvertedEnhancedCTImageStorage,
+)
 
 from monai_smia.dicom.errors import DicomSeriesError
-from monai_smia.dicom.kinds import check_is_image, map_of
+from monai_smia.dicom.kinds import check_is_image, check_pixels, map_of
 
 UNFINISHED = ".part"  # ends the name of a folder that is still being written
 SUFFIXES = (".dcm", ".dicom", ".ima")
+BARE = (b"\x02\0", b"\x08\0")  # how a file without a preamble begins: the group of its first element
 DIRECTORY = pydicom.uid.MediaStorageDirectoryStorage
 CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
-NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+MOST_MM = 100.0  # of a pixel
+MOST_HU = 1e6
+MOST = 1e12  # of any unit
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,12 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _bare(path: Path) -> bool:
-    """Whether its name has no suffix, as ``IM0001`` and ``1.2.840.113`` have none: DICOM until it is read."""
-    return not path.suffix or path.suffix[1:].isdigit()
+    """Whether its name has no suffix, as ``IM0001`` and ``1.2.840.113`` have none, and it is no text, as README is."""
+    if path.suffix and not path.suffix[1:].isdigit():
+        return False
+    with path.open("rb") as file:
+        head = file.read(256)
+    return not head or b"\0" in head
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -107,9 +120,8 @@ def read_header(path: Path) -> pydicom.Dataset | None:
     Raises:
         DicomSeriesError: if it is not DICOM, or cut off before its series and its size are named.
     """
-    content = BytesIO(path.read_bytes())  # without its name, which pydicom's warnings would quote with all folders
     with naming(path):
-        header = pydicom.dcmread(content, stop_before_pixels=True)
+        header = parse(path, stop_before_pixels=True)
         header.buffer = None
         if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
             return None
@@ -120,6 +132,17 @@ def read_header(path: Path) -> pydicom.Dataset | None:
             if not header.get(name):
                 raise DicomSeriesError(f"{path.name} is truncated, or was never whole: it has no {name}.")
     return header
+
+
+def parse(path: Path, *, stop_before_pixels: bool = False) -> pydicom.Dataset:
+    """A file as pydicom reads it; one that begins without a preamble, as old ones do, all the same."""
+    content = path.read_bytes()  # without its name, which pydicom's warnings would quote with all folders
+    bare = content[128:132] != b"DICM" and content[:2] in BARE
+    ds = pydicom.dcmread(BytesIO(content), stop_before_pixels=stop_before_pixels, force=bare)
+    if bare and "TransferSyntaxUID" not in ds.file_meta:  # which was the only one before there were preambles
+        implicit, _ = ds.original_encoding
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return ds
 
 
 @contextmanager
@@ -149,18 +172,7 @@ def slices_of(path: Path, header: pydicom.Dataset) -> list[DicomSlice]:
 
 def _slices(path: Path, header: pydicom.Dataset) -> list[DicomSlice]:
     check_is_image(path, header)
-    for name, allowed in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2")):
-        if header.get(name) != allowed:
-            raise DicomSeriesError(f"{path.name} must have {name} {allowed}, got {header.get(name)} (truncated?).")
-    for name in NUMBERS:
-        if not isinstance(header.get(name), int):
-            raise DicomSeriesError(f"{path.name} must have one {name}, got {header.get(name)} (truncated?).")
-    allocated, stored, high = header.BitsAllocated, header.BitsStored, header.HighBit
-    if allocated not in (8, 16, 32) or not 0 < stored <= allocated or high != stored - 1 or stored == 32:
-        raise DicomSeriesError(
-            f"{path.name} has bits that contradict each other, or more than 31: allocated {allocated}, stored "
-            f"{stored}, high bit {high}."
-        )
+    check_pixels(path, header)
     if "ModalityLUTSequence" in header:
         raise DicomSeriesError(f"{path.name} maps its values by a table (ModalityLUTSequence), not by a slope.")
     groups = header.get("PerFrameFunctionalGroupsSequence")
@@ -178,12 +190,29 @@ def decode(path: Path) -> np.ndarray:
     Raises:
         DicomSeriesError: if the pixels are missing, cut off or do not decode.
     """
-    content = BytesIO(path.read_bytes())
     try:
-        return pixel_array(pydicom.dcmread(content), raw=True)
+        ds = parse(path)
+        pixels = pixel_array(ds, raw=True, correct_unused_bits=False)
     except Exception as error:  # every decoder raises its own
         reason = str(error).replace("\n", " ")
         raise DicomSeriesError(f"the pixels of {path.name} do not decode (truncated?): {reason}") from error
+    return _without_unused_bits(path, ds, pixels)
+
+
+def _without_unused_bits(path: Path, header: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray:
+    """The bits that are stored; an overlay may lie in those above, and the sign of a negative number does."""
+    shift = header.BitsAllocated - header.BitsStored
+    plain = (pixels << shift) >> shift
+    claimed = sum(
+        1 << int(header[tag, 0x0102].value or 0) for tag in range(0x6000, 0x6020, 2) if (tag, 0x0102) in header
+    )
+    above = np.bitwise_or.reduce((pixels ^ plain).ravel().view(f"u{pixels.dtype.itemsize}"))
+    if int(above) & ~claimed and not header.file_meta.TransferSyntaxUID.is_encapsulated:
+        most = int(np.abs(pixels.astype(np.int64)).max())
+        raise DicomSeriesError(
+            f"{path.name} holds values of more than the {header.BitsStored} bits that it says it stores, up to {most}."
+        )
+    return plain
 
 
 def stored_range(header: pydicom.Dataset) -> tuple[int, int]:
@@ -213,8 +242,8 @@ def _slice(path: Path, header: pydicom.Dataset, frame: int) -> DicomSlice:
     row, column = orientation[:3], orientation[3:]
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > 1e-3:
         raise DicomSeriesError(f"{path.name} must have orthogonal unit vectors as orientation, got {orientation}.")
-    if not (spacing > 0).all():
-        raise DicomSeriesError(f"{path.name} must have PixelSpacing > 0, got {spacing.tolist()}.")
+    if not ((spacing > 0) & (spacing <= MOST_MM)).all():
+        raise DicomSeriesError(f"{path.name} must have PixelSpacing > 0 and <= {MOST_MM:g} mm, got {spacing.tolist()}.")
     return DicomSlice(path, header, frame, position, orientation, spacing, *_rescale(path, header, frame))
 
 
@@ -224,7 +253,8 @@ def _rescale(path: Path, header: pydicom.Dataset, frame: int) -> tuple[float, fl
         numbers = [source.get(f"Rescale{name}") for name in ("Slope", "Intercept")]
         slope, intercept = (None if v is None else float(v) for v in numbers)
         unit = source.get("RescaleType")
-    if header.get("Modality") == "CT" or header.SOPClassUID in CT_CLASSES:
+    hounsfield = header.get("Modality") == "CT" or header.SOPClassUID in CT_CLASSES
+    if hounsfield:
         if slope is None or intercept is None:
             raise DicomSeriesError(f"{path.name} has no RescaleSlope and RescaleIntercept: its HU are not known.")
         # US is unspecified: ITK's and GDCM's writers make it of HU, and scanners of a map
@@ -234,6 +264,11 @@ def _rescale(path: Path, header: pydicom.Dataset, frame: int) -> tuple[float, fl
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     if not (np.isfinite([slope, intercept]).all() and slope > 0):
         raise DicomSeriesError(f"{path.name} must have a finite RescaleSlope > 0, got {slope} and {intercept}.")
+    bounds = [slope * value + intercept for value in stored_range(header)]
+    if max(map(abs, bounds)) > (MOST_HU if hounsfield and header.BitsStored <= 16 else MOST):
+        raise DicomSeriesError(
+            f"{path.name} must have values of a scan, got {bounds[0]:g} to {bounds[1]:g} by its slope."
+        )
     return slope, intercept
 
 

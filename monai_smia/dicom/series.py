@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_smia.dicom.alike import apart, check_alike, check_one_volume, tell_rescaling
 from monai_smia.dicom.files import (
     DicomSeriesError,
     DicomSlice,
@@ -24,10 +25,9 @@ from monai_smia.dicom.files import (
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-SAME = (
-    *("StudyInstanceUID", "FrameOfReferenceUID", "Modality", "SOPClassUID", "Rows", "Columns"),
-    *("BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
-)
+MOST_MM = 100.0  # from plane to plane
+LEAST_HU = -1024.0  # of what was scanned
+MOST_DEGREES = 1.0  # that a header may be wrong about the tilt
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -56,13 +56,19 @@ class DicomSeries:
 
     @property
     def padding(self) -> tuple[int, int] | None:
-        """Lowest and highest stored value that stands for "nothing was scanned here", if there is one."""
+        """Lowest and highest stored value that stands for "nothing was scanned here", if there is one.
+
+        Compression with loss moves padding: below what a CT scans it is all that is nearer to it than to that.
+        """
         header = self.slices[0].header
         value = header.get("PixelPaddingValue")
         if value is None:
             return None
         limit = header.get("PixelPaddingRangeLimit")
         low, high = sorted(_as_stored(int(v), header) for v in (value, value if limit is None else limit))
+        nothing = (LEAST_HU - self.slices[0].intercept) / self.slices[0].slope
+        if header.get("LossyImageCompression") == "01" and header.get("Modality") == "CT" and high < nothing:
+            return stored_range(header)[0], int((high + nothing) / 2)
         return low, high
 
     @property
@@ -151,7 +157,7 @@ def read_dicom_series(paths: Paths, series_uid: str | None = None) -> DicomSerie
     if uid not in found:
         raise DicomSeriesError(f"found no series {uid!r}, only {sorted(found)}.")
     slices = [plane for path, header in found[uid] for plane in slices_of(path, header)]
-    _check_same(slices)
+    check_alike(slices)
     return _ordered(slices)
 
 
@@ -173,28 +179,6 @@ def _headers(paths: Paths) -> dict[str, list[tuple[Path, Any]]]:
     return found
 
 
-def _check_same(slices: Sequence[DicomSlice]) -> None:
-    first, seen = slices[0], dict[tuple[str, int], DicomSlice]()
-    for plane in slices:
-        key = (str(plane.header.get("SOPInstanceUID")), plane.frame)
-        if key in seen:
-            raise DicomSeriesError(f"{seen[key].name} and {plane.name} are the same image, by their SOPInstanceUID.")
-        seen[key] = plane
-        for name in SAME:
-            with naming(plane.path, name):
-                ours, theirs = (p.header.get(name) for p in (plane, first))
-            if ours != theirs:
-                raise DicomSeriesError(f"{plane.name} has {name} {ours}, but {first.name} has {theirs}.")
-        with naming(plane.path, "PatientID"):
-            other = plane.header.get("PatientID") != first.header.get("PatientID")
-        if other:  # who they are is nobody's business
-            raise DicomSeriesError(f"{plane.name} and {first.name} are of different patients.")
-        for what, slack in (("orientation", 1e-4), ("spacing", 1e-4)):
-            ours, theirs = (getattr(p, what) for p in (plane, first))
-            if not np.allclose(ours, theirs, rtol=0, atol=slack):
-                raise DicomSeriesError(f"{plane.name} has another {what} than {first.name}: {ours} and {theirs}.")
-
-
 def _ordered(slices: Sequence[DicomSlice]) -> DicomSeries:
     if len(slices) < 2:
         raise DicomSeriesError(f"{slices[0].name} is alone: a volume needs two planes or more.")
@@ -203,16 +187,13 @@ def _ordered(slices: Sequence[DicomSlice]) -> DicomSeries:
     ordered = sorted(slices, key=lambda plane: float(plane.position @ normal))
     positions = np.stack([plane.position for plane in ordered])
     distance = (positions - positions[0]) @ normal
-    _check_spacing(ordered, distance)
-    drift = np.linalg.norm(positions - positions[0] - np.outer(distance, normal), axis=1)
-    slack = 0.1 * ordered[0].spacing.min() + 1e-3 * distance  # headers round directions to four digits or so
-    if (drift > slack).any():
-        worst = int((drift - slack).argmax())
-        tilt = np.degrees(np.arctan2(drift[worst], distance[worst]))
-        raise DicomSeriesError(
-            f"{ordered[worst].name} lies {drift[worst]:.2f} mm beside the axis of the first plane, {ordered[0].name} "
-            f"(a gantry tilt of {tilt:.1f} degrees?); resample the series to an upright grid first."
-        )
+    drift = positions - positions[0] - np.outer(distance, normal)
+    faults = [fault for fault in (_uneven(ordered, distance), _tilted(ordered, distance, drift)) if fault]
+    if faults:
+        raise DicomSeriesError(" ".join(faults))
+    check_one_volume(ordered)
+    tell_rescaling(ordered)
+    _check_tilt(ordered[0])
     affine = np.eye(4)
     affine[:3, 0] = row * ordered[0].spacing[1]
     affine[:3, 1] = column * ordered[0].spacing[0]
@@ -221,18 +202,22 @@ def _ordered(slices: Sequence[DicomSlice]) -> DicomSeries:
     return DicomSeries(tuple(ordered), LPS_TO_RAS @ affine)
 
 
-def _check_spacing(ordered: Sequence[DicomSlice], distance: np.ndarray) -> None:
+def _uneven(ordered: Sequence[DicomSlice], distance: np.ndarray) -> str:
+    """What is wrong with the distances of planes, empty where nothing is."""
     gaps = np.diff(distance)
     usual = float(np.median(gaps))
     for index, gap in enumerate(gaps):
         if gap < 1e-3 + 0.01 * usual:
-            one, other = ordered[index].name, ordered[index + 1].name
-            raise DicomSeriesError(f"{one} and {other} lie at the same position: {distance[index]:.3f} mm, twice.")
+            one, other = ordered[index], ordered[index + 1]
+            same = f"{one.name} and {other.name} lie at the same position: {distance[index]:.3f} mm, twice"
+            return f"{same}{apart(one, other)}."
+    if gaps.max() > MOST_MM:
+        return f"planes must lie within {MOST_MM:g} mm of each other, got {gaps.max():g} mm."
     number = np.arange(len(distance))
     off = distance - np.polyval(np.polyfit(number, distance, 1), number)
     # headers round positions, to 0.1 mm at worst
     if np.abs(off).max() <= max(0.02 * usual, min(0.06, 0.1 * usual)):
-        return
+        return ""
     between = [f"between {one.name} and {other.name}" for one, other in pairwise(ordered)]
     times = gaps / gaps.min()
     if times.max() > 1.5 and np.abs(times - times.round()).max() < 0.1:
@@ -240,6 +225,32 @@ def _check_spacing(ordered: Sequence[DicomSlice], distance: np.ndarray) -> None:
             f"{round(times[i]) - 1} plane(s) missing {between[i]}, {gaps[i]:.3f} mm apart"
             for i in np.flatnonzero(times > 1.5)
         ]
-        raise DicomSeriesError("; ".join(holes) + ".")
+        return "; ".join(holes) + "."
     index = int(np.abs(gaps - usual).argmax())
-    raise DicomSeriesError(f"uneven planes: {gaps[index]:.3f} mm {between[index]}, {usual:.3f} mm elsewhere.")
+    return f"uneven planes: {gaps[index]:.3f} mm {between[index]}, {usual:.3f} mm elsewhere."
+
+
+def _tilted(ordered: Sequence[DicomSlice], distance: np.ndarray, drift: np.ndarray) -> str:
+    """What is wrong with planes that do not lie above each other, empty where nothing is."""
+    aside = np.linalg.norm(drift, axis=1)
+    slack = 0.1 * ordered[0].spacing.min() + 1e-3 * distance  # headers round directions to four digits or so
+    if not (aside > slack).any():
+        return ""
+    worst = int((aside - slack).argmax())
+    tilt = np.degrees(np.arctan2(aside[worst], distance[worst]))
+    return (
+        f"{ordered[worst].name} lies {aside[worst]:.2f} mm beside the axis of the first plane, {ordered[0].name} "
+        f"(a gantry tilt of {tilt:.1f} degrees?); resample the series to an upright grid first."
+    )
+
+
+def _check_tilt(plane: DicomSlice) -> None:
+    """Refuse a tilt that the header names and the planes, which lie above each other, do not have."""
+    with naming(plane.path, "GantryDetectorTilt"):
+        tilt = float(plane.header.get("GantryDetectorTilt") or 0)
+    lies = np.degrees(np.arccos(min(abs(float(np.cross(plane.orientation[:3], plane.orientation[3:])[2])), 1.0)))
+    if abs(abs(tilt) - lies) > MOST_DEGREES and abs(tilt) > MOST_DEGREES:
+        raise DicomSeriesError(
+            f"{plane.name} has GantryDetectorTilt {tilt:g}, and its planes lie {lies:.1f} degrees off the axis of the "
+            "scanner: one of them is wrong; correct the header, or leave the tilt out of it where it was resampled."
+        )

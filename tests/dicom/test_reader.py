@@ -13,10 +13,19 @@ from dicom_faults import REFUSED, changed, jpeg_cut, second_series
 from dicom_files import AFFINE, SHAPE, planes, save, stored_volume
 from dicom_varieties import READ
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImage, LoadImaged, Orientationd, Resized, Spacingd
+from monai.transforms import (
+    Compose,
+    EnsureChannelFirst,
+    EnsureChannelFirstd,
+    LoadImage,
+    LoadImaged,
+    Orientationd,
+    Resized,
+    Spacingd,
+)
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from monai_smia.dicom import DicomSeriesError, DicomSeriesReader, find_dicom_series, read_dicom_series
+from monai_smia.dicom import DicomSeriesError, DicomSeriesReader, find_dicom_series, read_dicom_series, scanned_voxels
 
 HU = stored_volume() - 1024.0
 
@@ -71,6 +80,46 @@ def test_warnings_do_not_tell_the_folder(tmp_path: Path) -> None:
             read_dicom_series(folder).values()
     assert any("End of file" in str(w.message) for w in caught)
     assert not any("SECRET" in str(w.message) for w in caught)
+
+
+def test_no_bit_of_a_header_changes_a_figure_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """200 drawn bits: refused, or said, or what was read before; a plane may lie a twentieth of a pixel elsewhere."""
+    draw, refused = np.random.default_rng(0), 0
+    paths = save(planes(), tmp_path)
+    end = paths[0].read_bytes().index(b"\xe0\x7f\x10\x00")  # where the pixels begin
+    for _ in range(200):
+        path = paths[int(draw.integers(len(paths)))]
+        whole = path.read_bytes()
+        spoilt = bytearray(whole)
+        spoilt[int(draw.integers(128, end))] ^= 1 << int(draw.integers(8))
+        path.write_bytes(spoilt)
+        caplog.clear()
+        try:
+            series = read_dicom_series(tmp_path)
+            said = "RescaleSlope or RescaleIntercept" in caplog.text
+            assert said or np.array_equal(series.values(), HU)
+            assert np.allclose(series.affine, AFFINE, atol=0.03)
+        except DicomSeriesError:
+            refused += 1
+        path.write_bytes(whole)
+    assert 20 < refused < 180
+
+
+@pytest.mark.parametrize(("lossy", "masked"), [("00", 0.1), ("01", 0.5)])
+def test_padding_that_compression_has_moved(lossy: str, masked: float, tmp_path: Path) -> None:
+    """Half of the voxels are padding, -2000 HU, most of it moved by up to 20."""
+    datasets = planes()
+    draw = np.random.default_rng(0)
+    for ds in datasets:
+        stored = np.frombuffer(ds.PixelData, "<u2").astype("<i2") - 1024
+        stored[:40] = -2000
+        stored[8:40] += draw.integers(1, 21, 32).astype("<i2")
+        ds.PixelData = stored.tobytes()
+        changed(ds, PixelRepresentation=1, RescaleIntercept=0, BitsStored=16, HighBit=15, LossyImageCompression=lossy)
+        ds.add_new("PixelPaddingValue", "SS", -2000)
+    save(datasets, tmp_path)
+    image = EnsureChannelFirst()(LoadImage(reader=DicomSeriesReader(), image_only=True)(tmp_path))
+    assert float((~scanned_voxels(image, tmp_path)).float().mean()) == pytest.approx(masked)
 
 
 def test_padding_of_signed_pixels_without_its_sign(tmp_path: Path) -> None:
