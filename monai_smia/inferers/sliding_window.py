@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from monai_smia import __version__
 from monai_smia.inferers.kept_graphs import MemoryLimit
-from monai_smia.inferers.windows import Windows, on_window
+from monai_smia.inferers.windows import SlidingWindows, Windows, on_window
 
 
 class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
@@ -77,23 +77,23 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
             network: maps windows to a tensor, a tuple or a dictionary of tensors.
             *args, **kwargs: passed on to the network.
         """
-        modules = list(_modules_of(network))
+        modules = list(modules_of(network))
         others = any(p.requires_grad for m in modules for p in m.parameters()) or any(
             isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values())
         )
         if not torch.is_grad_enabled() or not (inputs.requires_grad or others):
             return super().__call__(inputs, partial(on_window, network), *args, **kwargs)
-        _refuse_unrepeatable(modules)
+        refuse_unrepeatable(modules)
         if inputs.requires_grad and not others and kwargs.get("condition") is None:
             plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
             padding = self._padding(plain)
             padded = F.pad(plain, padding, mode=str(self.padding_mode), value=self.cval) if any(padding) else plain
             region = getattr(inputs, "gradient_region", None)
             region = F.pad(region, padding) if region is not None and any(padding) else region
-            windows = Windows(self, self.memory, network, args, kwargs, [*_tensors_of(modules), padded], region)
+            windows = SlidingWindows(self, self.memory, network, args, kwargs, [*tensors_of(modules), padded], region)
             outputs = windows.stitched(padded.detach())
             if outputs is not None:
-                outputs = _WindowGradient.apply(padded, windows, *outputs)
+                outputs = WindowGradient.apply(padded, windows, *outputs)
                 return windows.pack([_crop(o, padding, plain.shape) for o in outputs], inputs)
         return super().__call__(inputs, _Checkpointed(network), *args, **kwargs)
 
@@ -127,11 +127,12 @@ def restrict_gradient(image: Tensor, region: Tensor) -> Tensor:
     return image
 
 
-class _WindowGradient(torch.autograd.Function):
+class WindowGradient(torch.autograd.Function):
     """Hands the stitched outputs on, and pulls their gradients back window by window."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, windows: Windows, *outputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs, as they are."""
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(image)
         ctx.windows = windows
@@ -140,6 +141,7 @@ class _WindowGradient(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The image's gradient, by `Windows.vjp`."""
         (image,) = ctx.saved_tensors
         return (ctx.windows.vjp(image, cotangents), None, *(None for _ in cotangents))
 
@@ -160,7 +162,7 @@ def _crop(output: Tensor, padding: list[int], shape: torch.Size) -> Tensor:
     return output
 
 
-def _modules_of(network: Callable[..., Any]) -> Iterator[nn.Module]:
+def modules_of(network: Callable[..., Any]) -> Iterator[nn.Module]:
     """The modules that a predictor runs, as far as it shows them: itself, its owner, what a function closes over."""
     if isinstance(network, nn.Module):
         yield network
@@ -171,13 +173,15 @@ def _modules_of(network: Callable[..., Any]) -> Iterator[nn.Module]:
     yield from (c for c in candidates if isinstance(c, nn.Module))
 
 
-def _tensors_of(modules: Sequence[nn.Module]) -> Iterator[Tensor]:
+def tensors_of(modules: Sequence[nn.Module]) -> Iterator[Tensor]:
+    """Parameters and buffers."""
     for module in modules:
         yield from module.parameters()
         yield from module.buffers()
 
 
-def _refuse_unrepeatable(modules: Sequence[nn.Module]) -> None:
+def refuse_unrepeatable(modules: Sequence[nn.Module]) -> None:
+    """Raise a ValueError where a module in train mode would not repeat its output."""
     for module in (m for network in modules for m in network.modules() if m.training):
         random = isinstance(module, (nn.modules.dropout._DropoutNd, nn.RReLU)) and getattr(module, "p", 1) > 0
         statistics = isinstance(module, nn.modules.batchnorm._NormBase) and (

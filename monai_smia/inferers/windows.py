@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -18,40 +19,50 @@ from monai_smia.inferers.kept_graphs import KeptGraph, MeasuredGraph, MemoryLimi
 Window = tuple[slice, ...]  # (batch, channel, *spatial), as MONAI numbers them
 
 
-class Windows:
-    """The windows of one call: forward through MONAI, then their vector-Jacobian products."""
+class Windows(ABC):
+    """The windows of one call, whose outputs are blended by weights: forward, then their vector-Jacobian products.
+
+    Which windows there are and how the network is applied to them says a subclass.
+
+    Args:
+        memory: what kept graphs count against.
+        args, kwargs: of the network.
+        known: tensors that a kept graph does not hold by itself: parameters, buffers, the image.
+        region: where the image's gradient is needed; None for everywhere.
+    """
 
     def __init__(
         self,
-        inferer: SlidingWindowInferer,
         memory: MemoryLimit,
-        network: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         known: Sequence[Tensor],
         region: Tensor | None,
     ) -> None:
-        self.region = region  # where the image's gradient is needed, None for everywhere
-        self.inferer, self.network, self.args = inferer, network, args
-        self.memory, self.known = memory, known  # tensors that a kept graph does not hold by itself
+        self.memory, self.args, self.kwargs, self.known, self.region = memory, args, kwargs, known, region
         self.graph_size = float("inf")  # bytes of one batch of windows; known once one was kept
         self.kept: dict[int, KeptGraph] = {}
-        self.options = {k: v for k, v in kwargs.items() if k in ("device", "buffer_steps", "buffer_dim")}
-        self.kwargs = {k: v for k, v in kwargs.items() if k not in self.options}
         self.batches: list[list[Window]] = []
         self.checked: tuple[int, list[Tensor]] | None = None  # a batch of windows to check the second pass against
         self.keys: list[Any] | None = None
         self.supported = True
         self.autocast = _autocast_state()
 
-    @torch.no_grad()
+    @abstractmethod
     def stitched(self, image: Tensor) -> tuple[Tensor, ...] | None:
-        """MONAI's forward pass; None where the second pass could not serve it."""
-        recording = _with_coordinates(self.inferer)
-        output = SlidingWindowInferer.__call__(
-            recording, image, self._record, *self.args, **self.options, **self.kwargs
-        )
-        return tuple(_flatten(output)) if self.supported else None
+        """The forward pass, every batch of windows through `_record`; None where no second pass could serve it."""
+
+    @abstractmethod
+    def _apply(self, number: int, window: Tensor, coordinates: Any, *args: Any, **kwargs: Any) -> Any:
+        """What the network says of a batch of windows, the `number`-th of the call."""
+
+    @abstractmethod
+    def _importance(self, image: Tensor, device: torch.device) -> Tensor:
+        """The blending weight of a window's voxels ``(1, 1, *roi)``."""
+
+    def _device(self, image: Tensor) -> torch.device:
+        """Where windows are computed."""
+        return image.device
 
     def _record(self, window: Tensor, coordinates: list[Any], *args: Any, **kwargs: Any) -> Any:
         number = len(self.batches)
@@ -64,8 +75,8 @@ class Windows:
             torch.set_grad_enabled(first or keep),
             MeasuredGraph(self.known) if first and keep else nullcontext() as graph,
         ):
-            output = self._apply(leaf, coordinates, *args, **kwargs)
-        parts = _flatten(output)
+            output = self._apply(number, leaf, coordinates, *args, **kwargs)
+        parts = flatten(output)
         if first:
             self.keys = sorted(output) if isinstance(output, dict) else None
             same = all(p.shape[2:] == window.shape[2:] for p in parts)
@@ -84,14 +95,10 @@ class Windows:
         """Whether any voxel of these windows has its gradient needed."""
         return self.region is None or any(bool(self.region[place].any()) for place in batch)
 
-    def _apply(self, window: Tensor, coordinates: Any, *args: Any, **kwargs: Any) -> Any:
-        with_coordinates = (coordinates,) if self.inferer.with_coord else ()
-        return on_window(self.network, window, *with_coordinates, *args, **kwargs)
-
     @torch.no_grad()
     def vjp(self, image: Tensor, cotangents: Sequence[Tensor | None]) -> Tensor:
         """The gradient of the image, given that of every stitched output."""
-        device = torch.device(self.inferer.sw_device or image.device)
+        device = self._device(image)
         importance = self._importance(image, device)
         count = torch.zeros(1, 1, *image.shape[2:], dtype=image.dtype, device=image.device)
         for place in (w for batch in self.batches for w in batch if w[0].start == 0):
@@ -117,23 +124,10 @@ class Windows:
         window = window.detach().requires_grad_(True)
         with torch.enable_grad(), self.autocast(window.device):
             coordinates = [list(place) for place in self.batches[number]]
-            parts = _flatten(self._apply(window, coordinates, *self.args, **self.kwargs))
+            parts = flatten(self._apply(number, window, coordinates, *self.args, **self.kwargs))
         if self.checked is not None and number == self.checked[0]:
             _check_repeats(parts, self.checked[1])
         return KeptGraph(self.memory, 0, window, parts)
-
-    def _importance(self, image: Tensor, device: torch.device) -> Tensor:
-        """The blending weight of a window's voxels ``(1, 1, *roi)``."""
-        weight = self.inferer.roi_weight_map
-        if weight is None:
-            weight = compute_importance_map(
-                fall_back_tuple(self.inferer.roi_size, image.shape[2:]),
-                mode=self.inferer.mode,
-                sigma_scale=self.inferer.sigma_scale,
-                device=device,
-                dtype=image.dtype,
-            )
-        return weight.to(device, image.dtype)[None, None]
 
     def pack(self, outputs: Sequence[Tensor], inputs: Tensor) -> Any:
         """The stitched outputs in the network's own structure, typed as MONAI types them."""
@@ -144,6 +138,58 @@ class Windows:
             meta = MetaTensor([]).copy_meta_from(inputs, copy_attr=False)
             packed = convert_to_dst_type(packed, meta, device=outputs[0].device)[0]
         return packed
+
+
+class SlidingWindows(Windows):
+    """The windows of a MONAI SlidingWindowInferer, made and stitched by MONAI itself.
+
+    Args:
+        inferer: whose call it is.
+        network: maps a window to a tensor, a tuple or a dictionary of tensors.
+        memory, args, kwargs, known, region: as for `Windows`.
+    """
+
+    def __init__(
+        self,
+        inferer: SlidingWindowInferer,
+        memory: MemoryLimit,
+        network: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        known: Sequence[Tensor],
+        region: Tensor | None,
+    ) -> None:
+        self.inferer, self.network = inferer, network
+        self.options = {k: v for k, v in kwargs.items() if k in ("device", "buffer_steps", "buffer_dim")}
+        super().__init__(memory, args, {k: v for k, v in kwargs.items() if k not in self.options}, known, region)
+
+    @torch.no_grad()
+    def stitched(self, image: Tensor) -> tuple[Tensor, ...] | None:
+        """MONAI's forward pass."""
+        recording = _with_coordinates(self.inferer)
+        output = SlidingWindowInferer.__call__(
+            recording, image, self._record, *self.args, **self.options, **self.kwargs
+        )
+        return tuple(flatten(output)) if self.supported else None
+
+    def _apply(self, number: int, window: Tensor, coordinates: Any, *args: Any, **kwargs: Any) -> Any:
+        with_coordinates = (coordinates,) if self.inferer.with_coord else ()
+        return on_window(self.network, window, *with_coordinates, *args, **kwargs)
+
+    def _device(self, image: Tensor) -> torch.device:
+        return torch.device(self.inferer.sw_device or image.device)
+
+    def _importance(self, image: Tensor, device: torch.device) -> Tensor:
+        weight = self.inferer.roi_weight_map
+        if weight is None:
+            weight = compute_importance_map(
+                fall_back_tuple(self.inferer.roi_size, image.shape[2:]),
+                mode=self.inferer.mode,
+                sigma_scale=self.inferer.sigma_scale,
+                device=device,
+                dtype=image.dtype,
+            )
+        return weight.to(device, image.dtype)[None, None]
 
 
 def _gathered(volume: Tensor, places: Sequence[Window]) -> Tensor:
@@ -179,7 +225,7 @@ def _with_coordinates(inferer: SlidingWindowInferer) -> SlidingWindowInferer:
     return recording
 
 
-def _flatten(output: Any) -> list[Tensor]:
+def flatten(output: Any) -> list[Tensor]:
     """The tensors of an output, dictionaries by sorted key as MONAI stitches them."""
     if isinstance(output, Tensor):
         return [output]
