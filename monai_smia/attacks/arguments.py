@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import fields
 from numbers import Real
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+
+LOGGER = logging.getLogger(__name__)
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "None": "None"}
 
@@ -31,6 +35,14 @@ def check_kinds(attack: Any) -> None:
         value = getattr(attack, argument.name)
         if set(kinds) <= KINDS.keys() and not any(_is(value, kind) for kind in kinds):
             raise ValueError(f"{argument.name} must be {', or '.join(KINDS[kind] for kind in kinds)}, got {value!r}.")
+
+
+def tell_reached(targets: bool, clean_damage: Tensor) -> None:
+    """Say where a targeted attack has nothing to do, for the clean image decides on its target already."""
+    if targets and (reached := (clean_damage == 0).nonzero().flatten().tolist()):
+        LOGGER.warning(
+            "The label is the target, and is what the clean image decides on already, in samples %s.", reached
+        )
 
 
 def check_stop_at(stop_at: float | None) -> None:

@@ -15,7 +15,7 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.arguments import check_kinds
+from monai_smia.attacks.arguments import check_kinds, tell_reached
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import PerSample, Victim
@@ -24,7 +24,6 @@ from monai_smia.victims.preprocessing import as_plain
 
 KEEP = ("best", "last")
 AUTOCAST = (None, "bfloat16", "float16")
-
 VictimT = TypeVar("VictimT", bound=Victim)
 
 
@@ -192,6 +191,7 @@ class Attack(ABC):
             begin = None if start is None else _plain_start(start, plain)
             result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label, begin))
             result = _with_clean_damage(result, bound, plain, target)
+        tell_reached(self.targeted, result.clean_damage)
         if isinstance(image, MetaTensor):
             adversarial, perturbation = (
                 convert_to_dst_type(t, image)[0] for t in (result.adversarial, result.perturbation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -124,22 +125,23 @@ def in_input_unit(radius: float, unit_scale: float) -> float:
     return float(f"{radius / unit_scale:.9g}")
 
 
-def radii_of(eps: float | Sequence[float], name: str = "eps") -> list[float]:
+def radii_of(eps: float | str | Sequence[float | str], name: str = "eps") -> list[float]:
     """The radii of a plan, checked.
 
     Args:
-        eps: one, or a list of them.
+        eps: one, or a list of them, numbers or text such as ``"8/255"``.
         name: of the argument.
 
     Raises:
         ValueError: if there is none, or one is no finite number >= 0.
 
     Example:
-        >>> radii_of(0.05), radii_of([0.05, 0.1])
-        ([0.05], [0.05, 0.1])
+        >>> radii_of(0.05), radii_of([0.05, "1/8"])
+        ([0.05], [0.05, 0.125])
     """
     several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
-    radii: list[Any] = list(eps) if several else [eps]  # type: ignore[arg-type]  # several is told by its type
+    given: list[Any] = list(eps) if several else [eps]  # type: ignore[arg-type]  # several is told by its type
+    radii = [_from_text(radius) for radius in given]
     if not radii:
         raise ValueError(f"{name} must hold at least one radius, got {eps!r}.")
     for radius in radii:
@@ -165,6 +167,14 @@ def check_unique(name: str, values: Sequence[str]) -> None:
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
         raise ValueError(f"{name} must have unique names, got more than once: {twice}.")
+
+
+def _from_text(value: Any) -> Any:
+    """The number that text writes, as people type it: 8/255; the text where it is none."""
+    try:
+        return float(Fraction(value.replace(" ", ""))) if isinstance(value, str) else value
+    except (ValueError, ZeroDivisionError):
+        return value
 
 
 def _is_number(value: Any) -> bool:

@@ -56,4 +56,7 @@ def _cast(output: Any, dtype: torch.dtype) -> Any:
         return output.to(dtype) if output.is_floating_point() else output
     if isinstance(output, dict):
         return {key: _cast(value, dtype) for key, value in output.items()}
-    return type(output)(_cast(value, dtype) for value in output) if isinstance(output, (list, tuple)) else output
+    if isinstance(output, (list, tuple)):
+        parts = [_cast(value, dtype) for value in output]
+        return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+    return output

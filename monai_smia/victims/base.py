@@ -86,6 +86,9 @@ class Victim(Gated):
                 raise TypeError(f"{cls.__name__}.{name} is an argument, no method: put the function into `{known}`.")
 
     def __post_init__(self) -> None:
+        if not isinstance(self.network, nn.Module):
+            got = getattr(self.network, "__name__", type(self.network).__name__)
+            raise ValueError(f"network must be a torch.nn.Module whose forward does what is wanted, got {got}.")
         if isinstance(self.network, DistributedDataParallel):
             self.network = self.network.module
         if type(self.inferer) is SlidingWindowInferer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import RLock
@@ -98,13 +98,12 @@ def _hold(network: nn.Module, held: list[int]) -> None:
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
     rectifiers: list[Any] = [] if _is_compiled(modules) else [m for m in modules if type(m) is nn.PReLU]
     for module in modules:
-        _count(module, held, module.training, partial(setattr, module, "training", True))
-    if any(module.training for module in modules):
-        network.eval()
-        reached = {id(module) for module in network.modules()}
-        for module in modules:
-            if id(module) not in reached:
+        _count(module, held, _is_training(module), partial(setattr, module, "training", True))
+    for module in modules:  # those in plain lists are reached one by one
+        if _is_training(module):
+            with suppress(NotImplementedError):  # a program of torch.export keeps the mode that it was exported in
                 module.eval()
+            module.training = False
     for parameter in parameters:
         _count(parameter, held, parameter.requires_grad, partial(parameter.requires_grad_, True))
         parameter.requires_grad_(False)
@@ -113,6 +112,11 @@ def _hold(network: nn.Module, held: list[int]) -> None:
         _count(vars(rectifier), held, _is_leaky(rectifier), partial(vars(rectifier).pop, "forward", None))
         if _is_leaky(rectifier):
             rectifier.forward = partial(F.leaky_relu, negative_slope=weight.item())
+
+
+def _is_training(module: nn.Module) -> bool:
+    """Whether a module is in train mode; frozen TorchScript is in none."""
+    return bool(getattr(module, "training", False))
 
 
 def _count(thing: Any, held: list[int], changes: bool, restore: Callable[[], Any]) -> None:

@@ -21,7 +21,8 @@ def checked_predict(predict: Callable[..., Any]) -> Callable[..., Any]:
         prediction = predict(victim, image)
         if victim.batch_size(prediction) != len(image):
             raise ValueError(
-                f"the network must predict one entry per sample, {len(image)}, got {victim.batch_size(prediction)}."
+                f"the network must predict one entry per sample, {len(image)}, got {victim.batch_size(prediction)}, of "
+                f"an image {tuple(image.shape)}, which must be a batch (B, C, *spatial)."
             )
         check_prediction(prediction)
         if victim._seen is not None:

@@ -54,7 +54,10 @@ class LogitsVictim(Victim):
         """
         logits = super().forward(network_input)
         if not isinstance(logits, Tensor):
-            raise ValueError(f"the network must return one tensor of logits, got {type(logits).__name__}.")
+            raise ValueError(
+                f"the network must return one tensor of logits, got {type(logits).__name__}; wrap it in a module whose "
+                "forward returns that one."
+            )
         if logits.ndim < 2:
             raise ValueError(f"the network must return logits (B, K, ...), got shape {tuple(logits.shape)}.")
         return logits.float() if logits.dtype in HALF else logits

@@ -191,6 +191,30 @@ def test_bad_prediction_or_loss(victim: ClassificationVictim, message: str) -> N
         BIM(eps=0.1)(victim, c.image, c.label)
 
 
+@pytest.mark.parametrize("network", [lambda x: x, torch.nn.functional.relu, None])
+def test_a_function_is_no_network(network: Any) -> None:
+    """Its weights could not be held still."""
+    with pytest.raises(ValueError, match=r"network must be a torch\.nn\.Module whose forward does what is wanted, got"):
+        ClassificationVictim(network)
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_a_target_that_is_reached_already_is_said(task: str, caplog: pytest.LogCaptureFixture) -> None:
+    c = case(task, 2, **({"allow_empty": True} if task == "segmentation" else {}))
+    decided = c.victim.decide(c.victim.predict(c.image)).long()
+    BIM(eps=0.1, steps=1, targeted=True)(c.victim, c.image, decided)
+    assert "is what the clean image decides on already, in samples [0, 1, 2]" in caplog.text
+    caplog.clear()
+    BIM(eps=0.1, steps=1)(c.victim, c.image, decided)
+    assert not caplog.text
+
+
+def test_an_image_without_its_batch_is_named() -> None:
+    victim = SegmentationVictim(nn.Conv2d(1, 2, 3, padding=1))
+    with pytest.raises(ValueError, match=r"of an image \(1, 8, 8\), which must be a batch \(B, C, \*spatial\)"):
+        BIM(eps=0.1)(victim, torch.rand(1, 8, 8), torch.ones(1, 8, 8).long())
+
+
 def test_a_zero_gradient_warns() -> None:
     """Saturated: the loss of a very sure prediction is exactly zero in float32, and so is its gradient."""
     c = case("classification", 2)

@@ -22,6 +22,12 @@ no_plan = pytest.mark.parametrize("plan", PLANS, ids=["comparison", "paper", "qu
 tables_too = pytest.mark.parametrize("plan", [*PLANS, tables_plan], ids=["comparison", "paper", "quick", "tables"])
 
 
+@pytest.mark.parametrize(("eps", "radius"), [("8/255", 8 / 255), ("8 / 255", 8 / 255), ("0.05", 0.05), ("5e-2", 0.05)])
+@tables_too
+def test_a_radius_as_people_type_it(plan: Callable[..., Any], eps: str, radius: float) -> None:
+    assert {row.eps for row in plan(eps)} == {row.eps for row in plan(radius)}
+
+
 @tables_too
 @pytest.mark.parametrize("eps", [[], (), np.array([])])
 def test_no_radius(eps: Any, plan: Callable[..., Any]) -> None:
@@ -32,7 +38,22 @@ def test_no_radius(eps: Any, plan: Callable[..., Any]) -> None:
 @tables_too
 @pytest.mark.parametrize(
     "eps",
-    [True, "abc", "0.05", "nan", float("nan"), float("inf"), None, {}, {"a": 1}, [[0.05]], [0.05, None], [True], -0.1],
+    [
+        True,
+        "abc",
+        "8/0",
+        "nan",
+        "-1/255",
+        float("nan"),
+        float("inf"),
+        None,
+        {},
+        {"a": 1},
+        [[0.05]],
+        [0.05, None],
+        [True],
+        -0.1,
+    ],
 )
 def test_what_is_no_radius(eps: Any, plan: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"^eps must be a finite number >= 0, or a list of such numbers, got ") as told:

@@ -44,13 +44,15 @@ def test_structures_come_back_as_they_were() -> None:
             self.name = "two"
 
         def forward(self, x: torch.Tensor) -> dict:
-            return {"a": self.layer(x), "b": (self.layer(x), torch.arange(3)), "c": [x]}
+            y = self.layer(x)
+            return {"a": y, "b": (y, torch.arange(3)), "c": [x], "d": torch.aminmax(y)}
 
     network = AutocastNetwork(Two(), torch.bfloat16)
     output = network(torch.rand(2, 4))
     assert output["a"].dtype == output["b"][0].dtype == output["c"][0].dtype == torch.float32
     assert output["b"][1].dtype == torch.int64
     assert isinstance(output["b"], tuple)
+    assert output["d"].min.dtype == torch.float32  # of a named tuple
     assert network.name == "two"
     with pytest.raises(AttributeError):
         _ = network.nothing

@@ -190,3 +190,22 @@ def test_modules_in_plain_lists_are_held_as_well(kind: str) -> None:
     BIM(eps=0.1, steps=2)(victim, image, torch.ones(2, 1, 6, 6).long())
     assert net.branch.training
     assert_untouched(net.branch, before)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "in another"])
+@pytest.mark.parametrize("kind", ["scripted", "traced", "frozen", "exported"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_programs_are_attacked_as_the_network_that_they_were(kind: str, wrapped: bool) -> None:
+    """Frozen TorchScript has no mode, and a program of torch.export refuses `eval`."""
+    plain, image = nn.Conv2d(1, 2, 3, padding=1).eval(), torch.rand(1, 1, 6, 6, generator=torch.manual_seed(0))
+    made = {
+        "scripted": lambda: torch.jit.script(plain),
+        "traced": lambda: torch.jit.trace(plain, image),
+        "frozen": lambda: torch.jit.freeze(torch.jit.script(plain)),
+        "exported": lambda: torch.export.export(plain, (image,)).module(),
+    }[kind]()
+    attack, label = BIM(eps=0.1, steps=2), (image > 0.5).long()
+    results = [
+        attack(SegmentationVictim(net), image, label) for net in (plain, nn.Sequential(made) if wrapped else made)
+    ]
+    torch.testing.assert_close(results[1].adversarial, results[0].adversarial)

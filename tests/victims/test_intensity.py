@@ -175,7 +175,7 @@ def test_scale_intensity_with_one_bound_takes_its_scale_from_the_image(
 ) -> None:
     """MONAI brings it to [0, 1] wherever one of the two is given; it was taken for a factor, and its scale for 1."""
     array = ScaleIntensity(*bounds, factor=1.5 if bounds == (None, None) else None)
-    victim = SegmentationVictim(body(), preprocessing=Compose([array]))
+    victim = SegmentationVictim(nn.Identity(), preprocessing=Compose([array]))
     image = MetaTensor(torch.rand(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0)) * 400 - 100)
     low, high = float(image.min()), float(image.max())
     expected = 2.5 if bounds == (None, None) else 1 / (high - low)
@@ -192,4 +192,4 @@ def test_scale_intensity_with_one_bound_takes_its_scale_from_the_image(
 @pytest.mark.parametrize("array", [NormalizeIntensity(), ScaleIntensity(0.0, 1.0)], ids=["normalize", "scale"])
 def test_without_an_image_what_takes_its_scale_from_it_is_named(array: Callable) -> None:
     with pytest.raises(ValueError, match=f"{type(array).__name__} takes its scale from the image"):
-        SegmentationVictim(body(), preprocessing=Compose([array])).intensity_scale()
+        SegmentationVictim(nn.Identity(), preprocessing=Compose([array])).intensity_scale()

@@ -28,7 +28,7 @@ from monai_smia.degradations import Degradation
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison, preset_plan, volume_rows
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
-from monai_smia.evaluation.plan import in_input_unit
+from monai_smia.evaluation.plan import in_input_unit, radii_of
 from monai_smia.evaluation.volumes import WORST
 from monai_smia.metrics import CaseMetrics, channel_names
 from monai_smia.records.rows import EQUAL_RADIUS
@@ -187,8 +187,7 @@ def bundle_evaluation(
             LOGGER.info(unstored)
     scale = twin.intensity_scale() if in_scanner else 1.0
     per_unit = builder.scale() if eps_unit == "image" and not in_scanner else scale
-    radii = [eps] if isinstance(eps, (int, float)) else list(eps)
-    radii = [radius * per_unit for radius in radii] if eps_unit == "image" else radii
+    radii = [radius * per_unit if eps_unit == "image" else radius for radius in radii_of(eps)]
     valid: Any = None if clip is None else tuple(clip)
     shared: dict[str, Any] = {"steps": steps, "alpha": alpha, "seed": seed, "unit_scale": scale, "clip": valid}
     stronger = "soft_jaccard" if builder.task == "segmentation" else None
