@@ -6,13 +6,25 @@ BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
-.PHONY: attack_eval test check lint bench bench-quick clean
+.PHONY: attack_eval test test_nnunet check lint bench bench-quick clean
 
 attack_eval: .venv/installed  # the configs are these, and not to be warned of
 	PYTHONWARNINGS="ignore:parsing config_file" $(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest $(ARGS)
+
+# nnU-Net brings packages of its own, among them a torchvision that does not fit a CPU's torch: an environment on top of .venv
+NNUNET := .venv-nnunet/bin
+
+test_nnunet: .venv-nnunet/installed
+	$(NNUNET)/python -m pytest tests/adapters/nnunet monai_smia/adapters/nnunet $(ARGS)
+
+.venv-nnunet/installed: .venv/installed-test
+	test -x $(NNUNET)/python || $(BIN)/python -m venv .venv-nnunet
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(NNUNET)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
+	$(NNUNET)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[nnunet]'
+	touch $@
 
 lint: .venv/installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -39,4 +51,4 @@ bench bench-quick: .venv/installed-test
 	touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-nnunet

@@ -1,0 +1,7 @@
+"""nnU-Net v2 under attack, as it is deployed (needs the extra ``nnunet``)."""
+
+from __future__ import annotations
+
+from monai_smia.adapters.nnunet.victim import NNUNetVictim
+
+__all__ = ["NNUNetVictim"]

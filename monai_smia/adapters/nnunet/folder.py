@@ -1,0 +1,71 @@
+"""A folder of a trained nnU-Net: what must be there, said before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+NEEDED = ("dataset.json", "plans.json")
+FOLD = "fold_"
+
+
+def check_installed() -> None:
+    """Raise where nnU-Net is not installed.
+
+    Raises:
+        ValueError: that says how to install it.
+    """
+    try:
+        import nnunetv2  # noqa: F401
+    except ImportError as error:
+        raise ValueError("nnunetv2 is not installed: pip install 'monai_smia[nnunet]'.") from error
+
+
+def folds_of(folder: Path, checkpoint: str) -> list[str]:
+    """The folds of a model that have a checkpoint, by number, ``all`` last."""
+    found = [path.parent.name.removeprefix(FOLD) for path in folder.glob(f"{FOLD}*/{checkpoint}")]
+    return sorted(found, key=lambda fold: (not fold.isdigit(), int(fold) if fold.isdigit() else 0))
+
+
+def check_folder(folder: Path, folds: Sequence[int | str] | None, checkpoint: str) -> list[int | str]:
+    """The folds to take of a trained model, once it is known that they are there.
+
+    Args:
+        folder: with `NEEDED`, and a folder for every fold.
+        folds: that are asked for; None for all that are numbered, or ``all`` where it is alone.
+        checkpoint: name of the file in every fold.
+
+    Raises:
+        ValueError: that names what is missing, and what is there.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"model folder {folder} does not exist.")
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder} is no folder of a trained nnU-Net: {' and '.join(missing)} not there. It is the one that holds "
+            f"{', '.join(NEEDED)} and fold_0, such as nnUNetTrainer__nnUNetPlans__3d_fullres."
+        )
+    for name in NEEDED:
+        _check_json(folder / name)
+    there = folds_of(folder, checkpoint)
+    if not there:
+        names = sorted({path.name for path in folder.glob(f"{FOLD}*/*.pth")})
+        told = f"checkpoints there: {', '.join(names)}" if names else "it has no checkpoints"
+        raise ValueError(f"no fold of {folder} has {checkpoint}; {told}.")
+    chosen = [str(fold) for fold in folds] if folds is not None else [fold for fold in there if fold.isdigit()] or there
+    if not chosen or (absent := [fold for fold in chosen if fold not in there]):
+        raise ValueError(
+            f"folds must be of those that have {checkpoint}, {', '.join(there)}, got {', '.join(chosen) or 'none'}"
+            + (f": {', '.join(absent)} not there." if chosen else ".")
+        )
+    return [int(fold) if fold.isdigit() else fold for fold in chosen]
+
+
+def _check_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}.") from error
