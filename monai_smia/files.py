@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MARK = "ADVERSARIAL TEST - NOT FOR CLINICAL USE"  # what every adversarial image that is written says about itself
 UNFINISHED = ".unfinished-"  # begins the name of a file that is being written
+
+
+class WriteError(OSError):
+    """A file of the output cannot be written, which is no fault of what was to be written into it."""
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever the operating system refuses within the block is a `WriteError` that names the file and its folder.
+
+    Example:
+        >>> with writing("volumes/a.nii.gz"):
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+        monai_smia.files.WriteError: [Errno 28] volumes/a.nii.gz cannot be written: No space left on device
+    """
+    path = Path(path)
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        name = f"{path.parent.name}/{path.name}".lstrip("/")
+        raise WriteError(error.errno, f"{name} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -22,6 +47,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Args:
         path: the file to write.
 
+    Raises:
+        WriteError: if the operating system does not let it be written.
+
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "table.csv"
@@ -31,15 +59,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ('a,b', 1)
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex[:12]}-{path.name}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = unfinished(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> Path:
+    """A path beside another one for what is being written, of the same suffix, which is no other process's."""
+    return path.with_name(f"{UNFINISHED}{uuid.uuid4().hex[:12]}-{path.name}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -67,5 +102,18 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
         >>> list(folder.iterdir())
         []
     """
-    for path in Path(folder).rglob(f"{UNFINISHED}*"):
-        path.unlink(missing_ok=True)
+    for path in list(Path(folder).rglob(f"{UNFINISHED}*")):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; what is gone already is gone.
+
+    Raises:
+        WriteError: if the operating system does not let it be removed.
+    """
+    with writing(path):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

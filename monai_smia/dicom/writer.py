@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import os
 import shutil
@@ -17,9 +18,9 @@ from pydicom.sr.coding import Code
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import DSfloat
 
-from monai_smia.dicom.files import UNFINISHED, DicomSeriesError, DicomSlice, decode, stored_range
+from monai_smia.dicom.files import UNFINISHED, DicomSlice, decode, stored_range
 from monai_smia.dicom.series import DicomSeries
-from monai_smia.files import MARK
+from monai_smia.files import MARK, WriteError, unfinished, writing
 
 # what describes the pixels that were, or vouches for them
 STALE = (
@@ -76,14 +77,28 @@ def write_dicom_series(
     Raises:
         ValueError: if the source is not de-identified, not CT or multi-frame, or the values do not fit it.
         FileExistsError: if `folder` exists.
+        WriteError: if the operating system does not let it be written, or it does not hold what was written.
     """
     folder = Path(folder)
     _check(source, stored, identified)
     if folder.exists():
         raise FileExistsError(f"folder {folder.name} exists; a series is never overwritten.")
-    partial = folder.with_name(f".{folder.name}{UNFINISHED}")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir(parents=True)
+    partial = unfinished(folder.with_name(f"{folder.name}{UNFINISHED}"))
+    with writing(folder):
+        partial.mkdir(parents=True)
+        try:
+            _write_planes(source, stored, partial, description, same_study)
+            _sync(partial)
+            os.rename(partial, folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _sync(folder.parent)
+    return folder
+
+
+def _write_planes(source: DicomSeries, stored: np.ndarray, partial: Path, description: str, same_study: bool) -> None:
+    """Every plane as a file, read back and compared."""
     series_uid, study_uid, frame_uid = generate_uid(), generate_uid(), generate_uid()
     for index, plane in enumerate(source.slices):
         ds = _derived(plane, stored[..., index], description, same_study)
@@ -95,11 +110,7 @@ def write_dicom_series(
         path = partial / f"{index:05d}.dcm"
         _save(ds, path)
         if not np.array_equal(decode(path), stored[..., index].T):  # a disk that lies, a header that was wrong
-            raise DicomSeriesError(f"{path.name} of {folder.name} does not hold what was to be written.")
-    _sync(partial)
-    os.rename(partial, folder)
-    _sync(folder.parent)
-    return folder
+            raise WriteError(errno.EIO, f"{path.name} of {partial.name} does not hold what was to be written")
 
 
 def _check(source: DicomSeries, stored: np.ndarray, identified: bool) -> None:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import errno
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 import torch
 
+from monai_smia.files import WriteError
 from monai_smia.records import Failure
 
+LOGGER = logging.getLogger(__name__)
 
-class DiskFullError(RuntimeError):
+
+class OutputError(RuntimeError):
+    """The output folder cannot be written; the evaluation stops, and goes on where it was once it can."""
+
+
+class DiskFullError(OutputError):
     """The disk is full; the evaluation stops, and goes on where it was once there is room."""
+
+
+class MachineError(RuntimeError):
+    """Something of the machine failed again and again, such as the GPU; no case is recorded as failed for it."""
+
+
+class LockedError(RuntimeError):
+    """Another run has the output folder."""
 
 
 class LostWorkerError(RuntimeError):
@@ -34,7 +54,14 @@ OUT_OF_MEMORY = "out of memory"
 UNREADABLE = "unreadable file"
 INVALID = "invalid case"
 OTHER = "error"
-TRY_AGAIN = (OUT_OF_MEMORY,)  # of the machine, not of the case: tried again when the evaluation is resumed
+MACHINE = "machine"
+TRY_AGAIN = (OUT_OF_MEMORY, MACHINE)  # not of the case: tried again at once, and when the evaluation is resumed
+TRIES = 3
+DEVICE = ("CUDA error", "CUDA driver", "cuDNN", "CUDNN_STATUS", "CUBLAS_STATUS", "CUSOLVER_STATUS", "HIP error", "NCCL")
+NO_MEMORY = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENETDOWN, errno.EHOSTDOWN)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+Found = TypeVar("Found")
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -52,10 +79,14 @@ def kind_of(error: BaseException) -> str:
         ('disk full', 'invalid case')
     """
     error = cause_of(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         return DISK_FULL
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or getattr(error, "errno", None) == errno.ENOMEM
+    if memory or any(part in text for part in NO_MEMORY):
         return OUT_OF_MEMORY
+    if any(part in text for part in DEVICE) or (isinstance(error, OSError) and error.errno in PASSING):
+        return MACHINE
     if isinstance(error, (OSError, EOFError)) or "ImageFileError" in type(error).__name__:
         return UNREADABLE
     return INVALID if isinstance(error, ValueError) else OTHER
@@ -65,8 +96,9 @@ def failure_of(case: str, error: Exception) -> Failure:
     """What is recorded of a case that ended in an error.
 
     Raises:
-        DiskFullError: if the disk is full, which is no case's fault.
-        DisagreementError: if it is one, which is not, either.
+        OutputError: if the output could not be written, which is no case's fault.
+        MachineError: if something of the machine failed, which is not, either.
+        DisagreementError: if it is one, which is that of all.
 
     Example:
         >>> failure_of("a", ValueError("label ...")).kind
@@ -74,11 +106,85 @@ def failure_of(case: str, error: Exception) -> Failure:
     """
     if isinstance(error, DisagreementError):
         raise error
-    if kind_of(error) == DISK_FULL:
-        raise DiskFullError(
-            f"the disk is full ({reason_of(error)}); make room and run the same command again: what is done is kept."
+    with output_trouble():
+        if kind_of(error) == DISK_FULL or any(isinstance(each, WriteError) for each in chain_of(error)):
+            raise error
+    if kind_of(error) == MACHINE:
+        raise MachineError(
+            f"the machine failed {TRIES} times ({reason_of(error)}), which is no fault of {case}; run the same command "
+            "again once that is mended: what is done is kept."
         ) from error
     return Failure(case, kind_of(error), reason_of(error))
+
+
+@contextmanager
+def output_trouble() -> Iterator[None]:
+    """What the operating system refuses to write within the block ends the run with a sentence.
+
+    Raises:
+        DiskFullError: if there is no room.
+        OutputError: if a file cannot be written for another reason.
+
+    Example:
+        >>> with output_trouble():
+        ...     raise WriteError(errno.EROFS, "figures/a.png cannot be written: Read-only file system")
+        Traceback (most recent call last):
+        monai_smia.evaluation.errors.OutputError: figures/a.png cannot be written: Read-only file system; ...
+    """
+    try:
+        yield
+    except Exception as error:
+        found = next((each for each in chain_of(error) if isinstance(each, WriteError)), None)
+        if kind_of(error) == DISK_FULL:
+            reason = found.strerror if found is not None else reason_of(error)
+            raise DiskFullError(
+                f"the disk is full ({reason}); make room and run the same command again: what is done is kept."
+            ) from error
+        if found is None:
+            raise
+        raise OutputError(
+            f"{found.strerror}; mend that and run the same command again: what is done is kept."
+        ) from error
+
+
+def tried_again(work: Callable[[], Found]) -> Found:
+    """What a function returns, which is called again where the machine lets it down: the device, or its memory.
+
+    Example:
+        >>> calls = iter([RuntimeError("CUDA error: unspecified launch failure"), 7])
+        >>> def work():
+        ...     found = next(calls)
+        ...     if isinstance(found, Exception):
+        ...         raise found
+        ...     return found
+        >>> tried_again(work)
+        7
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return work()
+        except Exception as error:
+            if kind_of(error) not in TRY_AGAIN or any(isinstance(each, WriteError) for each in chain_of(error)):
+                raise
+            LOGGER.warning("%s: tried again.", reason_of(error))
+        release_memory()
+    return work()
+
+
+def release_memory() -> None:
+    """Let go of what nobody holds any more, on the device, too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        with suppress(RuntimeError):  # a device that has failed says so again
+            torch.cuda.empty_cache()
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it was raised from, the last one first."""
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        each = each.__cause__
 
 
 def reason_of(error: BaseException) -> str:

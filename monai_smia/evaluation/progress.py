@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +20,8 @@ from monai_smia.evaluation.errors import TRY_AGAIN, ConfigurationError, LostWork
 from monai_smia.evaluation.fingerprint import digest, input_hash, input_stat
 from monai_smia.evaluation.plain import canonical
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.files import remove_unfinished, write_text
-from monai_smia.records import Failure, JournalLine, Outcome, Provenance, Record, current, next_run, read_journals
+from monai_smia.files import remove, remove_unfinished, write_text, writing
+from monai_smia.records import JournalLine, Outcome, Provenance, Record, current, next_run, read_journals
 from monai_smia.records.record import FAILURE
 
 
@@ -66,6 +65,7 @@ class Progress:
         configuration: all that every record depends on, as JSON; its ``weights`` is the hash of the network's.
         resume: go on where the folder's records end; False starts anew.
         verify: hash the files of all cases, also of those whose size and time of change are the known ones.
+        retry_failed: do cases again that have failed, whatever they failed of.
     """
 
     output_dir: Path
@@ -74,6 +74,7 @@ class Progress:
     configuration: Mapping[str, Any]
     resume: bool = True
     verify: bool = False
+    retry_failed: bool = False
     digests: dict[str, str] = field(init=False)  # of the attacks, by slug
     run: int = field(init=False, default=1)  # one more than that of any line that was there
     round: int = field(init=False, default=1)  # rows of later ones are not planned yet
@@ -102,8 +103,9 @@ class Progress:
         restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
         if idist.get_rank() == 0:
             if not self.resume and not restarted:
-                shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True, exist_ok=True)
+                remove(self.folder)
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.output_dir)
             lines = read_journals(self.folder)
             if lines and path.exists():
@@ -194,7 +196,8 @@ class Progress:
         if newest is not None and not self._same_input(item, newest):
             lines = {}
         missing = [row for row in self.planned if not self._counts(lines.get(row.slug), self.digests[row.slug])]
-        if self._failed(lines) and not (try_again and self._worth_another_try(lines[FAILURE].failure)):
+        again = self.retry_failed or self._worth_another_try(lines.get(FAILURE))
+        if self._failed(lines) and not (try_again and again):
             return []
         return missing
 
@@ -208,8 +211,8 @@ class Progress:
         return next(reversed(list(lines)), None) == FAILURE and lines[FAILURE].attack in (None, *self.digests.values())
 
     @staticmethod
-    def _worth_another_try(failure: Failure | None) -> bool:
-        return failure is not None and failure.kind in TRY_AGAIN
+    def _worth_another_try(line: JournalLine | None) -> bool:
+        return line is not None and line.failure is not None and line.failure.kind in TRY_AGAIN
 
     @staticmethod
     def _counts(line: JournalLine | None, attack: str) -> bool:

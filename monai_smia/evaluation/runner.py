@@ -16,7 +16,7 @@ It knows nothing of the task. What a task brings along:
 
 from __future__ import annotations
 
-import gc
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
@@ -31,12 +31,13 @@ from monai_smia.analysis.acceptance import Criterion, judge, parse_criteria
 from monai_smia.attacks import Attack
 from monai_smia.attacks.steps import watched
 from monai_smia.degradations import Degradation
-from monai_smia.evaluation.cases import Case, load_case, patient_of, read_ahead
+from monai_smia.evaluation.cases import Case, load_case, patient_of
 from monai_smia.evaluation.console import console
-from monai_smia.evaluation.errors import FailedCasesError, failure_of
+from monai_smia.evaluation.errors import FailedCasesError, output_trouble
 from monai_smia.evaluation.facts import spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.line import ProgressLine
+from monai_smia.evaluation.lock import locked
 from monai_smia.evaluation.pace import Pace
 from monai_smia.evaluation.pipeline import Pipeline
 from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, plan_of, share_of
@@ -47,8 +48,9 @@ from monai_smia.evaluation.survival import named_degradations
 from monai_smia.evaluation.told import tell_outcome, tell_plan
 from monai_smia.evaluation.tracking import track
 from monai_smia.evaluation.volumes import WORST, Volumes, which_volumes
+from monai_smia.evaluation.work import Work
 from monai_smia.metrics import CaseMetrics
-from monai_smia.records import Journal, Outcome, Primary, Record, seal, write_records
+from monai_smia.records import Journal, Outcome, Primary, seal, write_records
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.report import make_report
 from monai_smia.report.figures.selector import FigureSelector
@@ -56,6 +58,7 @@ from monai_smia.storage import Storage
 from monai_smia.victims.base import Victim
 
 CONFIGURATION = ("victim", "loading", "metrics", "storage", "unit", "data_range", "survival")
+RESTART = 60.0  # seconds that torchrun may take to end the processes that it starts anew
 
 
 @dataclass(kw_only=True, eq=False)
@@ -91,6 +94,7 @@ class AttackEvaluation:
             again, beside an oracle that attacks through the degradation: see `monai_smia.analysis.survival`.
         resume: go on from the records in `output_dir`; False starts anew.
         verify: hash every input file again, though its size and time of change are as they were.
+        retry_failed: try cases again that have failed before, though neither they nor their attack have changed.
         tolerance: no further round is run, with twice the gradients, where the last moved the headline metric by less.
         about: what the report says of model, intended use and acceptance, see `monai_smia.report.html`.
         accept: criteria of your own on the worst case, such as ``"jaccard >= 0.80 at 28 HU"``; several in a list, or
@@ -122,6 +126,7 @@ class AttackEvaluation:
     survival: Mapping[str, Degradation] | None = None
     resume: bool = True
     verify: bool = False
+    retry_failed: bool = False
     tolerance: float = TOLERANCE
     about: Mapping[str, Any] | None = None
     accept: str | Sequence[str] | None = None
@@ -167,36 +172,46 @@ class AttackEvaluation:
             FailedCasesError: after all the rest is written, if a case failed.
             ConfigurationError: if `output_dir` holds records of another configuration.
             RecordVersionError: if it holds records of another version of this package.
-            DiskFullError: if the disk is full.
+            LockedError: if another run has `output_dir`.
+            OutputError: if it cannot be written; `DiskFullError` if the disk is full.
+            MachineError: if the machine, such as the GPU, fails again and again.
             LostWorkerError: if another process is gone.
         """
-        rank, processes = idist.get_rank(), idist.get_world_size()
-        with console(self.progress and rank == 0):
-            progress = self.make_progress()
-            progress.open()
-            if rank == 0:
-                self._volumes(progress).begin(progress.run)
-            pace = Pace(stored=self.storage is not None, degradations=len(self.survival or {}))
-            with ProgressLine(pace, show=self.progress and rank == 0) as line, watched(line.tick):
-                for number in progress.rounds:
-                    if number > 1:
-                        progress.begin(number)
-                    wait_for_all()  # everyone has seen the same records before anyone adds to them
-                    pending = [item for item in self.cases if progress.missing(item)]
-                    # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
-                    with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
-                        self._evaluate(pending[rank::processes], progress, journal, line)
-                    wait_for_all()
-                    if number > 1 and converged(progress.merge(), self.metrics, self.tolerance):
-                        break
-            return self._finish(progress) if rank == 0 else {}
+        rank = idist.get_rank()
+        with console(self.progress and rank == 0), output_trouble():
+            if rank:  # the folder is the first one's
+                return self._run(rank)
+            restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+            with locked(self.output_dir, wait=RESTART if restarted else 0):
+                return self._run(rank)
+
+    def _run(self, rank: int) -> dict[str, Any]:
+        progress = self.make_progress()
+        progress.open()
+        if rank == 0:
+            self._volumes(progress).begin(progress.run)
+        pace = Pace(stored=self.storage is not None, degradations=len(self.survival or {}))
+        with ProgressLine(pace, show=self.progress and rank == 0) as line, watched(line.tick):
+            for number in progress.rounds:
+                if number > 1:
+                    progress.begin(number)
+                wait_for_all()  # everyone has seen the same records before anyone adds to them
+                pending = [item for item in self.cases if progress.missing(item)]
+                # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
+                with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
+                    self._evaluate(pending[rank :: idist.get_world_size()], progress, journal, line)
+                wait_for_all()
+                if number > 1 and converged(progress.merge(), self.metrics, self.tolerance):
+                    break
+        return self._finish(progress) if rank == 0 else {}
 
     def make_progress(self) -> Progress:
         """Progress of this evaluation in its output folder, to be opened."""
         configuration = {name: describe(getattr(self, name)) for name in CONFIGURATION}
         configuration["pipeline"] = describe(self.pipeline)
         configuration["weights"] = weights_hash(self.victim.network)
-        return Progress(Path(self.output_dir), self.cases, self.plan, configuration, self.resume, self.verify)
+        again = {"resume": self.resume, "verify": self.verify, "retry_failed": self.retry_failed}
+        return Progress(Path(self.output_dir), self.cases, self.plan, configuration, **again)
 
     def load(self, item: Mapping[str, Any]) -> Case:
         """One case as a batch of one, see `monai_smia.evaluation.cases.load_case`."""
@@ -218,44 +233,28 @@ class AttackEvaluation:
             survival=self.survival or {},
             pipeline=self.pipeline,
         )
-        selector, volumes = self._selector(), self._volumes(progress)
+        selector = self._selector()
         selector.note(known := progress.known())
         later = [row for row in self.plan if row not in progress.planned]
         share = len(self.names[idist.get_rank() :: idist.get_world_size()])
         line.resume(known, [row for item in items for row in progress.missing(item)] + later * share)
-        probes = dict.fromkeys(self.names[: self.num_probed_cases], probing_attack(self.plan))
-        for item, case in read_ahead(items, self.load):
-            row: PlannedAttack | None = None
-            done: list[Record] = []
-            missing = list(progress.missing(item))
-            try:
-                if isinstance(case, Exception):
-                    raise case
-                if self.pipeline is not None:
-                    case = self.pipeline.prepare(case)
-                if line.show and not line.pace.gradient:  # by the first case that is a whole one
-                    line.pace.measure(self.victim, case, evaluate_row.score)
-                    tell_plan(line, self, case)
-                for row in tuple(missing):
-                    line.begin(item["case"], row)
-                    records = evaluate_row(
-                        case,
-                        row,
-                        draw=selector.should_draw,
-                        settle=lambda record, path: volumes.settle(record, path, selector),
-                        probe_with=probes.get(item["case"]),
-                    )
-                    entry = progress.line(item, row, records)
-                    journal.add(entry)
-                    done += entry.records
-                    line.end()
-                    missing.remove(row)
-                volumes.drop(selector.note(done))
-            except Exception as error:
-                journal.add(progress.line(item, row, [failure_of(item["case"], error)], failed=True))
-                line.drop(missing)
-                del error
-                gc.collect()  # after running out of memory, let go of what the case held
+
+        def first(case: Case) -> None:
+            if line.show and not line.pace.gradient:  # by the first case that is a whole one
+                line.pace.measure(self.victim, case, evaluate_row.score)
+                tell_plan(line, self, case)
+
+        Work(
+            load=self.load,
+            evaluate_row=evaluate_row,
+            progress=progress,
+            journal=journal,
+            line=line,
+            selector=selector,
+            volumes=self._volumes(progress),
+            probes=dict.fromkeys(self.names[: self.num_probed_cases], probing_attack(self.plan)),
+            first=first,
+        ).run(items)
 
     def _selector(self) -> FigureSelector:
         return FigureSelector(Path(self.output_dir) / "figures", self.names, self.figures, Primary.of(self.metrics))

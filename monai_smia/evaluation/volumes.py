@@ -11,11 +11,11 @@ from typing import Any
 from monai_smia.analysis import groups_of
 from monai_smia.analysis.comparisons import extremes
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.files import write_text
+from monai_smia.files import remove, write_text
 from monai_smia.records import STORED, Outcome, Primary, Record, current, read_journals
 from monai_smia.report.figures.selector import FigureSelector
 from monai_smia.storage import Storage
-from monai_smia.storage.stored import files_by_stem, remove
+from monai_smia.storage.stored import files_by_stem
 
 WORST, ALL, NONE = "worst", "all", "none"
 WORDS = {True: ALL, False: NONE, "true": ALL, "false": NONE}  # what was said before there were three

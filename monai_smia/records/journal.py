@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from monai_smia.files import writing
 from monai_smia.records.parts import RECORD_VERSION, check_version
 from monai_smia.records.record import Failure, Outcome, Record, outcome_from_json
 
@@ -85,7 +86,7 @@ _OWN = ("case", "key", "run", "input", "stat", "attack", "time")
 
 
 class Journal:
-    """The file that one process appends to.
+    """The file that one process appends to; what it cannot write is a `monai_smia.files.WriteError`.
 
     Args:
         path: the file; made with its folder if it does not exist.
@@ -100,9 +101,11 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
-        self._file = path.open("ab", buffering=0)
+        self._path = path
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
+            self._file = path.open("ab", buffering=0)
         if torn:  # close the torn line, so that the next one is whole
             self._write(b"\n")
 
@@ -111,9 +114,10 @@ class Journal:
         self._write(_with_checksum(json.dumps(line.to_json(), allow_nan=False).encode()) + b"\n")
 
     def _write(self, data: bytes) -> None:
-        while data:  # a raw file may take less than it is given
-            data = data[self._file.write(data) :]
-        os.fsync(self._file.fileno())
+        with writing(self._path):
+            while data:  # a raw file may take less than it is given
+                data = data[self._file.write(data) :]
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> Journal:
         return self

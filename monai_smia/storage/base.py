@@ -64,6 +64,10 @@ class FolderStorage(ABC):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """What decides, for the fingerprint of records: not where they are written, or what lies there."""
+        return {name: value for name, value in vars(self).items() if name != "folder"}
+
     def write(
         self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
     ) -> Path:

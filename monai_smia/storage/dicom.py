@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
@@ -15,6 +15,7 @@ from monai_smia.dicom.files import stored_range
 from monai_smia.dicom.reader import DicomSeriesReader
 from monai_smia.dicom.series import DicomSeries, Paths, read_dicom_series
 from monai_smia.dicom.writer import write_dicom_series
+from monai_smia.files import remove
 from monai_smia.storage.base import add_whole_units
 from monai_smia.storage.l2 import within_l2
 from monai_smia.victims.preprocessing import as_plain
@@ -46,6 +47,10 @@ class DicomStorage:
         self.same_study = same_study
         self.identified = identified
         self._read = Compose([LoadImage(reader=DicomSeriesReader(), image_only=True), EnsureChannelFirst()])
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """What decides, for the fingerprint of records: not where they are written, or what lies there."""
+        return {name: value for name, value in vars(self).items() if name != "folder"}
 
     def write(
         self, image: Tensor, adversarial: Tensor, *, eps: float, source: Paths, stem: str, norm: str = "linf"
@@ -81,9 +86,8 @@ class DicomStorage:
             f"{stem}: changed by an adversarial attack by at most {eps:g} HU{' (L2 norm)' if norm == 'l2' else ''}, "
             f"{change} stored units. {self.note}"
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
         folder = self.folder / f"{stem}_adversarial"
-        shutil.rmtree(folder, ignore_errors=True)  # of an evaluation that is run again
+        remove(folder)  # of an evaluation that is run again
         return write_dicom_series(
             series,
             stored,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -33,11 +32,3 @@ def files_by_stem(folder: Path, stems: Collection[str]) -> dict[str, list[Path]]
                 found.setdefault(name[:end], []).append(path)
                 break
     return found
-
-
-def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; what is gone already is gone."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

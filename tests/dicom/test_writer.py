@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from monai.transforms import LoadImage
 from pydicom.uid import RLELossless
 
 from monai_smia.dicom import DicomSeriesError, read_dicom_series, write_dicom_series
-from monai_smia.files import MARK
+from monai_smia.files import MARK, WriteError, remove_unfinished
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -217,7 +216,7 @@ def test_what_is_on_disk_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyP
     save(planes(), tmp_path / "source")
     series = read_dicom_series(tmp_path / "source")
     monkeypatch.setattr(pydicom, "dcmwrite", lossy)
-    with pytest.raises(DicomSeriesError, match="does not hold what was to be written"):
+    with pytest.raises(WriteError, match="does not hold what was to be written"):
         write_dicom_series(series, series.stored() + 3, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -231,16 +230,16 @@ def test_a_kill_leaves_no_half_series(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     for least in (1, 2, 40, 100):
         folder.mkdir(exist_ok=True)
-        partial = folder / ".ct.part"
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_unfinished(folder)
         child = os.fork()
         if child == 0:
             write_dicom_series(series, stored, folder / "ct")
             os._exit(0)
-        while not partial.exists() or len(os.listdir(partial)) < least:
+        while not (parts := list(folder.glob("*.part"))) or len(os.listdir(parts[0])) < least:
             assert os.waitpid(child, os.WNOHANG) == (0, 0), "it was too fast: the series was complete"
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        (partial,) = parts
         left = sorted(partial.iterdir())
         assert least <= len(left) < 120
         for half in (partial, left):
@@ -249,6 +248,7 @@ def test_a_kill_leaves_no_half_series(tmp_path: Path) -> None:
         with pytest.raises(DicomSeriesError, match="found no DICOM file"):
             read_dicom_series(folder)
     assert np.array_equal(read_dicom_series(write_dicom_series(series, stored, folder / "ct")).stored(), stored)
+    remove_unfinished(folder)  # as an evaluation does when it begins
     assert [path.name for path in folder.iterdir()] == ["ct"]
 
 

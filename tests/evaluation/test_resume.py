@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import random
-import shutil
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -65,42 +61,6 @@ def lasting(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], d
     rows = json.loads((folder / "summary.json").read_text())["rows"]
     figures = {path.name: path.read_bytes() for path in (folder / "figures").glob("*")}
     return timeless(records), timeless(rows), figures, sorted(path.name for path in (folder / "volumes").glob("*"))
-
-
-@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
-def test_killed_and_resumed_gives_what_an_uninterrupted_run_gives(tmp_path: Path, kills: int) -> None:
-    cases = [write_case(tmp_path, f"case{i:02d}") for i in range(12 if kills > 3 else 4)]
-    context = multiprocessing.get_context("fork")
-
-    def run(folder: Path) -> None:
-        options = {"figure": segmentation_figure, "figures": 2}
-        quick(cases, folder, **options).run()
-
-    run(tmp_path / "whole")
-    start = time.perf_counter()
-    shutil.rmtree(tmp_path / "whole")
-    run(tmp_path / "whole")
-    duration = time.perf_counter() - start
-    draw, died, seen = random.Random(0), 0, set()
-    while died < kills:
-        process = context.Process(target=run, args=(tmp_path / "killed",))
-        process.start()
-        time.sleep(draw.uniform(0, duration if kills == 3 else duration / 4))  # less would never get past the start
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        died += 1
-        journals = list((tmp_path / "killed" / "journal").glob("*.jsonl"))
-        seen.add(sum(path.stat().st_size for path in journals))
-        if (tmp_path / "killed" / "summary.json").exists():  # it came to its end: once more from the start
-            shutil.rmtree(tmp_path / "killed")
-    assert len(seen) > min(kills, 8) // 2  # the kills fell at different points of the work
-    quick(cases, tmp_path / "killed", figure=segmentation_figure, figures=2).run()
-    records, *_, volumes = lasting(tmp_path / "killed")
-    assert lasting(tmp_path / "killed") == lasting(tmp_path / "whole")
-    assert len(volumes) == 2 * 2  # of noise, which breaks nothing, none
-    keys = [(record["key"], record["stage"]) for record in records]
-    assert len(keys) == len(set(keys)) == len(cases) * (1 + 2 * 3)
 
 
 class Counted:

@@ -106,6 +106,6 @@ def test_a_full_disk_is_an_error() -> None:
     if not full.exists():
         pytest.skip("needs /dev/full")
     journal = Journal.__new__(Journal)
-    journal._file = full.open("wb", buffering=0)
+    journal._file, journal._path = full.open("wb", buffering=0), full
     with pytest.raises(OSError, match="space"):
         journal.add(line("a", "bim", 0))

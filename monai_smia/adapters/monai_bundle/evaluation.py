@@ -78,6 +78,8 @@ def bundle_evaluation(
     only: Sequence[str] | None = None,
     accept: str | Sequence[str] | None = None,
     write_volumes: str | bool = WORST,
+    resume: bool = True,
+    retry_failed: bool = False,
     figures: bool = True,
     progress: bool = True,
 ) -> AttackEvaluation:
@@ -124,6 +126,8 @@ def bundle_evaluation(
         only: attacks to run, by their names, of the preset or the paper's comparison; None for all of the preset.
         accept: criteria of your own, as for `AttackEvaluation`.
         write_volumes: adversarial images that stay as files, as for `AttackEvaluation`.
+        resume: go on from the records in `output_dir`, as for `AttackEvaluation`.
+        retry_failed: try cases again that have failed before.
         figures: draw every case.
         progress: show progress.
 
@@ -141,6 +145,7 @@ def bundle_evaluation(
     seeded, straight_through = as_switch("seeded", seeded), as_switch("straight_through", straight_through)
     identified, figures = as_switch("identified", identified), as_switch("figures", figures)
     progress, limit = as_switch("progress", progress), as_limit("limit", limit)
+    resume, retry_failed = as_switch("resume", resume), as_switch("retry_failed", retry_failed)
     found, transform = dataset_of(evaluator)
     found = found[:limit]
     chain = chain_of(transform, image_key, found[0])
@@ -219,6 +224,8 @@ def bundle_evaluation(
         about=None if pipeline.labeled else {"limitations": [UNSUPERVISED]},
         accept=accept,
         write_volumes=write_volumes,
+        resume=resume,
+        retry_failed=retry_failed,
         progress=progress,
         pipeline=pipeline,
     )
