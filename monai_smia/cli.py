@@ -49,10 +49,62 @@ def _parser() -> argparse.ArgumentParser:
     )
     overlay.set_defaults(command=_overlay)
 
+    _add_nnunet(commands)
+
     report = commands.add_parser("report", help="make the report of a finished evaluation anew, from its records")
     report.add_argument("folder", metavar="FOLDER", help="output folder of the evaluation")
     report.set_defaults(command=_report)
     return parser
+
+
+def _add_nnunet(commands: Any) -> None:
+    """The command that attacks a trained nnU-Net; values are checked by `nnunet_evaluation`."""
+    nnunet = commands.add_parser("nnunet", help="evaluate a trained nnU-Net v2 under attack, as it is deployed")
+    add = nnunet.add_argument
+    add("model_folder", metavar="MODEL_FOLDER", help="such as nnUNetTrainer__nnUNetPlans__3d_fullres")
+    add("--images", nargs="+", required=True, help="folders or files, named CASE_0000.nii.gz for the first channel")
+    add("--labels", help="folder of label maps CASE.nii.gz; without it the clean decision is the reference")
+    add("--output_dir", default="nnunet_attack_eval", help="where to write (default: %(default)s)")
+    add(
+        "--eps",
+        nargs="+",
+        help="radius in the unit of the images, or several; without it 3 %% of the foreground's range",
+    )
+    add("--preset", default="quick", help="quick (default), standard, thorough, radius or paper")
+    add("--gradients", type=int, help="of the first strong attack, in the last round")
+    add("--steps", type=int, default=10, help="of the paper's attacks (default: %(default)s)")
+    add("--attacks", nargs="+", dest="only", help="names of attacks to run, such as Noise PGD APGD; without it all")
+    add("--volumes", nargs="+", help="down, up: attacks on the volume that is segmented")
+    add("--folds", nargs="+", help="numbers, or all; without it those that are there")
+    add("--checkpoint", default="checkpoint_final.pth", help="in the folder of every fold (default: %(default)s)")
+    add("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+    add("--disable_tta", action="store_false", dest="mirroring", help="no mirroring, as nnU-Net's own switch")
+    add("--step_size", type=float, default=0.5, dest="step", help="of the tiles, nnU-Net's own (default: %(default)s)")
+    add(
+        "--statistics", default="differentiate", help="mean and deviation of the image: differentiate (default), freeze"
+    )
+    add("--background", default="keep", help="zeros around the body: keep (default), attack")
+    add("--clip", nargs=2, type=float, help="valid range of the images; without it that of every file's type")
+    add("--unit", help="of the images, for tables; without it HU where the model normalizes as for CT")
+    add("--accept", help="criteria of your own, such as 'jaccard >= 0.80 at 28 HU'; exit status 3 where one is not met")
+    add("--write_volumes", default="worst", help="adversarial images that stay: worst (default), all, none")
+    add("--limit", type=int, help="the first cases only")
+    add("--seed", type=int, default=0, help="of all attacks (default: %(default)s)")
+    nnunet.set_defaults(command=_nnunet)
+
+
+def _nnunet(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.nnunet import nnunet_evaluation
+    from monai_smia.command_line import EXPECTED, end_unless_met, quiet
+
+    quiet()
+    arguments = {name: value for name, value in vars(options).items() if name not in ("command", "others")}
+    try:
+        end_unless_met(nnunet_evaluation(**arguments).run())
+    except EXPECTED as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _overlay(options: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ def check_arguments(arguments: Sequence[str] | None = None) -> None:
     if not _is_run(arguments):
         return
     if arguments is sys.argv:
-        _quiet()
+        quiet()
     given = dict(_overrides(arguments[2:]))
     files = _files(given.get("config_file", ""))
     if not files:
@@ -117,8 +117,8 @@ def check_found(items: Sized, folder: Any) -> None:
         raise SystemExit(f"{folder} holds nothing that this config takes; say where the data are with --dataset_dir.")
 
 
-def _quiet() -> None:
-    """Leave out what dependencies tell the person who runs a bundle, and what of an error is for who has written it.
+def quiet() -> None:
+    """Leave out what dependencies tell who runs an evaluation, and what of an error is for who has written it.
 
     That is `BANNERS` and `WARNINGS`, and the trace of an error that this package has raised, which says itself what to
     do. Their own errors and all other warnings stay.

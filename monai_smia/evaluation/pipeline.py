@@ -14,6 +14,10 @@ from monai_smia.evaluation.cases import Case
 from monai_smia.metrics import CaseMetrics
 from monai_smia.victims.base import Victim
 
+UNSUPERVISED = (  # of a pipeline whose cases have no labels
+    "No labels: the reference is the clean decision; figures say how decisions change, not whether they are right."
+)
+
 
 @dataclass(frozen=True)
 class Scored:

@@ -72,11 +72,30 @@ class FolderStorage(ABC):
         self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
     ) -> Path:
         """Write ``<stem>_adversarial`` and ``<stem>_perturbation``, see `Storage.write`."""
+        pair = f"{stem}_adversarial{self.suffix}", f"{stem}_perturbation{self.suffix}"
+        return self.write_as(*pair, image, adversarial, eps=eps, source=source, norm=norm)
+
+    def write_as(
+        self,
+        name: str,
+        perturbation: str,
+        image: Tensor,
+        adversarial: Tensor,
+        *,
+        eps: float,
+        source: Any,
+        norm: str = "linf",
+    ) -> Path:
+        """Write an adversarial image and its perturbation under names of one's own.
+
+        Args:
+            name, perturbation: of the two files, within the folder.
+            image, adversarial, eps, source, norm: as for `Storage.write`.
+        """
         adversarial_file, perturbation_file = self._encode(image, adversarial, eps=eps, source=source, norm=norm)
-        path = self.folder / f"{stem}_adversarial{self.suffix}"
-        self._save(perturbation_file, self.folder / f"{stem}_perturbation{self.suffix}")
-        self._save(adversarial_file, path)
-        return path
+        self._save(perturbation_file, self.folder / perturbation)
+        self._save(adversarial_file, self.folder / name)
+        return self.folder / name
 
     @abstractmethod
     def read(self, path: str | os.PathLike[str]) -> Tensor:

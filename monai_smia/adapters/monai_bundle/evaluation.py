@@ -25,13 +25,14 @@ from monai_smia.adapters.monai_bundle.storing import BundleStorage
 from monai_smia.attacks import Attack
 from monai_smia.command_line import check_arguments
 from monai_smia.degradations import Degradation
-from monai_smia.evaluation import AttackEvaluation, PlannedAttack, paper_comparison, preset_plan, volume_rows
+from monai_smia.evaluation import AttackEvaluation
+from monai_smia.evaluation.chosen import chosen_plan
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
-from monai_smia.evaluation.plan import in_input_unit, radii_of
+from monai_smia.evaluation.pipeline import UNSUPERVISED
+from monai_smia.evaluation.plan import radii_of
 from monai_smia.evaluation.volumes import WORST
 from monai_smia.metrics import CaseMetrics, channel_names
-from monai_smia.records.rows import EQUAL_RADIUS
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.storage import NiftiStorage
 
@@ -39,9 +40,6 @@ LOGGER = logging.getLogger(__name__)
 TASKS = ("segmentation", "classification", "detection")
 SPACES = ("native", "scanner", "network")
 LABEL_KEY = "label"
-UNSUPERVISED = (
-    "No labels: the reference is the clean decision; figures say how decisions change, not whether they are right."
-)
 
 
 def bundle_evaluation(
@@ -194,24 +192,27 @@ def bundle_evaluation(
     per_unit = builder.scale() if eps_unit == "image" and not in_scanner else scale
     radii = [radius * per_unit if eps_unit == "image" else radius for radius in radii_of(eps)]
     valid: Any = None if clip is None else tuple(clip)
-    shared: dict[str, Any] = {"steps": steps, "alpha": alpha, "seed": seed, "unit_scale": scale, "clip": valid}
-    stronger = "soft_jaccard" if builder.task == "segmentation" else None
-    attacks = preset_plan(preset, builder.task, radii, gradients=gradients, stronger_loss=stronger, **shared)
-    if only is not None:  # out of the paper's comparison, too
-        there = {row.name for row in attacks}
-        attacks += [row for row in paper_comparison(radii, stronger_loss=stronger, **shared) if row.name not in there]
-    if volumes is not None and builder.task != "segmentation":
-        raise ValueError(f"volumes are of a segmentation, and this is a {builder.task}: got {volumes!r}.")
-    rows = {"preset": preset, "steps": steps, "gradients": gradients, "unit_scale": scale, "clip": valid, "seed": seed}
-    attacks += volume_rows(volumes, radii, **rows)
-    attacks += _own(extra or (), radii, scale, seed=seed, clip=valid)
+    attacks = chosen_plan(
+        preset,
+        builder.task,
+        radii,
+        steps=steps,
+        alpha=alpha,
+        seed=seed,
+        unit_scale=scale,
+        clip=valid,
+        gradients=gradients,
+        volumes=volumes,
+        extra=extra,
+        only=only,
+    )
     return AttackEvaluation(
         cases=[
             {**item, "case": name, "image": source} for (name, item), source in zip(items.items(), sources, strict=True)
         ],
         loading=BundleLoading(pipeline, ranged=clip is None),
         victim=twin,
-        attacks=attacks if only is None else _selected(attacks, only),
+        attacks=attacks,
         metrics=metrics,
         output_dir=output_dir,
         storage=storage,
@@ -243,14 +244,6 @@ def _metrics(
         return builder.metrics(), f"Classes go by their numbers: {error}"
 
 
-def _own(
-    extra: Sequence[Callable[..., Attack]], radii: Sequence[float], unit_scale: float, **options: Any
-) -> list[PlannedAttack]:
-    """The rows of further attacks."""
-    balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii]
-    return [PlannedAttack(make(eps=ball, **options), r, EQUAL_RADIUS) for r, ball in balls for make in extra]
-
-
 def _check_outside(output_dir: str, sources: Sequence[Any]) -> None:
     """Refuse to write into a folder that is read as a series."""
     here = Path(output_dir).resolve()
@@ -271,11 +264,3 @@ def _tell(reason: str | None, later: Sequence[str], missing_label: str | None) -
         )
     if missing_label is not None:
         LOGGER.info("No labels (items have no %r): the clean prediction is the reference.", missing_label)
-
-
-def _selected(attacks: Sequence[PlannedAttack], names: Sequence[str]) -> list[PlannedAttack]:
-    """The clean row and the attacks of these names."""
-    known = {row.name for row in attacks}
-    if unknown := set(names) - known:
-        raise ValueError(f"only must name attacks of {sorted(known)}, got {sorted(unknown)}.")
-    return [row for row in attacks if row.attack is None or row.name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_smia.adapters.nnunet.evaluation import nnunet_evaluation
 from monai_smia.adapters.nnunet.victim import NNUNetVictim
 
-__all__ = ["NNUNetVictim"]
+__all__ = ["NNUNetVictim", "nnunet_evaluation"]

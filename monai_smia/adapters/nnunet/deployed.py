@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import itertools
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -27,6 +26,14 @@ def quiet() -> Iterator[None]:
     """What nnU-Net prints at every step left out; its errors and warnings stay."""
     with redirect_stdout(io.StringIO()):
         yield
+
+
+def _check_device(device: torch.device | str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except Exception as error:  # of torch, which raises an AssertionError where it has no CUDA
+        told = str(error).strip().splitlines()[0]
+        raise ValueError(f"device must be one that is here, such as cpu, got {str(device)!r}: {told}") from error
 
 
 class Deployed:
@@ -52,7 +59,6 @@ class Deployed:
         self.predictor = predictor
         self.plans, self.configuration = predictor.plans_manager, predictor.configuration_manager
         self.labels = Labels.of_manager(predictor.label_manager)
-        self._alone = threading.Lock()
 
     @classmethod
     def from_folder(
@@ -73,6 +79,7 @@ class Deployed:
         """
         chosen = check_folder(Path(folder), folds, checkpoint)
         check_installed()
+        _check_device(device)
         if not 0 < step <= 1:
             raise ValueError(f"step must be a share of the tile in (0, 1], got {step}.")
         with quiet():
@@ -106,6 +113,14 @@ class Deployed:
     def device(self) -> torch.device:
         """Where its network runs."""
         return torch.device(self.predictor.device)
+
+    @property
+    def name(self) -> str:
+        """Trainer, plans and configuration, as nnU-Net names its folders."""
+        found = self.configuration.configuration
+        names = self.plans.available_configurations
+        same = [name for name in names if self.plans.get_configuration(name).configuration == found]
+        return "__".join([self.predictor.trainer_name, self.plans.plans_name, *same[:1]])
 
     @property
     def channel_names(self) -> list[str]:
@@ -158,19 +173,17 @@ class Deployed:
 
     def read(self, files: Sequence[str | Path]) -> tuple[np.ndarray, dict[str, Any]]:
         """An image as its own reader gives it ``(C, z, y, x)``, float32, with properties such as the spacing."""
-        with self._alone:
-            image, properties = self.plans.image_reader_writer_class().read_images([str(file) for file in files])
+        image, properties = self.plans.image_reader_writer_class().read_images([str(file) for file in files])
         return np.asarray(image), dict(properties)
 
     def read_label(self, file: str | Path) -> np.ndarray:
         """A label map as its own reader gives it ``(z, y, x)``."""
-        with self._alone:
-            label, _ = self.plans.image_reader_writer_class().read_seg(str(file))
+        label, _ = self.plans.image_reader_writer_class().read_seg(str(file))
         return np.asarray(label)[0]
 
     def segment(self, image: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
         """The label map ``(z, y, x)`` of an image ``(C, z, y, x)``."""
-        with self._alone, quiet():
+        with quiet():
             found = self.predictor.predict_single_npy_array(
                 np.ascontiguousarray(image, dtype=np.float32), {"spacing": list(spacing)}, None, None, False
             )
@@ -178,6 +191,6 @@ class Deployed:
 
     def segment_files(self, files: Sequence[str | Path]) -> np.ndarray:
         """The label map ``(z, y, x)`` of an image's files."""
-        with self._alone, quiet():
+        with quiet():
             (found,) = self.predictor.predict_from_files_sequential([[str(file) for file in files]], None)
         return np.asarray(found)

@@ -99,7 +99,7 @@ class Preprocessing:
         return Placement(
             box=box,
             around=tuple(around),
-            mask=_filled(nonzero[box]) if any(channel.masked for channel in self.channels) else None,
+            mask=filled(nonzero[box]) if any(channel.masked for channel in self.channels) else None,
             shape=shape,
             resampled=tuple(round(a / b * n) for a, b, n in zip(before, target, shape, strict=True)),
             spacing=before,
@@ -158,7 +158,7 @@ def _bounding_box(mask: Tensor) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _filled(mask: Tensor) -> Tensor:
+def filled(mask: Tensor) -> Tensor:
     """A mask with its holes filled: all but the zeros that reach a border, as `scipy.ndimage.binary_fill_holes`."""
     if bool(mask.all()):
         return mask

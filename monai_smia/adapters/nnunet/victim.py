@@ -128,6 +128,14 @@ class NNUNetVictim(SegmentationVictim):
         affine = torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64))
         return MetaTensor(torch.from_numpy(values.copy()), affine=affine, meta={SPACING: spacing})
 
+    def read_label(self, file: str | Path) -> Tensor:
+        """A label map of a file, by nnU-Net's own reader, as the victim takes it ``(1 or regions, z, y, x)``.
+
+        Raises:
+            ValueError: if it holds a label that the dataset does not have.
+        """
+        return self.deployed.labels.truth(torch.from_numpy(self.deployed.read_label(file).copy()))
+
     def predict(self, image: Tensor) -> Tensor:
         """Logits on the image's own grid ``(B, K, *spatial)``.
 

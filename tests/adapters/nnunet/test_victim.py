@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 
 nnunetv2 = pytest.importorskip("nnunetv2", reason="needs nnunetv2: pip install 'monai_smia[nnunet]'")
 
-from nnunet_models import CT, ZSCORE, write_image, write_model  # noqa: E402
+from nnunet_models import CT, ZSCORE, write_image, write_label, write_model  # noqa: E402
 from nnunet_reference import reference  # noqa: E402
 
 from monai_smia.adapters.nnunet import NNUNetVictim  # noqa: E402
@@ -149,10 +149,13 @@ def test_an_attack_breaks_it_and_leaves_it_as_it_was(tmp_path: Path) -> None:
     model, files = made(tmp_path, "3-D CT")
     victim = NNUNetVictim.from_folder(model)
     image = torch.cat([victim.read(files)[None]] * 2)
-    label = victim.decide(victim.infer(image))
+    write_label(tmp_path / "label.nii.gz", files[0])
+    label = torch.cat([victim.read_label(tmp_path / "label.nii.gz")[None]] * 2)
+    assert label.shape == image.shape
+    clean = victim.damage(victim.infer(image), label)
     weights = {name: value.clone() for name, value in victim.network.state_dict().items()}
     result = PGD(eps=20.0, steps=3, clip=None)(victim, image, label)
-    assert float(result.damage.min()) > 0.05
+    assert bool((result.damage > clean).all())
     assert float((result.adversarial - image).abs().max()) <= 20.0 + 1e-4
     assert all(torch.equal(value, weights[name]) for name, value in victim.network.state_dict().items())
     two = victim.infer(torch.cat([image[:1], image[:1]]))

@@ -1,0 +1,93 @@
+"""Adversarial images as nnU-Net takes them: a folder with one file for every channel, each on its own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+from torch import Tensor
+
+from monai_smia.adapters.nnunet.loading import NIFTI, NNUNetReading
+from monai_smia.storage import BelowOneUnitError, NiftiStorage, NotStorableError
+from monai_smia.victims.preprocessing import as_plain
+
+
+class NNUNetStorage:
+    """Writes ``<stem>_adversarial/CASE_0000.nii.gz`` and on, and the perturbations into ``<stem>_perturbation``.
+
+    Every channel is written in whole units of its own file, with that one's header: ``nnUNetv2_predict`` takes the
+    folder as it is.
+
+    Args:
+        folder: where to write.
+        reading: reads images as nnU-Net does.
+    """
+
+    def __init__(self, folder: Path, reading: NNUNetReading) -> None:
+        self.folder, self.reading = folder, reading
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """What decides, for the fingerprint of records."""
+        return {"reading": self.reading}
+
+    def write(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
+    ) -> Path:
+        """As `monai_smia.storage.Storage.write`.
+
+        Raises:
+            NotStorableError: if a file of the case cannot hold it.
+        """
+        self.check(source)
+        if norm != "linf" and len(source) > 1:
+            raise NotStorableError(f"an image of {len(source)} files is stored within a radius of L-inf, not {norm}.")
+        try:
+            axes = self.reading.axes(source[0])
+            pair = axes.file(as_plain(image)), axes.file(as_plain(adversarial))
+            for channel, file in enumerate(source):
+                name = Path(file).name
+                NiftiStorage(self.folder).write_as(
+                    f"{stem}_adversarial/{name}",
+                    f"{stem}_perturbation/{name}",
+                    *(each[channel : channel + 1] for each in pair),
+                    eps=eps,
+                    source=file,
+                    norm=norm,
+                )
+        except (BelowOneUnitError, NotStorableError):
+            raise
+        except ValueError as error:
+            raise NotStorableError(str(error)) from error
+        return self.folder / f"{stem}_adversarial"
+
+    def read(self, path: Any) -> Tensor:
+        """The image of a folder, as nnU-Net reads it."""
+        return self.reading(files_in(path))
+
+    def why_not(self, sources: Sequence[Any]) -> str | None:
+        """Which cases will have no stored rows, in a sentence; None where all can be stored."""
+        reasons = []
+        for source in sources:
+            try:
+                self.check(source)
+            except NotStorableError as error:
+                reasons.append(str(error))
+        return f"{len(reasons)} of {len(sources)} cases have no stored rows: {reasons[0]}" if reasons else None
+
+    @staticmethod
+    def check(source: Sequence[str]) -> None:
+        """Raise where a file is none that can be written.
+
+        Raises:
+            NotStorableError: that names it.
+        """
+        for file in source:
+            if not str(file).endswith(NIFTI) or type(nib.load(file)) is not nib.Nifti1Image:
+                raise NotStorableError(f"{Path(file).name} is no NIfTI file of version 1, which alone is written.")
+
+
+def files_in(folder: Path) -> list[str]:
+    """The files of an image that was stored, in the order of its channels."""
+    return [str(file) for file in sorted(Path(folder).iterdir())]
