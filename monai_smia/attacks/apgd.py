@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -17,9 +17,10 @@ from monai_smia.attacks.measures import is_zero, where
 from monai_smia.attacks.pgd import PGD
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, per_sample
-from monai_smia.victims.base import Victim
+from monai_smia.victims.base import PerSample, Victim
 
 SEA_SCHEDULE = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))  # the Segmentation Ensemble Attack's (Croce et al., 2024)
+Phase = tuple[float, float] | tuple[float, float, str | PerSample]
 MOMENTUM, RISING = 0.75, 0.75  # weight of the step against the last move; share of steps that should rise
 
 
@@ -74,20 +75,23 @@ class APGD(PGD):
     fewer than three quarters of the steps, or not above its best, halves its step and goes on from its best point.
 
     With `schedule` it runs through larger balls first, each start being the last phase's result projected, as the
-    Segmentation Ensemble Attack does; only iterates of the last phase, which obey the threat model, are returned.
+    Segmentation Ensemble Attack does; only iterates of the last phase, which obey the threat model, are returned. A
+    phase may ascend a loss of its own, such as one that is smooth far from the goal before one that is true near to it.
 
     A loss that falls as voxels are won, such as a masked cross entropy, halves the step and leads back just where the
     attack succeeds: `steer_by` lets what counts decide on best points and step sizes, and the loss give the gradient.
 
     Args:
-        schedule: pairs ``(radius / eps, share of the steps)``; the last radius is 1. `SEA_SCHEDULE` for segmentation.
+        schedule: phases ``(radius / eps, share of the steps)``; the last radius is 1. `SEA_SCHEDULE` for segmentation.
+            A third item is the loss that the phase ascends, and compares its points by; results and histories are of
+            `loss` all the same.
         steer_by: what points are compared by: ``"damage"``, or a loss as for `loss`; None for what is ascended.
 
     The other arguments are those of `PGD`; `step_size` is that of the start.
 
     Raises:
         ValueError: if the schedule does not end at 1 or its shares do not sum to 1; in use, if the victim does not know
-            the loss to steer by.
+            a loss of a phase, or the one to steer by.
 
     Example:
         >>> from monai_smia.victims import SegmentationVictim
@@ -98,8 +102,9 @@ class APGD(PGD):
         ([10], True)
     """
 
-    schedule: Sequence[tuple[float, float]] = ((1.0, 1.0),)
-    steer_by: str | Callable[[Any, Any], Tensor] | None = None
+    schedule: Sequence[Phase] = ((1.0, 1.0),)
+    steer_by: str | PerSample | None = None
+    _ascended: str | PerSample | None = field(default=None, init=False, repr=False)  # the own loss of a phase
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,11 +120,13 @@ class APGD(PGD):
 
     def ascend(self, problem: AttackProblem, start: Tensor) -> AttackResult:
         """The phases of the schedule, one after the other."""
-        ends = [round(self.steps * share) for share in accumulate(share for _, share in self.schedule)]
+        ends = [round(self.steps * share) for share in accumulate(share for _, share, *_ in self.schedule)]
         results: list[AttackResult] = []
-        for (factor, _), begin, end in zip(self.schedule, [0, *ends], ends, strict=False):
+        for (factor, _, *loss), begin, end in zip(self.schedule, [0, *ends], ends, strict=False):
             stop_at = self.stop_at if end == self.steps else None
             phase = replace(self, steps=end - begin, schedule=((1.0, 1.0),), stop_at=stop_at)
+            if loss:
+                phase._ascended, phase.steer_by = loss[0], None
             ball = _in_ball(problem, factor)
             start = ball.threat.project(results[-1].adversarial, problem.image) if results else start
             results.append(super(APGD, phase).ascend(ball, start))
@@ -134,6 +141,13 @@ class APGD(PGD):
         worst = point.new_full((count,), -torch.inf)
         none = torch.zeros_like(point)
         return APGDState(size, size, -worst, torch.zeros(count, device=point.device), worst, worst, point, none, point)
+
+    def objective(self, victim: Victim, iterate: Iterate) -> Tensor:
+        """The deviation loss, or the loss of the phase."""
+        if self._ascended is None:
+            return super().objective(victim, iterate)
+        value = victim.with_loss(self._ascended).checked_loss(iterate.prediction, iterate.label)
+        return -value if self.targeted else value
 
     def move(self, victim: Victim, iterate: Iterate, threat: ThreatModel) -> tuple[Tensor, int]:
         """A step with momentum from the iterate, or from the best one with half the step size."""
@@ -176,15 +190,19 @@ class APGD(PGD):
         return marks
 
 
-def _checked(schedule: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+def _checked(schedule: Sequence[Phase]) -> tuple[Phase, ...]:
     try:
-        pairs = tuple((float(radius), float(share)) for radius, share in schedule)
-        radii, shares = [radius for radius, _ in pairs], [share for _, share in pairs]
-        if radii[-1] == 1 and min(radii) >= 1 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6:
-            return pairs
-    except (TypeError, ValueError, IndexError):  # no pairs of numbers, or none at all
+        phases = tuple((float(radius), float(share), *loss) for radius, share, *loss in schedule)
+        radii, shares, losses = [p[0] for p in phases], [p[1] for p in phases], [p[2:] for p in phases]
+        named = all(not own or len(own) == 1 and (isinstance(own[0], str) or callable(own[0])) for own in losses)
+        if named and radii[-1] == 1 and min(radii) >= 1 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6:
+            return phases
+    except (TypeError, ValueError, IndexError):  # no phases, or none at all
         pass
-    raise ValueError(f"schedule must have radii >= 1 that end at 1, and shares that sum to 1, got {schedule!r}.")
+    raise ValueError(
+        "schedule must have radii >= 1 that end at 1, shares that sum to 1 and, where a phase has a loss of its own, "
+        f"that loss behind them, got {schedule!r}."
+    )
 
 
 def _in_ball(problem: AttackProblem, factor: float) -> AttackProblem:

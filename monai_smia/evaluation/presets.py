@@ -16,8 +16,10 @@ PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius
 FIRST = 10  # gradients, below which an attack that stands still has hardly begun
 CURVE = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # radii of the preset "radius", over the largest
 
-# of the two strong attacks on segmentations, chosen on networks that no table reports: little time in larger balls
-SCHEDULES = (((3.0, 0.1), (2.0, 0.1), (1.0, 0.8)), ((2.0, 0.1), (1.5, 0.1), (1.0, 0.8)))
+# Of the two strong attacks on segmentations, chosen on networks that no table reports: little time in larger balls, and
+# the second half on voxels that are about to turn.
+SHARP = (1.0, 0.5, "sharp_jaccard")
+SCHEDULES = (((3.0, 0.1), (2.0, 0.1), (1.0, 0.3), SHARP), ((2.0, 0.1), (1.5, 0.1), (1.0, 0.3), SHARP))
 
 
 def standard_attack(
@@ -36,7 +38,8 @@ def standard_attack(
     toward the nearest nine classes (of two classes, toward the other one: on the difference of their scores), the fast
     minimum-norm attack on the margin, and Square, which needs no gradient. Samples that are decided wrongly are left
     out of what follows. Segmentation: Auto-PGD on soft Jaccard, Auto-PGD on the balanced cross entropy of the voxels
-    still right, steered by soft Jaccard, both with as many gradients; CosPGD at its paper's step, and Square.
+    still right, steered by soft Jaccard, both with as many gradients, of which the second half ascends the sharp
+    Jaccard, that of the voxels about to turn; CosPGD at its paper's step, and Square.
     Detection: Auto-PGD on the smooth average precision, with less on a hinge at the deployed score threshold and on
     the detector's own loss, and DAG inside of the ball.
 

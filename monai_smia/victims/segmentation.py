@@ -53,6 +53,7 @@ class SegmentationVictim(LogitsVictim):
     losses = {
         "cross_entropy": logit_losses.cross_entropy,
         "soft_jaccard": voxel_losses.soft_jaccard,
+        "sharp_jaccard": voxel_losses.sharp_jaccard,
         "masked_cross_entropy": voxel_losses.masked_cross_entropy,
         "balanced_cross_entropy": voxel_losses.balanced_cross_entropy,
         "jensen_shannon": voxel_losses.jensen_shannon,

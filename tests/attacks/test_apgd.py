@@ -89,15 +89,47 @@ def test_early_stop_waits_for_the_allowed_ball() -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", [((2.0, 1.0),), ((2.0, 0.5), (1.0, 0.6)), ((0.5, 0.5), (1.0, 0.5)), ((1.0, 1.0 + 2e-6),)]
+    "schedule",
+    [
+        ((2.0, 1.0),),
+        ((2.0, 0.5), (1.0, 0.6)),
+        ((0.5, 0.5), (1.0, 0.5)),
+        ((1.0, 1.0 + 2e-6),),
+        ((1.0, 1.0, 3),),
+        ((1.0, 1.0, "soft_jaccard", 1.0),),
+        (),
+    ],
 )
-def test_bad_schedules(schedule: tuple[tuple[float, float], ...]) -> None:
+def test_bad_schedules(schedule: Any) -> None:
     with pytest.raises(ValueError, match="schedule must have radii >= 1 that end at 1"):
         APGD(eps=0.1, schedule=schedule)
 
 
 def test_shares_that_sum_to_one_but_for_rounding() -> None:
     assert len(APGD(eps=0.1, schedule=[(2.0, 0.1), (1.5, 0.2), (1.0, 0.7 + 5e-7)]).schedule) == 3
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_a_phase_ascends_its_own_loss_and_the_histories_are_of_the_attacks(targeted: bool) -> None:
+    c = case("segmentation", 2, dtype=torch.float64)
+    options: dict[str, Any] = {"eps": 0.05, "targeted": targeted, "clip": None, "random_start": False}
+    schedule = [(1.0, 0.5), (1.0, 0.5, "soft_jaccard")]
+    steer = {"steer_by": "damage"}
+    whole = APGD(steps=12, schedule=schedule, **steer, **options)(c.victim, c.image, c.label)
+    first = APGD(steps=6, **steer, **options)(c.victim, c.image, c.label)
+    then = APGD(steps=6, loss="soft_jaccard", **options)(c.victim, c.image, c.label, start=first.perturbation)
+    torch.testing.assert_close(whole.linf[6:], then.linf)
+    torch.testing.assert_close(whole.cosine[-5:], then.cosine)
+    torch.testing.assert_close(whole.damage, then.damage)
+    torch.testing.assert_close(whole.loss, c.victim.loss(c.victim.predict(whole.adversarial), c.label))
+    torch.testing.assert_close(whole.loss_history[:6], first.loss_history[:6])
+    assert not bool((whole.loss_history[7:] == then.loss_history[1:]).any())
+
+
+def test_an_unknown_loss_of_a_phase_is_named() -> None:
+    c = case("segmentation", 2)
+    with pytest.raises(ValueError, match=r"loss must be one of .*'sharp_jaccard'.* got 'sharper'"):
+        APGD(eps=0.05, schedule=[(1.0, 1.0, "sharper")])(c.victim, c.image, c.label)
 
 
 def test_what_it_is_steered_by_decides_on_points_and_steps() -> None:

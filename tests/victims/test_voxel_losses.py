@@ -110,3 +110,46 @@ def test_gradients(name: str) -> None:
     logits, label = drawn()
     logits = logits[..., :1, :1].clone().requires_grad_(True)
     assert torch.autograd.gradcheck(lambda z: loss_of(name, z, label[..., :1, :1]), logits)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+class TestSharpJaccard:
+    @staticmethod
+    def drawn_for(activation: str) -> tuple[Tensor, Tensor]:
+        logits, label = drawn()
+        return logits, label if activation == "softmax" else (label + torch.arange(3).view(1, 3, 1, 1, 1)) % 2
+
+    def test_it_is_the_same_however_the_network_scales_its_logits(self, activation: str) -> None:
+        logits, label = self.drawn_for(activation)
+        values = [loss_of("sharp_jaccard", logits * s, label, activation=activation) for s in (1e-3, 1.0, 1e4)]
+        torch.testing.assert_close(values[0], values[1])
+        torch.testing.assert_close(values[2], values[1])
+
+    def test_it_lies_near_the_jaccard_index_of_the_decision(self, activation: str) -> None:
+        logits, label = self.drawn_for(activation)
+        victim = SegmentationVictim(nn.Identity(), activation=activation)
+        logits = logits / 10  # of a network that is sure of nothing
+        truth = victim.damage(logits, label)
+        sharp, soft = (
+            loss_of(name, logits, label, activation=activation) / logits[0, 0].numel()
+            for name in ("sharp_jaccard", "soft_jaccard")
+        )
+        assert bool(((sharp - truth).abs() < 0.01).all()), (sharp, soft, truth)
+        assert bool(((soft - truth).abs() > 2 * (sharp - truth).abs()).all()), (sharp, soft, truth)
+
+    def test_its_gradient_is_that_of_voxels_about_to_turn(self, activation: str) -> None:
+        logits, label = self.drawn_for(activation)
+        logits.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss_of("sharp_jaccard", logits, label, activation=activation).sum(), logits)
+        victim = SegmentationVictim(nn.Identity(), activation=activation)
+        margin = victim.output.voxel_margin(logits, victim.output.decide(logits)).abs()
+        size = gradient.abs().sum(1) if activation == "softmax" else gradient.abs()
+        near, far = margin < 0.1 * margin.mean(), margin > margin.mean()
+        assert float(size[near].mean()) > 1000 * float(size[far].mean()) > 0 or float(size[far].mean()) == 0
+
+
+def test_sharp_jaccard_of_logits_that_are_all_alike_is_finite() -> None:
+    logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    loss = loss_of("sharp_jaccard", logits, (torch.arange(16) % 2).view(1, 1, 4, 4))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert bool(loss.isfinite().all()) and bool(gradient.isfinite().all())
