@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
@@ -20,7 +20,7 @@ from monai_smia.threat import ThreatModel, per_sample
 from monai_smia.victims.base import PerSample, Victim
 
 SEA_SCHEDULE = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))  # the Segmentation Ensemble Attack's (Croce et al., 2024)
-Phase = tuple[float, float] | tuple[float, float, str | PerSample]
+Phase = tuple[Any, ...]  # radius over eps, share of the steps and, where it has one, its own loss
 MOMENTUM, RISING = 0.75, 0.75  # weight of the step against the last move; share of steps that should rise
 
 
@@ -123,7 +123,7 @@ class APGD(PGD):
         ends = [round(self.steps * share) for share in accumulate(share for _, share, *_ in self.schedule)]
         results: list[AttackResult] = []
         for (factor, _, *loss), begin, end in zip(self.schedule, [0, *ends], ends, strict=False):
-            stop_at = self.stop_at if end == self.steps else None
+            stop_at = self.stop_at if factor == 1 else None
             phase = replace(self, steps=end - begin, schedule=((1.0, 1.0),), stop_at=stop_at)
             if loss:
                 phase._ascended, phase.steer_by = loss[0], None
@@ -194,7 +194,7 @@ def _checked(schedule: Sequence[Phase]) -> tuple[Phase, ...]:
     try:
         phases = tuple((float(radius), float(share), *loss) for radius, share, *loss in schedule)
         radii, shares, losses = [p[0] for p in phases], [p[1] for p in phases], [p[2:] for p in phases]
-        named = all(not own or len(own) == 1 and (isinstance(own[0], str) or callable(own[0])) for own in losses)
+        named = all(not own or (len(own) == 1 and (isinstance(own[0], str) or callable(own[0]))) for own in losses)
         if named and radii[-1] == 1 and min(radii) >= 1 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6:
             return phases
     except (TypeError, ValueError, IndexError):  # no phases, or none at all

@@ -187,7 +187,8 @@ def _over_radii(
     if largest > 0:
         search = strongest(ball)
         if isinstance(search, APGD):  # a larger ball would leave the perturbation that it begins from
-            search = replace(search, schedule=((1.0, 1.0),))
+            own = [SHARP] if task == "segmentation" else []
+            search = replace(search, schedule=[(1.0, 1 - sum(share for _, share, _ in own)), *own])
         plan.append(PlannedAttack(CriticalRadius(search), largest, CRITICAL_RADIUS))
     return plan
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monai_smia.victims.outputs import Output
 
-SHARPNESS = 40.0  # times the mean distance of a voxel's logits from its decision, chosen on networks that no table reports
+SHARPNESS = 40.0  # mean margin of the sharpened logits, chosen on networks that no table reports
 
 
 def voxel_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:

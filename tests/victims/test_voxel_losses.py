@@ -152,4 +152,5 @@ def test_sharp_jaccard_of_logits_that_are_all_alike_is_finite() -> None:
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
     loss = loss_of("sharp_jaccard", logits, (torch.arange(16) % 2).view(1, 1, 4, 4))
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
-    assert bool(loss.isfinite().all()) and bool(gradient.isfinite().all())
+    assert bool(loss.isfinite().all())
+    assert bool(gradient.isfinite().all())
