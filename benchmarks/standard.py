@@ -238,7 +238,9 @@ def segmentation_claims(rows: list[Row]) -> Claims:
     first, above = sum(gap <= 0 for gap in singles), max(max(singles), 0)
     single = "At equal gradients the better one of its first two members is the lowest single attack"
     where = f"in {first} of {len(singles)} settings"
-    if above <= LEVEL:
+    if above == 0:
+        yield f"{single} {where}.", True
+    elif above <= LEVEL:
         yield f"{single}, or within {LEVEL:g} of it: the lowest {where}, at most {above:.4f} above it.", above <= LEVEL
     else:
         yield (
