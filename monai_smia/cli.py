@@ -88,6 +88,8 @@ def _add_nnunet(commands: Any) -> None:
     add("--unit", help="of the images, for tables; without it HU where the model normalizes as for CT")
     add("--accept", help="criteria of your own, such as 'jaccard >= 0.80 at 28 HU'; exit status 3 where one is not met")
     add("--write_volumes", default="worst", help="adversarial images that stay: worst (default), all, none")
+    add("--restart", action="store_false", dest="resume", help="start anew, and not from what the folder holds")
+    add("--retry_failed", action="store_true", help="try cases again that have failed before")
     add("--limit", type=int, help="the first cases only")
     add("--seed", type=int, default=0, help="of all attacks (default: %(default)s)")
     nnunet.set_defaults(command=_nnunet)

@@ -17,6 +17,7 @@ from monai_smia.adapters.nnunet.deployed import Deployed
 from monai_smia.storage.whole import DamagedFileError, check_whole
 
 NEAR = 1e-3  # between affines, in mm
+PICTURES = (".png", ".bmp", ".tif", ".tiff")  # whose headers say nothing of a voxel's size that anyone goes by
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class Grid:
     Args:
         size: of its spatial axes, in the file's order.
         affine: from voxels to millimeters, flat; empty where the format does not say.
+        channels: that the file holds by itself, such as those of a color picture.
     """
 
     size: tuple[int, ...]
     affine: tuple[float, ...] = ()
+    channels: int = 1
 
     @classmethod
     def of_file(cls, path: Path) -> Grid:
@@ -41,14 +44,16 @@ class Grid:
         try:
             if path.name.endswith((".nii", ".nii.gz")):
                 image: Any = nib.load(path)
-                return cls(tuple(image.shape), tuple(np.asarray(image.affine).ravel().tolist()))
+                several = int(np.prod(image.shape[3:]))
+                return cls(tuple(image.shape[:3]), tuple(np.asarray(image.affine).ravel().tolist()), several)
             header = SimpleITK.ImageFileReader()
             header.SetFileName(str(path))
             header.ReadImageInformation()
         except Exception as error:  # of either library
             raise ValueError(f"{path} cannot be read: {_reason(path, error)}") from error
         placed = (*header.GetSpacing(), *header.GetOrigin(), *header.GetDirection())
-        return cls(tuple(header.GetSize()), () if path.suffix in (".png", ".bmp", ".tif", ".tiff") else placed)
+        known = () if path.suffix in PICTURES else placed
+        return cls(tuple(header.GetSize()), known, header.GetNumberOfComponents())
 
     def differs(self, other: Grid) -> str:
         """What is different, in words; empty where nothing is."""
@@ -91,9 +96,7 @@ def find_cases(
     names, ending = deployed.channel_names, deployed.file_ending
     found = _by_case([Path(path) for path in images], ending)
     cases = sorted(found)[:limit]
-    for case in cases:
-        _check_channels(case, found[case], names, ending)
-    items = [{"case": case, "image": [str(found[case][c]) for c in range(len(names))], "label": None} for case in cases]
+    items = [{"case": case, "image": _channels(case, found[case], names, ending), "label": None} for case in cases]
     if labels is not None:
         _add_labels(items, Path(labels), ending)
     for item in items:
@@ -123,16 +126,19 @@ def _by_case(paths: Sequence[Path], ending: str) -> dict[str, dict[int, Path]]:
     return found
 
 
-def _check_channels(case: str, files: dict[int, Path], names: Sequence[str], ending: str) -> None:
-    folder = next(iter(files.values())).parent
-    for number, name in enumerate(names):
-        if number not in files:
-            raise ValueError(
-                f"case {case} has no channel {number:04d} ({name}): {folder / f'{case}_{number:04d}{ending}'} is not "
-                f"there; the model takes {len(names)}: {', '.join(names)}."
-            )
-    if beyond := sorted(set(files) - set(range(len(names)))):
-        raise ValueError(f"case {case}: {files[beyond[0]]} is of no channel, the model takes {', '.join(names)}.")
+def _channels(case: str, files: dict[int, Path], names: Sequence[str], ending: str) -> list[str]:
+    """The files of a case, in the order of their channels; that of a color picture has several by itself."""
+    ordered = [files[number] for number in sorted(files)]
+    held = sum(Grid.of_file(file).channels for file in ordered)
+    missing = [number for number in range(len(names)) if number not in files]
+    if held == len(names) and sorted(files) == list(range(len(files))):
+        return [str(file) for file in ordered]
+    takes = f"the model takes {len(names)}: {', '.join(names)}."
+    if missing and held < len(names):
+        first = missing[0]
+        file = ordered[0].parent / f"{case}_{first:04d}{ending}"
+        raise ValueError(f"case {case} has no channel {first:04d} ({names[first]}): {file} is not there; {takes}")
+    raise ValueError(f"case {case} has {held} channels, the last one of {ordered[-1]}; {takes}")
 
 
 def _add_labels(items: Sequence[dict[str, Any]], labels: Path, ending: str) -> None:

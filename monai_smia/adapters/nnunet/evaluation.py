@@ -62,6 +62,8 @@ def nnunet_evaluation(
     limit: int | None = None,
     accept: str | Sequence[str] | None = None,
     write_volumes: str | bool = WORST,
+    resume: bool = True,
+    retry_failed: bool = False,
     figures: bool = True,
     progress: bool = True,
     **model: Any,
@@ -87,7 +89,7 @@ def nnunet_evaluation(
         unit: of the images, for tables; None for HU where the model normalizes as for CT.
         survival: degradations by name, as for `AttackEvaluation`.
         limit: number of cases, the first ones.
-        accept, write_volumes: as for `AttackEvaluation`.
+        accept, write_volumes, resume, retry_failed: as for `AttackEvaluation`.
         figures: draw cases.
         progress: show progress.
         **model: `folds`, `checkpoint`, `device`, `mirroring`, `step`, `statistics`, `straight_through`, `memory_limit`,
@@ -158,6 +160,8 @@ def nnunet_evaluation(
         about={"model": {"name": f"nnU-Net {deployed.plans.dataset_name} {deployed.name}"}, "limitations": limitations},
         accept=accept,
         write_volumes=write_volumes,
+        resume=resume,
+        retry_failed=retry_failed,
         progress=progress,
         pipeline=NNUNetPipeline(victim, labeled=labels is not None),
     )

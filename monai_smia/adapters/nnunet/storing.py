@@ -10,15 +10,17 @@ import nibabel as nib
 from torch import Tensor
 
 from monai_smia.adapters.nnunet.loading import NIFTI, NNUNetReading
-from monai_smia.storage import BelowOneUnitError, NiftiStorage, NotStorableError
+from monai_smia.storage import BelowOneUnitError, NiftiStorage, NotStorableError, PictureStorage
 from monai_smia.victims.preprocessing import as_plain
+
+PICTURE = ".png"
 
 
 class NNUNetStorage:
     """Writes ``<stem>_adversarial/CASE_0000.nii.gz`` and on, and the perturbations into ``<stem>_perturbation``.
 
     Every channel is written in whole units of its own file, with that one's header: ``nnUNetv2_predict`` takes the
-    folder as it is.
+    folder as it is. A color picture is one file, ``<stem>_adversarial.png``.
 
     Args:
         folder: where to write.
@@ -44,14 +46,17 @@ class NNUNetStorage:
         if norm != "linf" and len(source) > 1:
             raise NotStorableError(f"an image of {len(source)} files is stored within a radius of L-inf, not {norm}.")
         try:
+            if str(source[0]).endswith(PICTURE):
+                pictures = PictureStorage(self.folder, lambda file: self.reading([file]))
+                return pictures.write(image, adversarial, eps=eps, source=source[0], stem=stem, norm=norm)
             axes = self.reading.axes(source[0])
             pair = axes.file(as_plain(image)), axes.file(as_plain(adversarial))
-            for channel, file in enumerate(source):
+            for number, file in enumerate(source):
                 name = Path(file).name
                 NiftiStorage(self.folder).write_as(
                     f"{stem}_adversarial/{name}",
                     f"{stem}_perturbation/{name}",
-                    *(each[channel : channel + 1] for each in pair),
+                    *(each if len(source) == 1 else each[number : number + 1] for each in pair),
                     eps=eps,
                     source=file,
                     norm=norm,
@@ -83,11 +88,15 @@ class NNUNetStorage:
         Raises:
             NotStorableError: that names it.
         """
+        if len(source) == 1 and str(source[0]).endswith(PICTURE):
+            return
         for file in source:
             if not str(file).endswith(NIFTI) or type(nib.load(file)) is not nib.Nifti1Image:
-                raise NotStorableError(f"{Path(file).name} is no NIfTI file of version 1, which alone is written.")
+                raise NotStorableError(f"{Path(file).name} is no NIfTI file of version 1, nor a color PNG.")
 
 
 def files_in(folder: Path) -> list[str]:
     """The files of an image that was stored, in the order of its channels."""
+    if Path(folder).is_file():
+        return [str(folder)]
     return [str(file) for file in sorted(Path(folder).iterdir())]

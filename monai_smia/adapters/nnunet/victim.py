@@ -179,6 +179,11 @@ class NNUNetVictim(SegmentationVictim):
             found.append(self.preprocessing.seen(volume, placement, clean.statistics))
         return torch.stack(found)
 
+    @property
+    def frozen_preprocessing(self) -> None:
+        """None: nothing is frozen that an attack in the network's own space could go by."""
+        return
+
     def intensity_scale(self, image: Tensor | None = None) -> float:
         """Network units per unit of the image.
 

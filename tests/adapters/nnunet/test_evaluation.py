@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 nnunetv2 = pytest.importorskip("nnunetv2", reason="needs nnunetv2: pip install 'monai_smia[nnunet]'")
 
@@ -145,6 +146,37 @@ def test_regions_and_an_ignored_label(tmp_path: Path) -> None:
         assert summary["rows"][0][f"jaccard_{name}"] == pytest.approx((a & b).sum() / (a | b).sum())
 
 
+@pytest.mark.parametrize("kind", ["color pictures", "flat NIfTI", "four dimensions"])
+def test_other_files(kind: str, tmp_path: Path) -> None:
+    """Color pictures are one file of three channels, flat images have two axes, those of four hold sequences."""
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    labels.mkdir()
+    if kind == "color pictures":
+        scheme, reader = ("RGBTo01Normalization",) * 3, "NaturalImage2DIO"
+        options: dict[str, Any] = {"patch": (16, 16), "spacing": (1.0, 1.0), "file_ending": ".png", "reader": reader}
+        pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(images / "a_0000.png")
+        Image.fromarray((pixels[..., 0] // 86).astype(np.uint8)).save(labels / "a.png")
+    elif kind == "flat NIfTI":
+        scheme, options = (ZSCORE,), {"patch": (16, 16), "spacing": (1.0, 1.0)}
+        write_label(labels / "a.nii.gz", write_image(images / "a_0000.nii.gz", (20, 24), (1.1, 1.1)))
+    else:
+        scheme, options = (ZSCORE, ZSCORE), {}
+        write_label(labels / "a.nii.gz", write_image(images / "a_0000.nii.gz", SHAPE))
+        image: Any = nib.load(images / "a_0000.nii.gz")
+        both = np.stack([np.asarray(image.dataobj), np.asarray(image.dataobj)[::-1]], -1)
+        nib.save(nib.Nifti1Image(both, image.affine), images / "a_0000.nii.gz")
+    model = write_model(tmp_path / "model", schemes=scheme, mirror=None, **options)
+    plan = {**PAPER, "figures": True, "only": ["FGSM"]}
+    summary = nnunet_evaluation(model, images=images, labels=labels, output_dir=tmp_path / "o", eps=20, **plan).run()
+    clean, computed, stored = summary["rows"]
+    assert clean["agreement"] > 0.95
+    assert computed["linf"] == stored["linf"] == 20
+    assert computed["jaccard"] == pytest.approx(stored["jaccard"], abs=0.05)
+    assert list((tmp_path / "o" / "figures").iterdir())
+
+
 def test_one_command_makes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images, labels = data(tmp_path, cases=2)
     model, out = write_model(tmp_path / "model", folds=2, mirror=None), tmp_path / "out"
@@ -183,6 +215,7 @@ def _elsewhere(folder: Path) -> None:
     ("change", "arguments", "message"),
     [
         (lambda f: (f / "images" / "case0_0001.nii.gz").unlink(), [], "case case0 has no channel 0001 (channel 1)"),
+        (lambda f: write_image(f / "images" / "case0_0002.nii.gz"), [], "case case0 has 3 channels"),
         (lambda f: (f / "labels" / "case0.nii.gz").unlink(), [], "case case0 has no label"),
         (_smaller, [], "must lie on the grid of"),
         (_elsewhere, [], "has voxels of another size, place or direction"),
