@@ -37,6 +37,29 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise WriteError(error.errno, f"{name} cannot be written: {error.strerror or error}") from error
 
 
+def check_file_name(what: str, name: str, most: int = 255) -> None:
+    """Raise where a name is none of one file, which lies in the folder that it is written into.
+
+    Args:
+        what: of the argument.
+        name: that becomes one, or the beginning of one.
+        most: how many bytes it may have.
+
+    Raises:
+        ValueError: with what is allowed.
+
+    Example:
+        >>> check_file_name("case", "../../x")
+        Traceback (most recent call last):
+        ValueError: case must name a file: at most 255 bytes, no folder in it, no dot in front; got '../../x'.
+    """
+    bad = not isinstance(name, str) or not name or name[0] == "." or any(c in "/\\" or ord(c) < 32 for c in name)
+    if bad or len(name.encode()) > most:
+        raise ValueError(
+            f"{what} must name a file: at most {most} bytes, no folder in it, no dot in front; got {name!r}."
+        )
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, of the same suffix, that takes its place once the block has succeeded.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import errno
 import hashlib
 import os
@@ -11,34 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-from pydicom.valuerep import DSfloat
 
 from monai_smia.dicom.files import UNFINISHED, DicomSlice, decode, stored_range
+from monai_smia.dicom.kept import kept_of
 from monai_smia.dicom.series import DicomSeries
 from monai_smia.files import MARK, WriteError, unfinished, writing
 
-# what describes the pixels that were, or vouches for them
-STALE = (
-    "SmallestImagePixelValue",
-    "LargestImagePixelValue",
-    "DigitalSignaturesSequence",
-    "MACParametersSequence",
-    "OriginalAttributesSequence",
-    "IconImageSequence",
-    "ContentCreatorName",
-)
-# what stays in a study of its own: how the scan was made and where it lies, nothing of whose it is
-KEPT_GROUPS = (0x0018, 0x0020, 0x0028)
-KEPT = (
-    *("SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "TimezoneOffsetFromUTC"),
-    *(f"{what}{when}" for what in ("Study", "Series", "Acquisition", "Content") for when in ("Date", "Time")),
-    *("Manufacturer", "ManufacturerModelName", "LossyImageCompression"),
-    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
+EMPTY = (
+    *("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "ReferringPhysicianName"),
+    *("StudyDate", "StudyTime", "PositionReferenceIndicator"),
 )
 
 
@@ -57,8 +41,9 @@ def write_dicom_series(
     of reference stay. The series says what it is in codes, which survive de-identification (ImageType DERIVED,
     Synthetic Data, ContentQualification RESEARCH, DerivationCodeSequence, ContributingEquipmentSequence, the source
     images), and in text, which does not. By default it is a study of its own of a research patient, so that no worklist
-    picks it up; of the header it keeps how the scan was made and where it lies, and no name of a person. Pixels
-    are uncompressed, private attributes are left out.
+    picks it up; of the header it keeps numbers of how the scan was made and where it lies, and a short list of
+    text (`monai_smia.dicom.kept`), no sequence but the codes of de-identification. Pixels are uncompressed, private
+    attributes are left out at any depth.
 
     Files are written into a hidden folder beside `folder`, read back and compared, and the folder renamed: it is
     complete or not there. Sources are only read.
@@ -139,10 +124,7 @@ def _derived(plane: DicomSlice, pixels: np.ndarray, description: str, same_study
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    for element in source:
-        # private attributes may say anything, overlays (60xx) are drawn on the pixels that were
-        if not element.tag.is_private and element.tag.group >> 8 != 0x60 and element.keyword not in STALE:
-            ds.add(_of_legal_length(copy.deepcopy(element)))
+    ds.update(kept_of(source, same_study))
     ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     ds.SeriesNumber = 9000 + int(source.get("SeriesNumber") or 0) % 1000
     ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
@@ -155,30 +137,13 @@ def _derived(plane: DicomSlice, pixels: np.ndarray, description: str, same_study
     return ds
 
 
-def _of_legal_length(element: DataElement) -> DataElement:
-    """A decimal string has 16 characters at most, which some exporters do not know."""
-    if element.VR == "DS" and not element.is_empty:
-        values = element.value if element.VM > 1 else [element.value]
-        if any(len(str(value)) > 16 for value in values):
-            element.value = [DSfloat(float(value), auto_format=True) for value in values]
-    return element
-
-
 def _research_patient(ds: Dataset, source: Dataset) -> None:
-    for element in list(ds):
-        if element.tag.group not in KEPT_GROUPS and element.keyword not in KEPT:
-            del ds[element.tag]
-    ds.walk(_drop_person)
+    """What a study and a patient of its own must say, most of it nothing."""
     pseudonym = hashlib.sha256(str(source.get("StudyInstanceUID")).encode()).hexdigest()[:12]
     ds.PatientName, ds.PatientID = "ADVERSARIAL^TEST", f"RESEARCH-{pseudonym}"
-    ds.PatientBirthDate, ds.PatientSex = "", ""
-    ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = "", "", ""
+    for name in EMPTY:
+        setattr(ds, name, "")
     ds.StudyDescription = MARK
-
-
-def _drop_person(ds: Dataset, element: DataElement) -> None:
-    if element.VR == "PN" or element.tag.group == 0x0010:
-        del ds[element.tag]
 
 
 def _mark(ds: Dataset, source: Dataset, description: str) -> None:
@@ -197,7 +162,7 @@ def _mark(ds: Dataset, source: Dataset, description: str) -> None:
     equipment.PurposeOfReferenceCodeSequence = [_item(codes.DCM.SynthesizingEquipment)]
     equipment.Manufacturer, equipment.ManufacturerModelName = "monai_smia", "adversarial robustness test"
     equipment.ContributionDescription = MARK
-    ds.ContributingEquipmentSequence = [*ds.get("ContributingEquipmentSequence", []), equipment]
+    ds.ContributingEquipmentSequence = [*ds.get("ContributingEquipmentSequence", []), equipment]  # of the same study
 
 
 def _item(code: Code) -> Dataset:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from monai_smia.evaluation.private import without_private
 from monai_smia.files import WriteError
 from monai_smia.records import Failure
 
@@ -92,8 +94,13 @@ def kind_of(error: BaseException) -> str:
     return INVALID if isinstance(error, ValueError) else OTHER
 
 
-def failure_of(case: str, error: Exception) -> Failure:
-    """What is recorded of a case that ended in an error.
+def failure_of(case: str, error: Exception, files: Sequence[str | Path] = ()) -> Failure:
+    """What is recorded of a case that ended in an error: no folder, which may be named after a patient, and no UID.
+
+    Args:
+        case: its name.
+        error: that ended it.
+        files: of the case.
 
     Raises:
         OutputError: if the output could not be written, which is no case's fault.
@@ -114,7 +121,10 @@ def failure_of(case: str, error: Exception) -> Failure:
             f"the machine failed {TRIES} times ({reason_of(error)}), which is no fault of {case}; run the same command "
             "again once that is mended: what is done is kept."
         ) from error
-    return Failure(case, kind_of(error), reason_of(error))
+    reason, names = reason_of(error), [Path(file).name for file in files]
+    if kind_of(error) == UNREADABLE and names and not any(name in reason for name in names):
+        reason = f"{reason} (one of {', '.join(names)})"
+    return Failure(case, kind_of(error), without_private(reason, files))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 
 from monai_smia.attacks.iterative import IterativeAttack
 from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.evaluation.private import without_private
 from monai_smia.metrics import CaseMetrics
 from monai_smia.records import EvaluationSpec, PlannedRow, Primary
 from monai_smia.victims.base import Victim
@@ -54,13 +56,19 @@ def spec_of(
         primary=Primary.of(metrics),
         rows=[_planned_row(row, unit) for row in attacks],
         about=_about_data(cases) | {name: value for name, value in about.items() if name != "metadata"} | read,
-        command=shlex.join(["python", *sys.orig_argv[1:]]),
+        command=shlex.join(["python", *map(_without_folders, sys.orig_argv[1:])]),
         commit=source_commit(),
         processes=idist.get_world_size(),
         threads=torch.get_num_threads(),
         sampled="patient" if cases and all(item.get("patient") for item in cases) else "case",
         deterministic=torch.are_deterministic_algorithms_enabled(),
     )
+
+
+def _without_folders(argument: str) -> str:
+    """An argument of the command line whose paths are names alone."""
+    name, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    return f"{name}{equals}{without_private(value, [value] if os.path.isabs(value) else ())}"
 
 
 def _about_data(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -46,6 +46,12 @@ def input_stat(item: Mapping[str, Any]) -> list[list[int]]:
     return [[stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
 
 
+def named_files(value: Any) -> list[str]:
+    """The paths that a value names, whether they exist or not."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return [str(part) for part in parts if isinstance(part, (str, Path)) and Path(part).parent.name]
+
+
 def files_of(value: Any) -> list[Path]:
     """The files that a value names: a file with those that belong to it, all files of a folder, or those of a list."""
     if isinstance(value, (list, tuple)) and value and all(isinstance(v, (str, Path)) for v in value):

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 import sys
 import sysconfig
 import threading
@@ -49,7 +50,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, Enum):
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, str):
-        return file_contents(value) or value
+        return file_contents(value) or (f"path {sha256(value.encode())[:16]}" if os.path.isabs(value) else value)
     if isinstance(value, bool | int):
         return value
     if isinstance(value, float):

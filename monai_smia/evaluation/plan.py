@@ -13,8 +13,11 @@ import numpy as np
 
 from monai_smia.analysis.critical_radius import SHARE
 from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA, Attack, CriticalRadius, Noise
+from monai_smia.files import check_file_name
 from monai_smia.records import CLEAN, RowKey
 from monai_smia.records.rows import EQUAL_GRADIENTS, EQUAL_RADIUS, PAPER
+
+AROUND = 60  # bytes of a file's name beside the case's and the row's, while it is written, too
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,14 @@ def check_unique(name: str, values: Sequence[str]) -> None:
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
         raise ValueError(f"{name} must have unique names, got more than once: {twice}.")
+
+
+def check_cases(names: Sequence[str], plan: Sequence[PlannedAttack]) -> None:
+    """Raise a ValueError where two cases have the same name, or one has a name that its files cannot have."""
+    check_unique("cases", names)
+    most = 255 - AROUND - max(len(row.slug) for row in plan)
+    for name in names:
+        check_file_name("case", name, most)
 
 
 def _from_text(value: Any) -> Any:

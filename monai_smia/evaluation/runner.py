@@ -40,7 +40,7 @@ from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.lock import locked
 from monai_smia.evaluation.pace import Pace
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, check_number, check_unique, plan_of, share_of
+from monai_smia.evaluation.plan import PlannedAttack, check_cases, check_number, check_unique, plan_of, share_of
 from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
@@ -146,7 +146,7 @@ class AttackEvaluation:
         if not self.plan:
             raise ValueError(f"attacks must hold at least one row, got {self.plan!r}.")
         self.names = [item["case"] for item in self.cases]
-        check_unique("cases", self.names)
+        check_cases(self.names, self.plan)
         check_unique("attacks", [row.slug for row in self.plan])
         check_number("tolerance", self.tolerance)
         self.output_dir = Path(self.output_dir)

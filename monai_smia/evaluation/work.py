@@ -10,6 +10,7 @@ from typing import Any
 from monai_smia.attacks import Attack
 from monai_smia.evaluation.cases import Case, read_ahead
 from monai_smia.evaluation.errors import failure_of, release_memory, tried_again
+from monai_smia.evaluation.fingerprint import named_files
 from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.progress import Progress
@@ -76,7 +77,8 @@ class Work:
             self.volumes.drop(self.selector.note(done))
             return True
         except Exception as error:
-            self.journal.add(self.progress.line(item, row, [failure_of(item["case"], error)], failed=True))
+            files = [file for value in item.values() for file in named_files(value)]
+            self.journal.add(self.progress.line(item, row, [failure_of(item["case"], error, files)], failed=True))
             self.line.drop(missing)
             return False
 

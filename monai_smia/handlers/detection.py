@@ -11,7 +11,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 
-from monai_smia.files import write_text
+from monai_smia.files import check_file_name, write_text
 from monai_smia.metrics import DetectionMetrics
 from monai_smia.victims import DetectionVictim
 
@@ -97,6 +97,7 @@ class SaveBoxes:
         output: Any = engine.state.output
         batch: Any = engine.state.batch
         for decision, case in zip(self.victim.decide(output["pred"]), batch["case"], strict=True):
+            check_file_name("case", case, 200)
             found = zip(*(decision[key].tolist() for key in ("boxes", "labels", "scores")), strict=True)
             boxes = [{"box": b, "class": self.classes[k], "score": s} for b, k, s in found if s >= self.min_score]
             write_text(self.output_dir / f"{case}.json", json.dumps(boxes, indent=1))

@@ -10,6 +10,8 @@ from typing import Any
 
 from monai_smia.records.summary import Interval
 
+FORMULA = ("=", "+", "-", "@")  # how a cell begins that a spreadsheet would compute
+
 
 @dataclass(frozen=True)
 class Table:
@@ -57,10 +59,14 @@ class Table:
         return "\n".join([head, "|---" * len(self.heads) + "|", *lines])
 
     def csv(self) -> str:
-        """As spreadsheets read it; None is an empty cell."""
+        """As spreadsheets read it; None is an empty cell, and text that they would take for a formula begins with '."""
         text = io.StringIO()
-        csv.writer(text).writerows([self.heads, *self.lines])
+        csv.writer(text).writerows([_plain(value) for value in line] for line in [self.heads, *self.lines])
         return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(FORMULA) else value
 
 
 def cell(value: Any) -> str:

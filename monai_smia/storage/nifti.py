@@ -21,11 +21,12 @@ from monai_smia.victims.preprocessing import as_plain
 class NiftiStorage(FolderStorage):
     """Writes an adversarial volume and its perturbation as NIfTI, and reads it back.
 
-    With `like_source` the volume has the grid, header and data type of its source file. Integers change by whole stored
-    units: ``stored + clip(rint(eta / slope), -floor(eps / slope), floor(eps / slope))``, so that eps holds exactly and
-    rounding is the only loss; in L2 so many go back a unit that the norm holds, too. Floating-point files hold
-    ``image + eta``. Without it (the image was preprocessed before it was attacked) both are float32 on the image's own
-    grid. Files are marked as adversarial in their header's description and complete or not there.
+    With `like_source` the volume has the grid and the data type of its source file, nothing else of its header.
+    Integers change by whole stored units, ``stored + clip(rint(eta / slope), -k, k)`` with ``k = floor(eps / slope)``,
+    so that eps holds exactly and rounding is the only loss; in L2 so many go back a unit that the norm holds, too.
+    Floating-point files hold ``image + eta``. Without it (the image was preprocessed before it was attacked) both are
+    float32 on the image's own grid. Files are marked as adversarial in their header's description and complete or not
+    there.
 
     Args:
         folder: where to write; made if it does not exist.
@@ -130,9 +131,17 @@ def _floats_within_l2(clean: np.ndarray, delta: np.ndarray, eps: float, dtype: n
     return stored
 
 
+GEOMETRY = (
+    *("dim", "datatype", "bitpix", "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c"),
+    *("quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+
+
 def _header(source: nib.Nifti1Image) -> nib.Nifti1Header:
-    header = source.header.copy()
-    header.set_slope_inter(None, None)
+    """Grid and data type of a file, in a header of its own: other fields and extensions hold text."""
+    header = nib.Nifti1Header()
+    for name in GEOMETRY:
+        header[name] = source.header[name]
     return header
 
 

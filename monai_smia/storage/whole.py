@@ -55,6 +55,8 @@ marker was reached. Fetch it again.
             with gzip.open(path) as stream:
                 while stream.read(CHUNK):
                     pass
+        elif path.suffix == ".gz":
+            raise ValueError("it is no gzip file")
         elif head == PNG:
             _check_chunks(path.read_bytes())
     except (OSError, EOFError, zlib.error, ValueError) as error:

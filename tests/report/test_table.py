@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 from typing import Any
 
+import pytest
+
 from monai_smia.records import COMPUTED, STORED, RowKey, Stage, SummaryRow
 from monai_smia.report import summary_table, survival_table
 from monai_smia.report.table import Table, cell
@@ -106,3 +108,11 @@ def test_survival_of_every_attack() -> None:
     assert lines[1].split() == ["attack", "eps", "computed", "stored", "smooth"]
     assert lines[2].split() == ["BIM", "25", "iterations", "0.1", "0.500", "0.600", "0.250"]
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "  =1", "\t=1"])
+def test_a_spreadsheet_computes_no_cell(text: str) -> None:
+    lines = Table(["name", text], [[text, -0.5], [None, "plain"]]).csv().splitlines()
+    assert [line.lstrip('"')[0] for line in (lines[0].split(",")[1], lines[1])] == ["'", "'"]
+    assert lines[1].endswith(",-0.5")
+    assert lines[2] == ",plain"

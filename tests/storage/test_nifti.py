@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
@@ -142,3 +143,24 @@ def test_eight_voxels_of_six_tenths(tmp_path: Path) -> None:
     image = storage.read(source)
     path = storage.write(image, image + 0.6, eps=1.697, source=source, stem="a", norm="l2")
     assert float(storage.read(path).as_tensor().norm()) == pytest.approx(2**0.5)
+
+
+def test_a_header_is_written_anew(tmp_path: Path) -> None:
+    """Grid, data type and unit stay; what else a header says is somebody's text."""
+    source = nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([-0.7, 0.8, 2.5, 1]))
+    source.set_qform(np.diag([-0.7, 0.8, 2.5, 1]), 1)
+    for name in ("descrip", "db_name", "aux_file", "intent_name", "data_type"):
+        source.header[name] = b"XMARKX"
+    source.header.set_xyzt_units("mm", "sec")
+    source.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"XMARKX of a patient"))
+    nib.save(source, tmp_path / "ct.nii")
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(tmp_path / "ct.nii")
+    path = storage.write(image, image + 3, eps=3.0, source=str(tmp_path / "ct.nii"), stem="a")
+    written = nib.load(path)
+    for file in path.parent.iterdir():
+        assert b"XMARKX" not in gzip.decompress(file.read_bytes())
+    assert written.header.get_xyzt_units() == ("mm", "sec")
+    assert [int(written.header[name]) for name in ("qform_code", "sform_code")] == [1, 2]
+    assert np.allclose(written.affine, source.affine)
+    assert np.allclose(written.get_qform(), source.get_qform())

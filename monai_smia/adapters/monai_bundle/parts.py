@@ -14,6 +14,8 @@ from monai.handlers import CheckpointLoader
 from monai_smia.dicom import DicomSeriesError, read_dicom_series
 from monai_smia.dicom.files import looks_like_dicom
 
+LONGEST = 60  # characters of a case's name out of its file's
+
 
 def dataset_of(evaluator: Any) -> tuple[list[dict[str, Any]], Any]:
     """Items and transform of an evaluator's dataset.
@@ -60,16 +62,21 @@ def case_names(sources: Sequence[Any]) -> list[str]:
         sources: the file or files of each case's image.
     """
     first = [source[0] if isinstance(source, (list, tuple)) else source for source in sources]
-    plain = [Path(str(file)).name.split(".")[0] for file in first]
+    plain = [_short(Path(str(file)).name.lstrip(".").split(".")[0] or "case") for file in first]
     names = [_series_name(source) if is_dicom(source) else name for source, name in zip(sources, plain, strict=True)]
     if len(set(names)) < len(names):
         names = [
-            name if is_dicom(file) else f"{Path(str(file)).parent.name}_{name}"
+            name if is_dicom(file) else _short(f"{Path(str(file)).parent.name}_{name}")
             for file, name in zip(first, names, strict=True)
         ]
     if len(set(names)) < len(names):
         names = [f"{name}_{number:04d}" for number, name in enumerate(names)]
     return names
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for what files are called beside it."""
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def is_dicom(source: Any) -> bool:
