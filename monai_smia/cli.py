@@ -76,7 +76,7 @@ def _add_nnunet(commands: Any) -> None:
     add("--attacks", nargs="+", dest="only", help="names of attacks to run, such as Noise PGD APGD; without it all")
     add("--volumes", nargs="+", help="down, up: attacks on the volume that is segmented")
     add("--folds", nargs="+", help="numbers, or all; without it those that are there")
-    add("--checkpoint", default="checkpoint_final.pth", help="in the folder of every fold (default: %(default)s)")
+    add("--checkpoint", help="in the folder of every fold; without it checkpoint_final.pth")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1")
     add("--disable_tta", action="store_false", dest="mirroring", help="no mirroring, as nnU-Net's own switch")
     add("--step_size", type=float, default=0.5, dest="step", help="of the tiles, nnU-Net's own (default: %(default)s)")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_smia.adapters.nnunet.folder import check_folder, check_installed
+from monai_smia.adapters.nnunet.folder import check_folder, check_installed, checkpoint_in, nnunets_own
 from monai_smia.adapters.nnunet.labels import Labels
 from monai_smia.inferers import MeanNetwork, Tiling
 
@@ -66,7 +66,7 @@ class Deployed:
         folder: str | Path,
         *,
         folds: Sequence[int | str] | None = None,
-        checkpoint: str = "checkpoint_final.pth",
+        checkpoint: str | None = None,
         device: torch.device | str = "cpu",
         mirroring: bool = True,
         step: float = 0.5,
@@ -77,7 +77,8 @@ class Deployed:
             ValueError: if the folder is none of a trained nnU-Net, a fold or a checkpoint is not there, or nnU-Net
                 cannot load it; with the reason.
         """
-        chosen = check_folder(Path(folder), folds, checkpoint)
+        name = checkpoint_in(Path(folder), checkpoint)
+        chosen = check_folder(Path(folder), folds, name)
         check_installed()
         _check_device(device)
         if not 0 < step <= 1:
@@ -89,7 +90,8 @@ class Deployed:
                 tile_step_size=step, use_mirroring=mirroring, device=torch.device(device), allow_tqdm=False
             )
             try:
-                predictor.initialize_from_trained_model_folder(str(folder), chosen, checkpoint)
+                with nnunets_own(Path(folder), chosen, name) as whole:
+                    predictor.initialize_from_trained_model_folder(str(whole), chosen, name)
             except Exception as error:  # of torch.load, of the plans, of the trainer's class
                 raise ValueError(f"nnU-Net cannot load {folder}: {type(error).__name__}: {error}") from error
         return cls(predictor)

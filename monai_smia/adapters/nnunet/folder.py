@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 NEEDED = ("dataset.json", "plans.json")
 FOLD = "fold_"
+CHECKPOINT = "checkpoint_final.pth"
+MONAI_HEAD, MONAI_CHECKPOINT = "nnunet_checkpoint.pth", "model.pt"  # of `monai.apps.nnunet`, which splits a checkpoint
 
 
 def check_installed() -> None:
@@ -21,6 +28,36 @@ def check_installed() -> None:
         import nnunetv2  # noqa: F401
     except ImportError as error:
         raise ValueError("nnunetv2 is not installed: pip install 'monai_smia[nnunet]'.") from error
+
+
+def checkpoint_in(folder: Path, checkpoint: str | None) -> str:
+    """The name of a checkpoint; None is that of nnU-Net, or of MONAI where the folder is of a bundle that it made."""
+    return checkpoint or (MONAI_CHECKPOINT if (folder / MONAI_HEAD).is_file() else CHECKPOINT)
+
+
+@contextmanager
+def nnunets_own(folder: Path, folds: Sequence[int | str], checkpoint: str) -> Iterator[Path]:
+    """The folder as nnU-Net loads it: itself, or what `monai.apps.nnunet` made of one, put together again.
+
+    Args:
+        folder: with its `folds`, checked.
+        folds: to take.
+        checkpoint: name of the file in every fold.
+    """
+    if not (folder / MONAI_HEAD).is_file():
+        yield folder
+        return
+    head = torch.load(folder / MONAI_HEAD, map_location="cpu", weights_only=True)
+    with tempfile.TemporaryDirectory() as name:
+        whole = Path(name)
+        for needed in NEEDED:
+            shutil.copy(folder / needed, whole / needed)
+        for fold in folds:
+            part = torch.load(folder / f"{FOLD}{fold}" / checkpoint, map_location="cpu", weights_only=True)
+            (whole / f"{FOLD}{fold}").mkdir()
+            weights = part.get("network_weights", part)
+            torch.save({**head, "network_weights": weights}, whole / f"{FOLD}{fold}" / checkpoint)
+        yield whole
 
 
 def folds_of(folder: Path, checkpoint: str) -> list[str]:
@@ -52,7 +89,7 @@ def check_folder(folder: Path, folds: Sequence[int | str] | None, checkpoint: st
         _check_json(folder / name)
     there = folds_of(folder, checkpoint)
     if not there:
-        names = sorted({path.name for path in folder.glob(f"{FOLD}*/*.pth")})
+        names = sorted({path.name for path in folder.glob(f"{FOLD}*/*.p*t*")})
         told = f"checkpoints there: {', '.join(names)}" if names else "it has no checkpoints"
         raise ValueError(f"no fold of {folder} has {checkpoint}; {told}.")
     chosen = [str(fold) for fold in folds] if folds is not None else [fold for fold in there if fold.isdigit()] or there

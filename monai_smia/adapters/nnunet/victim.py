@@ -70,7 +70,7 @@ class NNUNetVictim(SegmentationVictim):
         model_folder: str | Path,
         *,
         folds: Sequence[int | str] | None = None,
-        checkpoint: str = "checkpoint_final.pth",
+        checkpoint: str | None = None,
         device: torch.device | str = "cpu",
         mirroring: bool = True,
         step: float = 0.5,
@@ -81,9 +81,10 @@ class NNUNetVictim(SegmentationVictim):
         A checkpoint is a pickle, and loading one runs what it holds: take models from those you trust.
 
         Args:
-            model_folder: holds ``plans.json``, ``dataset.json`` and ``fold_0``, ...
+            model_folder: holds ``plans.json``, ``dataset.json``, ``fold_0``, ...; or the folder ``models`` of a bundle
+                that MONAI's ``convert_nnunet_to_monai_bundle`` made of one.
             folds: numbers, or ``"all"``; None for all that are there.
-            checkpoint: file in the folder of every fold.
+            checkpoint: file in the folder of every fold; None for ``checkpoint_final.pth``, of MONAI's ``model.pt``.
             device: where it runs.
             mirroring: nnU-Net's test-time augmentation, over the axes that the model was trained with.
             step: of the tiles, as a share of their size.
@@ -97,7 +98,7 @@ class NNUNetVictim(SegmentationVictim):
 
     @classmethod
     def from_predictor(cls, predictor: Any, **options: Any) -> NNUNetVictim:
-        """The model of an initialized ``nnUNetPredictor``, such as MONAI's ``ModelnnUNetWrapper`` has in `predictor`.
+        """The model of an initialized ``nnUNetPredictor``.
 
         Args:
             predictor: it is not touched.

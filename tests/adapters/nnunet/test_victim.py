@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import weakref
 from pathlib import Path
 from typing import Any
@@ -162,8 +163,7 @@ def test_an_attack_breaks_it_and_leaves_it_as_it_was(tmp_path: Path) -> None:
     assert torch.equal(two[0], two[1])
 
 
-def test_it_is_served_from_monais_wrapper(tmp_path: Path) -> None:
-    """``monai.apps.nnunet`` wraps the same predictor: its network leaves torch, and its predictor serves a victim."""
+def test_an_initialized_predictor_serves(tmp_path: Path) -> None:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     model, files = made(tmp_path, "3-D CT")
@@ -174,6 +174,24 @@ def test_it_is_served_from_monais_wrapper(tmp_path: Path) -> None:
     ours, theirs = NNUNetVictim.from_predictor(predictor), NNUNetVictim.from_folder(model)
     image = theirs.read(files)[None]
     assert torch.equal(ours.infer(image), theirs.infer(image))
+
+
+def test_monais_route_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that ``monai.apps.nnunet`` makes of a trained model is the same model."""
+    from monai.apps.nnunet import convert_nnunet_to_monai_bundle
+
+    for kind in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / kind))
+        (tmp_path / kind / "Dataset001_Tiny").mkdir(parents=True)
+    model = write_model(tmp_path / "results" / "Dataset001_Tiny" / "nnUNetTrainer__nnUNetPlans__3d_fullres")
+    shutil.copy(model / "fold_0" / "checkpoint_final.pth", model / "fold_0" / "checkpoint_best.pth")
+    (tmp_path / "bundle" / "models").mkdir(parents=True)
+    convert_nnunet_to_monai_bundle({"dataset_name_or_id": "Dataset001_Tiny"}, str(tmp_path / "bundle"))
+    file = write_image(tmp_path / "case_0000.nii.gz")
+    ours, theirs = (NNUNetVictim.from_folder(folder) for folder in (tmp_path / "bundle" / "models", model))
+    image = theirs.read([file])
+    assert torch.equal(ours.infer(image[None]), theirs.infer(image[None]))
+    assert np.array_equal(ours.deployed.segment_files([file]), theirs.deployed.segment_files([file]))
 
 
 @pytest.mark.parametrize(
