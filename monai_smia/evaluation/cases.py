@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ from monai.data import MetaTensor, ThreadBuffer
 from torch import Tensor
 
 from monai_smia.attacks import Attack
+from monai_smia.attacks.composite.base import within_range
 from monai_smia.evaluation.fingerprint import files_of
 from monai_smia.storage.whole import check_exact, check_magnitude, check_whole
 from monai_smia.victims.base import check_same_grid
@@ -60,11 +60,7 @@ class Case:
 
     def own(self, attack: Attack) -> Attack:
         """The attack within the valid range of this case."""
-        if self.clip is None:
-            return attack
-        within = copy.copy(attack)
-        within.clip = self.clip
-        return within
+        return attack if self.clip is None else within_range(attack, self.clip)
 
 
 def load_case(

@@ -83,3 +83,14 @@ def test_the_search_is_in_no_worst_case_and_no_flag(tmp_path: Path) -> None:
 def test_no_radius_to_search_below_is_refused(eps: Any) -> None:
     with pytest.raises(ValueError, match=r"^eps must hold a radius > 0 for the preset 'radius', .* got "):
         plan(eps)
+
+
+def test_a_case_with_a_valid_range_of_its_own(tmp_path: Path) -> None:
+    """Its parts, however deep, are within it, too: DICOM, pictures and files of whole numbers have one."""
+    planned = preset_plan("radius", "segmentation", 0.16, unit_scale=1 / 1400, clip=None, gradients=6)
+    one = of_one_case(tmp_path, attacks=planned, loading=lambda item: {**LOAD(item), "clip": CLIP})
+    (found,) = one.run()["critical_radii"]
+    assert found["cases"][0]["eps_input"] is not None
+    (tmp_path / "given").mkdir()
+    given = of_one_case(tmp_path / "given", attacks=plan(0.16)).run()["critical_radii"]
+    assert given[0]["cases"][0]["eps_input"] == found["cases"][0]["eps_input"]

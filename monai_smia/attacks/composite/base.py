@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -91,6 +92,21 @@ class CompositeAttack(Attack):
                 setattr(self, name, values[0])
             elif name != "eps" and own != values[0]:
                 raise ValueError(f"{name} must be that of the attacks, {values[0]}, got {own}.")
+
+
+def within_range(attack: Attack, clip: tuple[float, float]) -> Attack:
+    """The attack, with all of its parts, within a valid range: that of one case.
+
+    Args:
+        attack: as planned.
+        clip: lowest and highest value of the image.
+    """
+    other = copy.copy(attack)
+    if not isinstance(other, CompositeAttack):
+        other.clip = clip
+        return other
+    other.clip = OF_PARTS
+    return other.with_parts([within_range(part, clip) for part in other.parts])
 
 
 @dataclass(kw_only=True, eq=False)
