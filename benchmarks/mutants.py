@@ -116,24 +116,36 @@ def is_type(node: ast.AST) -> bool:
 
 
 def skipped(tree: ast.Module) -> set[int]:
-    """Nodes that no test can notice: annotations, messages of errors, and assertions, as ``zip(strict=True)`` is."""
+    """Nodes that are no figure: annotations, messages of errors, and assertions, as ``zip(strict=True)`` is.
+
+    Local names that are set in a block that ends in a ``raise`` are part of its message: nothing else is run after it.
+    """
     found: set[int] = set()
     for node in ast.walk(tree):
         parts: list[ast.AST | None] = []
+        for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
+            if isinstance(block, list) and block and isinstance(block[-1], ast.Raise):
+                parts += [part for part in block if isinstance(part, ast.Assign) and sets_local_names(part)]
         if isinstance(node, ast.Raise | ast.Assert):
-            parts = [node]
+            parts.append(node)
         elif isinstance(node, ast.FunctionDef):
             arguments = (*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs)
-            parts = [node.returns, *(argument.annotation for argument in arguments)]
+            parts += [node.returns, *(argument.annotation for argument in arguments)]
         elif isinstance(node, ast.AnnAssign):
-            parts = [node.annotation]
+            parts.append(node.annotation)
         elif isinstance(node, ast.JoinedStr):
-            parts = [node]
+            parts.append(node)
         elif isinstance(node, ast.keyword) and node.arg == "strict":
-            parts = [node.value]
+            parts.append(node.value)
         for part in parts:
             found |= {id(inner) for inner in ast.walk(part)} if part is not None else set()
     return found
+
+
+def sets_local_names(statement: ast.Assign) -> bool:
+    """Whether an assignment sets names alone, no attribute or entry of something that outlives the function."""
+    targets = [part for target in statement.targets for part in getattr(target, "elts", [target])]
+    return all(isinstance(target, ast.Name) for target in targets)
 
 
 def places(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:

@@ -7,9 +7,11 @@
 Every change swaps an operator, a comparison or a boolean, moves a number, drops a ``not``, a branch or a type that is
 asked for. The package is copied, changed in the copy, and those tests of the room that run the changed line run on it
 until the first fails: those of the changed file first, then the quickest. All must pass on the unchanged copy; that run
-says which test runs which line, and a test that needs more than the room's is none. Text is not
-changed: what an error says is no figure, and a test that repeats it word for word proves nothing; that an error is
-raised at all is a branch, and is.
+says which test runs which line, and a test that needs more than the room's is none. Tests that take three times as long
+as there, and a minute, do not end: that is noticed, too. Text is not changed: what an error says is no figure, and a
+test that repeats it word for word proves nothing; that an error is raised at all is a branch, and is.
+
+They are made in the order in which they were drawn, so that one that is stopped is a smaller draw.
 
 Printed are the changes that no test noticed, each with the reason that `mutation_survivors.txt` gives for it, where it
 gives one, then the share that was noticed. A change with a reason counts as a survivor like any other.
@@ -21,6 +23,7 @@ import argparse
 import ast
 import importlib
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -30,6 +33,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -41,7 +45,7 @@ from measured import Row, Table, add_save, save
 from mutants import ROOT, Change, place_of, places, statement
 
 NO_END = "(no end)"
-ENOUGH = 100  # calls of a function in one test that its lines are noted of
+ENOUGH = 30  # calls of a function in one test that its lines are noted of
 REASONS = Path(__file__).with_name("mutation_survivors.txt")
 ROOMS = {  # room: tests that are to notice
     "threat.py": ["tests/test_threat.py", "tests/attacks/test_truth.py", "tests/attacks/test_pgd.py"],
@@ -75,8 +79,7 @@ def chosen(options: argparse.Namespace) -> list[Change]:
     if options.only:
         names = [(change, str(change.path.relative_to(ROOT))) for change in found]
         return [c for c, name in names if name in options.only or f"{name}:{c.place[0]}" in options.only]
-    drawn = random.Random(options.seed).sample(found, min(options.count, len(found)))
-    return sorted(drawn, key=lambda change: (options.rooms.index(change.room), str(change.path), change.place))
+    return random.Random(options.seed).sample(found, min(options.count, len(found)))
 
 
 class Run:
@@ -204,8 +207,12 @@ class Tests:
         name = str(change.path.relative_to(ROOT / "monai_smia"))
         reached = set().union(*(self.by_line.get(f"{name}:{line}", set()) for line in lines))
         tests = [t for t in self.seconds if at_import or t in reached or t.split("::")[0] in reached]
-        own = f"test_{change.path.stem}.py"
-        return sorted(tests, key=lambda test: (Path(test.split("::")[0]).name != own, self.seconds[test]))
+        own = f"test_{change.path.stem}"
+        return sorted(tests, key=lambda test: (not Path(test.split("::")[0]).name.startswith(own), self.seconds[test]))
+
+    def limit(self, tests: list[str], least: int) -> int:
+        """Seconds of the processor after which a run of tests counts as one without end."""
+        return least + math.ceil(3 * sum(self.seconds[test] for test in tests))
 
 
 def reasons() -> dict[str, str]:
@@ -220,7 +227,8 @@ def reasons() -> dict[str, str]:
 def by_room(rows: list[Row]) -> list[dict[str, str]]:
     """How many changes of every room were noticed, and of all."""
     lines = []
-    for room in [*dict.fromkeys(row["room"] for row in rows), "all"]:
+    rooms = {row["room"] for row in rows}
+    for room in [*(room for room in ROOMS if room in rooms), "all"]:
         outcomes = [row["noticed_by"] for row in rows if room in (row["room"], "all")]
         noticed = sum(outcome is not None for outcome in outcomes)
         line = {"room": room, "changes": len(outcomes), "noticed": noticed, "share": f"{noticed / len(outcomes):.1%}"}
@@ -232,7 +240,7 @@ def survivors(rows: list[Row]) -> list[dict[str, str]]:
     """The changes that no test noticed, and why, as far as `mutation_survivors.txt` knows by now."""
     known = reasons()
     found = [(row["change"].replace("|", "\\|"), row["key"]) for row in rows if row["noticed_by"] is None]
-    return [{"change": f"`{change}`", "why": known.get(key, "not known")} for change, key in found]
+    return [{"change": f"`{change}`", "why": known.get(key, "not known")} for change, key in sorted(found)]
 
 
 TABLES = {"table": Table(by_room), "survivors": Table(survivors)}
@@ -245,10 +253,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=160, help="changes to draw")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skip", type=int, default=0, help="so many of the draw, which are done")
-    parser.add_argument("--seconds", type=int, default=600, help="of the processor, for one run of tests")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="to stop after: what is done is a smaller draw")
+    parser.add_argument("--seconds", type=int, default=60, help="of the processor, beside what tests take unchanged")
     add_save(parser)
     options = parser.parse_args()
-    changes, known = chosen(options)[options.skip :], reasons()
+    changes, known, begin = chosen(options)[options.skip :], reasons(), time.monotonic()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve()
@@ -261,6 +270,8 @@ def main() -> None:
                 shutil.copy(ROOT / name, work / name)
         rooms: dict[str, Tests] = {}
         for number, change in enumerate(changes, 1):
+            if time.monotonic() - begin > 60 * options.minutes:
+                break
             if change.room not in rooms:
                 rooms[change.room] = Tests(change.room, work)
             target = work / change.path.relative_to(ROOT)
@@ -268,7 +279,8 @@ def main() -> None:
             order = rooms[change.room].of(change)
             target.write_text(ast.unparse(change.nodes()[0]), encoding="utf-8")
             paths = list(dict.fromkeys(test.split("::")[0] for test in order))
-            outcome = outcome_of(work, paths, order, options.seconds) if order else {"code": 0, "failed": []}
+            limit = rooms[change.room].limit(order, options.seconds)
+            outcome = outcome_of(work, paths, order, limit) if order else {"code": 0, "failed": []}
             target.write_text(source, encoding="utf-8")
             for compiled in target.parent.glob(f"__pycache__/{target.stem}.*"):  # a second decides whether it is newer
                 compiled.unlink()

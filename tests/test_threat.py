@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from values import changeable
 
 from monai_smia.threat import ThreatModel, per_sample, seeded_generators
 
@@ -182,3 +183,7 @@ def test_a_radius_that_is_a_tensor_stays_one() -> None:
     assert per_sample(several.view(2, 1, 1, 1), image).shape == (2, 1, 1, 1)
     assert per_sample(3, image) == 3.0
     assert isinstance(per_sample(3, image), float)
+
+
+def test_a_threat_model_is_a_value() -> None:
+    assert changeable("monai_smia.threat") == set()

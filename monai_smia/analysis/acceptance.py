@@ -161,8 +161,8 @@ def _critical(
 ) -> Criterion:
     """A criterion on the median critical radius, where the plan looks for one that may be as large."""
     radius, end = read_radius(told, found["radius"], unit, _planned(rows, unit)), (found["end"] or "").lower()
-    own = [row for row in rows if radius.of(row)]
-    if not any(row.setting == CRITICAL_RADIUS for row in own) and len({row.eps for row in own}) < MIN_RADII:
+    own = [(size, row) for row in rows if (size := radius.of(row))]
+    if not any(row.setting == CRITICAL_RADIUS for _, row in own) and len({row.eps for _, row in own}) < MIN_RADII:
         raise ValueError(
             f"{told} needs a plan that looks for critical radii, such as --preset radius, or {MIN_RADII} radii."
         )
@@ -173,8 +173,8 @@ def _critical(
             f"{told} must be of the median: of fewer than {MIN_PATIENTS} patients no interval is printed, and the "
             f"cases are of {patients}."
         )
-    largest = max(own, key=lambda row: radius.of(row) or 0.0)
-    if not 0 <= radius.value <= (radius.of(largest) or 0.0) * (1 + NEAR):
+    size, largest = max(own, key=lambda pair: pair[0])
+    if not 0 <= radius.value <= size * (1 + NEAR):
         raise ValueError(f"{told} must be at most the largest radius of the plan, {radius_text(largest, unit)}.")
     return Criterion(text, CRITICAL_RADIUS, end, found["sign"], radius.value, largest, radius.in_network_units)
 
@@ -236,8 +236,10 @@ def _verdict(criterion: Criterion, groups: Sequence[Group]) -> Verdict:
 
 
 def _is_met(criterion: Criterion, value: float) -> bool:
-    slack = ROUNDING * max(1.0, abs(criterion.threshold)) * (1 if criterion.higher_is_better else -1)
-    return SIGNS[criterion.sign](value + slack * criterion.sign.endswith("="), criterion.threshold)
+    """Whether it is, where what lies within rounding of the threshold counts as equal to it."""
+    if abs(value - criterion.threshold) <= ROUNDING * max(1.0, abs(criterion.threshold)):
+        return criterion.sign.endswith("=")
+    return SIGNS[criterion.sign](value, criterion.threshold)
 
 
 def _figure(criterion: Criterion, worst: WorstCase | None) -> tuple[float | None, str]:

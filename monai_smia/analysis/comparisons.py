@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,10 +39,10 @@ class WorstCase:
     interval: Interval
     cases: int
     won: dict[str, int]
-    patients: int = 0
-    listed: list[float] = field(default_factory=list)
-    wrong_when_clean: int = 0
-    unbroken: int = 0
+    patients: int
+    listed: list[float]
+    wrong_when_clean: int
+    unbroken: int
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class CaseOutcome:
     worst: float
     difference: float | None
     by: list[str]
-    added_damage: float | None = None
-    wrong_when_clean: bool = False
+    added_damage: float | None
+    wrong_when_clean: bool
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class Difference:
     difference: float | None
     interval: Interval
     cases: int
-    patients: int = 0
-    p: float | None = None
+    patients: int
+    p: float | None
     p_adjusted: float | None = None
 
 
@@ -214,7 +214,8 @@ def strata_of(cases: Sequence[CaseOutcome]) -> list[Stratum]:
         cases: as from `every_case`.
 
     Example:
-        >>> cases = [CaseOutcome(str(i), "p", {"kernel": k}, 0.9, 0.5, -0.4, ["BIM"]) for i, k in enumerate("aab")]
+        >>> told = (0.9, 0.5, -0.4, ["BIM"], 0.4, False)
+        >>> cases = [CaseOutcome(str(i), "p", {"kernel": kernel}, *told) for i, kernel in enumerate("aab")]
         >>> [(stratum.value, stratum.cases) for stratum in strata_of(cases)]
         [('a', 2), ('b', 1)]
     """

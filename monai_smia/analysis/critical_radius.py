@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from monai_smia.analysis.comparisons import computed
 from monai_smia.analysis.summary import Group
-from monai_smia.records import Record
+from monai_smia.records import Record, RowKey
 from monai_smia.records.critical_radius import CaseRadius, CriticalRadii
 from monai_smia.records.damage import CLEAN_DAMAGE, DAMAGE
 from monai_smia.records.rows import CRITICAL_RADIUS, PAPER
@@ -37,7 +37,7 @@ def critical_radii(groups: Sequence[Group], share: float = SHARE) -> list[Critic
     """
     found = []
     for norm in NORMS:
-        rows = [g for g in computed(groups) if g.row.norm == norm and g.row.eps_input and g.row.setting != PAPER]
+        rows = [g for g in computed(groups) if g.row.norm == norm and g.row.eps and g.row.setting != PAPER]
         refined = any(group.row.setting == CRITICAL_RADIUS for group in rows)
         if refined or len({group.row.eps for group in rows}) >= MIN_RADII:
             found.append(_of_norm(rows, norm, share))
@@ -45,7 +45,7 @@ def critical_radii(groups: Sequence[Group], share: float = SHARE) -> list[Critic
 
 
 def _of_norm(rows: Sequence[Group], norm: str, share: float) -> CriticalRadii:
-    largest = max(rows, key=lambda group: group.row.eps or 0.0).row
+    largest, largest_input = max(_radius(group.row) for group in rows)
     cases: dict[str, CaseRadius] = {}
     wrong = set()
     for group in rows:
@@ -56,8 +56,8 @@ def _of_norm(rows: Sequence[Group], norm: str, share: float) -> CriticalRadii:
             before = cases.setdefault(record.case, CaseRadius(record.case, record.patient, None, None, None))
             size = _size_that_succeeds(record, norm, share)
             if size is not None and (before.eps_input is None or size < before.eps_input):
-                per_unit = (group.row.eps or 0.0) / (group.row.eps_input or 1.0)
-                told = CaseRadius(record.case, record.patient, size * per_unit, size, group.row.label)
+                eps, eps_input = _radius(group.row)
+                told = CaseRadius(record.case, record.patient, size * eps / eps_input, size, group.row.label)
                 cases[record.case] = told
     listed = sorted(cases.values(), key=lambda case: math.inf if case.eps_input is None else case.eps_input)
     values = _of_patients(listed)
@@ -65,9 +65,9 @@ def _of_norm(rows: Sequence[Group], norm: str, share: float) -> CriticalRadii:
     return CriticalRadii(
         norm=norm,
         share=share,
-        largest=largest.eps,
-        largest_input=largest.eps_input,
-        median=_known(median * (largest.eps or 0.0) / (largest.eps_input or 1.0)),
+        largest=largest,
+        largest_input=largest_input,
+        median=_known(median * largest / largest_input),
         median_input=_known(median),
         interval_input=_median_interval(values),
         holding=sum(case.eps_input is None for case in listed),
@@ -83,8 +83,14 @@ def _size_that_succeeds(record: Record, norm: str, share: float) -> float | None
     size = record.number(norm)
     if damage is None or clean is None or size is None or damage < 1 - share * (1 - clean):
         return None
-    radius = record.row.eps_input
-    return size if radius is None else min(size, radius)  # what lies beyond the radius is rounding
+    return min(size, _radius(record.row)[1])  # what lies beyond the radius is rounding
+
+
+def _radius(row: RowKey) -> tuple[float, float]:
+    """In network units, and in the unit of the images."""
+    assert row.eps is not None
+    assert row.eps_input is not None
+    return row.eps, row.eps_input
 
 
 def _of_patients(cases: Sequence[CaseRadius]) -> list[float]:

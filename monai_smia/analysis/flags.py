@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from monai_smia.analysis.comparisons import computed
-from monai_smia.analysis.summary import Group
+from monai_smia.analysis.summary import Group, without_earlier_rounds
 from monai_smia.records import Flag, Probe, Record, RowKey
 from monai_smia.records.rows import CRITICAL_RADIUS, NOT_WITHIN, WHITE_BOX
 
@@ -33,14 +33,13 @@ def flags_of(groups: Sequence[Group]) -> list[Flag]:
     """
     rows = computed(groups)
     probes = [record.probe for group in rows for record in group.records if record.probe is not None]
-    attacks = [_Row(g) for g in rows if not g.row.is_clean and _damage(g) is not None]
-    attacks = [row for row in attacks if row.key.setting != CRITICAL_RADIUS]  # as little damage as it may
-    white = [row for row in attacks if row.key.knowledge == WHITE_BOX]
-    last = max((row.key.round or 0 for row in attacks), default=0)
-    late = [row for row in attacks if row.key.round in (None, last)]  # earlier rounds are weak by intent
+    attacks = [g for g in rows if not g.row.is_clean and _damage(g) is not None]
+    attacks = [g for g in attacks if g.row.setting != CRITICAL_RADIUS]  # as little damage as it may
+    white = [_Row(g) for g in attacks if g.row.knowledge == WHITE_BOX]
+    late = [_Row(g) for g in without_earlier_rounds(attacks)]  # those are weak by intent
     found = [*_agreement_flags(rows), *_victim_flags(probes), *_control_flags(late), *_growth_flags(white)]
     for row in late:
-        found += _row_flags(row) if row in white else []
+        found += _row_flags(row) if row.key.knowledge == WHITE_BOX else []
     return found
 
 
@@ -50,7 +49,6 @@ class _Row:
     def __init__(self, group: Group) -> None:
         self.key, self.records = group.row, group.records
         self.damage = _damage(group) or 0.0
-        self.gradients = max(record.costs.gradients or 0 for record in group.records)
         self.name = " ".join(part for part in (self.key.title, self.key.setting_label) if part)
         self.name += f" at {self.key.eps:g}" if self.key.eps is not None else ""
 

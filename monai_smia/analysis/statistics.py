@@ -9,7 +9,7 @@ of any size below `MIN_PATIENTS_UNBOUNDED`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,9 @@ class Mean:
     value: float | None
     interval: Interval
     cases: int
-    patients: int = 0
-    listed: list[float] = field(default_factory=list)
-    p: float | None = None
+    patients: int
+    listed: list[float]
+    p: float | None
 
 
 def samples_of(records: Iterable[Record]) -> list[Sample]:
@@ -92,7 +92,7 @@ def mean_of(samples: Sequence[Sample], name: str, *, signed: bool = False) -> Me
     """
     clusters = Clusters.of((s.patient, s.values[name]) for s in samples if s.values.get(name) is not None)
     if clusters is None:
-        return Mean(None, None, 0)
+        return Mean(None, None, 0, 0, [], None)
     listed = clusters.means() if clusters.patients < MIN_PATIENTS else []
     is_share = clusters.is_share and not signed and not name.startswith((*SIGNED, *UNBOUNDED))
     interval = share_interval(clusters) if is_share else mean_interval(clusters, name, signed=signed)

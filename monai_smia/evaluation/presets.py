@@ -178,7 +178,7 @@ def _over_radii(
 
     def strongest(ball: float) -> Attack:
         first, second, *_ = _members(task, gradients, {"eps": ball, "norm": "linf", "progress": True, **shared})
-        return Ensemble([first, second], stop_at=1.0) if task == "classification" else first
+        return Ensemble([first, second], stop_at=1.0, seed=shared["seed"]) if task == "classification" else first
 
     plan = []
     for radius, ball in balls:
@@ -189,7 +189,7 @@ def _over_radii(
         if isinstance(search, APGD):  # a larger ball would leave the perturbation that it begins from
             own = [SHARP] if task == "segmentation" else []
             search = replace(search, schedule=[(1.0, 1 - sum(share for _, share, _ in own)), *own])
-        plan.append(PlannedAttack(CriticalRadius(search), largest, CRITICAL_RADIUS))
+        plan.append(PlannedAttack(CriticalRadius(search, seed=shared["seed"]), largest, CRITICAL_RADIUS))
     return plan
 
 

@@ -90,17 +90,18 @@ def measured_scale(transform: Callable, before: Tensor, apply: Callable[[Tensor]
     low, high = float(before.min()), float(before.max())
     values = torch.linspace(low, high if high > low else low + 1, VALUES, dtype=torch.double)
     slopes: list[float] = []
+    step = math.inf
     for channel in range(len(before)):
         for voxels in _probed(before.shape[1:]):
-            outputs = _outputs(name, before, clean, apply, channel, voxels, values)
-            slopes += _inner(outputs.diff() / values.diff())
+            found, width = _inner(functools.partial(_outputs, name, before, clean, apply, channel, voxels), values)
+            slopes, step = slopes + found, min(step, width)
     if not slopes:
         raise ValueError(
             f"preprocessing: {name} does not answer to changes of the image; its scale cannot be measured."
         )
     least, most = min(slopes), max(slopes)
     # what an output is off by rounding, an interval's slope is off twice over
-    rounding = 4 * torch.finfo(torch.float32).eps * float(_plain(clean).abs().max()) / float(values[1] - values[0])
+    rounding = 4 * torch.finfo(torch.float32).eps * float(_plain(clean).abs().max()) / step
     if most - least > ONE_SLOPE * max(abs(least), abs(most)) + rounding:
         raise ValueError(
             f"preprocessing: {name} must scale intensities by one slope to have a radius converted, got slopes from "
@@ -148,15 +149,23 @@ def _outputs(
     return outputs
 
 
-def _inner(slopes: Tensor) -> list[float]:
-    """The slopes inside of a window: where it clips they are 0, and an interval that its edge cuts is left out."""
-    flat = slopes == 0
-    beside = torch.zeros_like(flat)
-    beside[1:] |= flat[:-1]
-    beside[:-1] |= flat[1:]
-    beside[0] = beside[-1] = True
-    inner = slopes[~flat & ~beside]
-    return (inner if len(inner) else slopes[~flat]).tolist()
+def _inner(outputs: Callable[[Tensor], Tensor], values: Tensor, closer: int = 2) -> tuple[list[float], float]:
+    """The slopes inside of a window, and the width of the intervals that they are of.
+
+    A window clips at the ends of the range; an interval that its edge cuts is left out. Where it is narrower than the
+    intervals, it is looked at more closely: what answers in a single one even then is a step, with no slope of its own.
+    """
+    slopes, width = outputs(values).diff() / values.diff(), float(values[1] - values[0])
+    answers = slopes.nonzero().flatten().tolist()
+    if not answers:
+        return [], width
+    first, last = answers[0], answers[-1]
+    inner = slopes[first + 1 : last].tolist()
+    if inner:
+        return inner, width
+    if not closer:
+        return [0.0, *slopes[first : last + 1].tolist()], width
+    return _inner(outputs, torch.linspace(values[first], values[last + 1], len(values)).to(values), closer - 1)
 
 
 def _plain(image: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ INTENSITY = (
     *("NormalizeIntensity", "ScaleIntensity", "ScaleIntensityRange", "ScaleIntensityRangePercentiles"),
     *("AdjustContrast", "GaussianSmooth", "MedianSmooth", "ShiftIntensity", "ThresholdIntensity"),
 )
-PLACES = ((0.21, 0.37, 0.68), (0.74, 0.18, 0.41), (0.45, 0.83, 0.13))  # of probed blocks, as shares of the axes
+SHARES = (0.21, 0.43, 0.74)  # of the axes, at which blocks are probed, each axis at all of them in turn
 NEAR = 0.75  # of a voxel: what lies farther away was moved
 
 _FOUND: WeakKeyDictionary[Callable, dict[tuple[int, ...], bool]] = WeakKeyDictionary()  # known to follow its affine
@@ -119,7 +119,7 @@ def _follows_its_affine(
         ValueError: if one does neither.
     """
     dims, mapped = before.ndim - 1, True
-    for place in PLACES:
+    for place in (SHARES[turn:] + SHARES[:turn] for turn in range(3)):
         block = _block(place, before.shape[1:])
         found = _response(before, after, apply, block)
         if found is None:

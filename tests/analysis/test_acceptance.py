@@ -70,7 +70,7 @@ def test_several() -> None:
         ("jaccard = 0.8 at 28 HU", "must read as"),
         ("0.5 <= jaccard <= 0.8 at 28 HU", "must read as"),
         ("jaccard >= at 28 HU", "must hold plain numbers, got 'at'|must read as"),
-        ("jacard >= 0.8 at 28 HU", "did you mean jaccard?"),
+        ("jacard >= 0.8 at 28 HU", r"of one structure, such as jaccard_1\), got .*did you mean jaccard?"),
         ("kappa >= 0.8 at 28 HU", "a metric of every single case, one of accuracy, damage, dice, hd95"),
         ("critical_radius >= 20 HU", "needs a plan that looks for critical radii, such as --preset radius, or 6 radii"),
         ("jaccard <= 0.8 at 28 HU", "a bound from the other side: a victim is better with more jaccard"),
@@ -149,7 +149,7 @@ def test_the_worst_case_is_that_of_the_headline() -> None:
         *("jaccard >= 0.21 at 70 HU", "jaccard >= 0.2 at 70 HU"),
         of=every,
     )
-    assert [verdict.met for verdict in found] == [True, found[1].met, False, True, True, False, False, True]
+    assert [verdict.met for verdict in found] == [True, False, False, True, True, False, False, True]
     assert (found[0].value, found[3].value) == (at.attacked, at.interval[0])
     assert found[4].value == pytest.approx(4.3)  # the largest of every case
     assert {(verdict.cases, verdict.patients) for verdict in found} == {(8, 8)}

@@ -155,3 +155,69 @@ def test_differences_are_adjusted_for_all_of_the_table() -> None:
     assert of_smia[1] is not None
     assert of_bim[0] < 1e-6
     assert of_smia[1] > 0.5
+
+
+def test_counts_of_wrong_and_of_unbroken_cases() -> None:
+    groups = [classified("Clean", "0010"), classified("BIM", "1010")]
+    (worst,) = worst_cases(groups, Primary("accuracy", True))
+    assert (worst.wrong_when_clean, worst.unbroken, worst.patients, worst.listed) == (1, 2, 4, [0.0, 1.0, 0.0, 1.0])
+
+
+def test_radii_come_from_the_smallest_to_the_largest_whatever_is_known_of_them() -> None:
+    values = {"a": 0.5}
+    rows = [
+        row("BIM", values, eps=0.3, eps_input=None),
+        row("DAG", values, eps=None, eps_input=None),
+        row("BIM", values, eps=0.2, eps_input=30.0, norm="linf"),
+        row("BIM", values, eps=0.2, eps_input=30.0, norm="l2"),
+        row("BIM", values, eps=0.2, eps_input=30.0, norm=None),
+        row("Search", values, eps=0.1, setting="critical radius"),
+    ]
+    found = [(each.eps, each.norm) for each in worst_cases(rows, JACCARD)]
+    assert found == [(None, "linf"), (0.2, None), (0.2, "l2"), (0.2, "linf"), (0.3, "linf")]
+    assert every_case([], JACCARD) == []
+
+
+def test_without_clean_images_nothing_is_said_of_a_difference() -> None:
+    (case,) = every_case([row("BIM", {"a": 0.5})], JACCARD)
+    assert (case.clean, case.difference, case.worst, case.added_damage) == (None, None, 0.5, None)
+    assert differences([row("BIM", {"a": 0.5})], "jaccard") == []
+    (unknown,) = every_case([row("Clean", {"a": None}), row("BIM", {"a": 0.5})], JACCARD)
+    assert (unknown.clean, unknown.difference) == (None, None)
+
+
+def test_cases_without_added_damage_are_sorted_by_the_metric() -> None:
+    key: dict[str, Any] = {"setting": "equal radius", "eps": 0.1, "norm": "linf"}
+    told = [
+        record("BIM", "a", jaccard=0.4, **key),
+        record("BIM", "b", jaccard=0.3, added_damage=0.2, **key),
+        record("BIM", "c", jaccard=0.2, added_damage=0.2, **key),
+        record("BIM", "d", jaccard=None, added_damage=0.9, **key),
+        record("BIM", "e", jaccard=0.1, clean_damage=1.0, damage=1.0, added_damage=0.0, **key),
+    ]
+    assert [case.case for case in every_case([group(*told)], JACCARD)] == ["c", "b", "a", "e"]
+    assert [case.case for case in every_case([group(*told)], Primary("jaccard", False))] == ["a", "b", "c", "e"]
+    (extreme,) = extremes([group(*told)], JACCARD)
+    assert (extreme.worst, extreme.best) == (CaseValue("c", 0.2), CaseValue("a", 0.4))
+    (lower,) = extremes([group(*told)], Primary("jaccard", False))
+    assert (lower.worst, lower.best) == (CaseValue("a", 0.4), CaseValue("c", 0.2))
+
+
+def test_ties_take_the_most_that_one_of_them_added() -> None:
+    key: dict[str, Any] = {"setting": "equal radius", "eps": 0.1, "norm": "linf"}
+    rows = [group(record(a, "a", jaccard=0.4, added_damage=d, **key)) for a, d in (("BIM", 0.0), ("PGD", 0.3))]
+    (case,) = every_case([*rows, group(record("DAG", "a", jaccard=0.5, added_damage=0.8, **key))], JACCARD)
+    assert (case.added_damage, case.by) == (0.3, ["PGD, equal radius, eps 0.1"])
+
+
+def test_strata_of_one_value_say_nothing() -> None:
+    told = {"a": {"kernel": "B30", "site": "X"}, "b": {"kernel": "B70", "site": "X"}, "c": {"kernel": "B30"}}
+    key: dict[str, Any] = {"setting": "equal radius", "eps": 0.1, "norm": "linf"}
+    clean = [record("Clean", case, jaccard=0.9) for case in "ab"]
+    worst = {"a": 0.1, "b": 0.4, "c": 0.3}
+    attacked = [record("BIM", case, strata=told[case], jaccard=value, **key) for case, value in worst.items()]
+    found = strata_of(every_case([group(*clean), group(*attacked)], JACCARD))
+    assert [(s.name, s.value, s.cases, s.clean, s.worst) for s in found] == [
+        ("kernel", "B30", 2, 0.9, pytest.approx(0.2)),
+        ("kernel", "B70", 1, 0.9, 0.4),
+    ]

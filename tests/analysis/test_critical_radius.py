@@ -18,7 +18,7 @@ from monai_smia.report.sentences import critical_radius_text
 RADII = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # HU
 
 
-def attacked(case: str, eps: float, damage: float, *, clean: float = 0.0, **values: Any) -> Record:
+def attacked(case: str, eps: float, damage: float | None, *, clean: float = 0.0, **values: Any) -> Record:
     told = {"setting": "equal radius", "norm": "linf", "linf": eps, "patient": case[0], **values}
     return record("APGD", case, eps=eps / 1000, eps_input=eps, damage=damage, clean_damage=clean, **told)
 
@@ -115,3 +115,35 @@ def test_where_more_than_half_hold_nothing_finite_is_said() -> None:
     assert "none found up to 32 HU (eps 0.032), the largest tried (median of 3 cases); 2 of 3 cases hold there." in (
         critical_radius_text(found, "HU")
     )
+
+
+def test_what_is_left_is_compared_with_what_was_right() -> None:
+    """Three quarters are right, half of which may be left: damage of five eighths, not of one in a thousand less."""
+    for share, needed in ((0.5, 0.625), (0.2, 0.85), (0.0, 1.0)):
+        held = [attacked("a", eps, needed - 1e-3, clean=0.25) for eps in RADII]
+        assert of(*held, share=share).holding == 1
+        broken = attacked("a", 32.0, needed, clean=0.25)
+        assert of(*held[:-1], broken, share=share).cases[0].eps_input == 32.0
+
+
+def test_of_equals_the_first_row_is_named() -> None:
+    rows = [attacked("a", 32.0, 0.9, setting=setting, linf=4.0) for setting in ("critical radius", "other")]
+    assert of(*rows).cases[0].by == "APGD, critical radius, eps 0.032"
+    assert of(*rows[::-1]).cases[0].by == "APGD, other, eps 0.032"
+
+
+def test_each_norm_has_its_own_and_what_is_not_known_counts_in_none() -> None:
+    l2 = [attacked("a", 64.0, 0.9, norm="l2", l2=3.0, setting="critical radius", linf=None)]
+    unknown = [attacked("b", 64.0, damage, norm="l2", l2=size, setting="critical radius", linf=9.0)
+               for damage, size in ((None, 1.0), (0.9, None))]  # fmt: skip
+    first, second = critical_radii(groups_of([*curve("a", 8), *l2, *unknown]))
+    assert (first.norm, first.median_input, first.largest_input) == ("linf", 8.0, 32.0)
+    assert (second.norm, second.median_input, second.median, second.largest) == ("l2", None, None, 0.064)
+    assert [(case.case, case.eps_input) for case in second.cases] == [("a", 3.0), ("b", None)]
+    assert second.patients == 2
+
+
+def test_rows_without_a_radius_or_of_none_are_left_out() -> None:
+    zero = attacked("a", 0.0, 0.9)
+    assert len(critical_radii(groups_of([zero, *curve("a", 8)]))) == 1
+    assert critical_radii(groups_of([zero, *curve("a", 8)[:5]])) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from analysis.test_flags import EPS, MASKED, NETWORK, Around, Right, masked, pictures
+from analysis.test_flags import EPS, MASKED, Around, Right, inside, masked, pictures
 from torch import nn
 
 from monai_smia.evaluation import AttackEvaluation, preset_plan
@@ -44,7 +44,7 @@ def headline(network: nn.Module, folder: Path) -> tuple[float, str]:
 
 @pytest.fixture(scope="module")
 def unmasked(tmp_path_factory: pytest.TempPathFactory) -> float:
-    value, sentence = headline(NETWORK, tmp_path_factory.mktemp("inside"))
+    value, sentence = headline(inside(), tmp_path_factory.mktemp("inside"))
     assert "Do not trust" not in sentence
     assert value == 0  # every picture that it knows is broken
     return value

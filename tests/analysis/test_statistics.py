@@ -216,7 +216,7 @@ def test_pairing_takes_out_what_the_cases_differ_by() -> None:
     assert found.value == pytest.approx(-0.1, abs=0.01)
     assert found.interval is not None
     assert -0.12 < found.interval[0] < found.interval[1] < -0.08
-    assert paired_difference(rows([0.1]), [], "jaccard") == Mean(None, None, 0)
+    assert paired_difference(rows([0.1]), [], "jaccard") == Mean(None, None, 0, 0, [], None)
 
 
 def test_the_worst_case_is_taken_case_by_case() -> None:

@@ -14,7 +14,9 @@ CODE = '''
 def f(a: int | None, b: float = 2.0) -> float:
     """A text, 1 + 1."""
     if not a:
-        raise ValueError(f"{a + 1} is none")
+        told, other = a + 1, not b
+        f.asked = True
+        raise ValueError(f"{a + 1} is none", told, other)
     pairs = list(zip([a], [b], strict=True))
     return a + b - 3 if 0 <= a < 5 else -a
 '''
@@ -22,6 +24,7 @@ CHANGED = {
     "a: int | None, b: float=4.0",
     "if a:",
     "if False:",
+    "f.asked = False",
     "a - b - 3",
     "a + b + 3",
     "a + b - 6",
@@ -62,7 +65,7 @@ def test_which_lines_a_statement_has_and_when_it_runs(mutants: ModuleType) -> No
     tree = ast.parse(CODE)
     at_import, lines = mutants.statement(tree, (2, 30, 2, 33))  # a default
     assert (at_import, list(lines)) == (True, [2])
-    at_import, lines = mutants.statement(tree, (7, 11, 7, 12))
-    assert (at_import, list(lines)) == (False, [7])
-    at_import, lines = mutants.statement(tree, (4, 4, 5, 40))  # an if: its own line, not what it guards
+    at_import, lines = mutants.statement(tree, (9, 11, 9, 12))
+    assert (at_import, list(lines)) == (False, [9])
+    at_import, lines = mutants.statement(tree, (4, 4, 7, 40))  # an if: its own line, not what it guards
     assert (at_import, list(lines)) == (False, [4])

@@ -9,6 +9,7 @@ from monai.transforms import Compose, ScaleIntensityRange, Spacing
 from torch import Tensor
 
 from monai_smia.victims import SegmentationVictim
+from monai_smia.victims.batches import BatchPreprocessing, SameVoxels
 from monai_smia.victims.grids import KnownGrids
 
 AFFINE = torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
@@ -103,3 +104,62 @@ def test_grids_are_those_that_torch_computes() -> None:
     with grids:
         assert compute(thetas[0].clone().requires_grad_(True), sizes[0], align_corners=False).requires_grad
         assert KnownGrids().kept == {}
+
+
+def test_tensors_that_do_not_count_what_is_written_are_never_known_again() -> None:
+    """PyTorch's inference tensors have no version: they may have been written to."""
+    plain = torch.zeros(3)
+    with torch.inference_mode():
+        uncounted = torch.zeros(3)
+    assert SameVoxels(plain).are(plain)
+    for ours, theirs in ((uncounted, uncounted), (uncounted, plain), (plain, uncounted)):
+        assert not SameVoxels(ours).are(theirs)
+
+
+def test_voxels_at_one_place_are_the_same_only_as_they_are_read() -> None:
+    tensor = torch.zeros(4, 4)
+    known = SameVoxels(tensor)
+    for other in (tensor.view(2, 8), tensor.T, tensor.view(torch.int32), tensor[:2]):
+        assert other.data_ptr() == tensor.data_ptr()
+        assert not known.are(other)
+    assert known.are(tensor.view(4, 4))
+
+
+def test_what_was_computed_to_freeze_is_handed_over_once(victim: SegmentationVictim) -> None:
+    image = volume()
+    frozen = BatchPreprocessing(victim.preprocessing, image)
+    calls = []
+    for sample in frozen.samples:
+        whole = sample._run
+        sample._run = lambda *a, whole=whole: calls.append(1) or whole(*a)  # type: ignore[method-assign]
+    first = frozen(image.as_tensor())
+    assert calls == []
+    second = frozen(image.as_tensor())
+    assert calls == [1]
+    assert torch.equal(first, second)
+    again = BatchPreprocessing(victim.preprocessing, image)
+    point = image.as_tensor().requires_grad_(True)
+    assert again(point).requires_grad
+
+
+def test_scales_of_a_batch_may_differ_by_rounding_alone() -> None:
+    for factor in (1e-3, 1e3):
+        for share, refused in ((0.8e-6, False), (1.3e-6, True)):
+            batch = BatchPreprocessing(Compose([ScaleIntensityRange(0, 1, 0, factor)]), torch.rand(2, 1, 4, 4))
+            batch.samples[1].__dict__["intensity_scale"] = -factor * (1 - share)
+            batch.samples[0].__dict__["intensity_scale"] = -factor
+            if refused:
+                with pytest.raises(ValueError, match="scales the images of the batch differently"):
+                    _ = batch.intensity_scale
+            else:
+                assert batch.intensity_scale == -factor
+
+
+def test_whose_affine_is_not_known_is_the_same_by_its_voxels(victim: SegmentationVictim) -> None:
+    plain = torch.rand(2, 1, 4, 4)
+    batch = BatchPreprocessing(Compose([ScaleIntensityRange(0, 1, 0, 2)]), plain)
+    assert batch.is_of(plain)
+    assert not batch.is_of(plain.clone())
+    assert not batch.is_of(MetaTensor(plain))
+    assert not batch.subset(torch.tensor([True, True])).is_of(plain)
+    assert torch.equal(batch.subset(torch.tensor([1]))(plain[1:]), 2 * plain[1:])

@@ -119,6 +119,33 @@ def test_a_found_object_counts_by_its_logit_above_the_threshold_and_a_lost_one_n
     assert lost < 1e-9 < 0.1 < held
 
 
+@pytest.mark.parametrize("found_score", [0.3, 0.05])
+def test_a_found_object_counts_from_the_score_that_counts(found_score: float) -> None:
+    victim, threshold = cells(loss="found", found_score=found_score), math.log(found_score / (1 - found_score))
+    least = math.log1p(math.exp(-5))
+    value = float(victim.loss(victim.predict(colored((0.9, 0.1, 0.1))), [cell_label(0, None)]))
+    assert value == pytest.approx(-(8 - threshold - least), abs=1e-6)
+    invented = cells(loss="invented", found_score=found_score)
+    wrong = invented.loss(invented.predict(colored((0.1, 0.6, 0.1))), [cell_label(0, None)])
+    assert float(wrong) == pytest.approx(1 / (1 + math.exp(-(2 - threshold) / 0.25)), abs=1e-3)
+    assert victim.loss(victim.predict(colored((0.9, 0.1, 0.1))), [NOTHING_THERE]).tolist() == [0.0]
+
+
+NOTHING_THERE = {"boxes": torch.zeros(0, 4, dtype=torch.float64), "labels": torch.zeros(0, dtype=torch.long)}
+
+
+def test_guesses_less_right_than_a_tenth_have_no_precision() -> None:
+    """An overlap of .28 is right by 1 / (1 + e^2.2), .0998; one of .2805 by .1002."""
+    victim = cells(loss="ranking")
+    prediction = victim.predict(colored((0.9, 0.1, 0.1)))
+    for overlap, counts in ((0.2795, False), (0.2812, True)):
+        label = {"boxes": torch.tensor([[0.0, 0, 8 / overlap, 8]]).double(), "labels": torch.tensor([0])}
+        right = 1 / (1 + math.exp((0.5 - overlap) / 0.1))
+        value = -float(victim.loss(prediction, [label]))
+        assert (right > 0.1) is counts
+        assert value == pytest.approx(right**2, abs=1e-5) if counts else value > 0.3
+
+
 def test_invented_is_the_number_of_wrong_guesses_at_the_threshold_and_their_share_the_damage() -> None:
     victim = cells(loss="invented", found_score=0.5)
     label, best, none = [cell_label(0, None)], 1.9, -0.9  # logits 28 and -28

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from monai_smia.attacks import BIM, PGD
 from monai_smia.victims import DetectionVictim
+from monai_smia.victims.boxes import check_boxes
 
 
 class TestOneToOne:
@@ -125,3 +126,46 @@ def test_a_box_of_one_pixel_beside_a_larger_one_is_in_pixels() -> None:
     boxes = torch.tensor([[0.0, 0, 1, 1], [2, 2, 7, 7]])
     label = [{"boxes": boxes, "labels": torch.zeros(2, dtype=torch.long)}]
     assert float(PGD(eps=0.02, steps=0)(small_retina(), images(), label).damage) <= 1
+
+
+ONE = torch.tensor([0])
+WHOLE = torch.tensor([[0.0, 0, 8, 16]])
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        (3, 'label must be a dictionary with the tensors "boxes" and "labels", got 3'),
+        ([WHOLE, ONE], "must be a dictionary"),
+        ({"boxes": WHOLE.tolist(), "labels": ONE}, "must be a dictionary"),
+        ({"boxes": WHOLE}, "must be a dictionary"),
+        ({"labels": ONE}, "must be a dictionary"),
+        ({"boxes": WHOLE[0], "labels": ONE}, r"\(N, 4\) .* got \(4,\) and \(1,\)"),
+        ({"boxes": WHOLE[:, :3], "labels": ONE}, r"got \(1, 3\) and \(1,\)"),
+        ({"boxes": WHOLE, "labels": torch.tensor([0, 0])}, r"got \(1, 4\) and \(2,\)"),
+        ({"boxes": WHOLE, "labels": ONE[None]}, r"got \(1, 4\) and \(1, 1\)"),
+        ({"boxes": torch.tensor([[0.0, 0, 1, 1]]), "labels": ONE}, "must be in pixels"),
+        ({"boxes": torch.tensor([[0.0, 0, 8, 16], [0, 0, torch.nan, 9]]), "labels": ONE.repeat(2)}, r"\[1\] .* finite"),
+        ({"boxes": torch.tensor([[-0.5, 0, 1, 1]]), "labels": ONE}, r"\[0\] .* must lie inside of the image"),
+        ({"boxes": torch.tensor([[0.0, 0, 8, 16.5]]), "labels": ONE}, "must lie inside"),
+        ({"boxes": torch.tensor([[0.0, 0, 8.5, 16]]), "labels": ONE}, "must lie inside"),
+        ({"boxes": torch.tensor([[0.0, -0.1, 8, 16]]), "labels": ONE}, "must lie inside"),
+        ({"boxes": torch.tensor([[0.0, 0, 8, 16], [5, 1, 5, 9]]), "labels": ONE.repeat(2)}, r"\[1\] .* have an area"),
+        ({"boxes": torch.tensor([[0.0, 9, 8, 9]]), "labels": ONE}, "must have an area"),
+        ({"boxes": WHOLE, "labels": torch.tensor([2])}, "must be class numbers from 0 to 1"),
+        ({"boxes": WHOLE, "labels": torch.tensor([-1])}, "must be class numbers"),
+        ({"boxes": WHOLE, "labels": torch.tensor([0.5])}, "must be class numbers"),
+    ],
+)
+def test_what_is_no_box_of_an_image_is_refused(truth: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_boxes(truth, (8, 16), 2)
+
+
+def test_boxes_up_to_the_edge_of_an_image() -> None:
+    check_boxes({"boxes": WHOLE, "labels": torch.tensor([1.0])}, (8, 16), 2)
+    check_boxes({"boxes": torch.zeros(0, 4), "labels": []}, (8, 16), 2)
+    check_boxes({"boxes": torch.tensor([[0.0, 0, 1, 1]]), "labels": ONE}, (1, 16), 2)  # an image of one row
+    check_boxes({"boxes": torch.tensor([[0.0, 0, 0, 1, 9, 9.0]]), "labels": ONE}, (8, 9, 9), 1)
+    with pytest.raises(ValueError, match="in pixels"):
+        check_boxes({"boxes": torch.tensor([[0.0, 0, 1, 1]]), "labels": ONE}, (2, 16), 2)

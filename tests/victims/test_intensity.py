@@ -111,6 +111,14 @@ def test_the_smallest_input_of_the_entry() -> None:
         (Lambda(lambda i: torch.sigmoid(i / 200)), "Lambda must scale intensities by one slope"),
         (Lambda(lambda i: i**2 / 1000), "Lambda must scale intensities by one slope"),
         (Lambda(lambda i: i.clamp(-1000, 400).where(i < 0, i / 2)), "Lambda must scale intensities by one slope"),
+        (
+            Lambda(lambda i: (i / 100).round() / 14),
+            "Lambda must scale intensities by one slope .* got slopes from 0 to",
+        ),
+        (
+            Lambda(lambda i: i - i.clamp(-200, 200)),
+            "Lambda must scale intensities by one slope .* got slopes from 0 to",
+        ),
         (AdjustContrast(0.5), "AdjustContrast must scale intensities by one slope|AdjustContrast mixes voxels"),
         (GaussianSmooth(1.0), "GaussianSmooth mixes voxels, so that its scale cannot be measured"),
         (Lambda(lambda i: i * 0), "Lambda does not answer to changes of the image"),
