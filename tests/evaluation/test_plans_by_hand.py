@@ -15,7 +15,8 @@ from monai_smia.evaluation.volume_rows import volume_rows
 from monai_smia.victims.volume_loss import VolumeLoss
 
 ONE_BALL = ((1.0, 1.0),)
-BROAD, NARROW = ((3.0, 0.1), (2.0, 0.1), (1.0, 0.8)), ((2.0, 0.1), (1.5, 0.1), (1.0, 0.8))
+SHARP = (1.0, 0.5, "sharp_jaccard")
+BROAD, NARROW = ((3.0, 0.1), (2.0, 0.1), (1.0, 0.3), SHARP), ((2.0, 0.1), (1.5, 0.1), (1.0, 0.3), SHARP)
 
 
 def told(attack: Any) -> tuple[Any, ...]:
@@ -158,7 +159,8 @@ def test_the_preset_radius(task: str) -> None:
         first = ("APGD", 20, "soft_jaccard", {"schedule": BROAD}) if task == "segmentation" else DETECTORS[0]
         assert told(strongest)[::2] == first[::2]
         assert told(strongest)[1] == 20
-        assert told(search.attack) == ("APGD", 20, first[2], {})  # in one ball: a larger one would leave its start
+        own = {"schedule": ((1.0, 0.5), SHARP)} if task == "segmentation" else {}
+        assert told(search.attack) == ("APGD", 20, first[2], own)  # in one ball: a larger one would leave its start
         assert search.attack.progress
 
 
