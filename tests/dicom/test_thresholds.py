@@ -149,7 +149,7 @@ def test_bits(allocated: int, stored: int, high: int, good: bool) -> None:
     if good:
         assert len(slices_of(FILE, ds)) == 1
     else:
-        with pytest.raises(DicomSeriesError, match="bits that contradict each other, or more than 31"):
+        with pytest.raises(DicomSeriesError, match=r"bits that contradict each other|whole numbers of at most 31 bits"):
             slices_of(FILE, ds)
 
 
@@ -203,7 +203,7 @@ def test_a_range_of_padding(value: int | None, limit: int | None, padding: Any, 
         ({"PixelSpacing": [0.6]}, "PixelSpacing with 2 values"),
         ({"ImagePositionPatient": [0, 0]}, "ImagePositionPatient with 3 values"),
         ({"Columns": None}, "must have one Columns"),
-        ({"SamplesPerPixel": None}, "must have SamplesPerPixel 1, got None"),
+        ({"SamplesPerPixel": None}, "SamplesPerPixel"),
     ],
 )
 def test_the_unit_of_a_plane(values: dict[str, Any], found: Any) -> None:
@@ -241,11 +241,13 @@ def test_which_files_of_a_folder_are_read(tmp_path: Path) -> None:
         ".hidden/e.dcm",
         "f.1a",
     ):
-        (folder / name).write_bytes(b"x")
+        (folder / name).write_bytes(b"\0x")
+    (folder / "README").write_text("text")
+    (folder / "empty").touch()
     (folder / "g.raw").write_bytes(bytes(128) + b"DICM")
     os.symlink(folder, folder / "deep" / "circle")
     found = [str(path.relative_to(folder)) for path in image_files([folder])]
-    assert found == ["1.2.840.113", "IM0001", "a.dcm", "g.raw", "deep/b.IMA", "deep/c"]
+    assert found == ["1.2.840.113", "IM0001", "a.dcm", "empty", "g.raw", "deep/b.IMA", "deep/c"]
     assert image_files([folder / "readme.txt", folder / "a.dcm"]) == [folder / "readme.txt", folder / "a.dcm"]
     (tmp_path / "x.part").mkdir()
     (tmp_path / "x.part" / "a.dcm").touch()

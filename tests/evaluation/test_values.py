@@ -11,4 +11,5 @@ def test_what_is_handed_on_is_a_value() -> None:
         "Progress",
         "RowEvaluator",
         "Volumes",
+        "Work",
     }
