@@ -179,6 +179,17 @@ def places(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
             yield node, "branch"
 
 
+def changes_of(rooms: list[str]) -> list[Change]:
+    """Every change that can be made to these rooms."""
+    found = []
+    for room in rooms:
+        top = ROOT / "monai_smia" / room
+        for path in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
+            for node, how in places(ast.parse(path.read_text(encoding="utf-8"))):
+                found.append(Change(room, path, type(node), place_of(node), how))
+    return found
+
+
 def statement(tree: ast.Module, place: Place) -> tuple[bool, range]:
     """Whether a place is run at import already, and the lines of the innermost statement that holds it."""
     at_import, lines, body = True, range(0), list(tree.body)

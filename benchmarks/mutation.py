@@ -35,14 +35,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from measured import Row, Table, add_save, save
-from mutants import ROOT, Change, place_of, places, statement
+from mutants import ROOT, Change, changes_of, statement
 
 NO_END = "(no end)"
 ENOUGH = 30  # calls of a function in one test that its lines are noted of
@@ -60,17 +60,6 @@ ROOMS = {  # room: tests that are to notice
     "dicom": ["tests/dicom", "tests/storage/test_dicom.py", "tests/targets/test_not_what_they_seem.py"],
     "degradations": ["tests/degradations"],
 }
-
-
-def changes_of(rooms: list[str]) -> list[Change]:
-    """Every change that can be made to these rooms."""
-    found = []
-    for room in rooms:
-        top = ROOT / "monai_smia" / room
-        for path in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
-            for node, how in places(ast.parse(path.read_text(encoding="utf-8"))):
-                found.append(Change(room, path, type(node), place_of(node), how))
-    return found
 
 
 def chosen(options: argparse.Namespace) -> list[Change]:
@@ -191,8 +180,9 @@ class Tests:
         RuntimeError: if one of them fails on the unchanged code.
     """
 
-    def __init__(self, room: str, work: Path) -> None:
-        unchanged = outcome_of(work, ROOMS[room], None, 3600)
+    def __init__(self, room: str, work: Path, without: Sequence[str] = ()) -> None:
+        left_out = [option for name in without for option in (f"--ignore={name}", f"--deselect={name}")]
+        unchanged = outcome_of(work, [*ROOMS[room], *left_out], None, 3600)
         if unchanged["code"]:
             raise RuntimeError(f"the tests of {room} fail on the unchanged code: {unchanged['failed']}")
         self.seconds: dict[str, float] = unchanged["seconds"]
@@ -201,14 +191,15 @@ class Tests:
             for line in lines:
                 self.by_line.setdefault(line, set()).add(name)
 
-    def of(self, change: Change) -> list[str]:
-        """The tests that run a changed line, those of the file first, then the quickest; all for one run at import."""
+    def of(self, change: Change) -> list[list[str]]:
+        """The tests that run a changed line, the quickest first: those of the file, then the others."""
         at_import, lines = statement(ast.parse(change.path.read_text(encoding="utf-8")), change.place)
         name = str(change.path.relative_to(ROOT / "monai_smia"))
         reached = set().union(*(self.by_line.get(f"{name}:{line}", set()) for line in lines))
         tests = [t for t in self.seconds if at_import or t in reached or t.split("::")[0] in reached]
-        own = f"test_{change.path.stem}"
-        return sorted(tests, key=lambda test: (not Path(test.split("::")[0]).name.startswith(own), self.seconds[test]))
+        tests.sort(key=lambda test: self.seconds[test])
+        own = [test for test in tests if Path(test.split("::")[0]).name.startswith(f"test_{change.path.stem}")]
+        return [part for part in (own, [test for test in tests if test not in own]) if part]
 
     def limit(self, tests: list[str], least: int) -> int:
         """Seconds of the processor after which a run of tests counts as one without end."""
@@ -253,6 +244,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=160, help="changes to draw")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skip", type=int, default=0, help="so many of the draw, which are done")
+    parser.add_argument("--without", nargs="+", default=[], help="tests left out: what they alone notice, survives")
     parser.add_argument("--minutes", type=float, default=math.inf, help="to stop after: what is done is a smaller draw")
     parser.add_argument("--seconds", type=int, default=60, help="of the processor, beside what tests take unchanged")
     add_save(parser)
@@ -273,14 +265,16 @@ def main() -> None:
             if time.monotonic() - begin > 60 * options.minutes:
                 break
             if change.room not in rooms:
-                rooms[change.room] = Tests(change.room, work)
+                rooms[change.room] = Tests(change.room, work, options.without)
             target = work / change.path.relative_to(ROOT)
             source = target.read_text(encoding="utf-8")
-            order = rooms[change.room].of(change)
+            parts, outcome = rooms[change.room].of(change), {"code": 0, "failed": []}
             target.write_text(ast.unparse(change.nodes()[0]), encoding="utf-8")
-            paths = list(dict.fromkeys(test.split("::")[0] for test in order))
-            limit = rooms[change.room].limit(order, options.seconds)
-            outcome = outcome_of(work, paths, order, limit) if order else {"code": 0, "failed": []}
+            for order in parts:
+                paths = list(dict.fromkeys(test.split("::")[0] for test in order))
+                outcome = outcome_of(work, paths, order, rooms[change.room].limit(order, options.seconds))
+                if outcome["code"]:
+                    break
             target.write_text(source, encoding="utf-8")
             for compiled in target.parent.glob(f"__pycache__/{target.stem}.*"):  # a second decides whether it is newer
                 compiled.unlink()
@@ -288,7 +282,7 @@ def main() -> None:
             rows.append({"room": change.room, "change": str(change), "key": change.key, "noticed_by": by})
             if by is None:
                 reason = known.get(change.key, f"no reason known; its key: {change.key}")
-                print(f"survives {len(order)} tests: {change}\n    {reason}", flush=True)
+                print(f"survives {sum(map(len, parts))} tests: {change}\n    {reason}", flush=True)
             print(f"{number} of {len(changes)}: {change} | {by}", file=sys.stderr, flush=True)
     save(options.save, rows, seeds=[options.seed])
     for row in by_room(rows):
