@@ -20,7 +20,7 @@ from monai_smia.evaluation.errors import (
     ConfigurationError,
 )
 from monai_smia.evaluation.facts import spec_of
-from monai_smia.evaluation.plain import contents_of, draws, globals_of, listed, plain_value, slots_of
+from monai_smia.evaluation.plain import contents_of, draws, file_contents, globals_of, listed, plain_value, slots_of
 from monai_smia.evaluation.progress import Progress, _first_difference
 from monai_smia.metrics import ClassificationMetrics
 from monai_smia.records import Journal
@@ -62,7 +62,9 @@ def test_values_that_are_told_by_themselves(tmp_path: Path) -> None:
     assert plain_value(b"a") == plain_value(bytearray(b"a")) != plain_value(b"b")
     assert plain_value(np) == "module numpy"
     (tmp_path / "b").write_text("x")
-    assert plain_value(f"{tmp_path / 'b'}\n") == f"{tmp_path / 'b'}\n"  # no path has lines
+    assert file_contents(str(tmp_path / "b")) is not None
+    assert file_contents(f"{tmp_path / 'b'}\n") is None  # no path has lines
+    assert plain_value(str(tmp_path / "gone")).startswith("path ")
 
 
 def test_what_functions_and_classes_hold() -> None:
