@@ -10,6 +10,7 @@ import difflib
 import inspect
 import logging
 import pydoc
+import re
 import sys
 import traceback
 import warnings
@@ -19,6 +20,8 @@ from types import TracebackType
 from typing import Any
 
 from monai.bundle import ConfigParser, run
+
+from monai_smia.nearest import nearest
 
 NOT_MET = 3  # exit status; that of a case that failed, or of anything else, is 1
 # What dependencies say at every run and nobody who runs a bundle can do anything about.
@@ -31,7 +34,14 @@ WARNINGS = (
     "NvImgCodecPydicomReader: nvImageCodec decoder plugin did not register",
     r".*get_mask_edges:always_return_as_numpy: Argument",  # of MONAI's own call
 )
-EXPECTED = (ValueError, RuntimeError)  # and what is raised from them: their text is the sentence to read
+EXPECTED = (ValueError, RuntimeError, OSError, LookupError)  # and what is raised from them: their text is to be read
+HINTS = (  # what to do about errors that are nobody's own, by a part of their text
+    ("No such file", "say where it is, with --bundle_root, --dataset_dir or the override that names it."),
+    ("Not a directory", "choose another --output_dir."),
+    ("CUDA", "run on the processor with --device \"$torch.device('cpu')\"."),
+    ("state_dict", "these weights are of another network: see --weights and what describes the network."),
+)
+LONGEST = 400  # characters of an error that is nobody's own
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
 
@@ -83,9 +93,8 @@ def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
         SystemExit: --space must be one of native, network, got 'netwrok'; did you mean network?
     """
     if value not in allowed:
-        near = difflib.get_close_matches(str(value), [str(one) for one in allowed], 1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        raise SystemExit(f"--{name} must be one of {', '.join(map(str, allowed))}, got {value!r}{hint}")
+        known = ", ".join(map(str, allowed))
+        raise SystemExit(f"--{name} must be one of {known}, got {value!r}{nearest(value, allowed)}")
 
 
 def end_unless_met(summary: Mapping[str, Any]) -> None:
@@ -131,10 +140,13 @@ def quiet() -> None:
 
     def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         said = next((each for each in _chain(error) if isinstance(each, EXPECTED) and _is_ours(each)), None)
-        if said is None:
+        if isinstance(error, KeyboardInterrupt):
+            print(f"\n{error or 'Interrupted.'}", file=sys.stderr)
+        elif said is None:
             before(kind, error, trace)
+            print(f"\n{_cause(error)}", file=sys.stderr)
         else:
-            print(said, file=sys.stderr)
+            print(_in_one_line(said), file=sys.stderr)
 
     sys.excepthook = told
 
@@ -143,7 +155,20 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and those that it was raised from, the last one first."""
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _in_one_line(error: BaseException) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(re.sub(r"\n\s*- ", "; ", text).split()).replace("one of; ", "one of: ")
+
+
+def _cause(error: BaseException) -> str:
+    """The first error of a chain, which says what the later ones follow from, and what to do where that is known."""
+    *_, cause = _chain(error)
+    text = f"{type(cause).__name__}: {(_in_one_line(cause) or 'no more is known')[:LONGEST]}"
+    hint = next((what for part, what in HINTS if part in text), None)
+    return text if hint is None else f"{text.rstrip('.')}; {hint}"
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from monai_smia.nearest import nearest
+
 NORMS = ("linf", "l2")
 TINY = 1e-30  # keeps 0 / 0 out of float32; far below any norm that matters
 
@@ -53,7 +55,7 @@ class ThreatModel:
         if radii.ndim == 1 and not isinstance(self.eps, Tensor):
             object.__setattr__(self, "eps", radii)
         if self.norm not in NORMS:
-            raise ValueError(f"norm must be one of {NORMS}, got {self.norm!r}.")
+            raise ValueError(f"norm must be one of {NORMS}, got {self.norm!r}{nearest(self.norm, NORMS)}")
         if self.clip is not None:
             object.__setattr__(self, "clip", _bounds(self.clip))
 

@@ -9,6 +9,7 @@ from monai_smia.attacks import Attack
 from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, paper_comparison
 from monai_smia.evaluation.presets import preset_plan
 from monai_smia.evaluation.volume_rows import volume_rows
+from monai_smia.nearest import nearest
 from monai_smia.records.rows import EQUAL_RADIUS
 
 
@@ -65,5 +66,7 @@ def _selected(attacks: Sequence[PlannedAttack], names: Sequence[str]) -> list[Pl
     """The clean row and the attacks of these names."""
     known = {row.name for row in attacks}
     if unknown := set(names) - known:
-        raise ValueError(f"only must name attacks of {sorted(known)}, got {sorted(unknown)}.")
+        raise ValueError(
+            f"only must name attacks of {sorted(known)}, got {sorted(unknown)}{nearest(min(unknown), known)}"
+        )
     return [row for row in attacks if row.attack is None or row.name in names]

@@ -50,7 +50,8 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, Enum):
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, str):
-        return file_contents(value) or (f"path {sha256(value.encode())[:16]}" if os.path.isabs(value) else value)
+        place = os.path.isabs(value) and "\n" not in value  # a folder may be named after a patient
+        return file_contents(value) or (f"path {sha256(value.encode())[:16]}" if place else value)
     if isinstance(value, bool | int):
         return value
     if isinstance(value, float):

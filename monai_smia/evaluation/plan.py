@@ -172,6 +172,16 @@ def check_unique(name: str, values: Sequence[str]) -> None:
         raise ValueError(f"{name} must have unique names, got more than once: {twice}.")
 
 
+def check_settings(evaluation: Any) -> None:
+    """Raise a ValueError where an argument of an evaluation is no number, or no switch ("False" is true)."""
+    check_number("tolerance", evaluation.tolerance)
+    for name in ("figures", "num_probed_cases"):
+        check_number(name, getattr(evaluation, name), whole=True)
+    for name in ("resume", "verify", "retry_failed", "progress"):
+        if not isinstance(getattr(evaluation, name), bool):
+            raise ValueError(f"{name} must be True or False, got {getattr(evaluation, name)!r}.")
+
+
 def check_cases(names: Sequence[str], plan: Sequence[PlannedAttack]) -> None:
     """Raise a ValueError where two cases have the same name, or one has a name that its files cannot have."""
     check_unique("cases", names)

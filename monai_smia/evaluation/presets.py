@@ -8,6 +8,7 @@ from typing import Any
 
 from monai_smia.attacks import APGD, APGDT, DAG, FMN, SMIA, Attack, CosPGD, CriticalRadius, Ensemble, Noise, Square
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, paper_comparison, radii_of
+from monai_smia.nearest import nearest
 from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
 
 TASKS = ("classification", "segmentation", "detection")
@@ -69,7 +70,7 @@ def standard_attack(
 def _members(task: str, steps: int, shared: dict[str, Any]) -> list[Attack]:
     """The attacks of `standard_attack`, each with the shared arguments."""
     if task not in TASKS:
-        raise ValueError(f"task must be one of {TASKS}, got {task!r}.")
+        raise ValueError(f"task must be one of {TASKS}, got {task!r}{nearest(task, TASKS)}")
     norm, eps = shared["norm"], shared["eps"]
     half, quarter = max(steps // 2, 1), max(steps // 4, 1)
     if task == "classification":
@@ -142,7 +143,7 @@ def preset_plan(
         [('round 1', 2), ('round 2', 5)]
     """
     if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}.")
+        raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}{nearest(preset, PRESETS)}")
     shared: dict[str, Any] = {"clip": clip, "seed": seed}
     count = PRESETS[preset] if gradients is None else gradients
     if PRESETS[preset] is None or count is None:

@@ -40,12 +40,12 @@ from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.lock import locked
 from monai_smia.evaluation.pace import Pace
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, check_cases, check_number, check_unique, plan_of, share_of
+from monai_smia.evaluation.plan import PlannedAttack, check_cases, check_settings, check_unique, plan_of, share_of
 from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
 from monai_smia.evaluation.survival import named_degradations
-from monai_smia.evaluation.told import tell_outcome, tell_plan
+from monai_smia.evaluation.told import kept, tell_outcome, tell_plan
 from monai_smia.evaluation.tracking import track
 from monai_smia.evaluation.volumes import WORST, Volumes, which_volumes
 from monai_smia.evaluation.work import Work
@@ -148,7 +148,7 @@ class AttackEvaluation:
         self.names = [item["case"] for item in self.cases]
         check_cases(self.names, self.plan)
         check_unique("attacks", [row.slug for row in self.plan])
-        check_number("tolerance", self.tolerance)
+        check_settings(self)
         self.output_dir = Path(self.output_dir)
         self.device = torch.device(self.device)
         self.survival = named_degradations(self.survival)
@@ -191,7 +191,8 @@ class AttackEvaluation:
         if rank == 0:
             self._volumes(progress).begin(progress.run)
         pace = Pace(stored=self.storage is not None, degradations=len(self.survival or {}))
-        with ProgressLine(pace, show=self.progress and rank == 0) as line, watched(line.tick):
+        show = self.progress and rank == 0
+        with ProgressLine(pace, show=show) as line, watched(line.tick), kept(line, progress.output_dir):
             for number in progress.rounds:
                 if number > 1:
                     progress.begin(number)

@@ -6,7 +6,9 @@ import logging
 import math
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import ignite.distributed as idist
@@ -87,6 +89,22 @@ def tell_outcome(summary: Summary, report: Report, primary: str, volumes: str = 
     LOGGER.info("Report: %s", report.path.resolve())
     if volumes:
         LOGGER.info("Images: %s", volumes)
+
+
+@contextmanager
+def kept(line: ProgressLine, folder: Path) -> Iterator[None]:
+    """Say what is kept where the user interrupts the block.
+
+    Raises:
+        KeyboardInterrupt: with that sentence.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"Interrupted: {line.done} of {line.rows} rows are kept in {folder.resolve()}; the same command goes on "
+            "where it was."
+        ) from None
 
 
 def _pair(case: Case, items: Sequence[Mapping[str, Any]]) -> float:

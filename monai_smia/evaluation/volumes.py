@@ -12,12 +12,13 @@ from monai_smia.analysis import groups_of
 from monai_smia.analysis.comparisons import extremes
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.files import remove, write_text
+from monai_smia.nearest import nearest
 from monai_smia.records import STORED, Outcome, Primary, Record, current, read_journals
 from monai_smia.report.figures.selector import FigureSelector
 from monai_smia.storage import Storage
 from monai_smia.storage.stored import files_by_stem
 
-WORST, ALL, NONE = "worst", "all", "none"
+KINDS = WORST, ALL, NONE = "worst", "all", "none"
 WORDS = {True: ALL, False: NONE, "true": ALL, "false": NONE}  # what was said before there were three
 STATE = "volumes.json"  # beside the journal
 
@@ -34,8 +35,8 @@ def which_volumes(value: Any) -> str:
     """
     word = value.lower() if isinstance(value, str) else value
     word = WORDS.get(word, word) if isinstance(word, (str, bool)) else word
-    if word not in (WORST, ALL, NONE):
-        raise ValueError(f"write_volumes must be one of worst, all, none, got {value!r}.")
+    if word not in KINDS:
+        raise ValueError(f"write_volumes must be one of worst, all, none, got {value!r}{nearest(value, KINDS)}")
     return str(word)
 
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from monai_smia.nearest import nearest
 from monai_smia.victims.loss_modules import module_loss
 
 
@@ -134,4 +135,4 @@ def _checked(kind: str, spec: str | PerSample, known: Mapping[str, Callable[...,
             return spec
     elif callable(spec):
         return next((name for name, function in known.items() if function is spec), spec)
-    raise ValueError(f"{kind} must be one of {sorted(known)} or a callable, got {spec!r}.")
+    raise ValueError(f"{kind} must be one of {sorted(known)} or a callable, got {spec!r}{nearest(spec, known)}")

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_smia.metrics.overlap import Overlap
+from monai_smia.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,9 @@ def output_of(activation: str, ignore_index: int | None = None) -> Output:
         Sigmoid(ignore_index=255)
     """
     if activation not in OUTPUTS:
-        raise ValueError(f"activation must be one of {sorted(OUTPUTS)}, got {activation!r}.")
+        raise ValueError(
+            f"activation must be one of {sorted(OUTPUTS)}, got {activation!r}{nearest(activation, OUTPUTS)}"
+        )
     if activation == "ordinal" and ignore_index is not None:
         raise ValueError(
             f"ignore_index must be None for activation='ordinal', where all grades count, got {ignore_index}."

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monai_smia.nearest import nearest
+
 WORDS = {"true": True, "false": False, "null": None}
 
 
 def check_choice(name: str, value: str | None, allowed: Sequence[str | None]) -> None:
     """Raise a ValueError where an argument is none of the values that it may have."""
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}.")
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}{nearest(value, allowed)}")
 
 
 def as_switch(name: str, value: Any) -> bool:

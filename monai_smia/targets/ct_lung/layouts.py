@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
+from monai_smia.nearest import nearest
 from monai_smia.targets.carried import carried
 
 __all__ = ["ct_datalist"]
@@ -72,7 +73,7 @@ def ct_datalist(
         ['phantom_001']
     """
     if target not in TARGETS:
-        raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
+        raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}{nearest(target, TARGETS)}")
     path = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not path.exists():
         raise FileNotFoundError(f"dataset_dir {path} does not exist; expected a folder or file, {_LAYOUTS}")
