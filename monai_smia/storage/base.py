@@ -122,15 +122,16 @@ def check_grid(shape: Sequence[int], source: str | os.PathLike[str], grid: Seque
         )
 
 
-def whole_units(eps: float, unit: float) -> int:
+def whole_units(eps: float, unit: float, slack: float = 1e-12) -> int:
     """How many stored units fit into eps, in exact arithmetic on the decimals as written (0.3 / 0.1 is 3).
 
-    What is missing beyond the twelfth digit is the rounding of eps itself: 129/255 holds 129 times 1/255.
+    What is missing by less than the slack, a share of eps, is the rounding of eps itself (129/255 holds 129 times
+    1/255) or of the unit, which some files hold in float32.
 
     Raises:
         BelowOneUnitError: if there is not one; the smallest eps that works is named.
     """
-    count = int(Fraction(str(float(eps))) / abs(Fraction(str(float(unit)))) * (1 + Fraction(1, 10**12)))
+    count = int(Fraction(str(float(eps))) / abs(Fraction(str(float(unit)))) * (1 + Fraction(slack)))
     if count < 1:
         least = f"{abs(unit):g}" if float(f"{abs(unit):g}") >= abs(unit) else repr(abs(float(unit)))
         raise BelowOneUnitError(
@@ -140,7 +141,14 @@ def whole_units(eps: float, unit: float) -> int:
 
 
 def add_whole_units(
-    stored: np.ndarray, delta: np.ndarray, *, eps: float, unit: float, limits: tuple[int, int], norm: str = "linf"
+    stored: np.ndarray,
+    delta: np.ndarray,
+    *,
+    eps: float,
+    unit: float,
+    limits: tuple[int, int],
+    norm: str = "linf",
+    slack: float = 1e-12,
 ) -> np.ndarray:
     """Stored integers plus a perturbation, in integers: ``stored + clip(rint(delta / unit), -k, k)``, k units in eps.
 
@@ -153,6 +161,7 @@ def add_whole_units(
         unit: the image's unit per stored unit.
         limits: lowest and highest integer that can be stored; what would leave them stops there.
         norm: ``"linf"`` or ``"l2"``.
+        slack: share of eps that is the rounding of eps or of the unit.
 
     Raises:
         BelowOneUnitError: if eps is less than one stored unit.
@@ -161,7 +170,7 @@ def add_whole_units(
         >>> add_whole_units(np.array([10, 10, 255]), np.array([1.3, 0.2, 9.0]), eps=1.3, unit=0.5, limits=(0, 255))
         array([ 12,  10, 255])
     """
-    bound = whole_units(eps, unit)
+    bound = whole_units(eps, unit, slack)
     change = np.clip(np.rint(delta.astype(np.float64) / unit), -bound, bound).astype(np.int64)
     stored = stored.astype(np.int64)
     after = np.clip(stored + change, *limits)

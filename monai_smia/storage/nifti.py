@@ -106,7 +106,8 @@ def _in_source_units(
     if dtype.itemsize > 2:
         check_magnitude(float(np.abs(raw).max()), Path(name).name)
     limits = np.iinfo(dtype)
-    stored = add_whole_units(raw, delta, eps=eps, unit=slope, limits=(limits.min, limits.max), norm=norm)
+    bounds = {"eps": eps, "unit": slope, "limits": (limits.min, limits.max), "slack": SINGLE}
+    stored = add_whole_units(raw, delta, norm=norm, **bounds)
     volume = nib.Nifti1Image(stored.astype(dtype), source.affine, _header(source))
     volume.header.set_slope_inter(slope, inter)
     difference = nib.Nifti1Image((stored - raw).astype(np.int32), source.affine)
@@ -131,6 +132,7 @@ def _floats_within_l2(clean: np.ndarray, delta: np.ndarray, eps: float, dtype: n
     return stored
 
 
+SINGLE = 2.0**-23  # a header holds its slope in float32, of which 8/255 holds 8 times 1/255
 GEOMETRY = (
     *("dim", "datatype", "bitpix", "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c"),
     *("quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),

@@ -164,3 +164,17 @@ def test_a_header_is_written_anew(tmp_path: Path) -> None:
     assert [int(written.header[name]) for name in ("qform_code", "sform_code")] == [1, 2]
     assert np.allclose(written.affine, source.affine)
     assert np.allclose(written.get_qform(), source.get_qform())
+
+
+@pytest.mark.parametrize("levels", [1, 2, 7, 8, 129])
+def test_a_slope_in_float32_holds_as_many_units_as_are_asked_for(levels: int, tmp_path: Path) -> None:
+    """1/255 in a header is a little more, and 8/255 held seven of them."""
+    source = nib.Nifti1Image(np.full((3, 3, 3), 100, np.uint8), np.eye(4))
+    source.header.set_slope_inter(1 / 255, 0)
+    nib.save(source, tmp_path / "a.nii")
+    storage = NiftiStorage(tmp_path / "out")
+    image = storage.read(tmp_path / "a.nii")
+    eps = levels / 255
+    path = storage.write(image, image + 1.0, eps=eps, source=str(tmp_path / "a.nii"), stem="a")
+    raw = np.asarray(nib.load(path).dataobj.get_unscaled(), int)
+    assert set((raw - 100).ravel()) == {levels}

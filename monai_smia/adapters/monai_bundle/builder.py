@@ -16,7 +16,8 @@ from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
-from monai_smia.dicom import read_dicom_series
+from monai_smia.dicom import DicomSeriesError, read_dicom_series
+from monai_smia.evaluation.errors import cause_of
 from monai_smia.metrics import CaseMetrics, ClassificationMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.victims.base import Victim
@@ -116,7 +117,23 @@ class BundleBuilder:
                 return name, self.pipeline.clean(name)[1]
             except Exception as error:  # whatever a loader raises
                 errors.append(error)
-        raise errors[0]
+        raise self._explained(errors[0], self.chain.source(next(iter(items.values())))) from None
+
+    @staticmethod
+    def _explained(error: Exception, source: Any) -> Exception:
+        """What stops the first case, in words that say what to do where that is known."""
+        text = str(cause_of(error))
+        if isinstance(cause_of(error), TypeError) and "required positional argument" in text:
+            return ValueError(
+                f"the network must take an image alone, and wants more: {text}. What it is prompted with can be held "
+                "fixed in a module around it."
+            )
+        if is_dicom(source) and not isinstance(cause_of(error), DicomSeriesError):
+            return ValueError(
+                f"the bundle's reader does not read this series: {text}; monai_smia.data.DicomSeriesReader reads it, "
+                "or says what is wrong with it."
+            )
+        return error
 
     def _task_of(self, raw: Any) -> str:
         if self.detector is not None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bundles.foreign.build import INVERT, LPS, SOFTMAX, WINDOW, Foreign, build
 from bundles.foreign.table import ALONE, ARGMAX
+from bundles.foreign.test_cases import with_a_series
 from bundles.foreign.test_foreign import QUICK, overlay, said_by
 from monai.bundle import run
 
@@ -144,3 +145,47 @@ def test_a_case_without_a_label_among_others_fails_alone(case: int, null: bool, 
     done = [r for r in map(json.loads, lines) if r["status"] == "ok"]
     assert {r["case"] for r in done} == {f"ct_{1 - case}"}
     assert all(r["jaccard"] < 1 for r in done)
+
+
+def test_a_network_that_is_prompted_is_named(tmp_path: Path) -> None:
+    bundle = build(tmp_path / "bundle", Foreign(), cases=1)
+    path = bundle / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["network_def"] = "$type('Prompted', (torch.nn.Conv3d,), {'forward': lambda self, x, points: x})(1, 2, 1)"
+    path.write_text(json.dumps(config))
+    (stops,) = check_bundle([str(path)])
+    assert re.search(r"the network must take an image alone, and wants more: .*'points'.* in a module around it", stops)
+
+
+def test_a_name_of_220_characters_is_cut_and_told_apart(tmp_path: Path) -> None:
+    bundle = build(tmp_path / "bundle", Foreign())
+    path = bundle / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    for number, item in enumerate(config["datalist"]):
+        file = Path(item["image"])
+        item["image"] = str(file.rename(file.with_name(f"{'x' * 219}{number}.nii.gz")))
+    path.write_text(json.dumps(config))
+    rows, _ = overlay(bundle, {})
+    assert rows["FGSM", "stored"]["cases"] == 2
+    assert len(list((bundle / "eval").rglob("*_adversarial.nii.gz"))) == 2
+
+
+@pytest.mark.parametrize("how", ["folders in folders", "no preamble"])
+def test_a_series_that_the_bundles_reader_does_not_read(how: str, tmp_path: Path) -> None:
+    bundle = with_a_series(build(tmp_path / "bundle", Foreign(), cases=1), first=True)
+    path = bundle / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["datalist"] = config["datalist"][:1]
+    folder = Path(config["datalist"][0]["image"])
+    for file in list(folder.iterdir()):
+        if how == "no preamble":
+            file.write_bytes(file.read_bytes()[132:])
+        else:
+            (folder / "in").mkdir(exist_ok=True)
+            file.rename(folder / "in" / file.name)
+    path.write_text(json.dumps(config))
+    (stops,) = check_bundle([str(path)])
+    assert re.search("reader does not read this series: .*DicomSeriesReader reads it, or says what", stops)
+    config["preprocessing"]["transforms"][0]["reader"] = "monai_smia.data.DicomSeriesReader"
+    path.write_text(json.dumps(config))
+    assert check_bundle([str(path)]) == []
