@@ -14,12 +14,14 @@ import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from documents import results
 from measured import DATA, ROOT
 
 THORAX = "--phantoms 1 --crop 32 --gradients 2"
 BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
+NNUNET = ROOT / ".venv-nnunet" / "bin" / "python"
 LONG = ("standard.py", "mutation.py")  # train their networks, or test every change: no small run of them
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
@@ -43,6 +45,7 @@ QUICK = (
     f"identical_pictures.py --fundus ${DATA}/fundus",
     f"clean.py fundus_dr_grading ${DATA}",
     f"structures.py --volumes --dataset_dir ${DATA}/ct --cases 1 --crop 32 --gradients 2",
+    "nnunet.py --pairs 1 --settings '1 fold'",
     "square.py --eps 0.1 --batch 5 --queries 5 --epochs 1 --pairs 1",
     f"dicom_survival.py --dicom ${DATA}/dicom/covidctmd_cap001 --label ${DATA}/ct/covidctmd_cap001_lung.nii.gz "
     "--eps 2 --steps 1",
@@ -65,9 +68,13 @@ def main() -> int:
         if f"${DATA}" in command and DATA not in os.environ:
             print(f"left out, {DATA} is not set: {command}", flush=True)
             continue
+        python = NNUNET if "/nnunet.py" in command else Path(sys.executable)
+        if not python.exists():
+            print(f"left out, `make test_nnunet` sets up what it needs: {command}", flush=True)
+            continue
         start = time.perf_counter()
         done = subprocess.run(
-            f"{shlex.quote(sys.executable)} {command}", shell=True, cwd=ROOT, text=True, capture_output=True
+            f"{shlex.quote(str(python))} {command}", shell=True, cwd=ROOT, text=True, capture_output=True
         )
         print(f"{time.perf_counter() - start:6.0f} s  {'FAILED' if done.returncode else 'done'}  {command}", flush=True)
         if done.returncode:
