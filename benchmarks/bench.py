@@ -22,7 +22,7 @@ from measured import DATA, ROOT
 THORAX = "--phantoms 1 --crop 32 --gradients 2"
 BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
 NNUNET = ROOT / ".venv-nnunet" / "bin" / "python"
-LONG = ("standard.py", "mutation.py")  # train their networks, or test every change: no small run of them
+LONG = ("standard.py", "optimality.py", "mutation.py")  # train networks, or test every change: no small run
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
     "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",
@@ -49,6 +49,7 @@ QUICK = (
     "square.py --eps 0.1 --batch 5 --queries 5 --epochs 1 --pairs 1",
     f"dicom_survival.py --dicom ${DATA}/dicom/covidctmd_cap001 --label ${DATA}/ct/covidctmd_cap001_lung.nii.gz "
     "--eps 2 --steps 1",
+    f"presets.py --dataset_dir ${DATA}/ct --crop 32 --presets quick",
     "documents.py --check",
 )
 

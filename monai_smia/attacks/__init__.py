@@ -14,6 +14,7 @@ from monai_smia.attacks.deepfool import DeepFool
 from monai_smia.attacks.difgsm import DIFGSM
 from monai_smia.attacks.fgsm import FGSM
 from monai_smia.attacks.fmn import FMN
+from monai_smia.attacks.fmnt import FMNT
 from monai_smia.attacks.iterative import Iterate, IterativeAttack, State
 from monai_smia.attacks.mifgsm import MIFGSM
 from monai_smia.attacks.noise import Noise
@@ -32,6 +33,7 @@ __all__ = [
     "DIFGSM",
     "FGSM",
     "FMN",
+    "FMNT",
     "MIFGSM",
     "PGD",
     "SEA_SCHEDULE",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -104,11 +104,11 @@ class APGD(PGD):
 
     schedule: Sequence[Phase] = ((1.0, 1.0),)
     steer_by: str | PerSample | None = None
-    _ascended: str | PerSample | None = field(default=None, init=False, repr=False)  # the own loss of a phase
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.schedule = _checked(self.schedule)
+        self._ascended: str | PerSample | None = None  # the own loss of a phase
 
     def default_step_size(self, eps: float | Tensor) -> float | Tensor:
         """Across the whole ball."""

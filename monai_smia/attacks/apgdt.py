@@ -36,7 +36,7 @@ class APGDT(APGD):
         num_targets: how many of the wrong classes with the highest scores on the clean image, at most.
         rank: run toward the class of this rank alone, 0 for the nearest; None for all of them.
 
-    The other arguments are those of `APGD`; `targeted` is False and `stop_at` 1.
+    The other arguments are those of `APGD`; `targeted` is False, and `stop_at` no None.
 
     Raises:
         ValueError: if an argument is outside its range; in use, if the victim is no classifier that decides for one
@@ -55,7 +55,9 @@ class APGDT(APGD):
     stop_at: float | None = 1.0
 
     def __post_init__(self) -> None:
-        self.require_fixed(targeted=False, stop_at=1.0)
+        self.require_fixed(targeted=False)
+        if self.stop_at is None:
+            raise ValueError("stop_at must lie in (0, 1], since APGDT leaves out what is decided wrongly, got None.")
         super().__post_init__()
         self.num_targets = self.require_count("num_targets", 1)
         self.rank = None if self.rank is None else self.require_count("rank", 0)

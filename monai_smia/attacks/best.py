@@ -19,6 +19,11 @@ def is_better(damage: Tensor, loss: Tensor, old_damage: Tensor, old_loss: Tensor
 def better_of(first: AttackResult, second: AttackResult, *, targeted: bool) -> AttackResult:
     """Per sample the better of two results; the gradients of both count."""
     take = is_better(second.damage, second.loss, first.damage, first.loss, targeted=targeted)
+    return taken(first, second, take)
+
+
+def taken(first: AttackResult, second: AttackResult, take: Tensor) -> AttackResult:
+    """Of two results the second where `take` says so ``(B,)``; the gradients of both count."""
     return AttackResult(
         adversarial=where(take, second.adversarial, first.adversarial),
         perturbation=where(take, second.perturbation, first.perturbation),

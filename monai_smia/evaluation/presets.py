@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from monai_smia.attacks import APGD, APGDT, DAG, FMN, SMIA, Attack, CosPGD, CriticalRadius, Ensemble, Noise, Square
+from monai_smia.attacks import (
+    APGD,
+    APGDT,
+    DAG,
+    FMN,
+    FMNT,
+    SMIA,
+    Attack,
+    CosPGD,
+    CriticalRadius,
+    Ensemble,
+    Noise,
+    Square,
+)
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, paper_comparison, radii_of
 from monai_smia.nearest import nearest
 from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
@@ -121,7 +134,8 @@ def preset_plan(
     still; what counts is the worst case over all of them, image by image.
 
     ``"radius"`` has noise and the strongest attack at six radii up to the largest of `eps` (or at the six or more that
-    `eps` holds), and looks for the smallest radius that leaves half of what is right, by bisection.
+    `eps` holds), and looks for the smallest radius that leaves half of what is right, by bisection; of a decision from
+    the smallest perturbation that `FMNT` finds toward one of the nearest classes.
 
     Args:
         preset: one of `PRESETS`.
@@ -186,11 +200,14 @@ def _over_radii(
         plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), strongest(ball))]
     largest, ball = max(balls)
     if largest > 0:
-        search = strongest(ball)
+        search, first = strongest(ball), None
+        if task == "classification":  # a small perturbation to begin from, whichever class it is of
+            first = FMNT(eps=ball, steps=2 * gradients, progress=True, **shared)
         if isinstance(search, APGD):  # a larger ball would leave the perturbation that it begins from
             own = [SHARP] if task == "segmentation" else []
             search = replace(search, schedule=[(1.0, 1 - sum(share for _, share, _ in own)), *own])
-        plan.append(PlannedAttack(CriticalRadius(search, seed=shared["seed"]), largest, CRITICAL_RADIUS))
+        critical = CriticalRadius(search, first=first, seed=shared["seed"])
+        plan.append(PlannedAttack(critical, largest, CRITICAL_RADIUS))
     return plan
 
 

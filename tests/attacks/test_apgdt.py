@@ -73,7 +73,7 @@ def test_two_classes_and_what_is_no_classifier() -> None:
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"num_targets": 0}, "num_targets"), ({"targeted": True}, "targeted"), ({"stop_at": 0.5}, "stop_at")],
+    [({"num_targets": 0}, "num_targets"), ({"targeted": True}, "targeted"), ({"stop_at": None}, "stop_at")],
 )
 def test_bad_arguments(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from evaluation.test_runner import LOAD, PREPROCESS, Threshold, evaluation, write_case
+from helpers import case
 
 from monai_smia.attacks import APGD, CriticalRadius
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack, preset_plan
@@ -64,6 +65,17 @@ def test_the_bisection_agrees_with_a_fine_grid_of_radii(tmp_path: Path) -> None:
         assert told in page
     content = json.loads((tmp_path / "out" / "report.json").read_text())
     assert content["critical_radii"] == summary["critical_radii"]
+
+
+def test_the_search_on_a_classifier() -> None:
+    c = case("classification", 2)
+    *_, search = preset_plan("radius", "classification", 0.3, gradients=4, clip=None)
+    assert search.attack is not None
+    result = search.attack(c.victim, c.image, c.label)
+    size = result.perturbation.flatten(1).abs().amax(1)
+    broken = result.damage >= 0.5
+    assert bool(broken.any())
+    assert bool((size[broken] < 0.3).all())
 
 
 def test_a_case_that_holds_is_said(tmp_path: Path) -> None:

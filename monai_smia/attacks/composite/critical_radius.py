@@ -32,6 +32,8 @@ class CriticalRadius(CompositeAttack):
         attack: what is tried; its `eps` is the largest radius.
         share: of what is right on the clean image, in [0, 1); at most so much is left at the critical radius.
         precision: relative distance of the radii between which the bisection ends.
+        first: attack that is tried at the largest radius instead, such as one that looks for a small perturbation by
+            itself: bisection goes on from what it found. None: `attack`.
         judge: damage of one image ``(1, C, *spatial)`` where a deployed pipeline has the last word; None: the victim's.
 
     The other arguments are those of `CompositeAttack`.
@@ -54,6 +56,7 @@ class CriticalRadius(CompositeAttack):
     attack: Attack = field(kw_only=False)
     share: float = 0.5
     precision: float = 0.01
+    first: Attack | None = None
     judge: Callable[[Tensor], float] | None = None
 
     def __post_init__(self) -> None:
@@ -66,13 +69,13 @@ class CriticalRadius(CompositeAttack):
 
     @property
     def parts(self) -> Sequence[Attack]:
-        """The attack that is tried."""
-        return [self.attack]
+        """The attack that is tried, and what is tried first."""
+        return [self.attack] if self.first is None else [self.attack, self.first]
 
     def with_parts(self, parts: Sequence[Attack]) -> Self:
-        """The same with another attack."""
-        (attack,) = parts
-        return replace(self, attack=attack)
+        """The same with other attacks."""
+        attack, *first = parts
+        return replace(self, attack=attack, first=first[0] if first else None)
 
     @property
     def name(self) -> str:
@@ -83,7 +86,7 @@ class CriticalRadius(CompositeAttack):
     def planned_gradients(self) -> int:
         """Of the largest radius, and of the bisection to its precision."""
         halvings = len(_halvings(self.precision))
-        return self.attack.planned_gradients * (1 + halvings)
+        return (self.first or self.attack).planned_gradients + halvings * self.attack.planned_gradients
 
     def run(self, problem: AttackProblem) -> AttackResult:
         """Sample by sample."""
@@ -97,8 +100,8 @@ class CriticalRadius(CompositeAttack):
         if clean >= needed:  # nothing to look for
             attack = _ending_at(self.attack, needed)
             return attack.run(replace(problem, threat=replace(problem.threat, eps=0.0)).part(attack))
-        attack = _ending_at(self.attack, min(needed + SPARE, 1.0))
-        found = attack.run(problem.part(attack))
+        attack, first = (_ending_at(one, min(needed + SPARE, 1.0)) for one in (self.attack, self.first or self.attack))
+        found = first.run(problem.part(first))
         gradients = found.gradients
         if self._damage(problem, found.adversarial) < needed:
             return found
@@ -141,5 +144,5 @@ def _ending_at(attack: Attack, damage: float) -> Attack:
     """The attack, and all of its parts that can, ended by a damage."""
     if isinstance(attack, CompositeAttack):
         attack = attack.with_parts([_ending_at(part, damage) for part in attack.parts])
-    changes: dict[str, Any] = {"stop_at": damage} if hasattr(attack, "stop_at") else {}
+    changes: dict[str, Any] = {name: damage for name in ("stop_at", "success") if hasattr(attack, name)}
     return replace(attack, **changes)
