@@ -6,12 +6,11 @@
 
 Every change swaps an operator, a comparison or a boolean, moves a number, drops a ``not``, a branch or a type that is
 asked for. The package is copied, changed in the copy, and those tests of the room that run the changed line run on it
-until the first fails: those of the changed file first, then the quickest. All must pass on the unchanged copy; that run
-says which test runs which line, and a test that needs more than the room's is none. Tests that take three times as long
-as there, and a minute, do not end: that is noticed, too. Text is not changed: what an error says is no figure, and a
-test that repeats it word for word proves nothing; that an error is raised at all is a branch, and is.
-
-They are made in the order in which they were drawn, so that one that is stopped is a smaller draw.
+until the first fails: those of the changed file first, then the quickest. A run on the unchanged copy says which test
+runs which line; what fails there is left out. Tests that take three times as long as there, and a minute, do not end:
+that is noticed, too. Text is not changed: what an error says is no figure, and a test that repeats it word for word
+proves nothing; that an error is raised at all is a branch, and is. Changes are made in the order in which they were
+drawn: of a draw that is stopped, those made are a smaller one.
 
 Printed are the changes that no test noticed, each with the reason that `mutation_survivors.txt` gives for it, where it
 gives one, then the share that was noticed. A change with a reason counts as a survivor like any other.
@@ -150,7 +149,7 @@ def in_child(work: Path, tests: list[str], order: list[str] | None, result: Path
     os.dup2(sink, 1)
     os.dup2(sink, 2)
     run = Run(work, order)
-    code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins=[run])
+    code = pytest.main([*(["-x"] if order else []), "-q", "-p", "no:cacheprovider", *tests], plugins=[run])
     changed = Path(importlib.import_module("monai_smia").__file__ or "")
     assert changed.is_relative_to(work), f"the tests ran on {changed}"
     seen = {name: sorted(lines) for name, lines in run.seen.items()} if order is None else {}
@@ -174,18 +173,21 @@ def outcome_of(work: Path, tests: list[str], order: list[str] | None, seconds: i
 
 
 class Tests:
-    """The tests of a room, how long each takes, and which of them run a line.
+    """The tests of a room, how long each takes, and which of them run a line; what fails unchanged is none of them.
 
     Raises:
-        RuntimeError: if one of them fails on the unchanged code.
+        RuntimeError: if none is left.
     """
 
     def __init__(self, room: str, work: Path, without: Sequence[str] = ()) -> None:
         left_out = [option for name in without for option in (f"--ignore={name}", f"--deselect={name}")]
         unchanged = outcome_of(work, [*ROOMS[room], *left_out], None, 3600)
-        if unchanged["code"]:
-            raise RuntimeError(f"the tests of {room} fail on the unchanged code: {unchanged['failed']}")
-        self.seconds: dict[str, float] = unchanged["seconds"]
+        failed = unchanged["failed"]
+        self.seconds: dict[str, float] = {t: s for t, s in unchanged["seconds"].items() if t not in failed}
+        if failed:
+            print(f"left out, failing on the unchanged code: {', '.join(failed)}", flush=True)
+        if not self.seconds:
+            raise RuntimeError(f"no test of {room} passes on the unchanged code.")
         self.by_line: dict[str, set[str]] = {}
         for name, lines in unchanged["seen"].items():
             for line in lines:
