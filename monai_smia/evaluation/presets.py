@@ -172,7 +172,7 @@ def preset_plan(
     if preset == "radius" and not max(radii) > 0:
         raise ValueError(f"eps must hold a radius > 0 for the preset 'radius', which searches below it, got {eps!r}.")
     if preset == "radius" and len(radii) < len(CURVE):
-        radii = [float(f"{max(radii) * part:.6g}") for part in CURVE]
+        radii = [float(f"{max(radii) * part:.12g}") for part in CURVE]
     balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii]
     if preset == "radius":
         return plan + _over_radii(task, balls, int(count), shared)

@@ -33,6 +33,10 @@ def test_six_radii_up_to_the_largest_and_a_search() -> None:
     (search,) = (row for row in rows if row.setting == "critical radius")
     assert isinstance(search.attack, CriticalRadius)
     assert (search.eps, search.attack.eps) == (0.16, 224.0)
+    levels = preset_plan("radius", "classification", 4 / 255, unit_scale=1 / 255, clip=(0, 255))
+    assert [row.attack.eps for row in levels if row.name == "Noise"] == pytest.approx(
+        [4 / 2**k for k in range(5, -1, -1)], rel=1e-11
+    )  # type: ignore[union-attr]
     own = plan([0.01 * k for k in range(1, 8)])
     assert len([row for row in own if row.name == "APGD"]) == 7
     assert plan([0.1, 0.16])[1].eps == 0.005  # too few for a curve: the largest counts
