@@ -76,11 +76,11 @@ class Labels:
         return channels if self.ignore is None else channels.where(numbers != self.ignore, IGNORED)
 
     def prediction(self, label_map: Tensor) -> Tensor:
-        """A label map that nnU-Net has written as logits ``(1, K, *spatial)`` that decide the same."""
-        if self.exclusive:
-            numbers = label_map.long()
-            return torch.stack([(numbers == k).to(torch.int8) for k in range(len(self.names))])[None]
-        return (self.truth(label_map) * 2 - 1).to(torch.int8)[None]
+        """A label map that nnU-Net has written: of exclusive labels itself, ``(1, 1, *spatial)``; of regions as logits.
+
+        Logits ``(1, regions, *spatial)`` decide what the map holds.
+        """
+        return label_map.long()[None, None] if self.exclusive else (self.truth(label_map) * 2 - 1).to(torch.int8)[None]
 
     def written_map(self, decided: Tensor) -> Tensor:
         """A decision ``(1 or regions, *spatial)`` as the label map that nnU-Net writes of it."""

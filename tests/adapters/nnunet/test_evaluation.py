@@ -128,11 +128,15 @@ def test_zeros_around_the_body_are_attacked_where_that_is_asked_for(tmp_path: Pa
     assert changed["attack"] > 0.9
 
 
-def test_regions_and_an_ignored_label(tmp_path: Path) -> None:
-    """Every region has its figures; ignored voxels count in none."""
+@pytest.mark.parametrize("regions", [False, True])
+def test_classes_or_regions_and_an_ignored_label(regions: bool, tmp_path: Path) -> None:
+    """Every one has its figures; ignored voxels count in none."""
     images, labels = data(tmp_path)
-    names = {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}
-    model = write_model(tmp_path / "model", labels=names, regions_class_order=[1, 2], mirror=None)
+    members = {"whole": (1, 2), "core": (2,)} if regions else {"organ": (1,), "lesion": (2,)}
+    named = {name: list(values) if regions else values[0] for name, values in members.items()}
+    order = [1, 2] if regions else None
+    names = {"background": 0, **named, "ignore": 3}
+    model = write_model(tmp_path / "model", labels=names, regions_class_order=order, mirror=None)
     label: Any = nib.load(labels / "case0.nii.gz")
     marked = np.asarray(label.dataobj).copy()
     marked[:, :, :3] = 3
@@ -140,10 +144,12 @@ def test_regions_and_an_ignored_label(tmp_path: Path) -> None:
     options = {**PAPER, "only": ["Noise"]}
     summary = nnunet_evaluation(model, images=images, labels=labels, output_dir=tmp_path / "o", eps=1, **options).run()
     decided = own(model, [images / "case0_0000.nii.gz"], tmp_path / "x")
-    counted = marked != 3
-    for name, members in (("whole", (1, 2)), ("core", (2,))):
-        a, b = np.isin(decided, members) & counted, np.isin(marked, members) & counted
-        assert summary["rows"][0][f"jaccard_{name}"] == pytest.approx((a & b).sum() / (a | b).sum())
+    counted, scores = marked != 3, []
+    for name, values_of in members.items():
+        a, b = np.isin(decided, values_of) & counted, np.isin(marked, values_of) & counted
+        scores.append((a & b).sum() / (a | b).sum())
+        assert summary["rows"][0][f"jaccard_{name}"] == pytest.approx(scores[-1])
+    assert summary["rows"][0]["jaccard"] == pytest.approx(np.mean(scores))
 
 
 @pytest.mark.parametrize("kind", ["color pictures", "flat NIfTI", "four dimensions"])
