@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# the tested set, with hashes; LOCK= takes what the ranges of setup.py allow, as for a Python that the set is not made for (below 3.11)
+LOCK ?= requirements.lock
+LOCKED := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement
 BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
@@ -40,14 +43,15 @@ bench bench-quick: .venv/installed-test
 	$(PIP) --editable .[bench]
 	$(BIN)/python benchmarks/bench.py $(if $(filter bench-quick,$@),--quick) $(ARGS)
 
-.venv/installed: setup.py constraints.txt
+.venv/installed: setup.py constraints.txt $(LOCK)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable .
+	$(if $(LOCK),$(LOCKED) $(LOCK))
+	$(PIP) torch
+	$(PIP) $(if $(LOCK),--no-deps --no-build-isolation) --editable .
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(PIP) --editable '.[test,peers]'
-	$(PIP) --no-deps $(PEERS)
+	$(if $(LOCK),$(LOCKED) requirements-peers.lock,$(PIP) --editable '.[test,peers]' && $(PIP) --no-deps $(PEERS))
 	touch $@
 
 clean:

@@ -19,8 +19,8 @@ setup(
         "monai_smia.report": ["report.schema.json", "templates/*.j2"],
     },
     install_requires=[
-        "torch>=2.4",
-        "monai>=1.5",
+        "torch>=2.6",  # before it weights_only=True runs pickles (CVE-2025-32434)
+        "monai>=1.5.1",  # before it checkpoints and archives run code (CVE-2025-58755 to 58757)
         "pytorch-ignite>=0.5",
         "nibabel>=5.0",
         "pydicom>=3.0",
@@ -28,13 +28,13 @@ setup(
         "itk>=5.3",
         "simpleitk>=2.3",
         "matplotlib>=3.7",
-        "jinja2>=3.0",
-        "tqdm>=4.60",
+        "jinja2>=3.1.6",
+        "tqdm>=4.66.3",
         "fire>=0.5",  # python -m monai.bundle
         "pyyaml>=6.0",  # YAML configs
         "scipy>=1.10",  # MONAI's surface distances, the phantoms
         "scikit-image>=0.22",  # SSIM
-        "pillow>=10",  # photographs, JPEG and JPEG 2000 as degradation
+        "pillow>=11.3",  # photographs, JPEG and JPEG 2000 as degradation
     ],
     extras_require={
         "test": ["jsonschema>=4", "pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],

@@ -117,23 +117,25 @@ class BundleBuilder:
                 return name, self.pipeline.clean(name)[1]
             except Exception as error:  # whatever a loader raises
                 errors.append(error)
-        raise self._explained(errors[0], self.chain.source(next(iter(items.values())))) from None
+        if text := self._explained(errors[0], self.chain.source(next(iter(items.values())))):
+            raise ValueError(text) from None
+        raise errors[0]
 
     @staticmethod
-    def _explained(error: Exception, source: Any) -> Exception:
-        """What stops the first case, in words that say what to do where that is known."""
+    def _explained(error: Exception, source: Any) -> str:
+        """What stops the first case, in words that say what to do where that is known, else nothing."""
         text = str(cause_of(error))
         if isinstance(cause_of(error), TypeError) and "required positional argument" in text:
-            return ValueError(
+            return (
                 f"the network must take an image alone, and wants more: {text}. What it is prompted with can be held "
                 "fixed in a module around it."
             )
         if is_dicom(source) and not isinstance(cause_of(error), DicomSeriesError):
-            return ValueError(
+            return (
                 f"the bundle's reader does not read this series: {text}; monai_smia.data.DicomSeriesReader reads it, "
                 "or says what is wrong with it."
             )
-        return error
+        return ""
 
     def _task_of(self, raw: Any) -> str:
         if self.detector is not None:
