@@ -28,6 +28,7 @@ QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",
     "sliding_window_gradient.py --size 48 48 48 --roi 32 --pairs 1",
     "growth.py --only windows 1",
+    "foreign_files.py",
     "trouble.py --kills 3 --full 2 --pairs 1",
     "lower_precision.py --pairs 1 --steps 1 --side 32 --window 32",
     "early_stop.py --eps 0.2 --pairs 1 --epochs 1 --batch 10",

@@ -21,7 +21,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedCTImageStorage,
 )
 
-from monai_smia.dicom.errors import DicomSeriesError
+from monai_smia.dicom.errors import DicomSeriesError, cut_off
 from monai_smia.dicom.kinds import check_is_image, check_pixels, map_of
 
 UNFINISHED = ".part"  # ends the name of a folder that is still being written
@@ -130,7 +130,12 @@ def read_header(path: Path) -> pydicom.Dataset | None:
             needed.append("Rows")
         for name in needed:
             if not header.get(name):
-                raise DicomSeriesError(f"{path.name} is truncated, or was never whole: it has no {name}.")
+                what = (
+                    f"is truncated, or was never whole: it has no {name}"
+                    if cut_off(path)
+                    else f"must have {name}, and has none"
+                )
+                raise DicomSeriesError(f"{path.name} {what}.")
     return header
 
 
@@ -195,7 +200,8 @@ def decode(path: Path) -> np.ndarray:
         pixels = pixel_array(ds, raw=True, correct_unused_bits=False)
     except Exception as error:  # every decoder raises its own
         reason = str(error).replace("\n", " ")
-        raise DicomSeriesError(f"the pixels of {path.name} do not decode (truncated?): {reason}") from error
+        doubt = "" if "missing dependencies" in reason or "decoder" in reason else " (truncated?)"
+        raise DicomSeriesError(f"the pixels of {path.name} do not decode{doubt}: {reason}") from error
     return _without_unused_bits(path, ds, pixels)
 
 
@@ -227,7 +233,7 @@ def _slice(path: Path, header: pydicom.Dataset, frame: int) -> DicomSlice:
         with naming(path, name):
             value = None if source is None else source.get(name)
         if value is None or len(np.atleast_1d(value)) != length:
-            raise DicomSeriesError(f"{path.name} must have {name} with {length} values, got {value} (truncated?).")
+            raise DicomSeriesError(f"{path.name} must have {name} with {length} values, got {value}{cut_off(path)}.")
         numbers = np.asarray([float(v) for v in value])
         if not np.isfinite(numbers).all():
             raise DicomSeriesError(f"{path.name} must have finite {name}, got {numbers.tolist()}.")

@@ -8,7 +8,7 @@ import pydicom
 from pydicom.uid import ParametricMapStorage as PARAMETRIC_MAP
 from pydicom.uid import SegmentationStorage
 
-from monai_smia.dicom.errors import DicomSeriesError
+from monai_smia.dicom.errors import DicomSeriesError, cut_off
 
 MAPS = (
     *("PERFUSION", "RCBF", "RCBV", "CBF", "CBV", "MTT", "TTP", "TMAX", "TTD", "PBV", "PERMEABILITY", "FLOW"),
@@ -42,6 +42,8 @@ def check_pixels(path: Path, header: pydicom.Dataset) -> None:
     Raises:
         DicomSeriesError: that names the file and what it has.
     """
+    if "Rows" not in header:
+        raise DicomSeriesError(f"{path.name} holds no image ({getattr(header.get('SOPClassUID'), 'name', 'it is')}).")
     if "GridFrameOffsetVector" in header or header.get("Modality") == "RTDOSE":
         raise DicomSeriesError(f"{path.name} is a dose (its planes lie by GridFrameOffsetVector), no image of a scan.")
     whole = any(name in header for name in ("BitsStored", "HighBit", "PixelRepresentation"))
@@ -59,7 +61,7 @@ def check_pixels(path: Path, header: pydicom.Dataset) -> None:
     for name in ("SamplesPerPixel", "PhotometricInterpretation", *NUMBERS):
         value = header.get(name)
         if value is None or (name in NUMBERS and not isinstance(value, int)):
-            raise DicomSeriesError(f"{path.name} must have one {name}, got {value} (truncated?).")
+            raise DicomSeriesError(f"{path.name} must have one {name}, got {value}{cut_off(path)}.")
     allocated, stored, high = header.BitsAllocated, header.BitsStored, header.HighBit
     if allocated == 1:
         raise DicomSeriesError(f"{path.name} holds one bit a pixel, a mask and no image.")

@@ -76,7 +76,7 @@ def check_exact(path: str | os.PathLike[str]) -> None:
     try:
         volume = nib.Nifti1Image.from_filename(path) if path.suffix != ".hdr" else None
     except (WrapStructError, HeaderDataError, ImageFileError) as error:
-        raise DamagedFileError(f"{path.name} is no whole NIfTI file: {str(error).rstrip('.')}.") from None
+        raise DamagedFileError(f"{path.name} is no NIfTI file that can be read: {str(error).rstrip('.')}.") from None
     kind = None if volume is None else volume.get_data_dtype().kind
     if kind in ("c", "V"):
         what = "complex values" if kind == "c" else "colors"

@@ -142,6 +142,6 @@ def test_an_empty_file_is_called_empty(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"x", bytes(100), bytes(400), b"text" * 200])
 def test_what_is_no_nifti_is_an_unreadable_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(content)
-    with pytest.raises(DamagedFileError, match=r"a.nii is no whole NIfTI file") as told:
+    with pytest.raises(DamagedFileError, match=r"a.nii is no NIfTI file that can be read") as told:
         check_input_files({"image": str(tmp_path / "a.nii")})
     assert kind_of(told.value) == UNREADABLE
