@@ -73,18 +73,37 @@ def _add_nnunet(commands: Any) -> None:
     add("--preset", default="quick", help="quick (default), standard, thorough, radius or paper")
     add("--gradients", type=int, help="of the first strong attack, in the last round")
     add("--steps", type=int, default=10, help="of the paper's attacks (default: %(default)s)")
-    add("--attacks", nargs="+", dest="only", help="names of attacks to run, such as Noise PGD APGD; without it all")
+    add(
+        "--attacks",
+        nargs="+",
+        dest="only",
+        metavar="NAME",
+        help="names of attacks to run, such as Noise PGD APGD; without it all",
+    )
     add("--volumes", nargs="+", help="down, up: attacks on the volume that is segmented")
     add("--folds", nargs="+", help="numbers, or all; without it those that are there")
     add("--checkpoint", help="in the folder of every fold; without it checkpoint_final.pth")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1")
     add("--disable_tta", action="store_false", dest="mirroring", help="no mirroring, as nnU-Net's own switch")
-    add("--step_size", type=float, default=0.5, dest="step", help="of the tiles, nnU-Net's own (default: %(default)s)")
+    add(
+        "--step_size",
+        type=float,
+        default=0.5,
+        dest="step",
+        metavar="SHARE",
+        help="of the tiles, nnU-Net's own (default: %(default)s)",
+    )
     add(
         "--statistics", default="differentiate", help="mean and deviation of the image: differentiate (default), freeze"
     )
     add("--background", default="keep", help="zeros around the body: keep (default), attack")
-    add("--clip", nargs=2, type=float, help="valid range of the images; without it that of every file's type")
+    add(
+        "--clip",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="valid range of the images; without it that of every file's type",
+    )
     add("--unit", help="of the images, for tables; without it HU where the model normalizes as for CT")
     add("--accept", help="criteria of your own, such as 'jaccard >= 0.80 at 28 HU'; exit status 3 where one is not met")
     add("--write_volumes", default="worst", help="adversarial images that stay: worst (default), all, none")
