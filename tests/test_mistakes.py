@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from bundles.foreign.build import Foreign, build
-from bundles.shipped import CT, FUNDUS
+from bundles.shipped import CT, ENDOSCOPY, FUNDUS
+from dicom_files import planes, save
 from shell import Done, ended, shell, started
 
 from monai_smia.adapters import OVERLAY
@@ -21,6 +22,10 @@ from monai_smia.adapters.monai_bundle import check_bundle as imported_before_the
 CONFIG, ROOT = CT.configs("attack_eval")[0], ["--bundle_root", str(CT.root)]
 PAPER = ["--preset", "paper"]
 RUN = ["attack_eval", "--config_file", CONFIG, *ROOT]
+EYES, FRAMES = (
+    ["attack_eval", "--config_file", bundle.configs("attack_eval")[0], "--bundle_root", str(bundle.root)]
+    for bundle in (FUNDUS, ENDOSCOPY)
+)
 MISTAKES: dict[str, tuple[Sequence[str], str]] = {
     # options
     "an option misspelt": ([*RUN, "--epz", "0.03"], r"--epz is nothing that the configs know, .* did you mean --eps\?"),
@@ -44,6 +49,18 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
         [*RUN, "--dataset_dir", "labels", "--split", "$None"],
         r"row 1 of labels.csv names .*missing\.nii\.gz, which does not exist",
     ),
+    "a series for data": ([*RUN, "--dataset_dir", "series"], r"series is DICOM, .* through the overlay, see docs/hosp"),
+    "a file of it": (
+        [*RUN, "--dataset_dir", "series/0001.dcm"],
+        r"0001\.dcm is DICOM, of which this bundle takes none",
+    ),
+    "a series in a table": (
+        [*RUN, "--dataset_dir", "listed", "--split", "$None"],
+        "series is DICOM, of which this bundl",
+    ),
+    "a series of eyes": ([*EYES, "--dataset_dir", "series"], "series is DICOM, of which this bundle takes none"),
+    "a series of frames": ([*FRAMES, "--dataset_dir", "series"], "series is DICOM, of which this bundle takes none"),
+    "what is no text": ([*RUN, "--dataset_dir", "binary"], "binary is no table of cases: it holds no text; expected"),
     "another bundle_root": (
         [*RUN[:3], "--bundle_root", "empty"],
         r"No such file .*empty/configs/inference\.yaml'; say",
@@ -92,6 +109,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").mkdir()
     (folder / "labels").mkdir()
     (folder / "file").write_text("x")
+    (folder / "binary").write_bytes(b"\xff\xfe\x00\xce")
+    save(planes(), folder / "series")
+    (folder / "listed").mkdir()
+    (folder / "listed" / "labels.csv").write_text("file,lung_mask\n../series,../file\n")
     (folder / "labels" / "labels.csv").write_text("file,lung_mask\nmissing.nii.gz,mask.nii.gz\n")
     build(folder / "bundle", Foreign(), cases=1)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from monai.data.decathlon_datalist import load_decathlon_datalist
 
 from monai_smia.nearest import nearest
 from monai_smia.targets.carried import carried
+from monai_smia.targets.not_dicom import check_not_dicom
 
 __all__ = ["ct_datalist"]
 
@@ -77,6 +79,7 @@ def ct_datalist(
     path = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not path.exists():
         raise FileNotFoundError(f"dataset_dir {path} does not exist; expected a folder or file, {_LAYOUTS}")
+    check_not_dicom(path)
     source = path if path.is_file() else _index_file(path)
     rows = _json_rows(source) if source.suffix == ".json" else _csv_rows(source, target)
 
@@ -136,10 +139,13 @@ def _json_rows(source: Path) -> list[_Row]:
 
 
 def _csv_rows(source: Path, target: str) -> list[_Row]:
-    with source.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or ())
-        table = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"dataset_dir {source} is no table of cases: it holds no text; expected {_LAYOUTS}") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = list(reader.fieldnames or ())
+    table = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
     kaggle = "ct_scan" in columns
     image_column, label_column = "ct_scan" if kaggle else "file", f"{target}_mask"
     for argument, column in (("dataset_dir", image_column), (f"target={target!r}", label_column)):
@@ -173,6 +179,7 @@ def _items(rows: list[_Row], target: str) -> list[dict[str, Any]]:
             raise ValueError(f"target={target!r}: {where} ({image.name}) names no mask for it")
         for path in (image, label):
             if not path.is_file():
+                check_not_dicom(path)
                 raise FileNotFoundError(f"dataset_dir: {where} names {path}, which does not exist")
         case = image.name.removesuffix(".gz").removesuffix(".nii")
         if case in seen:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from monai_smia.targets.carried import carried
+from monai_smia.targets.not_dicom import check_not_dicom
 from monai_smia.transforms.photographs import check_picture
 
 __all__ = ["endoscopy_datalist"]
@@ -88,6 +89,7 @@ def endoscopy_datalist(
     path = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not path.exists():
         raise FileNotFoundError(f"dataset_dir {path} does not exist; expected a folder or file, {_LAYOUTS}")
+    check_not_dicom(path)
     if path.suffix == ".csv" or (path / "labels.csv").is_file():
         frames = _csv_frames(path if path.suffix == ".csv" else path / "labels.csv")
     elif path.suffix == ".json" or (list(path.glob("*.json")) and not _class_list(path)):

@@ -14,6 +14,7 @@ import numpy as np
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
 from monai_smia.targets.carried import carried
+from monai_smia.targets.not_dicom import check_not_dicom
 
 __all__ = ["fundus_datalist"]
 
@@ -86,7 +87,10 @@ def fundus_datalist(
     """
     folder = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not folder.is_dir():
-        raise FileNotFoundError(f"dataset_dir {folder} does not exist.")
+        check_not_dicom(folder)
+        what = "is a file, and must be a folder" if folder.exists() else "does not exist"
+        raise FileNotFoundError(f"dataset_dir {folder} {what}.")
+    check_not_dicom(folder)
     table, rows = _rows(folder)
     if split is not None:
         splits = sorted({row.split for row in rows if row.split})
