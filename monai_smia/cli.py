@@ -83,6 +83,7 @@ def _add_nnunet(commands: Any) -> None:
     add("--volumes", nargs="+", help="down, up: attacks on the volume that is segmented")
     add("--folds", nargs="+", help="numbers, or all; without it those that are there")
     add("--checkpoint", help="in the folder of every fold; without it checkpoint_final.pth")
+    add("--trusted", action="store_true", help="load checkpoints though they hold what may run when it is loaded")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1")
     add("--disable_tta", action="store_false", dest="mirroring", help="no mirroring, as nnU-Net's own switch")
     add(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_smia.adapters.nnunet.folder import check_folder, check_installed, checkpoint_in, nnunets_own
+from monai_smia.adapters.nnunet.folder import check_folder, check_installed, check_plain, checkpoint_in, nnunets_own
 from monai_smia.adapters.nnunet.labels import Labels
 from monai_smia.inferers import MeanNetwork, Tiling
 
@@ -70,6 +70,7 @@ class Deployed:
         device: torch.device | str = "cpu",
         mirroring: bool = True,
         step: float = 0.5,
+        trusted: bool = False,
     ) -> Deployed:
         """The model of a folder, see `NNUNetVictim.from_folder`.
 
@@ -80,6 +81,8 @@ class Deployed:
         name = checkpoint_in(Path(folder), checkpoint)
         chosen = check_folder(Path(folder), folds, name)
         check_installed()
+        if not trusted:
+            check_plain(Path(folder), chosen, name)
         _check_device(device)
         if not 0 < step <= 1:
             raise ValueError(f"step must be a share of the tile in (0, 1], got {step}.")

@@ -92,8 +92,8 @@ def nnunet_evaluation(
         accept, write_volumes, resume, retry_failed: as for `AttackEvaluation`.
         figures: draw cases.
         progress: show progress.
-        **model: `folds`, `checkpoint`, `device`, `mirroring`, `step`, `statistics`, `straight_through`, `memory_limit`,
-            as for `NNUNetVictim.from_folder`.
+        **model: `folds`, `checkpoint`, `device`, `mirroring`, `step`, `trusted`, `statistics`, `straight_through`,
+            `memory_limit`, as for `NNUNetVictim.from_folder`.
 
     Returns:
         The evaluation, to be run.

@@ -15,6 +15,10 @@ import torch
 NEEDED = ("dataset.json", "plans.json")
 FOLD = "fold_"
 CHECKPOINT = "checkpoint_final.pth"
+NUMPY = {f"numpy.{name}" for name in ("ndarray", "dtype")} | {
+    f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")
+}
+PLAIN = NUMPY | {"pathlib.PosixPath", "pathlib.WindowsPath"}  # what checkpoints hold beside tensors, and runs nothing
 MONAI_HEAD, MONAI_CHECKPOINT = "nnunet_checkpoint.pth", "model.pt"  # of `monai.apps.nnunet`, which splits a checkpoint
 
 
@@ -99,6 +103,31 @@ def check_folder(folder: Path, folds: Sequence[int | str] | None, checkpoint: st
             + (f": {', '.join(absent)} not there." if chosen else ".")
         )
     return [int(fold) if fold.isdigit() else fold for fold in chosen]
+
+
+def check_plain(folder: Path, folds: Sequence[int | str], checkpoint: str) -> None:
+    """Raise where loading a checkpoint would run code: nnU-Net loads it as a pickle, whatever is in it.
+
+    Args:
+        folder: with its `folds`, checked.
+        folds: to take.
+        checkpoint: name of the file in every fold.
+
+    Raises:
+        ValueError: that names what it holds.
+    """
+    for fold in folds:
+        path = folder / f"{FOLD}{fold}" / checkpoint
+        try:
+            held = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - PLAIN
+        except Exception as error:
+            raise ValueError(f"{path} is no checkpoint as torch writes it: {error}.") from error
+        if held:
+            names = ", ".join(sorted(held))
+            raise ValueError(
+                f"{path} holds {names}, which may run anything when it is loaded, and nnU-Net's own checkpoints hold "
+                "nothing of the kind. Where you trust it: trusted=True, --trusted."
+            )
 
 
 def _check_json(path: Path) -> Any:

@@ -74,11 +74,13 @@ class NNUNetVictim(SegmentationVictim):
         device: torch.device | str = "cpu",
         mirroring: bool = True,
         step: float = 0.5,
+        trusted: bool = False,
         **options: Any,
     ) -> NNUNetVictim:
         """The model of a folder such as ``nnUNetTrainer__nnUNetPlans__3d_fullres``, as `nnUNetv2_predict` takes it.
 
-        A checkpoint is a pickle, and loading one runs what it holds: take models from those you trust.
+        nnU-Net loads a checkpoint as a pickle, which runs what it holds: one that holds more than tensors and numbers
+        is refused, unless it is `trusted`.
 
         Args:
             model_folder: holds ``plans.json``, ``dataset.json``, ``fold_0``, ...; or the folder ``models`` of a bundle
@@ -88,13 +90,14 @@ class NNUNetVictim(SegmentationVictim):
             device: where it runs.
             mirroring: nnU-Net's test-time augmentation, over the axes that the model was trained with.
             step: of the tiles, as a share of their size.
+            trusted: load checkpoints whatever they hold.
             **options: as for `from_predictor`.
 
         Raises:
             ValueError: if something is missing, or nnU-Net cannot load the model; with the reason.
         """
         settings: dict[str, Any] = {"folds": folds, "checkpoint": checkpoint, "mirroring": mirroring, "step": step}
-        return cls._of(Deployed.from_folder(model_folder, device=device, **settings), **options)
+        return cls._of(Deployed.from_folder(model_folder, device=device, trusted=trusted, **settings), **options)
 
     @classmethod
     def from_predictor(cls, predictor: Any, **options: Any) -> NNUNetVictim:

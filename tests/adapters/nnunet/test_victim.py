@@ -194,6 +194,35 @@ def test_monais_route_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert np.array_equal(ours.deployed.segment_files([file]), theirs.deployed.segment_files([file]))
 
 
+def _other(model: Path, **parts: Any) -> None:
+    """Other parts in the checkpoint of the first fold."""
+    path = model / "fold_0" / "checkpoint_final.pth"
+    torch.save({**torch.load(path, weights_only=False), **parts}, path)
+
+
+class _Writes:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+def test_what_a_checkpoint_holds_is_not_run(tmp_path: Path) -> None:
+    model, ran = write_model(tmp_path / "model"), tmp_path / "ran"
+    _other(model, logging=[np.float32(0.5), np.zeros(2), np.int64(3)], device=torch.device("cpu"))  # as nnU-Net's own
+    NNUNetVictim.from_folder(model)
+    _other(model, logging=[])
+    _other(model, more=_Writes(ran))
+    with pytest.raises(ValueError, match=r"holds .*, which may run anything when it is loaded"):
+        NNUNetVictim.from_folder(model)
+    assert not ran.exists()
+    NNUNetVictim.from_folder(model, trusted=True)
+    assert ran.exists()
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
@@ -202,7 +231,12 @@ def test_monais_route_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (lambda m: (m / "plans.json").write_text("{"), {}, r"plans\.json is no JSON"),
         (lambda m: None, {"folds": [0, 3]}, r"checkpoint_final\.pth, 0, 1, got 0, 3: 3 not there"),
         (lambda m: None, {"checkpoint": "best.pth"}, r"has best\.pth; checkpoints there: checkpoint_final\.pth"),
-        (lambda m: (m / "fold_0" / "checkpoint_final.pth").write_bytes(b"no"), {}, "nnU-Net cannot load"),
+        (
+            lambda m: (m / "fold_0" / "checkpoint_final.pth").write_bytes(b"no"),
+            {},
+            "is no checkpoint as torch writes it",
+        ),
+        (lambda m: _other(m, network_weights={}), {}, "nnU-Net cannot load"),
         (lambda m: None, {"step": 1.5}, r"step must be a share of the tile in \(0, 1\], got 1\.5"),
         (lambda m: None, {"statistics": "guess"}, "statistics must be one of"),
     ],
