@@ -144,7 +144,7 @@ class NNUNetVictim(SegmentationVictim):
         """Logits on the image's own grid ``(B, K, *spatial)``.
 
         Args:
-            image: ``(B, C, *spatial)``; a MetaTensor, unless the victim is bound.
+            image: ``(B, C, *spatial)``, as `read` gives it; a plain tensor where the victim is bound.
         """
         clean = self._clean(image)
         image = as_plain(image)
@@ -257,12 +257,10 @@ def spacing_of(image: Tensor) -> tuple[float, ...]:
     Raises:
         ValueError: if the image does not say it.
     """
-    if not isinstance(image, MetaTensor):
+    if not isinstance(image, MetaTensor) or SPACING not in image.meta:
         raise ValueError(
-            "image must be a MetaTensor, which says how large its voxels are: take victim.read(files), or "
-            "MetaTensor(image, affine=...) with the axes in the order of nnU-Net's reader."
+            "image must be one that nnU-Net's own reader gives, whose axes have another order than those of MONAI's "
+            f"LoadImage: take victim.read(files), or say MetaTensor(image, meta={{{SPACING!r}: [z, y, x]}}), with the size "
+            "of its voxels, of an image that has them in that order."
         )
-    if SPACING in image.meta:
-        return tuple(float(size) for size in image.meta[SPACING])
-    sizes = tuple(float(size) for size in image.pixdim)
-    return sizes if len(sizes) == 3 else (999.0, *sizes)
+    return tuple(float(size) for size in image.meta[SPACING])

@@ -258,8 +258,9 @@ def test_what_it_cannot_follow_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got 'QuantileNormalization' in the plans"):
         NNUNetVictim.from_folder(unknown)
     victim = NNUNetVictim.from_folder(write_model(tmp_path / "model"))
-    with pytest.raises(ValueError, match="image must be a MetaTensor"):
-        victim.predict(torch.zeros(1, 1, 8, 8, 8))
+    for image in (torch.zeros(1, 1, 8, 8, 8), MetaTensor(torch.zeros(1, 1, 8, 8, 8))):  # its axes may be in any order
+        with pytest.raises(ValueError, match="image must be one that nnU-Net's own reader gives"):
+            victim.predict(image)
     assert victim.intensity_scale() == pytest.approx(1 / 110)
     mri = NNUNetVictim.from_folder(write_model(tmp_path / "mri", schemes=(ZSCORE, CT)))
     with pytest.raises(ValueError, match="no fixed size in network units"):
