@@ -260,7 +260,7 @@ def spacing_of(image: Tensor) -> tuple[float, ...]:
     if not isinstance(image, MetaTensor) or SPACING not in image.meta:
         raise ValueError(
             "image must be one that nnU-Net's own reader gives, whose axes have another order than those of MONAI's "
-            f"LoadImage: take victim.read(files), or say MetaTensor(image, meta={{{SPACING!r}: [z, y, x]}}), with the size "
-            "of its voxels, of an image that has them in that order."
+            f"LoadImage: take victim.read(files), or say MetaTensor(image, meta={{{SPACING!r}: [z, y, x]}}), with the "
+            "size of its voxels, of an image that has them in that order."
         )
     return tuple(float(size) for size in image.meta[SPACING])
