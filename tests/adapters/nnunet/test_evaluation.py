@@ -128,6 +128,32 @@ def test_zeros_around_the_body_are_attacked_where_that_is_asked_for(tmp_path: Pa
     assert changed["attack"] > 0.9
 
 
+@pytest.mark.parametrize("reader", ["NibabelIO", "NibabelIOWithReorient", "SimpleITKIOWithReorient"])
+def test_readers_that_turn_the_axes(reader: str, tmp_path: Path) -> None:
+    """A file of any orientation is attacked as it is read and stored as it was."""
+    images, labels = data(tmp_path)
+    for file in (images / "case0_0000.nii.gz", labels / "case0.nii.gz"):
+        image: Any = nib.load(file)
+        turned = image.as_reoriented([[2, -1], [0, 1], [1, -1]])
+        nib.save(nib.Nifti1Image(np.asarray(turned.dataobj).astype(image.get_data_dtype()), turned.affine), file)
+    model, source = write_model(tmp_path / "model", reader=reader, mirror=None), images / "case0_0000.nii.gz"
+    options: dict[str, Any] = {"images": images, "labels": labels, "output_dir": tmp_path / "out", "eps": EPS}
+    summary = nnunet_evaluation(model, **options, **{**PAPER, "only": ["FGSM"], "figures": True}).run()
+    clean, computed, stored = summary["rows"]
+    assert clean["agreement"] > 0.95
+    assert clean["jaccard"] == pytest.approx(
+        jaccard(own(model, [source], tmp_path / "x"), values(labels / "case0.nii.gz"))
+    )
+    (file,) = (tmp_path / "out" / "volumes").glob("*_adversarial/*")
+    change = np.abs(values(file).astype(int) - values(source))
+    assert change.max() == EPS
+    assert (change == EPS).mean() > 0.5
+    assert stored["jaccard"] == pytest.approx(
+        jaccard(own(model, [file], tmp_path / "x"), values(labels / "case0.nii.gz"))
+    )
+    assert computed["jaccard"] == pytest.approx(stored["jaccard"], abs=0.02)
+
+
 @pytest.mark.parametrize("regions", [False, True])
 def test_classes_or_regions_and_an_ignored_label(regions: bool, tmp_path: Path) -> None:
     """Every one has its figures; ignored voxels count in none."""
