@@ -13,7 +13,7 @@ from torch import Tensor
 from monai_smia.attacks import Attack
 from monai_smia.attacks.composite.base import within_range
 from monai_smia.evaluation.fingerprint import files_of
-from monai_smia.storage.whole import check_exact, check_magnitude, check_whole
+from monai_smia.storage.whole import check_exact, check_magnitude, check_placed, check_whole
 from monai_smia.victims.base import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
 
@@ -125,12 +125,13 @@ def check_input_files(item: Mapping[str, Any]) -> None:
     """Raise where a file of a case is damaged by its own account, or its image is one that float32 does not hold.
 
     Raises:
-        ValueError: if the image holds whole numbers beyond 2^24.
+        ValueError: if the image holds whole numbers beyond 2^24, or the affine of a file is singular.
         DamagedFileError: if a checksum does not match; the file is named.
     """
     for name, value in item.items():
         for file in files_of(value):
             check_whole(file)
+            check_placed(file)
             if name == "image":
                 check_exact(file)
 

@@ -63,6 +63,7 @@ DEVICE = ("CUDA error", "CUDA driver", "cuDNN", "CUDNN_STATUS", "CUBLAS_STATUS",
 NO_MEMORY = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENETDOWN, errno.EHOSTDOWN)
 FULL = (errno.ENOSPC, errno.EDQUOT)
+PACKAGE = Path(__file__).parents[1]
 Found = TypeVar("Found")
 
 
@@ -199,5 +200,19 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
 
 def reason_of(error: BaseException) -> str:
     """The cause in one line."""
-    error = cause_of(error)
+    error = told_by(error)
     return f"{type(error).__name__}: {error}"
+
+
+def told_by(error: BaseException) -> BaseException:
+    """The error that says what is wrong with what: the first that this package has raised, else the first of all."""
+    ours = [each for each in chain_of(error) if _is_ours(each)]
+    return ours[-1] if ours else cause_of(error)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether a line of this package has raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(PACKAGE)

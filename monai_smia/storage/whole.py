@@ -63,6 +63,23 @@ marker was reached. Fetch it again.
         raise DamagedFileError(f"{path.name} is damaged: {str(error).rstrip('.')}. Fetch it again.") from None
 
 
+def check_placed(path: str | os.PathLike[str]) -> None:
+    """Raise where a NIfTI file's affine is none: readers take another one, without a word.
+
+    Raises:
+        ValueError: if it is singular, or not finite.
+    """
+    path = Path(path)
+    if not path.is_file() or not path.name.endswith((".nii", ".nii.gz")):
+        return
+    try:
+        affine = nib.load(path).affine  # type: ignore[attr-defined]  # of a NIfTI file
+    except Exception:  # what is no NIfTI file is for its reader to name
+        return
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ValueError(f"{path.name} does not say where its voxels lie: its affine is singular, or not finite.")
+
+
 def check_exact(path: str | os.PathLike[str]) -> None:
     """Raise where a NIfTI file holds values that float32 does not: complex ones, colors, or large whole numbers.
 

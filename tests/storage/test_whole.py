@@ -12,13 +12,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from evaluation.test_resume import quick
+from dicom_files import planes, save
+from evaluation.test_resume import plan, quick
 from evaluation.test_runner import LOAD, write_case
 from PIL import Image
 
+from monai_smia.dicom.files import decode
 from monai_smia.evaluation.cases import load_case
-from monai_smia.evaluation.errors import FailedCasesError
+from monai_smia.evaluation.errors import FailedCasesError, reason_of
 from monai_smia.storage import DamagedFileError, NiftiStorage, PngStorage, check_whole
+from monai_smia.transforms import LoadPhotograph
 
 
 def volume(folder: Path) -> Path:
@@ -130,3 +133,34 @@ def test_a_tensor_of_such_numbers_is_refused() -> None:
     loading = lambda item: {"image": torch.full((1, 4, 4), (1 << 24) + 1), "label": 0}  # noqa: E731
     with pytest.raises(ValueError, match=r"image holds whole numbers up to 16777217"):
         load_case({"case": "a", "image": "a", "label": 0}, loading, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0, 0], [0, 0, 2, 0], [float("nan"), 0, 0, 0]], ids=["zero", "twice", "NaN"])
+@pytest.mark.parametrize("key", ["image", "label"])
+def test_an_affine_that_is_none_fails_its_case(key: str, row: list[float], tmp_path: Path) -> None:
+    """MONAI takes the identity in its place: figures of another spacing, without a word."""
+    cases = [write_case(tmp_path, name) for name in ("good", "bad")]
+    volume = nib.load(cases[1][key])
+    header, values = volume.header.copy(), np.asarray(volume.dataobj)
+    header["qform_code"], header["sform_code"], header["vox_offset"], header["magic"] = 0, 1, 352, b"n+1"
+    header["srow_x"] = row
+    path = Path(cases[1][key].removesuffix(".gz"))
+    path.write_bytes(header.binaryblock + bytes(4) + values.tobytes(order="F"))
+    cases[1][key] = str(path)
+    with pytest.raises(FailedCasesError, match=rf"bad: ValueError: bad_{key}\.nii does not say where its voxels lie"):
+        quick(cases, tmp_path / "out", attacks=plan()[:1]).run()
+
+
+def test_the_error_that_names_the_file_is_told(tmp_path: Path) -> None:
+    """And not that of a library from which it was raised, of which nobody knows which file it means."""
+    picture = tmp_path / "eye.png"
+    picture.write_bytes(b"no picture")
+    for load, name in ((LoadPhotograph(), "eye.png"), (decode, "0001.dcm")):
+        path = tmp_path / name
+        if name.endswith("dcm"):
+            save([planes()[0]], tmp_path, [name])
+            path.write_bytes(path.read_bytes()[:-50])
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - what it says is what is tested
+            load(path)
+        assert name in reason_of(caught.value)
+        assert caught.value.__cause__ is not None

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from monai_smia.adapters import OVERLAY
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.evaluation import AttackEvaluation
-from monai_smia.evaluation.errors import cause_of
+from monai_smia.evaluation.errors import told_by
 from monai_smia.evaluation.row import LEAST_AGREEMENT
 
 NEEDS = {
@@ -58,7 +58,7 @@ def check_bundle(config_files: Sequence[str], overrides: Mapping[str, Any] | Non
     try:
         return _go_through(_built(config_files, overrides))
     except (Exception, SystemExit) as error:  # whatever stops the run stops the check, and is what it is to say
-        return [str(cause_of(error))]
+        return [str(told_by(error))]
 
 
 def _built(config_files: Sequence[str], overrides: Mapping[str, Any]) -> AttackEvaluation:
@@ -87,7 +87,7 @@ def _go_through(evaluation: AttackEvaluation) -> list[str]:
             case = pipeline.prepare(evaluation.load(item))
             pipeline.score(case, case.image, evaluation.metrics)
         except Exception as error:  # a faulty case is left out of a run, and one that is not says what there is to say
-            errors.append(f"{item['case']}: {cause_of(error)}")
+            errors.append(f"{item['case']}: {told_by(error)}")
             continue
         share = pipeline.agreement(case)
         return [pipeline.difference(case, share)] if share is not None and share < LEAST_AGREEMENT else []
