@@ -1,9 +1,11 @@
 """The CT bundle's `attack_eval` with the presets quick, standard and thorough, on a patient that it was not trained on.
 
     python benchmarks/presets.py --dataset_dir CT --crop 96 --eps 0.01 0.02
+    python benchmarks/presets.py --dataset_dir CT --crop 64 --radius
 
 The CT and the lungs are cut to a cube of `--crop` voxels around the middle of the lungs. "Rounds" is how often the
-gradients were doubled until the headline stood still; times are processor seconds of one thread.
+gradients were doubled until the headline stood still; times are processor seconds of one thread. `--radius` compares
+the critical radius that the preset radius finds with a grid of radii around it, each attacked from the start.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import csv
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +24,12 @@ import torch
 from evaluation import BUNDLE, evaluation
 from measured import Claims, Row, Table, add_save, save
 
+from monai_smia.attacks import CriticalRadius
+from monai_smia.evaluation import PlannedAttack
+from monai_smia.records.rows import EQUAL_RADIUS
+
 PRESETS = ("quick", "standard", "thorough")
+SHARES = (0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1)  # of the critical radius
 NEAR = {"quick": 0.03, "standard": 0.005}  # of thorough
 
 
@@ -36,8 +44,23 @@ def claims(rows: list[Row]) -> Claims:
         yield text, gap <= near
 
 
+def radius_claims(rows: list[Row]) -> Claims:
+    """Where the grid breaks first."""
+    broken = [row["share"] for row in rows if row["attacked"] <= row["needed"]]
+    yield (
+        f"The search found {rows[0]['critical']:.2f} HU; attacked from the start, the smallest radius of the grid that "
+        f"breaks the case is {min(broken):.2f} of it.",
+        True,
+    )
+
+
 TABLES = {
-    "": Table(
+    "radius": Table(
+        {"radius (HU)": "{eps_input:.2f}", "of the critical radius": "{share:.2f}", "Jaccard left": "{attacked:.4f}"},
+        where=lambda row: "share" in row,
+        claims=radius_claims,
+    ),
+    "presets": Table(
         {
             "preset": "{preset}",
             "radius (HU)": "{eps_input:.0f}",
@@ -46,8 +69,9 @@ TABLES = {
             "rounds": "{rounds}",
             "seconds, all radii": "{seconds:.0f}",
         },
+        where=lambda row: "preset" in row,
         claims=claims,
-    )
+    ),
 }
 
 
@@ -85,18 +109,46 @@ def measured(preset: str, data: Path, output: Path, eps: list[float]) -> list[Ro
     return rows
 
 
+def grid(data: Path, folder: Path, eps: float) -> list[Row]:
+    """The strongest attack at radii around the critical one, each from the start."""
+    run = evaluation(data, folder / "search", 10, preset="radius", split="test", eps=eps)
+    search = run.attacks[-1].attack
+    assert isinstance(search, CriticalRadius)
+    run.attacks = [run.attacks[0], run.attacks[-1]]
+    run.run()
+    summary = json.loads((folder / "search" / "summary.json").read_text(encoding="utf-8"))
+    critical = summary["critical_radii"][0]["cases"][0]["eps_input"]
+    clean, rows = summary["headline"]["clean"], []
+    run = evaluation(data, folder / "grid", 10, preset="radius", split="test", eps=eps)
+    run.attacks = [
+        PlannedAttack(replace(search.attack, eps=critical * share), critical * share * eps / search.eps, EQUAL_RADIUS)
+        for share in SHARES
+    ]
+    run.run()
+    radii = json.loads((folder / "grid" / "summary.json").read_text(encoding="utf-8"))["headline"]["radii"]
+    for share, radius in zip(SHARES, sorted(radii, key=lambda radius: float(radius["eps"])), strict=True):
+        found = {"critical": critical, "share": share, "eps_input": radius["eps_input"], "attacked": radius["attacked"]}
+        rows.append({**found, "needed": clean * (1 - search.share)})
+        print(rows[-1], flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", type=Path, required=True)
     parser.add_argument("--crop", type=int, default=96)
     parser.add_argument("--eps", type=float, nargs="+", default=[0.01, 0.02], help="in network units, 1 is 1400 HU")
+    parser.add_argument("--radius", action="store_true", help="the critical radius beside a grid")
     parser.add_argument("--presets", choices=PRESETS, nargs="+", default=PRESETS)
     add_save(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         data = cut(args.dataset_dir, Path(folder) / "data", args.crop)
-        rows = [row for name in args.presets for row in measured(name, data, Path(folder) / name, args.eps)]
+        if args.radius:
+            rows = grid(data, Path(folder), max(args.eps))
+        else:
+            rows = [row for name in args.presets for row in measured(name, data, Path(folder) / name, args.eps)]
     save(args.save, rows, seeds=[0], weights=[BUNDLE / "models" / "model.pt"], data=[args.dataset_dir])
 
 
