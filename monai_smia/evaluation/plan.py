@@ -99,7 +99,7 @@ def plan_of(rows: Sequence[PlannedAttack | Attack], data_range: float) -> list[P
         data_range: width of the images' range that is 1 in network units.
 
     Raises:
-        ValueError: if one is neither, or an attack has no radius.
+        ValueError: if one is neither, an attack has no radius, there are none, or two have one name.
 
     Example:
         >>> [(row.name, row.eps) for row in plan_of([BIM(eps=70.0, clip=None)], 1400.0)]
@@ -108,7 +108,11 @@ def plan_of(rows: Sequence[PlannedAttack | Attack], data_range: float) -> list[P
     if isinstance(rows, (str, Attack, PlannedAttack)) or not isinstance(rows, Sequence):
         raise ValueError(f"attacks must be a list of attacks or of rows of a plan, got {rows!r}.")
     plan = [row if isinstance(row, PlannedAttack) else _at_equal_radius(row, data_range) for row in rows]
-    return plan if any(row.attack is None for row in plan) or not plan else [PlannedAttack(), *plan]
+    if not plan:
+        raise ValueError(f"attacks must hold at least one row, got {rows!r}.")
+    plan = plan if any(row.attack is None for row in plan) else [PlannedAttack(), *plan]
+    check_unique("attacks", [row.slug for row in plan])
+    return plan
 
 
 def _at_equal_radius(attack: Any, data_range: float) -> PlannedAttack:

@@ -40,7 +40,7 @@ from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.lock import locked
 from monai_smia.evaluation.pace import Pace
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, check_cases, check_settings, check_unique, plan_of, share_of
+from monai_smia.evaluation.plan import PlannedAttack, check_cases, check_settings, plan_of, share_of
 from monai_smia.evaluation.probe import probing_attack
 from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
@@ -140,14 +140,15 @@ class AttackEvaluation:
             text = "checks is deprecated and will be removed in 0.3: use num_probed_cases."
             warnings.warn(text, DeprecationWarning, stacklevel=3)
             self.num_probed_cases = checks
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Check the settings, and derive what hangs on them; again before a run, since they may have been changed."""
         if not self.cases:
             raise ValueError("cases must hold at least one case, got none.")
         self.attacks = self.plan = plan_of(self.attacks, self.data_range)
-        if not self.plan:
-            raise ValueError(f"attacks must hold at least one row, got {self.plan!r}.")
         self.names = [item["case"] for item in self.cases]
         check_cases(self.names, self.plan)
-        check_unique("attacks", [row.slug for row in self.plan])
         check_settings(self)
         self.output_dir = Path(self.output_dir)
         self.device = torch.device(self.device)
@@ -177,6 +178,7 @@ class AttackEvaluation:
             MachineError: if the machine, such as the GPU, fails again and again.
             LostWorkerError: if another process is gone.
         """
+        self._prepare()
         rank = idist.get_rank()
         with console(self.progress and rank == 0), output_trouble():
             if rank:  # the folder is the first one's
@@ -272,15 +274,8 @@ class AttackEvaluation:
         summary.criteria = judge(self.criteria, groups_of(outcomes), summary.critical_radii)
         self._keep_figures(outcomes)
         volumes = self._volumes(progress).finish(outcomes, Primary.of(self.metrics))
-        spec = spec_of(
-            self.victim,
-            progress.planned,
-            self.metrics,
-            unit=self.unit,
-            device=torch.device(self.device),
-            about=self.about or {},
-            cases=self.cases,
-        )
+        settings = {"unit": self.unit, "device": torch.device(self.device), "about": self.about or {}}
+        spec = spec_of(self.victim, progress.planned, self.metrics, cases=self.cases, **settings)
         spec.write(folder)
         write_records(folder, outcomes)
         summary.write(folder)

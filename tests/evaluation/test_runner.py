@@ -281,3 +281,16 @@ def test_no_cases() -> None:
 def test_no_attacks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^attacks must hold at least one row, got \[\]\.$"):
         evaluation([write_case(tmp_path, "a")], tmp_path / "out", attacks=[])
+
+
+def test_settings_that_are_changed_before_a_run_are_those_that_run(tmp_path: Path) -> None:
+    run = evaluation([write_case(tmp_path, "a")], tmp_path / "out", storage=None)
+    run.attacks = [PlannedAttack(), *(row for row in run.plan if row.name == "BIM")]
+    run.cases = [*run.cases, write_case(tmp_path, "b")]
+    run.accept = "jaccard >= 0.1 at 70 HU"
+    summary = run.run()
+    assert {row["attack"] for row in summary["rows"]} == {"Clean", "BIM"}
+    assert (summary["cases"], len(summary["criteria"])) == (2, 1)
+    run.attacks = []
+    with pytest.raises(ValueError, match="attacks must hold at least one row"):
+        run.run()
