@@ -239,7 +239,8 @@ def test_attacks_by_themselves_become_rows() -> None:
     ]
     mixed = plan_of([PlannedAttack(), attacks[0]], 1400.0)
     assert [row.name for row in mixed] == ["Clean", "PGD"]
-    assert plan_of([], 1400.0) == []
+    with pytest.raises(ValueError, match="attacks must hold at least one row"):
+        plan_of([], 1400.0)
     for wrong in ("PGD", attacks[0], PlannedAttack(), {1}):
         with pytest.raises(ValueError, match="attacks must be a list"):
             plan_of(wrong, 1400.0)  # type: ignore[arg-type]
