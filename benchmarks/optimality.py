@@ -120,7 +120,7 @@ def rows_of(kind: str, norm: str, folder: Path, group: str, count: int) -> Itera
         area = np.clip(end - values, 0, None)[right].sum() / (end - reference)[right].sum()
         row = {
             "network": kind, "norm": norm, "attack": name, "optimality": float(area), "passes": float(passes[name]),
-            "median": float(np.median(values[right])), "smallest": int((values <= reference * 1.001)[right].sum()),
+            "median": middle if np.isfinite(middle := float(np.median(values[right]))) else None, "smallest": int((values <= reference * 1.001)[right].sum()),
             "samples": int(right.sum()), "seconds": spent[name],
         }  # fmt: skip
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
@@ -132,7 +132,8 @@ def table(rows: list[Row]) -> list[dict[str, str]]:
     names = list(dict.fromkeys(row["attack"] for row in rows))
     lines: dict[str, dict[str, str]] = {name: {"attack": name} for name in names}
     for row in rows:
-        cell = f"{row['optimality']:.3f} ({row['median']:.4f}; {row['passes']:.0f})"
+        middle = "-" if row["median"] is None else f"{row['median']:.4f}"
+        cell = f"{row['optimality']:.3f} ({middle}; {row['passes']:.0f})"
         lines[row["attack"]][f"{row['network']}, {row['norm']}"] = cell
     heads = list(dict.fromkeys(head for line in lines.values() for head in line))
     return [{head: line.get(head, "-") for head in heads} for line in lines.values()]

@@ -118,7 +118,8 @@ def grid(data: Path, folder: Path, eps: float) -> list[Row]:
     run.run()
     summary = json.loads((folder / "search" / "summary.json").read_text(encoding="utf-8"))
     critical = summary["critical_radii"][0]["cases"][0]["eps_input"]
-    clean, rows = summary["headline"]["clean"], []
+    clean = next(row["jaccard"] for row in summary["rows"] if row["attack"] == "Clean")
+    rows: list[Row] = []
     run = evaluation(data, folder / "grid", 10, preset="radius", split="test", eps=eps)
     run.attacks = [
         PlannedAttack(replace(search.attack, eps=critical * share), critical * share * eps / search.eps, EQUAL_RADIUS)
