@@ -117,11 +117,12 @@ def rows_of(kind: str, norm: str, folder: Path, group: str, count: int) -> Itera
     reference = np.min(list(distances.values()), 0)
     end = reference.max()
     for name, values in distances.items():
+        middle = np.median(values[right])
         area = np.clip(end - values, 0, None)[right].sum() / (end - reference)[right].sum()
         row = {
             "network": kind, "norm": norm, "attack": name, "optimality": float(area), "passes": float(passes[name]),
-            "median": middle if np.isfinite(middle := float(np.median(values[right]))) else None, "smallest": int((values <= reference * 1.001)[right].sum()),
-            "samples": int(right.sum()), "seconds": spent[name],
+            "median": float(middle) if np.isfinite(middle) else None, "seconds": spent[name],
+            "samples": int(right.sum()), "smallest": int((values <= reference * 1.001)[right].sum()),
         }  # fmt: skip
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
         yield row
@@ -156,7 +157,7 @@ def claims(rows: list[Row]) -> Claims:
     )
 
 
-TABLES = {"": Table(table, claims=claims)}
+TABLES = {"optimality": Table(table, claims=claims)}
 
 
 def main() -> None:
