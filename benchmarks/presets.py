@@ -40,7 +40,7 @@ def claims(rows: list[Row]) -> Claims:
         radii = [eps for name, eps in by if name == preset]
         gap = max(by[preset, eps]["attacked"] - by["thorough", eps]["attacked"] for eps in radii)
         share = by[preset, radii[0]]["seconds"] / by["thorough", radii[0]]["seconds"]
-        text = f"`{preset}` lies at most {gap:.4f} above `thorough`, in {share:.2f} of its time."
+        text = f"`{preset}` lies at most {gap:.5f} above `thorough`, in {share:.2f} of its time."
         yield text, gap <= near
 
 
