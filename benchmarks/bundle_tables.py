@@ -79,7 +79,7 @@ def fundus(rows: list[Row]) -> Claims:
     kept = {name: one(small, name)[STORED] for name in ("FGSM", "BIM", "SMIA")}
     yield (
         f"At one grey level storage undoes BIM, MIFGSM and SMIA ({kept['BIM']:.2f}), which stop after a quarter of the "
-        f"radius, and leaves FGSM as it was ({kept['FGSM']:.2f}); `--stop_at '$None'` takes all steps.",
+        f"radius, and leaves FGSM as it was ({kept['FGSM']:.2f}); `--stop_at never` takes all steps.",
         min(kept["BIM"], kept["SMIA"]) >= clean - 0.02 and kept["FGSM"] <= 0.1,
     )
     yield (

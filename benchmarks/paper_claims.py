@@ -8,8 +8,9 @@ from typing import Any
 from measured import Claims, Row, Table, cells
 
 from monai_smia.records import COMPUTED, Summary, SummaryRow
-from monai_smia.records.rows import ALPHA, EQUAL_RADIUS, ITERATIONS, PAPER, RowKey
+from monai_smia.records.rows import ALPHA, AS_THE_PAPER, EQUAL_RADIUS, PAPER, PAPER_ALPHA, RowKey
 from monai_smia.report import write_tables
+from monai_smia.report.paper_tables import VARIED, is_of, var_factor
 
 
 def told(summary: Row) -> Claims:
@@ -24,6 +25,26 @@ def told(summary: Row) -> Claims:
         yield f"Flag, {flag['name']}: {flag['text']}", True
 
 
+def as_they_say(rows: list[Row], eps: float) -> list[Row]:
+    """The rows without those called "paper" of a results file that is older than what they are called by.
+
+    There they were the best of ten iterates, and PGD began in a ball of ten epsilon; now it begins within epsilon.
+    """
+    keys = [RowKey.from_json({**RowKey().to_json(), **row}) for row in rows]
+    known = any((key.attack, key.setting) == ("PGD", PAPER) and is_of(key, eps) for key in keys)
+    return [row for row, key in zip(rows, keys, strict=True) if known or key.setting not in AS_THE_PAPER]
+
+
+def of_one_var(row: Row, eps: float) -> Row:
+    """A row whose Var is of the same quantity as that of the other rows of its setting."""
+    factor = var_factor(RowKey.from_json({**RowKey().to_json(), **row}), eps)
+    ends = (row.get("intervals") or {}).get("var")
+    if factor == 1 or row.get("var") is None:
+        return row
+    scaled = ends and [factor * end for end in ends]
+    return {**row, "var": factor * row["var"], "intervals": {**(row.get("intervals") or {}), "var": scaled}}
+
+
 @dataclass(frozen=True)
 class PaperTables:
     """Tables 1 to 4 and 6, as `monai_smia.report.write_tables` prints them; arguments as there."""
@@ -36,7 +57,7 @@ class PaperTables:
     def markdown(self, rows: list[Row]) -> str:
         """All of them."""
         known = RowKey().to_json()  # a results file may be older than a field of a row
-        found = [SummaryRow.from_json({**known, **row}) for row in rows[0]["rows"]]
+        found = [SummaryRow.from_json({**known, **row}) for row in as_they_say(rows[0]["rows"], self.eps)]
         summary = Summary(found, cases=rows[0]["cases"], evaluated=rows[0]["evaluated"])
         options = {"columns": self.columns, "eps": self.eps, "also": self.also}
         return write_tables(None, summary, dataset=self.dataset, **options)
@@ -62,50 +83,47 @@ class PaperClaims:
     def markdown(self, rows: list[Row]) -> str:
         """One line a claim."""
         columns = {"the paper says": "{claim}", "here": "{here}", "verdict": "{verdict}"}
-        found = [row for row in rows[0]["rows"] if row["stage"] == str(COMPUTED)]
+        there = as_they_say(rows[0]["rows"], self.eps)
+        found = [of_one_var(row, self.eps) for row in there if row["stage"] == str(COMPUTED)]
         return Table(lambda _: cells(self.lines(found), columns), claims=lambda _: told(rows[0])).markdown(rows)
 
     def lines(self, rows: list[Row]) -> list[Row]:
-        """The claims."""
-        fair: dict[str, Row] = {r["attack"]: r for r in rows if r["setting"] == EQUAL_RADIUS and self.same(r["eps"], 1)}
-        paper: dict[str, Row] = {r["attack"]: r for r in rows if r["setting"] == PAPER}
-        others = [name for name in fair if name not in ("Noise", "SMIA")]
-        more = {(r["attack"], r["steps"]): r for r in rows if r["setting"] == ITERATIONS}
-        counts = sorted({steps for _, steps in more})
-        radius = {
-            factor: next((r for r in rows if r["attack"] == "SMIA" and self.same(r["eps"], factor)), None)
-            for factor in (0.5, 1.5)
-        }
-        alphas = [r for r in rows if r["setting"] == ALPHA] + [fair["BIM"]]
-        lines = [
-            self.line("Table 1: STA makes DEV stronger", fair["SMIA"], [fair["BIM"]]),
-            self.line("the same, in its own setting", paper["SMIA"], [paper["BIM"]]),
-            self.line("Table 1: steps agree more (Cos)", fair["SMIA"], [fair["BIM"]], "cos", sign=-1),
-            self.line("the same, in its own setting", paper["SMIA"], [paper["BIM"]], "cos", sign=-1),
-        ]
-        if counts:
-            first, last = counts[0], counts[-1]
-            claim = f"Table 2: {last} iterations of SMIA do more than {self.steps}"
-            lines.append(self.line(claim, more["SMIA", last], [fair["SMIA"]]))
-            if first < last:
-                few = [more[name, last] for name in others]
-                lines.append(
-                    self.line(f"Table 2: SMIA needs {first} where others need {last}", more["SMIA", first], few)
-                )
-        if radius[0.5] and radius[1.5]:
-            lines.append(
-                self.line("Table 3: a larger radius does more (SMIA, 1.5 and 0.5)", radius[1.5], [radius[0.5]])
-            )
-        lines += [
-            self.line("Table 4: alpha 1 is best", fair["SMIA"], alphas),
-            self.line("Table 6: SMIA is the strongest", fair["SMIA"], [fair[name] for name in others]),
-            self.line("Table 6: its Var is the lowest", fair["SMIA"], [fair[name] for name in others], "var"),
-            self.line("the same, in its own setting", paper["SMIA"], [paper[n] for n in others if n in paper], "var"),
-        ]
+        """The claims, each at equal radius and in the paper's own setting."""
+        keys = {id(row): RowKey.from_json({**RowKey().to_json(), **row}) for row in rows}
+        lines = []
+        for claims in zip(*(self.of_setting(rows, keys, *each) for each in VARIED.items()), strict=True):
+            lines += [line for line in claims if line]
         return lines
 
-    def same(self, eps: float | None, factor: float) -> bool:
-        return eps is not None and abs(eps - factor * self.eps) < 1e-9
+    def of_setting(self, rows: list[Row], keys: dict[int, RowKey], setting: str, varied: tuple[str, str]) -> list[Row]:
+        """The claims in one setting; empty where its rows were not run."""
+
+        def of(name: str, factor: float = 1.0) -> Row | None:
+            alike = [r for r in rows if (r["attack"], r["setting"]) == (name, setting)]
+            return next((r for r in alike if is_of(keys[id(r)], factor * self.eps)), None)
+
+        def line(claim: str, ours: Row | None, others: list[Row | None], metric: str = "", sign: int = 1) -> Row:
+            known = [row for row in others if row]
+            text = claim if setting == EQUAL_RADIUS else "the same, in its own setting"
+            return self.line(text, ours, known, metric, sign) if ours and known else {}
+
+        iterations, alpha = varied
+        attacks = dict.fromkeys(r["attack"] for r in rows if r["setting"] == setting)
+        others = [of(name) for name in attacks if name not in ("Noise", "SMIA")]
+        more = {(r["attack"], r["steps"]): r for r in rows if r["setting"] == iterations}
+        first, last = (f({steps for _, steps in more}, default=0) for f in (min, max))
+        few = [row for (name, steps), row in more.items() if name != "SMIA" and steps == last and first < last]
+        smia, bim = of("SMIA"), of("BIM")
+        return [
+            line("Table 1: STA makes DEV stronger", smia, [bim]),
+            line("Table 1: steps agree more (Cos)", smia, [bim], "cos", -1),
+            line(f"Table 2: {last} iterations of SMIA do more than {self.steps}", more.get(("SMIA", last)), [smia]),
+            line(f"Table 2: SMIA needs {first} where others need {last}", more.get(("SMIA", first)), [*few]),
+            line("Table 3: a larger epsilon does more (SMIA, 1.5 and 0.5)", of("SMIA", 1.5), [of("SMIA", 0.5)]),
+            line("Table 4: alpha 1 is best", smia, [*(r for r in rows if r["setting"] == alpha), bim]),
+            line("Table 6: SMIA is the strongest", smia, others),
+            line("Table 6: its Var is the lowest", smia, others, "var"),
+        ]
 
     def line(self, claim: str, ours: Row, others: list[Row], metric: str = "", sign: int = 1) -> Row:
         """Is `ours` less (`sign` -1: more) than the least of the others?"""
@@ -130,6 +148,6 @@ class PaperClaims:
             )
 
         which = f" ({best['attack']})" if len(others) > 1 else ""
-        which = f" (alpha {best['alpha']:g})" if best["setting"] == ALPHA else which
+        which = f" (alpha {best['alpha']:g})" if best["setting"] in (ALPHA, PAPER_ALPHA) else which
         here = f"{text(ours, ends[0])} against {text(best, ends[1])}{which}"
         return {"claim": claim, "here": here, "verdict": "cannot be told: alike" if alike else verdict}

@@ -42,6 +42,8 @@ HINTS = (  # what to do about errors that are nobody's own, by a part of their t
     ("state_dict", "these weights are of another network: see --weights and what describes the network."),
 )
 LONGEST = 400  # characters of an error that is nobody's own
+NOTHING = {"None": "for MONAI leaves None out", "null": "but as a text"}
+WORDS = {"split": "all", "stop_at": "never"}  # of overrides that have one for it
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
 
@@ -77,8 +79,9 @@ def check_arguments(arguments: Sequence[str] | None = None) -> None:
         unknown = _unknown(_parts(name), config)
         if unknown is not None:
             raise SystemExit(_sentence(name, *unknown))
-        if value == "None":
-            raise SystemExit(f"--{name} None does not arrive, for MONAI leaves None out: write --{name} '$None'.")
+        if value in NOTHING:
+            word = WORDS.get(name, "'$None'")
+            raise SystemExit(f"--{name} {value} does not arrive, {NOTHING[value]}: write --{name} {word}.")
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
@@ -217,21 +220,28 @@ def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
 def _unknown(path: Sequence[str], config: Mapping[str, Any]) -> tuple[str, list[str]] | None:
     """The first part of an id that is not known, with the names that stand there; None where all are."""
     here: Any = config
+    within = False  # a component, whose dictionaries hold what it likes, as what a report says about a model
     for place, part in enumerate(path):
         if isinstance(here, list):
             if not (part.isdigit() and int(part) < len(here)):
                 return part, [str(number) for number in range(len(here))]
             here = here[int(part)]
         elif isinstance(here, Mapping):
+            within = within or "_target_" in here
             if part in here:
                 here = here[part]
-            elif place == len(path) - 1 and "_target_" in here and _takes(here["_target_"], part):
+            elif _may_hold(here, part, within, place == len(path) - 1):
                 return None
             else:
                 return part, [str(name) for name in here]
         else:
             return None  # a reference or an expression: what it gives is not known here
     return None
+
+
+def _may_hold(here: Mapping[str, Any], part: str, within: bool, last: bool) -> bool:
+    """Whether a name may be new: an argument of a component, or what stands in a dictionary that one is handed."""
+    return last and _takes(here["_target_"], part) if "_target_" in here else within
 
 
 def _takes(target: Any, name: str) -> bool:

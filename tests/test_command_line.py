@@ -49,7 +49,8 @@ def test_what_the_configs_know_passes(bundle: Shipped) -> None:
     check_arguments(
         typed(bundle, *known, "--evaluation#figures", "0", "--evaluation::progress", "False", "--run_id", "x")
     )
-    check_arguments(typed(bundle, "--split", "$None", "--bundle_root", str(bundle.root), "--tracking", "mlflow"))
+    check_arguments(typed(bundle, "--evaluation::about::hazard", "H-12"))  # what nobody knows but the reader
+    check_arguments(typed(bundle, "--split", "all", "--bundle_root", str(bundle.root), "--tracking", "mlflow"))
 
 
 def test_overlays_know_what_they_and_their_bundle_know() -> None:
@@ -63,8 +64,14 @@ def test_overlays_know_what_they_and_their_bundle_know() -> None:
 
 
 def test_none_never_arrives_and_says_so() -> None:
-    with pytest.raises(SystemExit, match=r"--split None does not arrive.*write --split '\$None'"):
-        check_arguments(typed(FUNDUS, "--split", "None"))
+    for argument, told in {
+        ("--split", "None"): r"--split None does not arrive, for MONAI leaves None out: write --split all\.",
+        ("--stop_at", "None"): r"write --stop_at never\.",
+        ("--gradients", "None"): r"write --gradients '\$None'\.",
+        ("--evaluation#figure", "null"): r"--evaluation#figure null does not arrive, but as a text: write .*'\$None'\.",
+    }.items():
+        with pytest.raises(SystemExit, match=told):
+            check_arguments(typed(FUNDUS, *argument))
 
 
 def test_other_programs_are_left_alone() -> None:

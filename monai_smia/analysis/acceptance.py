@@ -23,7 +23,7 @@ from monai_smia.metrics.structures import structure_of, structures_of
 from monai_smia.records import Primary, RowKey
 from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.damage import DAMAGE
-from monai_smia.records.rows import CRITICAL_RADIUS, NO_KNOWLEDGE, NOT_WITHIN, PAPER
+from monai_smia.records.rows import AS_THE_PAPER, CRITICAL_RADIUS, NO_KNOWLEDGE, NOT_WITHIN
 from monai_smia.records.summary import Verdict
 
 EXAMPLE = "'jaccard >= 0.80 at 28 HU', 'jaccard lower end >= 0.75 at eps 0.02' or 'critical_radius >= 20 HU'"
@@ -82,7 +82,7 @@ as jaccard_1), got 'jacard'; did you mean jaccard?
     texts = [" ".join(part.split()) for text in several for part in text.split(";") if part.strip()]
     if not texts:
         raise ValueError(f"accept must hold at least one criterion, such as {EXAMPLE}, got {accept!r}.")
-    searched = [row for row in rows if not row.is_clean and row.setting != PAPER and row.knowledge != NO_KNOWLEDGE]
+    searched = [r for r in rows if not r.is_clean and r.setting not in AS_THE_PAPER and r.knowledge != NO_KNOWLEDGE]
     return [_parsed(text, searched, metrics, unit, patients) for text in texts]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from torch import Tensor
+from typing_extensions import Self
+
+from monai_smia.attacks.base import AttackProblem
 from monai_smia.attacks.iterative import IterativeAttack
 
 
@@ -13,6 +17,11 @@ class PGD(IterativeAttack):
 
     Args:
         random_start: False starts at the image, which makes it `BIM`.
+        start_eps: radius of the ball that the start is drawn from, at most `eps`; None for `eps`. Where the ball is
+            only what the steps add up to, as in the SMIA paper, the start is not to be most of the perturbation.
+
+    Raises:
+        ValueError: if an argument is outside its range.
 
     The other arguments are those of `IterativeAttack` and `Attack`.
 
@@ -27,3 +36,20 @@ class PGD(IterativeAttack):
     """
 
     random_start: bool = True
+    start_eps: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start_eps is not None and not 0 <= self.start_eps <= (self.eps or 0):
+            raise ValueError(f"start_eps must be a number from 0 to eps={self.eps}, or None, got {self.start_eps}.")
+
+    def start(self, problem: AttackProblem) -> Tensor:
+        """A random point of the ball, or of a smaller one."""
+        if self.start_eps is None or not self.random_start or problem.start is not None:
+            return super().start(problem)
+        return replace(problem.threat, eps=self.start_eps).random_start(problem.image, problem.generators)
+
+    def scaled(self, factor: float) -> Self:
+        """This attack with its step size and the ball of its start times factor."""
+        smaller = super().scaled(factor)
+        return smaller if self.start_eps is None else replace(smaller, start_eps=self.start_eps * factor)

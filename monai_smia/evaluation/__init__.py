@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from monai_smia._moved import moved
-from monai_smia.evaluation.paper_plan import tables_plan
+from monai_smia.evaluation.paper_plan import paper_comparison, tables_plan
 from monai_smia.evaluation.pipeline import Pipeline
-from monai_smia.evaluation.plan import PlannedAttack, paper_comparison
+from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.presets import preset_plan, standard_attack
 from monai_smia.evaluation.runner import AttackEvaluation
 from monai_smia.evaluation.volume_rows import volume_rows

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai_smia.attacks import Attack
-from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, paper_comparison
+from monai_smia.evaluation.paper_plan import paper_comparison
+from monai_smia.evaluation.plan import PlannedAttack, in_input_unit
 from monai_smia.evaluation.presets import preset_plan
 from monai_smia.evaluation.volume_rows import volume_rows
 from monai_smia.nearest import nearest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from monai_smia.analysis.critical_radius import SHARE
-from monai_smia.attacks import BIM, FGSM, MIFGSM, PGD, SMIA, Attack, CriticalRadius, Noise
+from monai_smia.attacks import Attack, CriticalRadius
 from monai_smia.files import check_file_name
 from monai_smia.records import CLEAN, RowKey
-from monai_smia.records.rows import EQUAL_GRADIENTS, EQUAL_RADIUS, PAPER
+from monai_smia.records.rows import AS_THE_PAPER, EQUAL_RADIUS
 
 AROUND = 60  # bytes of a file's name beside the case's and the row's, while it is written, too
 
@@ -33,6 +33,7 @@ class PlannedAttack:
         ValueError: if the attack has no radius, or one that is wider than the whole valid range.
 
     Example:
+        >>> from monai_smia.attacks import BIM
         >>> row = PlannedAttack(BIM(eps=70.0, steps=25, clip=(-1024, 3071)), 0.05, "iterations")
         >>> row.name, row.slug, row.key("HU").eps_input
         ('BIM', 'bim_25-iterations_eps0.05', 70.0)
@@ -48,7 +49,7 @@ class PlannedAttack:
         clip, ball = self.attack.clip, self.attack.eps
         if ball is None:
             raise ValueError(f"attack must have a radius to be compared, got {self.name} with eps=None.")
-        bounds = self.attack.norm == "linf" and self.setting != PAPER  # the paper's own ball is none: nothing projects
+        bounds = self.attack.norm == "linf" and self.setting not in AS_THE_PAPER  # there nothing projects
         if bounds and clip is not None and ball > clip[1] - clip[0]:
             raise ValueError(
                 f"eps must be a radius within the valid range of the images, got {self.eps:g} in network units: "
@@ -102,6 +103,7 @@ def plan_of(rows: Sequence[PlannedAttack | Attack], data_range: float) -> list[P
         ValueError: if one is neither, an attack has no radius, there are none, or two have one name.
 
     Example:
+        >>> from monai_smia.attacks import BIM
         >>> [(row.name, row.eps) for row in plan_of([BIM(eps=70.0, clip=None)], 1400.0)]
         [('Clean', None), ('BIM', 0.05)]
     """
@@ -205,64 +207,3 @@ def _from_text(value: Any) -> Any:
 def _is_number(value: Any) -> bool:
     """A number as a config gives it, where ``nan`` or ``1e-2`` arrive as text and ``true`` as a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def paper_comparison(
-    eps: float | Sequence[float],
-    *,
-    steps: int = 10,
-    alpha: float = 1.0,
-    unit_scale: float = 1.0,
-    stronger_loss: str | None = None,
-    extra: Sequence[Callable[..., Attack]] = (),
-    **options: Any,
-) -> list[PlannedAttack]:
-    """The comparison of the SMIA paper, fair and in its own setting.
-
-    For each radius: noise, FGSM, BIM (the paper's DEV), MIFGSM, PGD and SMIA at equal radius and steps; SMIA once more
-    with the gradients that the others take; and BIM and SMIA in the paper's own setting, where epsilon is the step
-    and nothing projects, which is a ball of radius steps * eps (PGD without a random start is BIM there).
-
-    Args:
-        eps: radius in network units, or several.
-        steps: steps of the iterated attacks.
-        alpha: weight of SMIA's stabilization term.
-        unit_scale: network units per unit of the images (1/1400 for images in HU and a window of 1400 HU).
-        stronger_loss: name of a loss for one more PGD row, such as ``"soft_jaccard"``.
-        extra: further attacks at equal radius, each a class or a function of ``(eps=, steps=, **options)``, such as
-            ``[DeepFool]`` or ``[functools.partial(PGD, norm="l2")]``.
-        **options: further arguments of every attack, such as `clip` and `seed`.
-
-    Returns:
-        The plan, the clean row first.
-
-    Raises:
-        ValueError: if `eps` holds no radius, `unit_scale` is not positive, or an argument of an attack is outside its
-            range.
-
-    Example:
-        >>> plan = paper_comparison(0.05, steps=10, unit_scale=1 / 1400, clip=(-1024, 3071))
-        >>> [(row.name, row.setting, row.attack.eps) for row in plan[6:8]]
-        [('SMIA', 'equal radius', 70.0), ('SMIA', 'equal gradients', 70.0)]
-    """
-    if not unit_scale > 0:
-        raise ValueError(f"unit_scale must be a number > 0, got {unit_scale}.")
-    radii = radii_of(eps)
-    check_number("alpha", alpha)
-    check_number("steps", steps, whole=True)
-    plan = [PlannedAttack()]
-    for radius in radii:
-        ball, paper_ball = (in_input_unit(r, unit_scale) for r in (radius, steps * radius))
-        iterated = {"eps": ball, "steps": steps, **options}
-        paper = {"eps": paper_ball, "steps": steps, "step_size": ball, **options}
-        fair: list[Attack] = [Noise(eps=ball, **options), FGSM(eps=ball, **options)]
-        others: list[Callable[..., Attack]] = [BIM, MIFGSM, PGD, *extra]
-        fair += [attack(**iterated) for attack in others]
-        fair.append(SMIA(alpha=alpha, **iterated))
-        same_gradients = SMIA(alpha=alpha, **{**iterated, "steps": max((steps + 1) // 2, 1)})
-        plan += [PlannedAttack(attack, radius, EQUAL_RADIUS) for attack in fair]
-        plan.append(PlannedAttack(same_gradients, radius, EQUAL_GRADIENTS))
-        if stronger_loss is not None:
-            plan.append(PlannedAttack(PGD(loss=stronger_loss, **iterated), radius, EQUAL_RADIUS))
-        plan += [PlannedAttack(a, steps * radius, PAPER) for a in (BIM(**paper), SMIA(alpha=alpha, **paper))]
-    return plan

@@ -20,7 +20,8 @@ from monai_smia.attacks import (
     Noise,
     Square,
 )
-from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, paper_comparison, radii_of
+from monai_smia.evaluation.paper_plan import paper_comparison
+from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
 from monai_smia.nearest import nearest
 from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
 

@@ -12,9 +12,11 @@ CLEAN = "Clean"  # name of the row without an attack
 EQUAL_RADIUS = "equal radius"
 EQUAL_GRADIENTS = "equal gradients"
 ROUND = "round"  # "round 2": the second of a plan whose gradients are doubled until its figure stands still
-PAPER = "paper"  # the SMIA paper's own setting
+PAPER = "paper"  # the SMIA paper's own setting: steps of epsilon, the last iterate, nothing projects
+PAPER_ITERATIONS, PAPER_ALPHA = "paper, iterations", "paper, alpha"  # in it, rows that differ by these
+AS_THE_PAPER = (PAPER, PAPER_ITERATIONS, PAPER_ALPHA)
 CRITICAL_RADIUS = "critical radius"  # the smallest radius that succeeds, within that of the row
-NOT_WITHIN = (PAPER, CRITICAL_RADIUS)  # rows that are not compared with the others of their radius
+NOT_WITHIN = (*AS_THE_PAPER, CRITICAL_RADIUS)  # rows that are not compared with the others of their radius
 WHITE_BOX, TRANSFER, BLACK_BOX, NO_KNOWLEDGE = "white box", "transfer", "black box", "none"  # of an attacker
 ITERATIONS = "iterations"  # rows that differ by their steps
 ALPHA = "alpha"  # rows that differ by SMIA's weight
@@ -78,10 +80,10 @@ class RowKey:
     @property
     def setting_label(self) -> str:
         """The setting with the value that it is about: ``"25 iterations"``, ``"alpha 0.75"``."""
-        if self.setting == ITERATIONS and self.steps is not None:
-            return f"{self.steps} iterations"
-        if self.setting == ALPHA and self.alpha is not None:
-            return f"alpha {self.alpha:g}"
+        if self.setting in (ITERATIONS, PAPER_ITERATIONS) and self.steps is not None:
+            return self.setting.replace(ITERATIONS, f"{self.steps} iterations")
+        if self.setting in (ALPHA, PAPER_ALPHA) and self.alpha is not None:
+            return self.setting.replace(ALPHA, f"alpha {self.alpha:g}")
         return self.setting
 
     @property

@@ -1,21 +1,29 @@
 """The tables of the SMIA paper, ours beside the published figures.
 
 Qi et al., Stabilized Medical Image Attacks, ICLR 2021, Tables 1 to 4 and 6. Their FGSM is iterated and equals their
-DEV, row by row: it is `BIM` here. Their epsilon is the step and nothing projects, which is a ball of radius steps *
-epsilon; here that is the setting "paper", and "equal radius" keeps every attack within epsilon. The rows are planned
-by `monai_smia.evaluation.tables_plan`.
+DEV, row by row: it is `BIM` here. Their epsilon is the step and nothing projects; here that is the setting "paper", and
+"equal radius" keeps every attack within epsilon. The rows are planned by `monai_smia.evaluation.tables_plan`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from monai_smia.files import write_text
 from monai_smia.records import CLEAN, COMPUTED, Summary, SummaryRow
-from monai_smia.records.rows import ALPHA, EQUAL_RADIUS, ITERATIONS, PAPER
+from monai_smia.records.rows import (
+    ALPHA,
+    AS_THE_PAPER,
+    EQUAL_RADIUS,
+    ITERATIONS,
+    PAPER,
+    PAPER_ALPHA,
+    PAPER_ITERATIONS,
+    RowKey,
+)
 from monai_smia.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_6
 from monai_smia.report.table import Table
 
@@ -23,6 +31,19 @@ NOISE = "Noise"
 NAMES = {"BIM": "FGSM (= DEV)"}
 NAMES_IN_TABLES = {"BIM": "FGSM"}
 EAD = ("iou", "map")  # the metrics of Tables 2 to 4
+VARIED = {EQUAL_RADIUS: (ITERATIONS, ALPHA), PAPER: (PAPER_ITERATIONS, PAPER_ALPHA)}  # by setting
+RULES = {
+    EQUAL_RADIUS: (
+        "No change above epsilon; BIM, PGD and SMIA take steps of 2.5 epsilon / iterations, DAG steps whose largest "
+        "change is 10 epsilon, DeepFool its own, each projected onto the ball; of the iterates the one of most damage "
+        "counts. Var is over epsilon squared."
+    ),
+    PAPER: (
+        "BIM, PGD and SMIA take steps of epsilon, DAG steps whose largest change is epsilon, DeepFool its own; nothing "
+        "is projected but onto the valid range, PGD begins at a random point within epsilon, and the last iterate "
+        "counts (DeepFool: the first that is decided wrongly). Var is over the square of iterations times epsilon."
+    ),
+}
 
 
 def write_tables(
@@ -60,10 +81,12 @@ def write_tables(
         [
             f"{found.evaluated} of {found.cases} cases; 95 % interval by patient in brackets; "
             f"the paper's figure ({dataset} in Tables 1 and 6, EAD-2019 in Tables 2 to 4) after the bar.",
+            "",
+            *(f"- *{setting}*: {RULES[setting]}" for setting in tables.settings),
             *tables.ablation(),
-            *tables.iterations(),
-            *tables.radii(),
-            *tables.alphas(),
+            *(line for setting in tables.settings for line in tables.iterations(setting)),
+            *(line for setting in tables.settings for line in tables.radii(setting)),
+            *(line for setting in tables.settings for line in tables.alphas(setting)),
             *tables.comparison(dataset, columns),
             *(line for name, heads in (also or {}).items() for line in tables.comparison(name, heads)),
         ]
@@ -82,12 +105,55 @@ class _Line:
     published: Mapping[str, float]
 
 
+def is_of(row: RowKey, eps: float) -> bool:
+    """Whether a row is of this epsilon: its radius, or what the steps of the paper's setting add up to.
+
+    Example:
+        >>> is_of(RowKey("BIM", "paper", eps=0.1, steps=10), 0.01), is_of(RowKey("BIM", "equal radius", eps=0.1), 0.01)
+        (True, False)
+    """
+    if row.setting in AS_THE_PAPER and row.attack == "DeepFool":  # its steps are not of epsilon
+        return True
+    steps = 1
+    if row.setting in AS_THE_PAPER:
+        steps = (row.steps or 0) + (row.attack == "PGD")  # which begins within epsilon
+    return abs((row.eps or 0) - steps * eps) < 1e-9
+
+
+def var_factor(row: RowKey, eps: float) -> float:
+    """What brings a row's Var, over the square of its own radius, to the square of what all steps add up to.
+
+    In the paper's setting PGD's radius has its start on top, and DeepFool's is the whole range: their Var would be of
+    other quantities than that of the others.
+
+    Example:
+        >>> round(var_factor(RowKey("PGD", "paper", eps=0.11, steps=10), 0.01), 4)
+        1.21
+    """
+    if row.setting not in AS_THE_PAPER or not row.steps or not row.eps:
+        return 1.0
+    own = eps if row.attack == "DeepFool" else row.eps / (row.steps + (row.attack == "PGD"))
+    return (row.eps / (row.steps * own)) ** 2 if own else 1.0
+
+
+def _comparable(row: SummaryRow, eps: float) -> SummaryRow:
+    factor = var_factor(row.row, eps)
+    var, interval = row.metrics.get("var"), (row.intervals or {}).get("var")
+    if factor == 1 or var is None:
+        return row
+    scaled = None if interval is None else [factor * end for end in interval]
+    return replace(
+        row, metrics={**row.metrics, "var": factor * var}, intervals={**(row.intervals or {}), "var": scaled}
+    )
+
+
 class _Tables:
     def __init__(
         self, rows: Sequence[SummaryRow], dataset: str, columns: Mapping[str, str], eps: float, steps: int
     ) -> None:
-        self.rows = [row for row in rows if row.stage == COMPUTED]
+        self.rows = [_comparable(row, eps) for row in rows if row.stage == COMPUTED]
         self.dataset, self.columns, self.eps, self.steps = dataset, columns, eps, steps
+        self.settings = [setting for setting in VARIED if any(row.row.setting == setting for row in self.rows)]
         fair = dict.fromkeys(row.row.attack for row in self.rows if row.row.setting == EQUAL_RADIUS)
         self.attacks = [name for name in fair if name != NOISE]
 
@@ -95,34 +161,38 @@ class _Tables:
         """Table 1."""
         names = {"DEV": "BIM", "DEV + STA": "SMIA"}
         columns = {**self.columns, "Cos(%)": "cos"}
-        lines = [_Line(CLEAN, self._row(CLEAN), TABLE_1[self.dataset][CLEAN])]
-        for setting, eps in ((EQUAL_RADIUS, self.eps), (PAPER, self.steps * self.eps)):
+        lines = [_Line(CLEAN, self._clean(), TABLE_1[self.dataset][CLEAN])]
+        for setting in self.settings:
             for name, attack in names.items():
                 published = TABLE_1[self.dataset][name]
-                lines.append(_Line(f"{name}, {setting}", self._row(attack, setting, eps), published))
+                lines.append(_Line(f"{name}, {setting}", self._row(attack, setting), published))
         return _table("Table 1: ablation", columns, lines)
 
-    def iterations(self) -> list[str]:
+    def iterations(self, setting: str) -> list[str]:
         """Table 2."""
-        others = [row.row.steps for row in self.rows if row.row.setting == ITERATIONS and row.row.steps is not None]
+        varied, _ = VARIED[setting]
+        others = [row.row.steps for row in self.rows if row.row.setting == varied and row.row.steps is not None]
+        counts = dict.fromkeys([self.steps, *others])
         found = [
-            (count, lambda attack, n=count: self._of_steps(attack, n)) for count in dict.fromkeys([self.steps, *others])
+            (n, lambda attack, n=n: self._row(attack, setting if n == self.steps else varied, steps=n)) for n in counts
         ]
-        return self._grid("Table 2: iterations", found, TABLE_2)
+        return self._grid(f"Table 2: iterations, {setting}", found, TABLE_2)
 
-    def radii(self) -> list[str]:
+    def radii(self, setting: str) -> list[str]:
         """Table 3."""
         fair = {row.row.eps for row in self.rows if row.row.setting == EQUAL_RADIUS and row.row.eps is not None}
-        found = [(round(eps / self.eps, 3), lambda a, e=eps: self._row(a, EQUAL_RADIUS, e)) for eps in sorted(fair)]
-        return self._grid("Table 3: epsilon, as a multiple of the task's", found, TABLE_3)
+        factors = [round(eps / self.eps, 3) for eps in sorted(fair)]
+        found = [(factor, lambda a, f=factor: self._row(a, setting, factor=f)) for factor in factors]
+        return self._grid(f"Table 3: epsilon, as a multiple of the task's, {setting}", found, TABLE_3)
 
-    def alphas(self) -> list[str]:
+    def alphas(self, setting: str) -> list[str]:
         """Table 4."""
-        rows = {0.0: self._row("BIM", EQUAL_RADIUS, self.eps), 1.0: self._row("SMIA", EQUAL_RADIUS, self.eps)}
-        rows |= {r.row.alpha: r for r in self.rows if r.row.setting == ALPHA and r.row.alpha is not None}
+        _, varied = VARIED[setting]
+        rows = {0.0: self._row("BIM", setting), 1.0: self._row("SMIA", setting)}
+        rows |= {r.row.alpha: r for r in self.rows if r.row.setting == varied and r.row.alpha is not None}
         published = {a: dict(zip(EAD, v, strict=True)) for a, v in TABLE_4.items()}
         lines = [_Line(f"alpha {a:g}", rows[a], published.get(a, {})) for a in sorted(rows)]
-        out = _table("Table 4: alpha", self.columns, lines)
+        out = _table(f"Table 4: alpha, {setting}", self.columns, lines)
         if not self._same_task():
             theirs = "; ".join(f"alpha {a:g}: {iou}, {mean}" for a, (iou, mean) in TABLE_4.items())
             out += ["", f"*The paper, EAD-2019 (IOU, mAP):* {theirs}."]
@@ -131,31 +201,23 @@ class _Tables:
     def comparison(self, dataset: str, columns: Mapping[str, str]) -> list[str]:
         """Table 6."""
         published = {"BIM" if name == "FGSM" else name: figures for name, figures in TABLE_6[dataset].items()}
-        lines = [_Line(CLEAN, self._row(CLEAN), published[CLEAN])]
-        lines.append(_Line(f"{NOISE}, {EQUAL_RADIUS}", self._row(NOISE, EQUAL_RADIUS, self.eps), {}))
-        for setting, eps in ((EQUAL_RADIUS, self.eps), (PAPER, self.steps * self.eps)):
+        lines = [_Line(CLEAN, self._clean(), published[CLEAN])]
+        lines.append(_Line(f"{NOISE}, {EQUAL_RADIUS}", self._row(NOISE, EQUAL_RADIUS), {}))
+        for setting in self.settings:
             for attack in self.attacks:
-                row = self._row(attack, setting, eps)
+                row = self._row(attack, setting)
                 if row is not None:
                     lines.append(_Line(f"{NAMES.get(attack, attack)}, {setting}", row, published.get(attack, {})))
         return _table(f"Table 6: comparison, {dataset}", {**columns, "Var": "var"}, lines)
 
-    def _row(self, attack: str, setting: str = "", eps: float | None = None) -> SummaryRow | None:
-        return next(
-            (
-                row
-                for row in self.rows
-                if (row.row.attack, row.row.setting) == (attack, setting)
-                and (row.row.eps == eps or abs((row.row.eps or 0) - (eps or 0)) < 1e-9)
-            ),
-            None,
-        )
+    def _clean(self) -> SummaryRow | None:
+        return next((row for row in self.rows if row.row.is_clean), None)
 
-    def _of_steps(self, attack: str, steps: int) -> SummaryRow | None:
-        if steps == self.steps:
-            return self._row(attack, EQUAL_RADIUS, self.eps)
-        alike = [r for r in self.rows if (r.row.attack, r.row.setting, r.row.steps) == (attack, ITERATIONS, steps)]
-        return next(iter(alike), None)
+    def _row(self, attack: str, setting: str, *, steps: int | None = None, factor: float = 1.0) -> SummaryRow | None:
+        alike = [row for row in self.rows if (row.row.attack, row.row.setting) == (attack, setting)]
+        if steps is not None:
+            alike = [row for row in alike if row.row.steps == steps]
+        return next((row for row in alike if is_of(row.row, factor * self.eps)), None)
 
     def _same_task(self) -> bool:
         return set(self.columns.values()) >= set(EAD)

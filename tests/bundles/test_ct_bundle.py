@@ -110,6 +110,6 @@ def test_overlay_for_the_papers_tables(tmp_path: Path) -> None:
     assert len(evaluation.cases) == 3
     assert (evaluation.storage, evaluation.figure) == (None, None)
     names = {(row.name, row.key().setting_label, row.eps) for row in evaluation.attacks}
-    assert {("BIM", "15 iterations", 0.05), ("SMIA", "alpha 0.75", 0.05), ("PGD", "paper", 0.5)} <= names
+    assert {("BIM", "15 iterations", 0.05), ("SMIA", "alpha 0.75", 0.05), ("DAG", "paper", 0.5)} <= names
     radii = {row.eps for row in evaluation.attacks if row.setting == "equal radius"}
     assert sorted(radii) == pytest.approx([0.025, 0.05, 0.075])

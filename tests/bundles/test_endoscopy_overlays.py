@@ -16,7 +16,7 @@ def test_the_papers_tables(tmp_path: Path) -> None:
     evaluation = parsed("paper_tables", tmp_path).get_parsed_content("evaluation")
     assert (evaluation.storage, evaluation.figure) == (None, None)
     names = {(row.name, row.key().setting_label, row.eps) for row in evaluation.attacks}
-    assert {("DAG", "equal radius", 0.01), ("SMIA", "25 iterations", 0.01), ("PGD", "paper", 0.1)} <= names
+    assert {("DAG", "equal radius", 0.01), ("SMIA", "25 iterations", 0.01), ("PGD", "paper", 0.11)} <= names
 
 
 def test_several_processes(tmp_path: Path) -> None:

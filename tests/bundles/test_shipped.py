@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import configparser
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from bundles.shipped import CT, ENDOSCOPY, FUNDUS, Shipped
-from monai.bundle import verify_net_in_out
+from monai.bundle import ckpt_export, verify_metadata, verify_net_in_out, workflows
 from torch import Tensor, nn
 
 import monai_smia
@@ -33,6 +36,7 @@ EVERY = pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bu
 @EVERY
 def test_required_files_exist(bundle: Shipped) -> None:
     files = ["LICENSE", "configs/metadata.json", "models/model.pt", "docs/README.md", "docs/data_license.txt"]
+    files += ["configs/logging.conf"]
     files += [f"configs/{name}.yaml" for name in (*CONFIGS, "paper_tables", "train_robust", "multi_gpu_attack_eval")]
     assert [file for file in files if not (bundle.root / file).is_file()] == []
 
@@ -47,13 +51,79 @@ def test_metadata_is_complete(bundle: Shipped) -> None:
         assert len(tensor["channel_def"]) == tensor["num_channels"]
 
 
-@pytest.mark.parametrize(
-    "bundle", [CT, FUNDUS], ids=lambda bundle: bundle.name
-)  # a detector predicts maps of several sizes
+@EVERY
+def test_metadata_obey_the_published_schema(bundle: Shipped, tmp_path: Path) -> None:
+    """``monai.bundle verify_metadata`` against MONAI's schema, of which a copy lies beside this test."""
+    schema = Path(__file__).with_name("meta_schema_20240725.json")
+    assert bundle.metadata()["schema"].endswith(f"/{schema.name}")
+    verify_metadata(meta_file=str(bundle.root / "configs" / "metadata.json"), filepath=str(schema))
+    broken = tmp_path / "metadata.json"
+    broken.write_text(json.dumps({**bundle.metadata(), "network_data_format": {"inputs": {}}}))
+    with pytest.raises(ValueError, match="'outputs' is a required property"):
+        verify_metadata(meta_file=str(broken), filepath=str(schema))
+
+
+@EVERY
 def test_network_answers_as_the_metadata_say(bundle: Shipped) -> None:
     (config,) = bundle.configs("inference")
     meta = str(bundle.root / "configs" / "metadata.json")
-    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
+    verify_net_in_out(net_id=net_id(bundle), meta_file=meta, config_file=config, device="cpu")
+
+
+@EVERY
+def test_torchscript_answers_as_the_network_does(bundle: Shipped, tmp_path: Path) -> None:
+    """What ``monai.bundle ckpt_export`` writes, on images of the bundle's size and of another."""
+    (config,) = bundle.configs("inference")
+    path, weights = tmp_path / "model.ts", bundle.root / "models" / "model.pt"
+    ckpt_export(
+        net_id=net_id(bundle),
+        filepath=str(path),
+        ckpt_file=str(weights),
+        meta_file=str(bundle.root / "configs" / "metadata.json"),
+        config_file=config,
+        use_trace=bundle == ENDOSCOPY,
+    )
+    network = bundle.parser("inference").get_parsed_content(net_id(bundle)).eval()
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    files = {"metadata.json": "", "inference.json": ""}
+    script = torch.jit.load(path, _extra_files=files)
+    assert json.loads(files["metadata.json"])["name"] == bundle.metadata()["name"]
+    assert "network_def" in json.loads(files["inference.json"])
+    shapes = {CT: [(1, 1, 64, 96, 64)], FUNDUS: [(1, 3, 384, 448), (2, 3, 96, 128)]}
+    for shape in shapes.get(bundle, [(1, 3, 256, 192), (2, 3, 64, 128)]):
+        image = torch.rand(shape)
+        with torch.no_grad():
+            assert (script(image) - network(image)).abs().max() <= 1e-6
+
+
+def net_id(bundle: Shipped) -> str:
+    """A detector answers with maps of several sizes, and has one tensor for tools that know no other."""
+    return "exported" if bundle == ENDOSCOPY else "network_def"
+
+
+SECTIONS = ["Network", "Data", "The paper's data", "Training", "Performance", "Under attack", "Commands", "License"]
+
+
+@EVERY
+def test_the_documents_have_the_same_sections(bundle: Shipped) -> None:
+    text = (bundle.root / "docs" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [*SECTIONS, "References"]
+    commands = text.split("## Commands")[1].split("## License")[0]
+    for task in ("run evaluate", "configs/inference.yaml", "run attack_eval", "run train", "verify_net_in_out"):
+        assert task in commands, task
+    references = text.split("## References")[1]
+    assert len(re.findall(r"^\[\d\] ", references, re.MULTILINE)) >= 2
+
+
+@EVERY
+def test_its_logging_passes_monais_check(bundle: Shipped) -> None:
+    """Handlers of the standard library alone, to the console; the summary of the command line stays out."""
+    content = workflows._reject_executable_logging_config(str(bundle.root / "configs" / "logging.conf"))
+    parser = configparser.RawConfigParser()
+    parser.read_string(content)
+    assert parser.get("logger_root", "level") == "INFO"  # what StatsHandler prints arrives
+    assert parser.get("logger_bundle", "qualname") == "monai.bundle"
+    assert parser.get("logger_bundle", "level") == "WARNING"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def test_rows_and_their_gradients() -> None:
         ("SMIA", "equal gradients"),
         ("PGD", "equal radius"),
         ("BIM", "paper"),
+        ("PGD", "paper"),
         ("SMIA", "paper"),
     ]
     attacks = {(row.name, row.setting, row.loss): row.attack for row in plan if row.attack is not None}
@@ -55,6 +56,7 @@ def test_deepfool_stands_in_the_comparison() -> None:
     deepfool = [row.attack for row in rows if row.name == "DeepFool"]
     assert [(a.eps, a.norm, a.steps, a.planned_gradients) for a in deepfool] == [
         (0.1, "linf", 7, 28),
+        (1.0, "linf", 7, 28),  # once without a ball
         (0.2, "linf", 7, 28),
     ]
 

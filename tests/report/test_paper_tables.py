@@ -7,7 +7,7 @@ import pytest
 from monai_smia.attacks import BIM, DeepFool
 from monai_smia.evaluation import tables_plan, write_tables
 from monai_smia.records import COMPUTED, Summary, SummaryRow
-from monai_smia.records.rows import ALPHA
+from monai_smia.records.rows import ALPHA, AS_THE_PAPER
 from monai_smia.report.published import TABLE_1, TABLE_6
 
 
@@ -36,10 +36,15 @@ def test_every_row_of_the_tables_is_planned_once() -> None:
     assert len({row.slug for row in plan}) == len(plan)
     names = {(row.name, row.key().setting_label) for row in plan}
     assert {("DeepFool", "equal radius"), ("BIM", "25 iterations"), ("SMIA", "alpha 1.25"), ("SMIA", "paper")} <= names
-    (bim,) = [row.attack for row in plan if (row.name, row.setting) == ("BIM", "paper")]
-    assert isinstance(bim, BIM)
-    assert (bim.eps, bim.step_size) == (pytest.approx(0.1), 0.01)
+    bims = [row.attack for row in plan if (row.name, row.setting) == ("BIM", "paper") and isinstance(row.attack, BIM)]
+    assert [(bim.eps, bim.step_size) for bim in bims] == [(0.1, 0.01), (0.05, 0.005), (0.15, 0.015)]
     assert {row.key().alpha for row in plan if row.setting == ALPHA} == {0.75, 1.25}  # 0 is BIM, 1 is there
+    assert {row.key().setting_label for row in plan if row.setting in AS_THE_PAPER} == {
+        "paper",
+        *(f"paper, {steps} iterations" for steps in (15, 20, 25)),
+        *(f"paper, alpha {alpha}" for alpha in (0.75, 1.25)),
+    }
+    assert all(row.attack.keep == "last" for row in plan if row.setting in AS_THE_PAPER and row.attack)
 
 
 def test_ours_beside_theirs(tmp_path: Path) -> None:
@@ -56,10 +61,23 @@ def test_ours_beside_theirs(tmp_path: Path) -> None:
     assert "0.5, 0.02" in " ".join(second["*paper, EAD-2019 (IOU, mAP): SMIA*"])
     third = lines_of(text, "Table 3")
     assert [cell.split()[0] for cell in third["PGD"][1::2]] == ["2.5", "5.0", "7.5"]
-    assert list(lines_of(text, "Table 4"))[1:] == ["alpha 0", "alpha 0.75", "alpha 1", "alpha 1.25"]
+    for setting in ("equal radius", "paper"):
+        found = list(lines_of(text, f"Table 4: alpha, {setting}"))
+        assert found[1:] == ["alpha 0", "alpha 0.75", "alpha 1", "alpha 1.25"]
+    there = [
+        lines_of(text, f"Table {table}, paper")
+        for table in ("2: iterations", "3: epsilon, as a multiple of the task's")
+    ]
+    assert [[cell.split()[0] for cell in table["PGD"][1::2]] for table in there] == [
+        ["55.0", "80.0", "105.0", "130.0"],  # a tenth of steps + 1 times epsilon
+        ["27.5", "55.0", "82.5"],
+    ]
     sixth = lines_of(text, "Table 6")
     assert sixth["FGSM (= DEV), equal radius"][2].startswith("0.250 \\| 0.087")
     assert "Noise, equal radius" in sixth
+    paper = {name: float(cells[-1].split()[0]) for name, cells in sixth.items() if name.endswith(", paper")}
+    over = {"FGSM (= DEV), paper": 0.25, "PGD, paper": 0.25 * 1.1**2, "SMIA, paper": 0.25}  # the same square
+    assert paper == pytest.approx(over, abs=1e-3)
 
 
 def test_two_datasets_of_one_task(tmp_path: Path) -> None:

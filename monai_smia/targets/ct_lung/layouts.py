@@ -14,6 +14,7 @@ from monai.data.decathlon_datalist import load_decathlon_datalist
 from monai_smia.nearest import nearest
 from monai_smia.targets.carried import carried
 from monai_smia.targets.not_dicom import check_not_dicom
+from monai_smia.targets.splits import of_split
 
 __all__ = ["ct_datalist"]
 
@@ -35,7 +36,12 @@ class _Row(NamedTuple):
 
 
 def ct_datalist(
-    dataset_dir: str | os.PathLike[str], *, target: str = "lung", split: str | None = None
+    dataset_dir: str | os.PathLike[str],
+    *,
+    target: str = "lung",
+    split: str | None = None,
+    held_out: float | None = None,
+    split_seed: int = 0,
 ) -> list[dict[str, Any]]:
     """List the cases of a CT segmentation dataset. Nothing is written, and no image is opened.
 
@@ -55,7 +61,10 @@ def ct_datalist(
     Args:
         dataset_dir: the folder, or its JSON or CSV file.
         target: what to segment: "lung", "infection" or "lung_and_infection".
-        split: the split to list, usually "train" or "test"; ``None`` lists all cases that have labels.
+        split: the split to list, usually "train" or "test"; "all" or ``None`` lists all cases that have labels.
+        held_out: share of the patients in "test", drawn by ``split_seed``, where the dataset names no splits (Kaggle's
+            does not); the others are "train".
+        split_seed: of the draw.
 
     Returns:
         One ``{"image": path, "label": path, "case": name}`` a case, in the dataset's order, with ``patient`` and
@@ -64,7 +73,8 @@ def ct_datalist(
 
     Raises:
         FileNotFoundError: if ``dataset_dir`` or a file that it lists does not exist.
-        ValueError: if no layout fits, ``target`` or ``split`` is not in the dataset, or two cases have the same name.
+        ValueError: if no layout fits, ``target`` or ``split`` is not in the dataset, ``held_out`` is no share or the
+            dataset names splits, or two cases have the same name.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -82,14 +92,9 @@ def ct_datalist(
     check_not_dicom(path)
     source = path if path.is_file() else _index_file(path)
     rows = _json_rows(source) if source.suffix == ".json" else _csv_rows(source, target)
-
-    splits = sorted({row.split for row in rows} - {""})
-    if split is not None:
-        rows = [row for row in rows if row.split == split]
     if not rows:
-        known = f"splits there: {', '.join(splits)}" if splits else "it names no splits: use split=None"
-        raise ValueError(f"split={split!r} selects no labeled case of dataset_dir, {source}; {known}")
-    return _items(rows, target)
+        raise ValueError(f"dataset_dir: {source} lists no labeled case.")
+    return _items(of_split(rows, split, where=source, held_out=held_out, seed=split_seed), target)
 
 
 def _index_file(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from monai_smia.targets.endoscopy.frame_transforms import BoxTensorsd, FitFramed
 from monai_smia.targets.endoscopy.frames import fitted_frames, mucosa, write_artefact_frames
 from monai_smia.targets.endoscopy.layouts import endoscopy_datalist
 from monai_smia.targets.endoscopy.multi_scale_booster import BoosterPyramid, MultiScaleBooster
+from monai_smia.targets.endoscopy.one_map import OneMapRetinaNet
 
 __all__ = [
     "EAD_CLASSES",
@@ -16,6 +17,7 @@ __all__ = [
     "BoxTensorsd",
     "FitFramed",
     "MultiScaleBooster",
+    "OneMapRetinaNet",
     "RandFramed",
     "add_artefacts",
     "collate_frames",

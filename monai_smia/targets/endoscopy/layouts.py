@@ -14,6 +14,7 @@ from PIL import Image
 
 from monai_smia.targets.carried import carried
 from monai_smia.targets.not_dicom import check_not_dicom
+from monai_smia.targets.splits import ALL, of_split
 from monai_smia.transforms.photographs import check_picture
 
 __all__ = ["endoscopy_datalist"]
@@ -21,6 +22,7 @@ __all__ = ["endoscopy_datalist"]
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _CLASS_LISTS = ("classes.txt", "class_list.txt", "obj.names")
 _TEXT_FORMATS = ("yolo", "voc")
+_SPLITS = ("train", "val", "test")  # as folders and datalists are called
 
 _LAYOUTS = """one of
   - EAD-2019: pictures, each with a text file of its name, and a class list (classes.txt, class_list.txt or obj.names)
@@ -41,6 +43,8 @@ def endoscopy_datalist(
     *,
     classes: Sequence[str],
     split: str | None = None,
+    held_out: float | None = None,
+    split_seed: int = 0,
     text_format: str = "yolo",
 ) -> list[dict[str, Any]]:
     """List the frames of a detection dataset with their boxes. Nothing is written; of pictures the header is read.
@@ -56,12 +60,15 @@ def endoscopy_datalist(
        its line in the class list, counted from 0. An empty file says that a frame has no object; a missing one is an
        error. Folders ``train``, ``val``, ``test`` are its splits.
     3. COCO: the only ``*.json`` with ``images``, ``annotations`` (``bbox`` as x, y, width, height) and ``categories``;
-       with ``split``, the one whose name holds it.
+       a name that holds ``train``, ``val`` or ``test`` says its split, by which one of several is chosen.
 
     Args:
         dataset_dir: the folder, or its CSV or JSON file.
         classes: the class names that a detector knows, in its order.
-        split: the split to list; None lists all frames.
+        split: the split to list; ``"all"`` or None lists all frames.
+        held_out: share of the patients in ``"test"``, drawn by `split_seed`, where the dataset names no splits; the
+            others are ``"train"``. A frame of a patient who is not named is a patient of its own.
+        split_seed: of the draw.
         text_format: what the lines of text files hold, ``"yolo"`` or ``"voc"``.
 
     Returns:
@@ -71,8 +78,9 @@ def endoscopy_datalist(
 
     Raises:
         FileNotFoundError: if the folder, a picture or a label file does not exist.
-        ValueError: if no layout fits, the split is not there, a class is unknown, or a box is not finite, has no area
-            or leaves its picture; the message says where it stands.
+        ValueError: if no layout fits, the split is not there, `held_out` is no share or the dataset names splits, a
+            class is unknown, or a box is not finite, has no area or leaves its picture; the message says where it
+            stands.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -93,18 +101,15 @@ def endoscopy_datalist(
     if path.suffix == ".csv" or (path / "labels.csv").is_file():
         frames = _csv_frames(path if path.suffix == ".csv" else path / "labels.csv")
     elif path.suffix == ".json" or (list(path.glob("*.json")) and not _class_list(path)):
-        frames = _coco_frames(path if path.suffix == ".json" else _coco_file(path, split), split)
+        frames = _coco_frames(path if path.suffix == ".json" else _coco_file(path, split))
     elif _class_list(path):
         frames = _text_frames(path, text_format)
     else:
         found = ", ".join(sorted(p.name for p in path.iterdir())[:10]) or "nothing"
         raise ValueError(f"dataset_dir {path} has no known layout: it holds {found}; expected {_LAYOUTS}")
-    splits = sorted({frame.split for frame in frames} - {""})
-    chosen = [frame for frame in frames if split is None or frame.split == split]
-    if not chosen:
-        known = f"splits there: {', '.join(splits)}" if splits else "it names no splits: use split=None"
-        raise ValueError(f"split={split!r} selects no frame of dataset_dir {path}; {known}")
-    return _items(chosen, list(classes))
+    if not frames:
+        raise ValueError(f"dataset_dir {path} lists no frame.")
+    return _items(of_split(frames, split, where=path, held_out=held_out, seed=split_seed), list(classes))
 
 
 def _csv_frames(source: Path) -> list[_Frame]:
@@ -145,7 +150,7 @@ def _text_frames(folder: Path, text_format: str) -> list[_Frame]:
     for picture in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURES):
         parts = picture.relative_to(folder).parts[:-1]
         text = _label_file(picture)
-        split = next((part for part in parts if part in ("train", "val", "test")), "")
+        split = next((part for part in parts if part in _SPLITS), "")
         width, height = _size_of(picture)
         boxes = []
         for number, line in enumerate(text.read_text(encoding="utf-8").splitlines(), start=1):
@@ -186,14 +191,15 @@ def _label_file(picture: Path) -> Path:
 
 def _coco_file(folder: Path, split: str | None) -> Path:
     files = sorted(folder.glob("*.json"))
-    files = [f for f in files if split is None or split in f.stem] or files
+    files = [f for f in files if split in (None, ALL) or split in f.stem] or files
     if len(files) != 1:
         several = ", ".join(f.name for f in files)
         raise ValueError(f"dataset_dir {folder} holds several datalists ({several}); give the path of the one to use")
     return files[0]
 
 
-def _coco_frames(source: Path, split: str | None) -> list[_Frame]:
+def _coco_frames(source: Path) -> list[_Frame]:
+    split = next((name for name in _SPLITS if name in source.stem), "")
     content = json.loads(source.read_text(encoding="utf-8"))
     missing = [key for key in ("images", "annotations", "categories") if key not in content]
     if missing:
@@ -206,7 +212,7 @@ def _coco_frames(source: Path, split: str | None) -> list[_Frame]:
             nested = sorted(source.parent.glob(f"*/{image['file_name']}"))
             picture = nested[0] if nested else picture
         where = f"image {image['id']} of {source.name}"
-        frames[image["id"]] = _Frame(where, picture, split or "", [], carried(image, where))
+        frames[image["id"]] = _Frame(where, picture, split, [], carried(image, where))
     for number, annotation in enumerate(content["annotations"]):
         where = f"annotation {number} of {source.name}"
         if annotation["image_id"] not in frames or annotation["category_id"] not in names:

@@ -15,6 +15,7 @@ from monai.data.decathlon_datalist import load_decathlon_datalist
 
 from monai_smia.targets.carried import carried
 from monai_smia.targets.not_dicom import check_not_dicom
+from monai_smia.targets.splits import of_split
 
 __all__ = ["fundus_datalist"]
 
@@ -49,6 +50,8 @@ def fundus_datalist(
     dataset_dir: str | os.PathLike[str],
     *,
     split: str | None = None,
+    held_out: float | None = None,
+    split_seed: int = 0,
     max_cases: int | None = None,
     seed: int = 0,
     need_all_grades: bool = False,
@@ -62,7 +65,10 @@ def fundus_datalist(
 
     Args:
         dataset_dir: the folder.
-        split: only rows with this value in the column ``split``, or of this list; None for all.
+        split: only rows with this value in the column ``split``, or of this list; ``"all"`` or None for all.
+        held_out: share of the patients in ``"test"``, drawn by `split_seed`, where the dataset names no splits (APTOS
+            and Kaggle do not); the others are ``"train"``.
+        split_seed: of the draw.
         max_cases: a random subset of this many (the SMIA paper takes 11,000 of Kaggle's), or all if there are fewer.
         seed: of the subset.
         need_all_grades: whether it is an error that a grade does not occur, as it is for training.
@@ -74,8 +80,8 @@ def fundus_datalist(
 
     Raises:
         FileNotFoundError: if the folder or an image that the table names does not exist.
-        ValueError: if no layout fits, a grade is not 0-4, the split is empty, a name occurs twice, or a needed grade is
-            absent.
+        ValueError: if no layout fits, a grade is not 0-4, the split is empty, `held_out` is no share or the dataset
+            names splits, a name occurs twice, or a needed grade is absent.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -92,12 +98,7 @@ def fundus_datalist(
         raise FileNotFoundError(f"dataset_dir {folder} {what}.")
     check_not_dicom(folder)
     table, rows = _rows(folder)
-    if split is not None:
-        splits = sorted({row.split for row in rows if row.split})
-        rows = [row for row in rows if row.split == split]
-        if not rows:
-            known = f"splits there: {splits}" if splits else "it names no splits, use split=None"
-            raise ValueError(f"split={split!r} selects no row of {table}; {known}.")
+    rows = of_split(rows, split, where=table, held_out=held_out, seed=split_seed)
     if max_cases is not None and max_cases < len(rows):
         chosen = np.random.default_rng(seed).choice(len(rows), max_cases, replace=False)
         rows = [rows[i] for i in sorted(chosen)]

@@ -140,7 +140,7 @@ def test_empty_folder(tmp_path: Path) -> None:
         ("a.nii.gz,,train\n", ValueError, r"target='lung': row 1 .*a\.nii\.gz"),
         (",a_lung.nii.gz,train\n", ValueError, "row 1 of labels.csv has an empty 'file'"),
         ("b.nii,b_lung.nii,x\nb.nii,b_lung.nii,x\n", ValueError, "row 1 .* and row 2 .* the case 'b'"),
-        ("", ValueError, "selects no labeled case"),
+        ("", ValueError, "lists no labeled case"),
     ],
 )
 def test_bad_rows(tmp_path: Path, rows: str, error: type[Exception], message: str) -> None:
@@ -158,7 +158,7 @@ def test_split_that_selects_nothing(tmp_path: Path) -> None:
 
 
 def test_split_of_a_dataset_without_splits(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"split='train' .*use split=None"):
+    with pytest.raises(ValueError, match=r"split='train' .*take split='all', or hold patients out"):
         ct_datalist(kaggle_folder(tmp_path), split="train")
 
 

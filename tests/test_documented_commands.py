@@ -1,0 +1,245 @@
+"""Every command of the documents runs as it stands there, and every override that they name arrives.
+
+Commands go through the very entry of ``python -m monai.bundle``, in this process. What makes them short is added behind
+them: small pictures and volumes, few steps.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import monai
+import pytest
+from bundles.shipped import BUNDLES
+
+from bundles import published, zoo
+from monai_smia.adapters import OVERLAY
+from monai_smia.command_line import NOT_MET, check_arguments
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *BUNDLES.glob("*/docs/README.md")])
+SCHEMA = Path(__file__).parent / "bundles" / "meta_schema_20240725.json"
+ENTRY = Path(monai.__file__).parent / "bundle" / "__main__.py"
+CT, FUNDUS, ENDOSCOPY = "ct_lung_segmentation", "fundus_dr_grading", "endoscopic_artefact_detection"
+DATA = {  # what stands for a folder, and the tree that is put there
+    "ct": published.ct,
+    "covid19_ct": published.covid19_ct,
+    "fundus": published.fundus,
+    "photographs": published.photographs,
+    "pictures": published.pictures,
+    "aptos": published.aptos,
+    "kaggle_dr": published.kaggle_dr,
+    "many_eyes": published.many_eyes,
+    "endoscopy": published.endoscopy,
+    "ead2019": published.ead2019,
+}
+SMALL = {  # by bundle and what runs
+    (CT, "train"): "--pixdim [8,8,8] --roi_size [32,32,32] --max_epochs 1 --patient_repeats 2 --phantom_dirs []",
+    (CT, "evaluate"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32]",
+    (CT, "run"): "--pixdim [8,8,8] --inferer#roi_size [32,32,32]",
+    (CT, "attack_eval"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 2",
+    (CT, "paper_tables"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 2 --cases 1",
+    (FUNDUS, "train"): "--epoch_draws 4 --batch_size 2 --max_epochs 1 --phantom_dir {eyes}",
+    (FUNDUS, "attack_eval"): "--steps 2 --eps 0.02",
+    (FUNDUS, "paper_tables"): "--steps 2 --demo {eyes} --max_cases 1",
+    (ENDOSCOPY, "train"): "--mucosa_count 2 --real_count 2 --max_epochs 1 --batch_size 2 --frame_size [128,96]",
+    (ENDOSCOPY, "attack_eval"): "--frame_count 1 --frame_size [128,96] --steps 2",
+    (ENDOSCOPY, "evaluate"): "--frame_size [128,96]",
+    (ENDOSCOPY, "run"): "--frame_size [128,96]",
+    (ENDOSCOPY, "paper_tables"): "--frame_count 1 --frame_size [128,96] --steps 2",
+}
+LESS = {  # of whatever attacks, where nothing is said
+    "attack_eval": "--gradients 4",
+    "paper_tables": "--iterations [3] --radii [1]",
+}
+
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path) -> Iterator[str]:
+    """The commands of a page, or of the comments at the head of a config; continued lines are joined."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".yaml":
+        shown = ["\n".join(re.findall(r"^# +(?:From the folder of the bundle: )?(python .*)$", text, re.MULTILINE))]
+    else:
+        shown = [block for language, block in FENCE.findall(text) if not language]
+    for block in shown:
+        for line in block.replace("\\\n", " ").splitlines():
+            if "-m monai.bundle" in line and not re.match(r"\s*(torchrun|srun|#)", line):
+                yield " ".join(re.split(r" {2,}#", line)[0].split())
+
+
+def commands() -> list[tuple[str, str]]:
+    """Where each stands first, and the command."""
+    found: dict[tuple[str, str], str] = {}
+    for page in [*PAGES, *sorted(BUNDLES.glob("*/configs/*.yaml"))]:
+        where = page.relative_to(ROOT).as_posix()
+        for command in blocks(page):
+            command = command.replace("<frames>", "<endoscopy>").replace("<polyps>", "<endoscopy>")
+            found.setdefault((where.split("/")[1] if "bundles/" in where else "", command), where)
+    return [(where, command) for (_, command), where in found.items()]
+
+
+COMMANDS = commands()
+
+
+def test_the_documents_hold_commands() -> None:
+    assert len(COMMANDS) >= 35
+    for name in (CT, FUNDUS, ENDOSCOPY):
+        runs = {command.split("bundle ")[1].split(" --")[0] for page, command in COMMANDS if name in page}
+        assert {"run train", "run evaluate", "run", "run attack_eval", "verify_net_in_out", "ckpt_export"} <= runs, name
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The data, each made once."""
+    made: dict[str, Path] = {"eyes": published.healthy_eyes(tmp_path_factory.mktemp("eyes"))}
+    for make in dict.fromkeys(DATA.values()):
+        made[make.__name__] = make(tmp_path_factory.mktemp(make.__name__))
+    return made
+
+
+# Overrides that a page names in its text, with the values that it gives them.
+NAMED = [
+    (CT, "evaluate --dataset_dir <ct> --split train --largest_label_part True"),
+    (CT, "evaluate --dataset_dir <covid19_ct> --split all"),
+    (CT, "evaluate --dataset_dir <covid19_ct> --held_out 0.2 --split_seed 1 --preprocess#pixdim [9,9,9]"),
+    (CT, "train+train_robust --dataset_dir <ct> --attack_eps 0.02 --attack_every 2 --attack_steps 1 --ckpt_dir there"),
+    (
+        CT,
+        "attack_eval --dataset_dir <ct> --preset radius --eps [0.01,0.02,0.05] --output_dir there",
+    ),
+    (CT, "attack_eval --dataset_dir <ct> --space network --evaluation::resume False --evaluation::tolerance 0.01"),
+    (FUNDUS, "train --dataset_dir <many_eyes> --fold 0"),
+    (FUNDUS, "attack_eval --dataset_dir <aptos> --split all --max_cases 1 --preset paper --steps 3 --stop_at never"),
+    (ENDOSCOPY, "attack_eval --frames_dir <endoscopy> --preset paper --loss ranking"),
+    (ENDOSCOPY, "train --frames_dir <endoscopy> --feature_extractor#booster False --weights there.pt"),
+]
+ELSEWHERE = {  # of other programs, or typed in another test
+    "--max-restarts": "torchrun",
+    "--tracking": "tests/evaluation/test_tracking.py",
+    "--device": "tests/bundles/foreign/test_arguments.py",
+}
+
+
+def named(bundle: str, words: str) -> tuple[str, str]:
+    """The command of an entry of `NAMED`, and the page that it is typed for."""
+    configs, rest = words.split(" ", 1)
+    files = "".join(f"'configs/{name}.yaml'," for name in configs.split("+"))
+    run = configs.split("+")[0]
+    command = f'python -m monai.bundle run {run} --config_file "[{files}]" --bundle_root . {rest}'
+    return f"bundles/{bundle}/docs/README.md", command
+
+
+TYPED = [*COMMANDS, *(named(*each) for each in NAMED)]
+
+
+def name_of(page: str, command: str) -> str:
+    """What a test is called by: the bundle, and what is typed without its signs."""
+    where = page.split("/")[1].split("_")[0] if page.startswith("bundles/") else page.split("/")[-1].split(".")[0]
+    return f"{where} " + re.sub(r"\W+", " ", command.split("monai.bundle ")[1].replace("bundle_root", ""))
+
+
+EVERY = pytest.mark.parametrize(("page", "command"), TYPED, ids=[name_of(*each) for each in TYPED])
+
+
+def test_every_override_that_a_bundle_names_is_typed() -> None:
+    typed_names = {word for _, command in TYPED for word in command.split()}
+    for page in BUNDLES.glob("*/docs/README.md"):
+        text = FENCE.sub("", page.read_text(encoding="utf-8"))
+        text = re.sub(r"<!-- results: .*?<!-- end -->", "", text, flags=re.DOTALL)
+        spans = [span for span in re.findall(r"`([^`\n]*)`", text) if "benchmarks/" not in span]
+        names = {name for span in spans for name in re.findall(r"--[\w#:-]+", span)}
+        assert names
+        assert names - typed_names - ELSEWHERE.keys() == set(), page
+
+
+@EVERY
+def test_no_command_is_refused_for_what_it_names(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = typed(command, {make.__name__: Path("data") for make in DATA.values()})
+    bundle = place(page, command)
+    if words[0] == "run" and bundle != "zoo":
+        monkeypatch.chdir(ROOT if f"bundles/{bundle}" in command else BUNDLES / bundle)
+        check_arguments([str(ENTRY), *words])
+
+
+@pytest.mark.slow
+@EVERY
+def test_a_command(
+    page: str, command: str, trees: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = typed(command, trees)
+    bundle = place(page, command)
+    if bundle == "zoo":
+        (zoo.classifier if "inference.json" in command else zoo.supervised_segmentation)(tmp_path / "zoo")
+        monkeypatch.chdir(tmp_path / "zoo")
+        labels = ["--attack#evaluator", "@validate#evaluator", "--attack#postprocessing", "@validate#postprocessing"]
+        words += ["--steps", "2", "--gradients", "4", *(labels if "#volumes" in command else [])]
+    else:
+        shutil.copytree(BUNDLES / bundle, tmp_path / "bundles" / bundle)
+        monkeypatch.chdir(tmp_path if f"bundles/{bundle}" in command else tmp_path / "bundles" / bundle)
+        words += shorter(bundle, words, trees)
+        (Path.cwd() / "my_attacks.py").write_text(snippet("class HalfSteps"))
+        shutil.copy(SCHEMA, "meta_schema.json")  # which verify_metadata would download
+    run(words, monkeypatch)
+
+
+def typed(command: str, trees: dict[str, Path]) -> list[str]:
+    """The words of a command behind ``-m monai.bundle``, with folders in place of their names."""
+    command = command.replace("$(python -m monai_smia overlay)", str(OVERLAY))
+    overlaid = f"\"['configs/train.json','configs/evaluate.json','{OVERLAY}']\""
+    rest = overlaid if "#volumes" in command else "configs/attack_eval.yaml"
+    command = command.replace(" ... ", f" --bundle_root . --config_file {rest} ")
+    command = re.sub(r"<(\w+)>", lambda found: str(trees[DATA[found[1]].__name__]), command)
+    return shlex.split(command.split("-m monai.bundle ", 1)[1])
+
+
+def place(page: str, command: str) -> str:
+    """The bundle that a command is typed in."""
+    if "monai_smia overlay" in command or "--attack#" in command:
+        return "zoo"
+    found = [name for name in (CT, FUNDUS, ENDOSCOPY) if name in page + command]
+    return found[0] if found else CT
+
+
+def shorter(bundle: str, words: list[str], trees: dict[str, Path]) -> list[str]:
+    """Overrides that a command does not have itself."""
+    task = words[1] if words[0] == "run" and not words[1].startswith("--") else "run"
+    if task == "run" and "configs/train.yaml" in " ".join(words):
+        task = "train"
+    if words[0] != "run":
+        return []
+    preset = words[words.index("--preset") + 1] if "--preset" in words else ""
+    less = "" if preset == "paper" else LESS.get(task, "")
+    given = shlex.split(f"{SMALL.get((bundle, task), '')} {less}".format(eyes=trees["eyes"]))
+    pairs = zip(given[::2], given[1::2], strict=True)
+    return [word for name, value in pairs if name not in words for word in (name, value)]
+
+
+def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``python -m monai.bundle`` does with the words."""
+    monkeypatch.setattr(sys, "argv", [str(ENTRY), *words])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.delitem(sys.modules, "my_attacks", raising=False)
+    try:
+        runpy.run_path(str(ENTRY), run_name="__main__")
+    except SystemExit as end:  # 3 is the answer to --accept
+        if end.code and not (end.code == NOT_MET and "--accept" in words):
+            raise
+
+
+def snippet(start: str) -> str:
+    """The Python that a document shows."""
+    for page in PAGES:
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            if start in block:
+                return str(block)
+    raise AssertionError(start)
