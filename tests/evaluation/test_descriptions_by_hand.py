@@ -46,12 +46,18 @@ class Linear(nn.Module):
         return torch.cat([torch.zeros_like(total), total], 1)
 
 
-def test_values_that_are_told_by_themselves(tmp_path: Path) -> None:
+def test_values_that_are_told_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("content")
     told = plain_value(str(tmp_path / "a.txt"))
     assert told == plain_value(tmp_path / "a.txt")
     assert told.startswith("file ")
     assert plain_value(tmp_path / "gone") == "path"
+    for name in ("word", "word.x"):
+        (tmp_path / name).write_text("content")
+    assert plain_value("word") == "word"  # though a file here is called so
+    assert plain_value("word.x") == told
+    assert plain_value("x/" * 5000) == "x/" * 5000
     assert plain_value("text") == "text"
     assert [plain_value(v) for v in (True, 3, 0.5, float("inf"), CPU, torch.float32, ..., 1j)] == [
         *(True, 3, 0.5, "inf", "device", "torch.float32", "Ellipsis", "1j")
