@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {"metrics": SegmentationMetrics(2), "unit": "HU", "pat
 def test_a_radius_is_that_of_the_plan_but_for_rounding(text: str, plan: list[RowKey]) -> None:
     largest = max(row.eps_input or 0.0 for row in plan)
     (found,) = parse_criteria(text.format(largest * (1 + 0.8e-6)), rows=plan, **OPTIONS)
-    assert found.row.eps_input == largest
+    assert (found.row.eps_input, found.in_network_units) == (largest, False)
     with pytest.raises(ValueError, match="radius of the plan"):
         parse_criteria(text.format(largest * (1 + 1.3e-6)), rows=plan, **OPTIONS)
 

@@ -80,6 +80,11 @@ def test_every_radius_lies_between_what_failed_and_what_succeeded() -> None:
     assert quarter.clean_damage.tolist() == [0.25]
 
 
+def test_it_ends_where_the_distance_is_just_the_precision() -> None:
+    search(precision=0.5)
+    assert radii() == [1.0, 0.5, 0.25]  # a quarter lies between 0.25 and 0.5: half of 0.5
+
+
 def test_attacks_end_a_little_beyond_what_is_needed_and_begin_where_one_succeeded() -> None:
     search(precision=0.4)
     assert TRIED == [(1.0, 0.52, False), (0.5, 0.52, True), (0.25, 0.52, True), (0.375, 0.52, True)]
