@@ -93,6 +93,8 @@ def test_an_attack_that_stopped_early_broke_nothing() -> None:
     assert names(row("BIM", 0.0, 1.0, gradients=None, **early)) == ["stopped early"]
     assert names(row("BIM", None, 1.0, gradients=[3, 3], **early)) == ["stopped early"]
     assert names(row("BIM", 0.5, gradients=0, planned_gradients=None)) == []
+    for none in (0, None):
+        assert names(row("BIM", 0.5, gradients=none, planned_gradients=1)) == ["stopped early"]
     for name in ("DeepFool", "DAG"):  # these end where the decision changes
         assert names(row(name, 0.5, gradients=1, **early)) == []
     assert names(row("BIM", 1.0, gradients=1, clean_damage=1.0, **early)) == []

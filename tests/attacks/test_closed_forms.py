@@ -10,8 +10,20 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Lambda
 from torch import Tensor, nn
 
-from monai_smia.attacks import APGD, DAG, FMN, PGD, Attack, CoarseToFine, DeepFool, NetworkSpaceAttack, Noise
+from monai_smia.attacks import (
+    APGD,
+    DAG,
+    FMN,
+    PGD,
+    Attack,
+    CoarseToFine,
+    DeepFool,
+    NetworkSpaceAttack,
+    Noise,
+    SurvivalSMIA,
+)
 from monai_smia.attacks.dag import wrong_classes
+from monai_smia.degradations import Identity
 from monai_smia.victims import ClassificationVictim
 
 
@@ -155,6 +167,13 @@ def test_wrong_classes_are_such_as_the_image_does_not_hold(
                 seen[true].add(wrong)
         assert len({(t, w) for t, w in zip(truth, found, strict=True)}) == len(set(truth))  # one for each class
     assert seen == allowed
+
+
+def test_the_last_image_of_a_survival_attack_is_shown_as_it_is() -> None:
+    for steps in (1, 3, 6, 8):
+        attack = SurvivalSMIA(eps=0.1, steps=steps)
+        shown = [attack.degradation_of(step) for step in range(steps + 1)]
+        assert shown == [*(attack.cycle[step % 6] for step in range(steps)), Identity()]
 
 
 def test_steps_of_dag_by_default() -> None:
