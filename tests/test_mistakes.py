@@ -59,6 +59,8 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
         "series is DICOM, of which this bundl",
     ),
     "a series of eyes": ([*EYES, "--dataset_dir", "series"], "series is DICOM, of which this bundle takes none"),
+    "no photographs": ([*EYES, "--dataset_dir", "gone"], "dataset_dir .*/gone does not exist"),
+    "no frames": ([*FRAMES, "--dataset_dir", "gone"], "dataset_dir .*/gone does not exist"),
     "a series of frames": ([*FRAMES, "--dataset_dir", "series"], "series is DICOM, of which this bundle takes none"),
     "what is no text": ([*RUN, "--dataset_dir", "binary"], "binary is no table of cases: it holds no text; expected"),
     "another bundle_root": (
@@ -134,6 +136,7 @@ def test_the_last_line_says_what_to_do(name: str, place: Path, tmp_path: Path) -
     assert done.status == 1
     assert re.search(expected, done.last), done.last
     assert not list((tmp_path / "out").rglob("*.jsonl"))
+    assert "--dataset_dir" not in arguments or not (tmp_path / "out" / "demo").exists()
     assert callable(imported_before_the_fork)
 
 
