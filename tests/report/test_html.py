@@ -181,7 +181,7 @@ def test_every_metric_is_explained_once(report: Path) -> None:
 
 def test_names_from_files_are_escaped(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
-    bad = {**write_case(tmp_path, "b"), "case": "<script>alert(1)</script>"}
+    bad = {**write_case(tmp_path, "b"), "case": "<script>alert(1)<script>"}
     Path(bad["image"]).write_bytes(b"")
     with pytest.raises(FailedCasesError):
         quick([case, bad], tmp_path / "out").run()
