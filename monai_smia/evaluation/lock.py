@@ -45,15 +45,17 @@ def locked(folder: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[Non
     """
     folder = Path(folder).resolve()
     path = folder / LOCK_FILE
+    if folder in _OWN:  # before the file is opened: when this process closes it, its lock is gone
+        raise LockedError(_sentence(folder, f"process {os.getpid()} on {socket.gethostname()}, this one"))
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("a+b", buffering=0)
     with file:
         until = time.monotonic() + wait
-        while not (taken := folder not in _OWN and _lock(file.fileno())) and time.monotonic() < until:
+        while not (taken := _lock(file.fileno())) and time.monotonic() < until:
             time.sleep(0.2)
         if not taken:
-            raise LockedError(_sentence(folder, path))
+            raise LockedError(_sentence(folder, _owner(path)))
         _OWN.add(folder)
         try:
             with writing(path):
@@ -65,12 +67,15 @@ def locked(folder: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[Non
             _unlock(file.fileno())
 
 
-def _sentence(folder: Path, path: Path) -> str:
+def _owner(path: Path) -> str:
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
-        who = f"process {owner['process']} on {owner['host']}"
+        return f"process {owner['process']} on {owner['host']}"
     except (OSError, ValueError, KeyError, TypeError):  # it is about to say so
-        who = "another process"
+        return "another process"
+
+
+def _sentence(folder: Path, who: str) -> str:
     return (
         f"output_dir={str(folder)!r} is in use by {who}, and two runs would mix their records: wait for it, or choose "
         "another output_dir. Several processes of one run are started by torchrun."

@@ -230,6 +230,29 @@ def test_a_lock_ends_with_its_block_and_is_not_inherited(tmp_path: Path) -> None
     child.join()
 
 
+def test_a_second_run_in_this_process_does_not_lose_the_lock(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+
+    def ask(folder: Path, told: Any) -> None:
+        try:
+            with locked(folder):
+                told.put("taken")
+        except LockedError:
+            told.put("in use")
+
+    told = context.Queue()
+    other = context.Process(target=ask, args=(tmp_path, told))
+    with locked(tmp_path):
+        with pytest.raises(LockedError, match="this one"), locked(tmp_path):
+            pass
+        forgetting = pytest.MonkeyPatch()
+        forgetting.setattr("monai_smia.evaluation.lock._OWN", set())  # as a process that is no child of this one
+        other.start()
+        forgetting.undo()
+        assert told.get(timeout=30) == "in use"
+        other.join()
+
+
 def test_another_error_is_left_alone() -> None:
     with pytest.raises(PermissionError), output_trouble():
         raise PermissionError(errno.EACCES, "Permission denied", "input.nii.gz")
