@@ -98,3 +98,11 @@ def test_the_summary_of_an_evaluation_has_intervals() -> None:
         (row,) = summary_of(records, SegmentationMetrics(2), cases=patients).rows
         assert (row.intervals["jaccard"] is not None) == (patients == 6)
         assert ("jaccard" in row.listed) == (patients == 5)
+
+
+def test_the_time_of_an_evaluation_is_that_of_its_computed_rows() -> None:
+    known = [record(case=case, jaccard=0.5, seconds=seconds) for case, seconds in (("a", 2.5), ("b", None))]
+    outcomes: list[Outcome] = [*known, record(case="a", stage="stored", jaccard=0.5), Failure("c", "error", "x")]
+    found = summary_of(outcomes, SegmentationMetrics(2), cases=3, unit="HU")
+    assert (found.seconds, found.cases, found.evaluated, found.unit) == (2.5, 3, 2, "HU")
+    assert [failure.case for failure in found.failures] == ["c"]

@@ -99,11 +99,14 @@ def test_schedules(schedule: Any, fits: bool) -> None:
         (PGD, "stop_at", (1e-9, 1.0), (0.0, 1.01)),
         (PGD, "steps", (0,), (-1,)),
         (PGD, "restarts", (1, 2), (0,)),
+        (PGD, "autocast", (None, "bfloat16", "float16"), ("float32", "int8")),
+        (PGD, "keep", ("best", "last"), ("first", "")),
     ],
 )
 def test_arguments_at_their_edges(attack: Any, name: str, good: tuple[Any, ...], bad: tuple[Any, ...]) -> None:
     for value in good:
-        assert getattr(attack(eps=0.1, **{name: value}), name) == value
+        random = {"random_start": True} if name == "restarts" else {}
+        assert getattr(attack(eps=0.1, **{name: value}, **random), name) == value
     for value in bad:
         with pytest.raises(ValueError, match=name):
             attack(eps=0.1, **{name: value})

@@ -191,6 +191,12 @@ def test_a_trajectory_of_all_samples() -> None:
     found.drop(torch.tensor([False, True]))
     found.return_as_is(torch.full((1, 1, 1), 0.9))
     close(found.result(steps=2, losses=0).adversarial[:, 0, 0], [0.2, 0.9])
+    held = Trajectory(clean)
+    held.take(start, torch.ones(2), torch.ones(2), torch.tensor([True, True]))
+    assert held.returned.data_ptr() == start.data_ptr()  # an image of a volume is not copied at every step
+    held.take(clean, torch.ones(2), torch.ones(2), torch.tensor([False, True]))
+    close(held.returned[:, 0, 0], [0.5, 0.0])
+    assert bool((start == 0.5).all())
     whole = Trajectory(clean)
     whole.add_size(clean, clean)
     whole.return_as_is(start)
