@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from dicom_files import planes, save
+from pydicom.dataelem import DataElement
 from pydicom.dataset import FileDataset
 from pydicom.uid import EnhancedCTImageStorage, MRImageStorage
 
 from monai_smia.dicom import DicomSeriesError, read_dicom_series
 from monai_smia.dicom.files import image_files, slices_of, stored_range
+from monai_smia.dicom.kept import _of_legal_length
 from monai_smia.dicom.kinds import kinds_of, map_of
 from monai_smia.dicom.series import _as_stored
 
@@ -256,3 +258,14 @@ def test_which_files_of_a_folder_are_read(tmp_path: Path) -> None:
             image_files([path])
     with pytest.raises(DicomSeriesError, match="found no DICOM file"):
         image_files([])
+
+
+def test_decimal_strings_of_sixteen_characters_stay() -> None:
+    """Longer ones, which the standard does not know, are written anew as near as sixteen characters come."""
+    for text, expected in (("1.50000000000000", "1.50000000000000"), ("-123456.123456789", "-123456.12345679")):
+        element = _of_legal_length(DataElement("SliceThickness", "DS", text, validation_mode=0))
+        assert str(element.value) == expected
+    several = _of_legal_length(DataElement("PixelSpacing", "DS", ["0.5", "0.12345678901234567"], validation_mode=0))
+    assert [len(str(value)) <= 16 for value in several.value] == [True, True]
+    assert [float(value) for value in several.value] == pytest.approx([0.5, 0.12345678901234567])
+    assert _of_legal_length(DataElement("SliceThickness", "DS", "")).is_empty
