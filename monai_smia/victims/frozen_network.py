@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import RLock
@@ -101,9 +101,10 @@ def _hold(network: nn.Module, held: list[int]) -> None:
         _count(module, held, _is_training(module), partial(setattr, module, "training", True))
     for module in modules:  # those in plain lists are reached one by one
         if _is_training(module):
-            with suppress(NotImplementedError):  # a program of torch.export keeps the mode that it was exported in
+            try:
                 module.eval()
-            module.training = False
+            except NotImplementedError:  # a program of torch.export keeps the mode that it was exported in
+                module.training = False
     for parameter in parameters:
         _count(parameter, held, parameter.requires_grad, partial(parameter.requires_grad_, True))
         parameter.requires_grad_(False)
