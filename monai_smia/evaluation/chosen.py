@@ -45,7 +45,7 @@ def chosen_plan(
     Example:
         >>> shared = {"steps": 2, "alpha": 1.0, "seed": 0, "unit_scale": 1.0, "clip": None}
         >>> [row.name for row in chosen_plan("quick", "segmentation", [0.1], only=["Noise", "PGD"], **shared)]
-        ['Clean', 'Noise', 'PGD', 'PGD']
+        ['Clean', 'Noise', 'PGD', 'PGD', 'PGD']
     """
     shared: dict[str, Any] = {"steps": steps, "alpha": alpha, "seed": seed, "unit_scale": unit_scale, "clip": clip}
     stronger = "soft_jaccard" if task == "segmentation" else None
