@@ -63,6 +63,13 @@ def test_overlays_know_what_they_and_their_bundle_know() -> None:
         check_arguments(typed(CT, "--evaluation#storag", "1", configs=("attack_eval", "paper_tables")))
 
 
+def test_a_space_that_a_bundle_does_not_have_is_refused() -> None:
+    check_arguments(typed(CT, "--space", "network"))
+    for bundle in (FUNDUS, ENDOSCOPY):
+        with pytest.raises(SystemExit, match="--space is nothing that the configs know, and would do nothing"):
+            check_arguments(typed(bundle, "--space", "network"))
+
+
 def test_none_never_arrives_and_says_so() -> None:
     for argument, told in {
         ("--split", "None"): r"--split None does not arrive, for MONAI leaves None out: write --split all\.",

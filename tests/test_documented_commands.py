@@ -101,7 +101,7 @@ def test_the_documents_hold_commands() -> None:
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The data, each made once."""
     made: dict[str, Path] = {"eyes": published.healthy_eyes(tmp_path_factory.mktemp("eyes"))}
-    for make in dict.fromkeys(DATA.values()):
+    for make in dict.fromkeys([*DATA.values(), published.six_ct]):
         made[make.__name__] = make(tmp_path_factory.mktemp(make.__name__))
     return made
 
@@ -186,6 +186,8 @@ def test_a_command(
         shutil.copytree(BUNDLES / bundle, tmp_path / "bundles" / bundle)
         monkeypatch.chdir(tmp_path if f"bundles/{bundle}" in command else tmp_path / "bundles" / bundle)
         words += shorter(bundle, words, trees)
+        if "--accept" in words:  # an interval's end is asked for
+            words += ["--dataset_dir", str(trees["six_ct"]), "--split", "all", "--write_volumes", "none"]
         (Path.cwd() / "my_attacks.py").write_text(snippet("class HalfSteps"))
         shutil.copy(SCHEMA, "meta_schema.json")  # which verify_metadata would download
     run(words, monkeypatch)

@@ -22,6 +22,11 @@ def ct(folder: Path) -> Path:
     return write_ct_phantoms(folder, 2, size=(40, 36, 32), spacing=(8.4, 8.4, 9.0), seed=78)
 
 
+def six_ct(folder: Path) -> Path:
+    """As many patients as an interval needs."""
+    return write_ct_phantoms(folder, 6, size=(32, 32, 32), spacing=(10.0, 10.0, 9.0), seed=79)
+
+
 def covid19_ct(folder: Path) -> Path:
     """Kaggle's "COVID-19 CT scans": NIfTI that is not compressed, left and right lung told apart, no splits."""
     made = write_ct_phantoms(folder / "made", 3, size=(40, 36, 32), spacing=(8.4, 8.4, 9.0), seed=71)
