@@ -35,8 +35,8 @@ def members(eps: float, gradients: int) -> dict[str, Attack]:
         "Noise": Noise(**common),
         **{f"{REFERENCE}, step {s:g}": PGD(step_size=s * eps / gradients, **steps) for s in STEPS},
         "SMIA": SMIA(**{**steps, "steps": (gradients + 1) // 2}),
-        "SegPGD": SegPGD(**steps),
-        "CosPGD": CosPGD(**steps),
+        "SegPGD": SegPGD(step_size=2.5 * eps / gradients, **steps),
+        "CosPGD": CosPGD(step_size=2.5 * eps / gradients, **steps),
         "BIM, soft Jaccard, steps of eps/4": BIM(loss="soft_jaccard", step_size=eps / 4, **steps),
     }
     for loss in ("soft_jaccard", "masked_cross_entropy", "margin"):

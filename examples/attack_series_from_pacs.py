@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage
@@ -22,8 +23,6 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from pynetdicom import AE, StoragePresentationContexts, build_role, evt
-from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
 
 from monai_smia.attacks import PGD
 from monai_smia.dicom import DicomSeriesReader, read_dicom_series, scanned_voxels
@@ -39,9 +38,12 @@ BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
 
 def fetch(host: str, port: int, called: str, series_uid: str, folder: Path, calling: str = CALLING) -> Path:
     """C-GET one series into a folder, compressed as the PACS holds it."""
+    from pynetdicom import AE, build_role, evt
+    from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
+
     folder.mkdir(parents=True, exist_ok=True)
 
-    def save(event: evt.Event) -> int:
+    def save(event: Any) -> int:
         event.dataset.file_meta = event.file_meta
         event.dataset.save_as(folder / f"{event.dataset.SOPInstanceUID}.dcm", enforce_file_format=True)
         return 0x0000
@@ -74,6 +76,9 @@ def fetch(host: str, port: int, called: str, series_uid: str, folder: Path, call
 
 def store(host: str, port: int, called: str, folder: Path, calling: str = CALLING) -> int:
     """C-STORE every file of a folder; how many were taken."""
+    from pynetdicom import AE, StoragePresentationContexts
+    from pynetdicom.sop_class import CTImageStorage
+
     entity = AE(ae_title=calling)
     entity.requested_contexts = [c for c in StoragePresentationContexts if c.abstract_syntax == CTImageStorage]
     association = entity.associate(host, port, ae_title=called)

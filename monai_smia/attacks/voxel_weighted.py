@@ -17,11 +17,16 @@ from monai_smia.victims import SegmentationVictim, Victim, voxel_losses
 class VoxelWeightedPGD(PGD):
     """Ascends a sum over voxels of weight times cross entropy; a subclass says the weights.
 
-    Arguments are those of `PGD`. The loss is the cross entropy; `loss` only ranks iterates of equal damage.
+    Arguments are those of `PGD`; `step_size` is a third of the radius by default, about that of the papers. The loss is
+    the cross entropy; `loss` only ranks iterates of equal damage.
 
     Raises:
         ValueError: if the victim is not a segmentation victim.
     """
+
+    def default_step_size(self, eps: float | Tensor) -> float | Tensor:
+        """A third of the radius."""
+        return eps / 3
 
     def objective(self, victim: Victim, iterate: Iterate) -> Tensor:
         """The weighted cross entropy ``(B,)``."""

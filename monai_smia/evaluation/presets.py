@@ -85,7 +85,7 @@ def _members(task: str, steps: int, shared: dict[str, Any]) -> list[Attack]:
     """The attacks of `standard_attack`, each with the shared arguments."""
     if task not in TASKS:
         raise ValueError(f"task must be one of {TASKS}, got {task!r}{nearest(task, TASKS)}")
-    norm, eps = shared["norm"], shared["eps"]
+    norm = shared["norm"]
     half, quarter = max(steps // 2, 1), max(steps // 4, 1)
     if task == "classification":
         attacks: list[Attack] = [
@@ -97,11 +97,10 @@ def _members(task: str, steps: int, shared: dict[str, Any]) -> list[Attack]:
             [Square(queries=5 * steps, loss="margin", stop_at=1.0, **shared)] if norm == "linf" else []
         )
     elif task == "segmentation":
-        step_size = eps / 3 if eps > 0 else None  # the paper's
         attacks = [
             APGD(steps=steps, loss="soft_jaccard", schedule=SCHEDULES[0], **shared),
             APGD(steps=steps, loss="balanced_cross_entropy", steer_by="soft_jaccard", schedule=SCHEDULES[1], **shared),
-            CosPGD(steps=half, step_size=step_size, **shared),
+            CosPGD(steps=half, **shared),
         ]
         search = [Square(queries=steps, loss="soft_jaccard", **shared)] if norm == "linf" else []
     else:

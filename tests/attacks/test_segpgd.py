@@ -64,8 +64,15 @@ def test_independent_channels_and_ignored_voxels(attack: type[PGD]) -> None:
 def test_at_the_first_step_segpgd_follows_the_right_voxels() -> None:
     """And all of them are right: its first step is PGD's."""
     c = case("segmentation", 3, dtype=torch.float64)
-    options = {"eps": 0.05, "steps": 1, "random_start": False, "keep": "last"}
+    options = {"eps": 0.05, "step_size": 0.05, "steps": 1, "random_start": False, "keep": "last"}
     assert torch.equal(
         SegPGD(**options)(c.victim, c.image, c.label).adversarial,
         PGD(**options)(c.victim, c.image, c.label).adversarial,
     )
+
+
+@pytest.mark.parametrize("attack", [SegPGD, CosPGD])
+def test_the_default_step_is_the_papers(attack: type[PGD]) -> None:
+    c, options = case("segmentation", 2, dtype=torch.float64), {"eps": 0.06, "steps": 40}
+    plain, third = (attack(**options, **step)(c.victim, c.image, c.label) for step in ({}, {"step_size": 0.02}))
+    assert torch.equal(plain.adversarial, third.adversarial)

@@ -30,7 +30,7 @@ def told(attack: Any) -> tuple[Any, ...]:
 SEGMENTERS: list[tuple[Any, ...]] = [
     ("APGD", 100, "soft_jaccard", {"schedule": BROAD}),
     ("APGD", 100, "balanced_cross_entropy", {"schedule": NARROW, "steer_by": "soft_jaccard"}),
-    ("CosPGD", 50, None, {"step_size": pytest.approx(0.3)}),
+    ("CosPGD", 50, None, {}),
 ]
 DETECTORS: list[tuple[Any, ...]] = [
     ("APGD", 100, "ranking", {}),
@@ -166,9 +166,9 @@ def test_the_preset_radius(task: str) -> None:
 
 def test_the_papers_comparison() -> None:
     plan = paper_comparison([0.05, 0.1], steps=9, alpha=0.7, unit_scale=1 / 1400, clip=(-1024, 3071), seed=5)
-    assert len(plan) == 1 + 2 * 9
-    for start, ball in ((1, 70.0), (10, 140.0)):
-        rows = plan[start : start + 9]
+    assert len(plan) == 1 + 2 * 10
+    for start, ball in ((1, 70.0), (11, 140.0)):
+        rows = plan[start : start + 10]
         found = [
             (row.name, row.setting, row.eps, getattr(row.attack, "eps", None), getattr(row.attack, "steps", None))
             for row in rows
@@ -179,10 +179,15 @@ def test_the_papers_comparison() -> None:
             ("FGSM", "equal radius", eps, ball, 1),
             *((name, "equal radius", eps, ball, 9) for name in ("BIM", "MIFGSM", "PGD", "SMIA")),
             ("SMIA", "equal gradients", eps, ball, 5),
-            *((name, "paper", pytest.approx(9 * eps), pytest.approx(9 * ball), 9) for name in ("BIM", "SMIA")),
+            *(
+                (name, "paper", pytest.approx(reach * eps), pytest.approx(reach * ball), 9)
+                for name, reach in (("BIM", 9), ("PGD", 10), ("SMIA", 9))  # PGD begins within eps, the others do not
+            ),
         ]
         assert {row.attack.alpha for row in rows if isinstance(row.attack, SMIA)} == {0.7}
-        assert [row.attack.step_size for row in rows[-2:] if row.attack] == [ball, ball]  # type: ignore[attr-defined]
+        of_paper: list[Any] = [row.attack for row in rows[-3:]]
+        assert [(attack.step_size, attack.keep) for attack in of_paper] == [(ball, "last")] * 3
+        assert of_paper[1].start_eps == ball
     assert {row.attack.seed for row in plan if row.attack} == {5}
     few = paper_comparison(0.1, steps=0)
     assert [row.attack.steps for row in few if isinstance(row.attack, SMIA)] == [0, 1, 0]
@@ -192,6 +197,11 @@ def test_the_papers_tables() -> None:
     plan = tables_plan(0.05, steps=10, unit_scale=1 / 1400, clip=None, seed=2)
     found = [(row.name, row.setting, row.eps, getattr(row.attack, "steps", None)) for row in plan]
     three = ("BIM", "PGD", "SMIA")
+
+    def of_paper(eps: float, count: int, setting: str) -> list[tuple[Any, ...]]:
+        """As far as so many steps of eps go; PGD begins within another."""
+        return [(name, setting, pytest.approx((count + (name == "PGD")) * eps), count) for name in three]
+
     assert found == [
         ("Clean", "", None, None),
         ("Noise", "equal radius", 0.05, 0),
@@ -199,14 +209,18 @@ def test_the_papers_tables() -> None:
         *((name, "iterations", 0.05, count) for count in (15, 20, 25) for name in three),
         *((name, "equal radius", pytest.approx(eps), 10) for eps in (0.025, 0.075) for name in three),
         *(("SMIA", "alpha", 0.05, 10) for _ in range(2)),
-        *((name, "paper", 0.5, 10) for name in three),
+        *of_paper(0.05, 10, "paper"),
+        *(row for count in (15, 20, 25) for row in of_paper(0.05, count, "paper, iterations")),
+        *(row for eps in (0.025, 0.075) for row in of_paper(eps, 10, "paper")),
+        *(("SMIA", "paper, alpha", pytest.approx(0.5), 10) for _ in range(2)),
     ]
-    assert [row.attack.alpha for row in plan if row.setting == "alpha"] == [0.75, 1.25]  # type: ignore[union-attr]
-    sizes = [(row.attack.eps, row.attack.step_size) for row in plan[-3:] if row.attack]  # type: ignore[attr-defined]
-    assert sizes == [(700.0, 70.0)] * 3
+    alphas = [row.attack.alpha for row in plan if row.setting in ("alpha", "paper, alpha")]  # type: ignore[union-attr]
+    assert alphas == [0.75, 1.25] * 2
+    steps = {(row.attack.step_size, row.attack.keep) for row in plan if row.setting == "paper"}  # type: ignore[union-attr]
+    assert steps == {(70.0, "last"), (35.0, "last"), (105.0, "last")}
     assert [row.attack.eps for row in plan[14:20] if row.attack] == [35.0] * 3 + [105.0] * 3
     own = tables_plan(0.05, steps=3, iterations=[3, 6], radii=[1.0, 2.0], alphas=[0, 1, 0.5], extra=[PGD])
-    assert len(own) == 2 + 4 + 4 + 4 + 1 + 3
+    assert len(own) == 2 + 4 + 4 + 4 + 1 + 3 * 3 + 1  # the last ten in the paper's setting
 
 
 @pytest.mark.parametrize(

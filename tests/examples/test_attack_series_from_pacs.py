@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -105,3 +107,12 @@ def test_the_attack_changes_the_decision(
     before, after, both = (int(word) for word in capsys.readouterr().out.replace(",", "").split() if word.isdigit())
     assert both < 0.8 * before
     assert after != before
+
+
+def test_help_needs_no_network_library() -> None:
+    hidden = "import sys; sys.modules['pynetdicom'] = None; sys.argv[1:] = ['--help']; import runpy; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{hidden}runpy.run_path({str(FILE)!r}, run_name='__main__')"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "SeriesInstanceUID" in done.stdout
