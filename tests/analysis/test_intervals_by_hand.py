@@ -179,3 +179,10 @@ def test_a_summary_that_differs_from_the_mean_by_rounding_is_the_mean() -> None:
         assert (intervals(told, summary)["jaccard"] == plain) is is_mean
     none = intervals(samples([None] * 8), lambda values: {"jaccard": None, "cv_volume": 0.5, "ece": 0.1})
     assert none == {"jaccard": None}
+
+
+@pytest.mark.parametrize(("hits", "patients"), [(0, 20), (1, 20), (2, 20), (19, 20), (20, 20), (1, 6)])
+def test_a_share_of_one_image_a_patient_is_scipys_exact_interval(hits: int, patients: int) -> None:
+    found = share_interval(Clusters.of((str(k), float(k < hits)) for k in range(patients)))
+    expected = stats.binomtest(hits, patients).proportion_ci(method="exact")
+    assert found == pytest.approx([expected.low, expected.high])

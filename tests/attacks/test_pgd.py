@@ -42,3 +42,17 @@ def test_starts_at_random(norm: str) -> None:
     length = torch.linalg.vector_norm(starts[0].flatten(1), float("inf") if norm == "linf" else 2, 1)
     assert bool(((length > 0.09) & (length <= 0.1 + 1e-12)).all())  # in 128 dimensions most of a ball is at its surface
     torch.testing.assert_close(starts[0][0], starts[0][1])  # one seed serves every sample
+
+
+@pytest.mark.parametrize("start_eps", [0, 0.05, 0.1])
+def test_a_start_within_a_smaller_ball(start_eps: float) -> None:
+    c = case("classification", 2, dtype=torch.float64)
+    result = PGD(eps=0.1, start_eps=start_eps, steps=0, keep="last", clip=None)(c.victim, c.image, c.label)
+    largest = float(result.perturbation.abs().max())
+    assert 0.9 * start_eps <= largest <= start_eps
+
+
+@pytest.mark.parametrize("start_eps", [-0.01, 0.11])
+def test_a_start_outside_of_the_ball_is_refused(start_eps: float) -> None:
+    with pytest.raises(ValueError, match=r"start_eps must be a number from 0 to eps=0\.1"):
+        PGD(eps=0.1, start_eps=start_eps)

@@ -120,3 +120,17 @@ def test_the_layout_of_the_image_changes_nothing_but_the_layout(dims: int) -> No
     ours, plain = (BIM(**options, channels_last=last)(c.victim, c.image, c.label) for last in (True, False))
     assert ours.adversarial.is_contiguous()
     torch.testing.assert_close(ours.loss_history, plain.loss_history, rtol=2e-2, atol=1e-1)
+
+
+@pytest.mark.parametrize("asked", [{}, {"channels_last": True}, {"channels_last": False}])
+def test_channels_come_last_unless_they_are_not_to(asked: dict[str, bool]) -> None:
+    seen: list[bool] = []
+
+    class Seen(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            seen.append(image.is_contiguous(memory_format=torch.channels_last))
+            return image.mean((2, 3))
+
+    victim = ClassificationVictim(Seen()).with_autocast(torch.bfloat16, **asked)
+    victim.infer(torch.rand(1, 3, 8, 8))
+    assert seen == [asked.get("channels_last", True)]

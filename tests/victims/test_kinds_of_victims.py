@@ -237,3 +237,9 @@ def test_a_module_of_losses_by_voxels_that_count() -> None:
     for weighted in (nn.BCEWithLogitsLoss(pos_weight=torch.ones(4)), nn.BCEWithLogitsLoss(weight=torch.ones(4))):
         with pytest.raises(ValueError, match="where the channels ignore different voxels"):
             module_loss(several, weighted, logits[:1], truth)
+
+
+@pytest.mark.parametrize("kind", [ClassificationVictim, SegmentationVictim, DetectionVictim])
+def test_all_but_the_network_is_given_by_name(kind: Any) -> None:
+    with pytest.raises(TypeError, match="positional"):
+        kind(nn.Identity(), None)
