@@ -121,10 +121,8 @@ class Run:
 
     def called(self, frame: Any, event: str, argument: Any) -> Any:
         name = frame.f_code.co_filename
-        if not name.startswith(self.package):
-            return None
-        self.calls[id(frame.f_code)] += 1
-        if self.calls[id(frame.f_code)] > ENOUGH:
+        self.calls[id(frame.f_code)] += name.startswith(self.package)
+        if not 1 <= self.calls[id(frame.f_code)] <= ENOUGH:
             return None
         name = name[len(self.package) :]
         self.now.add(f"{name}:{frame.f_lineno}")
@@ -146,8 +144,8 @@ def in_child(work: Path, tests: list[str], order: list[str] | None, result: Path
         del sys.modules[name]
     os.environ["PYTHONPATH"] = str(work)
     sink = os.open(result.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(sink, 1)
-    os.dup2(sink, 2)
+    for stream in (1, 2):
+        os.dup2(sink, stream)
     run = Run(work, order)
     code = pytest.main([*(["-x"] if order else []), "-q", "-p", "no:cacheprovider", *tests], plugins=[run])
     changed = Path(importlib.import_module("monai_smia").__file__ or "")
@@ -167,9 +165,8 @@ def outcome_of(work: Path, tests: list[str], order: list[str] | None, seconds: i
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)  # type: ignore[type-var, arg-type]  # a started process has one
     child.join()
-    if result.exists() and ended:
-        return json.loads(result.read_text())
-    return {"code": 1, "seconds": {}, "failed": ["(crashed)" if ended else NO_END], "seen": {}}
+    failure = {"code": 1, "seconds": {}, "failed": ["(crashed)" if ended else NO_END], "seen": {}}
+    return json.loads(result.read_text()) if result.exists() and ended else failure
 
 
 class Tests:
