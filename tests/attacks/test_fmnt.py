@@ -38,6 +38,13 @@ def test_the_nearest_border_is_not_that_of_the_highest_score() -> None:
     torch.testing.assert_close(two.loss, expected)
 
 
+def test_a_nearer_border_found_first_is_kept() -> None:
+    """Class 1 at 1/3 along +, then class 2 at 1/2 along -."""
+    victim, image = linear([0.0, -1.0, -2.0], [0.0, 3.0, -4.0]), torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    result = FMNT(eps=2.0, clip=None, steps=100, progress=False)(victim, image, torch.tensor([0]))
+    assert float(size(result.perturbation)) == pytest.approx(1 / 3, rel=0.01)
+
+
 def test_of_two_classes_it_is_one_run() -> None:
     victim, image = linear([0.0, -1.0], [0.0, 3.0]), torch.zeros(1, 1, 2, 2, dtype=torch.float64)
     options: dict[str, Any] = {"eps": 2.0, "steps": 20, "clip": None, "progress": False}
