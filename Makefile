@@ -9,7 +9,7 @@ BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
-.PHONY: attack_eval test test_nnunet check lint bench bench-quick clean
+.PHONY: attack_eval test test_nnunet wheel test_wheel check lint bench bench-quick clean
 
 attack_eval: .venv/installed  # the configs are these, and not to be warned of
 	PYTHONWARNINGS="ignore:parsing config_file" $(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
@@ -28,6 +28,20 @@ test_nnunet: .venv-nnunet/installed
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(NNUNET)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
 	$(NNUNET)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[nnunet]'
 	touch $@
+
+# the wheel in an environment without the checkout, on top of the packages of .venv: a bundle is copied out of it, and runs
+WHEEL := .venv-wheel/bin
+
+wheel: .venv/installed-test
+	rm -rf build dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+test_wheel: wheel
+	$(PYTHON) -m venv --clear .venv-wheel
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(WHEEL)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
+	$(WHEEL)/pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
+	cd .venv-wheel && bin/monai-smia bundle ct_lung_segmentation lungs && PYTHONWARNINGS="ignore:parsing config_file" bin/python -m monai.bundle run \
+		attack_eval --config_file lungs/configs/attack_eval.yaml --bundle_root lungs --space network --gradients 2 --steps 1
 
 lint: .venv/installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -55,4 +69,4 @@ bench bench-quick: .venv/installed-test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-nnunet
+	rm -rf .venv .venv-nnunet .venv-wheel build dist

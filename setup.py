@@ -1,16 +1,53 @@
 """Packaging; the settings of the tools are in pyproject.toml."""
 
+import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+
+
+class WithBundles(build_py):
+    """A wheel holds the three bundles, weights included; a checkout is used as it is."""
+
+    def run(self) -> None:
+        """Copy the bundles beside the modules."""
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib) / "monai_smia" / "_bundles"
+            outputs = shutil.ignore_patterns("__pycache__", "eval", "output")
+            shutil.copytree(ROOT / "bundles", target, dirs_exist_ok=True, ignore=outputs)
+
+
+def read_readme() -> str:
+    """Without its pictures, which an index page cannot show: their paths are those of a checkout."""
+    return re.sub(r"^!\[.*\n(?:\n\*.*\*\n)?", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
 
 setup(
     name="monai_smia",
     version="0.2.0",
     description="Adversarial robustness of medical AI, for MONAI: attacks through the deployed pipeline.",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=read_readme(),
     long_description_content_type="text/markdown",
+    author="monai_smia developers",
     license="Apache-2.0",
+    keywords="adversarial robustness, medical imaging, MONAI, segmentation, DICOM, nnU-Net",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Healthcare Industry",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+        "Typing :: Typed",
+    ],
+    cmdclass={"build_py": WithBundles},
+    entry_points={"console_scripts": ["monai-smia = monai_smia.cli:main"]},
     python_requires=">=3.10",
     packages=find_packages(include=["monai_smia", "monai_smia.*"]),
     package_data={
@@ -37,6 +74,8 @@ setup(
         "pillow>=11.3",  # photographs, JPEG and JPEG 2000 as degradation
     ],
     extras_require={
+        "dicom": ["pynetdicom>=2.1"],  # the example that fetches a series from a PACS
+        "tracking": ["mlflow>=3", "tensorboard>=2.15"],  # figures of a run while it runs
         "test": ["jsonschema>=4", "pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox, ART and adv_lib need
         "nnunet": ["nnunetv2>=2.8"],  # nnU-Net v2 as a victim

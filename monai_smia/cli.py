@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
         help="say what would stop an attack on a bundle with these configs; overrides follow as those of a run",
     )
     overlay.set_defaults(command=_overlay)
+
+    bundle = commands.add_parser("bundle", help="copy one of the bundles that come with the package, with its weights")
+    bundle.add_argument("name", metavar="NAME", nargs="?", help="of the bundle; without it their names are printed")
+    bundle.add_argument("folder", metavar="FOLDER", nargs="?", help="new folder (default: its name)")
+    bundle.set_defaults(command=_bundle)
 
     _add_nnunet(commands)
 
@@ -142,6 +148,25 @@ def _overlay(options: argparse.Namespace) -> int:
     stops = check_bundle(options.check, _overrides(options.others))
     print(*(stops or ["Nothing is missing."]), sep="\n")
     return 1 if stops else 0
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.shipped import copy_bundle, shipped_bundles
+
+    try:
+        if options.name is None:
+            print(*shipped_bundles(), sep="\n")
+            return 0
+        folder = copy_bundle(options.name, options.folder or options.name)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    where = shlex.quote(str(folder))
+    print(f"Copied to {folder.resolve()}; docs/README.md there says what it is. To attack it, on synthetic data:")
+    print(
+        f"python -m monai.bundle run attack_eval --config_file {where}/configs/attack_eval.yaml --bundle_root {where}"
+    )
+    return 0
 
 
 def _overrides(arguments: Sequence[str]) -> dict[str, Any]:

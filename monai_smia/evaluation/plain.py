@@ -24,8 +24,9 @@ from monai.transforms.traits import RandomizableTrait
 from torch import Tensor
 
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
-LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
-OURS = str(Path(__file__).parents[1])
+LIBRARIES = {Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib", "platlib")}
+OURS = Path(__file__).parents[1]
+INSTALLED = {"site-packages", "dist-packages"}  # of other environments that this one is on top of, or a user's own
 
 
 def canonical(value: Any) -> str:
@@ -122,7 +123,12 @@ def is_users(function: types.FunctionType) -> bool:
     """Whether a function is neither of a library nor of this package, whose versions are known."""
     module = sys.modules.get(function.__module__ or "")
     file = getattr(module, "__file__", None) or function.__code__.co_filename
-    return not file.startswith(("<frozen", OURS, *LIBRARIES)) and function.__module__ != "builtins"
+    return not (file.startswith("<frozen") or function.__module__ == "builtins" or is_librarys(Path(file)))
+
+
+def is_librarys(file: Path) -> bool:
+    """Whether a file is of what was installed, or of this package."""
+    return not {OURS, *LIBRARIES}.isdisjoint(file.parents) or not INSTALLED.isdisjoint(file.parts)
 
 
 def name_of(value: Any) -> str:
