@@ -23,7 +23,7 @@ from monai_smia.metrics.structures import structure_of, structures_of
 from monai_smia.records import Primary, RowKey
 from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.damage import DAMAGE
-from monai_smia.records.rows import AS_THE_PAPER, CRITICAL_RADIUS, NO_KNOWLEDGE, NOT_WITHIN
+from monai_smia.records.rows import CRITICAL_RADIUS, NO_KNOWLEDGE
 from monai_smia.records.summary import Verdict
 
 EXAMPLE = "'jaccard >= 0.80 at 28 HU', 'jaccard lower end >= 0.75 at eps 0.02' or 'critical_radius >= 20 HU'"
@@ -82,7 +82,7 @@ as jaccard_1), got 'jacard'; did you mean jaccard?
     texts = [" ".join(part.split()) for text in several for part in text.split(";") if part.strip()]
     if not texts:
         raise ValueError(f"accept must hold at least one criterion, such as {EXAMPLE}, got {accept!r}.")
-    searched = [r for r in rows if not r.is_clean and r.setting not in AS_THE_PAPER and r.knowledge != NO_KNOWLEDGE]
+    searched = [r for r in rows if not r.is_clean and not r.as_the_paper and r.knowledge != NO_KNOWLEDGE]
     return [_parsed(text, searched, metrics, unit, patients) for text in texts]
 
 
@@ -109,7 +109,7 @@ def _parsed(text: str, searched: Sequence[RowKey], metrics: CaseMetrics, unit: s
     low, high = metrics.ranges.get(metric, (0, 1) if metric == DAMAGE else (-math.inf, math.inf))
     if not low <= threshold <= high:
         raise ValueError(f"{told} must compare {metric} with a number from {low:g} to {high:g}, got {threshold:g}.")
-    rows = [row for row in searched if row.setting not in NOT_WITHIN]
+    rows = [row for row in searched if row.is_within]
     return Criterion(text, metric, end, sign, threshold, _row_at(told, found["radius"], rows, unit))
 
 
@@ -189,7 +189,7 @@ def judge(
         groups: records by row, of complete cases.
         critical_radii: of the summary.
     """
-    fair = [group for group in groups if group.row.setting not in NOT_WITHIN]
+    fair = [group for group in groups if group.row.is_within]
     return [
         _of_radii(each, critical_radii) if each.metric == CRITICAL_RADIUS else _verdict(each, fair) for each in criteria
     ]

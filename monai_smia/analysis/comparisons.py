@@ -11,7 +11,7 @@ from monai_smia.analysis.statistics import Interval, holm, paired_difference, sa
 from monai_smia.analysis.summary import Group, without_earlier_rounds
 from monai_smia.records import COMPUTED, Primary, Record
 from monai_smia.records.damage import ADDED_DAMAGE
-from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, NOT_WITHIN
+from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS
 
 REFERENCE = "SMIA"  # the attack that the others of its radius are compared with
 
@@ -240,7 +240,7 @@ def differences(groups: Sequence[Group], metric: str) -> list[Difference]:
     for group in rows:
         if group.row.is_clean:
             continue
-        reference = None if group.row.setting in NOT_WITHIN else smia.get((group.row.eps, group.row.norm))
+        reference = smia.get((group.row.eps, group.row.norm)) if group.row.is_within else None
         for other in (clean, reference):
             if other is not None and other is not group:
                 mean = paired_difference(samples_of(group.records), samples_of(other.records), metric)

@@ -13,7 +13,7 @@ from monai_smia.analysis.summary import Group
 from monai_smia.records import Record, RowKey
 from monai_smia.records.critical_radius import CaseRadius, CriticalRadii
 from monai_smia.records.damage import CLEAN_DAMAGE, DAMAGE
-from monai_smia.records.rows import AS_THE_PAPER, CRITICAL_RADIUS
+from monai_smia.records.rows import CRITICAL_RADIUS
 
 SHARE = 0.5  # of what is right on the clean image
 MIN_RADII = 6  # without a bisection, so many make a curve to read it from
@@ -38,7 +38,7 @@ def critical_radii(groups: Sequence[Group], share: float = SHARE) -> list[Critic
     found = []
     for norm in NORMS:
         rows = [g for g in computed(groups) if g.row.norm == norm and g.row.eps]
-        rows = [g for g in rows if g.row.setting not in AS_THE_PAPER]
+        rows = [g for g in rows if not g.row.as_the_paper]
         refined = any(group.row.setting == CRITICAL_RADIUS for group in rows)
         if refined or len({group.row.eps for group in rows}) >= MIN_RADII:
             found.append(_of_norm(rows, norm, share))

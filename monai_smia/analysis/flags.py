@@ -15,7 +15,7 @@ import numpy as np
 from monai_smia.analysis.comparisons import computed
 from monai_smia.analysis.summary import Group, without_earlier_rounds
 from monai_smia.records import Flag, Probe, Record, RowKey
-from monai_smia.records.rows import CRITICAL_RADIUS, NOT_WITHIN, WHITE_BOX
+from monai_smia.records.rows import CRITICAL_RADIUS, WHITE_BOX
 
 MARGIN = 0.02  # of damage: differences below are not worth a flag
 AGREEMENT = 0.995  # of the twin with the pipeline on a clean case
@@ -141,8 +141,8 @@ def _less_with_more(
 ) -> list[Flag]:
     series: dict[tuple[Any, ...], list[_Row]] = {}
     for row in white:
-        if row.key.setting not in NOT_WITHIN:
-            alike = (row.key.attack, row.key.loss, row.key.alpha, row.key.norm, fixed(row.key))
+        if row.key.is_within:
+            alike = (row.key.attack, row.key.loss, row.key.alpha, row.key.reading, row.key.norm, fixed(row.key))
             series.setdefault(alike, []).append(row)
     found = []
     for rows in series.values():

@@ -10,7 +10,7 @@ import numpy as np
 from monai_smia.analysis.comparisons import WorstCase, computed, worst_cases
 from monai_smia.analysis.summary import Group, last_round, up_to_round
 from monai_smia.records import COMPUTED, Primary, SummaryRow
-from monai_smia.records.rows import NO_KNOWLEDGE, NOT_WITHIN
+from monai_smia.records.rows import NO_KNOWLEDGE
 from monai_smia.records.summary import TOLERANCE, AfterRound, AtRadius, Headline
 
 NOISE = "Noise"  # the control
@@ -71,7 +71,7 @@ def _after(groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary
     of_rows = primary.among(row.metrics for row in rows)
     of_cases = primary.among(record.metrics for group in groups for record in group.records)
     known = [row for row in rows if row.stage == COMPUTED and row.value(of_rows.metric) is not None]
-    worst = worst_cases([group for group in groups if group.row.setting not in NOT_WITHIN], of_cases)
+    worst = worst_cases([group for group in groups if group.row.is_within], of_cases)
     if not worst:
         return None
     clean = next((row for row in known if row.row.is_clean), None)
@@ -84,7 +84,7 @@ def _after(groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary
 
 def _at_radius(rows: Sequence[SummaryRow], worst: WorstCase, primary: Primary, *, by_case: bool) -> AtRadius:
     same = (worst.eps, worst.norm)
-    within = [row for row in rows if (row.row.eps, row.row.norm) == same and row.row.setting not in NOT_WITHIN]
+    within = [row for row in rows if (row.row.eps, row.row.norm) == same and row.row.is_within]
     noise = next((row.value(primary.metric) for row in within if row.row.attack == NOISE), None)
     most = max(worst.won.values(), default=0)
     by = [label for label, count in worst.won.items() if count == most > 0]

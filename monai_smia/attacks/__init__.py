@@ -19,6 +19,7 @@ from monai_smia.attacks.iterative import Iterate, IterativeAttack, State
 from monai_smia.attacks.mifgsm import MIFGSM
 from monai_smia.attacks.noise import Noise
 from monai_smia.attacks.pgd import PGD
+from monai_smia.attacks.reading import READINGS, Reading
 from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.segpgd import SegPGD
 from monai_smia.attacks.smia import SMIA
@@ -36,6 +37,7 @@ __all__ = [
     "FMNT",
     "MIFGSM",
     "PGD",
+    "READINGS",
     "SEA_SCHEDULE",
     "SMIA",
     "Attack",
@@ -50,6 +52,7 @@ __all__ = [
     "IterativeAttack",
     "NetworkSpaceAttack",
     "Noise",
+    "Reading",
     "SegPGD",
     "Square",
     "State",

@@ -9,11 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from monai_smia.attacks.iterative import Iterate, IterativeAttack
+from monai_smia.attacks.reading import OFFSETS, TARGETS
 from monai_smia.degradations.smoothing import gaussian_taps, smooth
 from monai_smia.victims.base import Victim
-
-TARGETS = ("soft", "detached", "hard")
-OFFSETS = ("total", "constant", "step")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -26,7 +24,9 @@ class SMIA(IterativeAttack):
     so T steps take 2 T - 1 gradients. ``alpha=0`` is `BIM`, bit for bit. A targeted attack flips the deviation only.
 
     The paper leaves open how the smoothed prediction enters; the released code differs from the paper. The defaults
-    follow Eq. 3, with the gradient through both predictions.
+    follow Eq. 3, with the gradient through both predictions. `target`, `offset` and `divergence` are the reading; a
+    `monai_smia.attacks.Reading` names the combinations: ``SMIA(eps=.03, **Reading("hard", "step").arguments)``
+    is that of the released code.
 
     Args:
         alpha: weight of the stabilization term, >= 0; the paper uses 1. The term is a sum over voxels or boxes, as the

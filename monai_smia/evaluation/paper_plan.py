@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from monai_smia.attacks import BIM, DAG, FGSM, MIFGSM, PGD, SMIA, Attack, DeepFool, Noise
+from monai_smia.attacks import BIM, DAG, FGSM, MIFGSM, PGD, READINGS, SMIA, Attack, DeepFool, Noise, Reading
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
 from monai_smia.records.rows import (
     ALPHA,
@@ -17,12 +17,13 @@ from monai_smia.records.rows import (
     PAPER,
     PAPER_ALPHA,
     PAPER_ITERATIONS,
+    READING,
 )
 
 TABLE_ITERATIONS = (15, 20, 25)
 TABLE_RADII = (0.5, 1.0, 1.5)  # of the task's own epsilon: Table 3 has 0.005, 0.01 and 0.015
 TABLE_ALPHAS = (0.0, 0.75, 1.0, 1.25)
-
+DEFAULT = Reading()  # of every row that names no other
 
 OURS = ("keep", "stop_at", "step_size")  # of an attack, which the paper's setting says itself
 
@@ -34,6 +35,7 @@ def paper_rows(
     alpha: float = 1.0,
     unit_scale: float = 1.0,
     setting: str = PAPER,
+    reading: Reading = DEFAULT,
     extra: Sequence[Callable[..., Attack]] = (),
     **options: Any,
 ) -> list[PlannedAttack]:
@@ -48,7 +50,8 @@ def paper_rows(
         steps: how many.
         alpha: weight of SMIA's stabilization term.
         unit_scale: network units per unit of the images.
-        setting: of the rows, one of `monai_smia.records.rows.AS_THE_PAPER`.
+        setting: of the rows, one that is `monai_smia.records.rows.is_as_the_paper`.
+        reading: of Eq. 3 and 4 by SMIA.
         extra: further attacks, as for `paper_comparison`; others than DAG and DeepFool have no row here.
         **options: further arguments of every attack; `keep`, `stop_at` and `step_size` are the paper's.
 
@@ -71,7 +74,7 @@ def paper_rows(
         elif isinstance(attack, DeepFool):
             whole = unit(1.0) if attack.clip is None else attack.clip[1] - attack.clip[0]
             found.append((replace(attack, eps=whole), float(f"{whole * unit_scale:.9g}")))
-    found.append((SMIA(eps=unit(reach), alpha=alpha, **step, **shared), reach))
+    found.append((SMIA(eps=unit(reach), alpha=alpha, **reading.arguments, **step, **shared), reach))
     return [PlannedAttack(attack, float(f"{radius:.9g}"), setting) for attack, radius in found]
 
 
@@ -143,10 +146,11 @@ def tables_plan(
     iterations: Sequence[int] = TABLE_ITERATIONS,
     radii: Sequence[float] = TABLE_RADII,
     alphas: Sequence[float] = TABLE_ALPHAS,
+    readings: str | Sequence[str | Reading] = (),
     extra: Sequence[Callable[..., Attack]] = (),
     **options: Any,
 ) -> list[PlannedAttack]:
-    """The rows of Tables 1 to 4 and 6, none of them twice.
+    """The rows of Tables 1 to 4 and 6, and of the readings of SMIA, none of them twice.
 
     All of them at equal radius, and in the paper's own setting as `paper_rows` has it, where the radii of Table 3 are
     steps.
@@ -158,6 +162,8 @@ def tables_plan(
         iterations: of Table 2.
         radii: of Table 3, as multiples of eps.
         alphas: of Table 4.
+        readings: further readings of Eq. 3 and 4 by SMIA, `monai_smia.attacks.Reading` or their names; ``"all"`` for
+            every one.
         extra: further attacks, as for `monai_smia.evaluation.paper_comparison`.
         **options: further arguments of every attack, such as `clip` and `seed`.
 
@@ -177,6 +183,7 @@ def tables_plan(
             check_number(name, value, whole=True)
     unit = partial(in_input_unit, unit_scale=unit_scale)
     attacks: list[Callable[..., Attack]] = [BIM, PGD, *extra, SMIA]
+    others = readings_of(readings)
     plan = [PlannedAttack(), PlannedAttack(Noise(eps=unit(eps), **options), eps, EQUAL_RADIUS)]
     for count in dict.fromkeys((steps, *iterations)):
         setting = EQUAL_RADIUS if count == steps else ITERATIONS
@@ -189,6 +196,9 @@ def tables_plan(
         if alpha not in (0, 1):  # 0 is BIM, 1 is there
             smia = SMIA(eps=unit(eps), steps=steps, alpha=alpha, **options)
             plan.append(PlannedAttack(smia, eps, ALPHA))
+    for reading in others:
+        smia = SMIA(eps=unit(eps), steps=steps, **reading.arguments, **options)
+        plan.append(PlannedAttack(smia, eps, f"{READING} {reading.name}"))
     as_there: Callable[..., list[PlannedAttack]] = partial(paper_rows, unit_scale=unit_scale, extra=extra, **options)
     for count in dict.fromkeys((steps, *iterations)):
         plan += as_there(eps, steps=count, setting=PAPER if count == steps else PAPER_ITERATIONS)
@@ -199,4 +209,29 @@ def tables_plan(
         if alpha not in (0, 1):
             rows = as_there(eps, steps=steps, alpha=alpha, setting=PAPER_ALPHA)
             plan += [row for row in rows if row.name == "SMIA"]
+    for reading in others:
+        rows = as_there(eps, steps=steps, setting=f"{PAPER}, {READING} {reading.name}", reading=reading)
+        plan += [row for row in rows if row.name == "SMIA"]
     return plan
+
+
+def readings_of(readings: str | Sequence[str | Reading]) -> list[Reading]:
+    """The readings that have a row of their own: all that are asked for but `DEFAULT`, none of them twice.
+
+    Args:
+        readings: readings or their names, one of them, or ``"all"``; ``"none"`` for none.
+
+    Raises:
+        ValueError: if one is no reading.
+
+    Example:
+        >>> len(readings_of("all")), [reading.name for reading in readings_of(["hard, step, loss", DEFAULT])]
+        (13, ['hard, step, loss'])
+    """
+    several: Sequence[Any] = [readings] if isinstance(readings, (str, Reading)) else readings
+    if not isinstance(several, (list, tuple)):
+        raise ValueError(f"readings must be 'all', 'none', a reading or a list of readings, got {readings!r}.")
+    if list(several) in (["all"], ["none"]):
+        several = READINGS if several[0] == "all" else ()
+    found = [each if isinstance(each, Reading) else Reading.named(each) for each in several]
+    return [reading for reading in dict.fromkeys(found) if reading != DEFAULT]

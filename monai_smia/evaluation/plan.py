@@ -15,7 +15,7 @@ from monai_smia.analysis.critical_radius import SHARE
 from monai_smia.attacks import Attack, CriticalRadius
 from monai_smia.files import check_file_name
 from monai_smia.records import CLEAN, RowKey
-from monai_smia.records.rows import AS_THE_PAPER, EQUAL_RADIUS
+from monai_smia.records.rows import EQUAL_RADIUS, is_as_the_paper
 
 AROUND = 60  # bytes of a file's name beside the case's and the row's, while it is written, too
 
@@ -49,7 +49,7 @@ class PlannedAttack:
         clip, ball = self.attack.clip, self.attack.eps
         if ball is None:
             raise ValueError(f"attack must have a radius to be compared, got {self.name} with eps=None.")
-        bounds = self.attack.norm == "linf" and self.setting not in AS_THE_PAPER  # there nothing projects
+        bounds = self.attack.norm == "linf" and not is_as_the_paper(self.setting)  # there nothing projects
         if bounds and clip is not None and ball > clip[1] - clip[0]:
             raise ValueError(
                 f"eps must be a radius within the valid range of the images, got {self.eps:g} in network units: "

@@ -14,12 +14,21 @@ EQUAL_GRADIENTS = "equal gradients"
 ROUND = "round"  # "round 2": the second of a plan whose gradients are doubled until its figure stands still
 PAPER = "paper"  # the SMIA paper's own setting: steps of epsilon, the last iterate, nothing projects
 PAPER_ITERATIONS, PAPER_ALPHA = "paper, iterations", "paper, alpha"  # in it, rows that differ by these
-AS_THE_PAPER = (PAPER, PAPER_ITERATIONS, PAPER_ALPHA)
 CRITICAL_RADIUS = "critical radius"  # the smallest radius that succeeds, within that of the row
-NOT_WITHIN = (*AS_THE_PAPER, CRITICAL_RADIUS)  # rows that are not compared with the others of their radius
 WHITE_BOX, TRANSFER, BLACK_BOX, NO_KNOWLEDGE = "white box", "transfer", "black box", "none"  # of an attacker
 ITERATIONS = "iterations"  # rows that differ by their steps
 ALPHA = "alpha"  # rows that differ by SMIA's weight
+READING = "reading"  # "reading soft, constant, kl": rows of SMIA that differ by how Eq. 3 and 4 are read
+
+
+def is_as_the_paper(setting: str) -> bool:
+    """Whether a setting is the SMIA paper's own, or a part of it, in which nothing projects.
+
+    Example:
+        >>> is_as_the_paper("paper, iterations"), is_as_the_paper("equal radius")
+        (True, False)
+    """
+    return setting.partition(",")[0] == PAPER
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,27 @@ class RowKey:
         """
         word, _, number = self.setting.partition(" ")
         return int(number) if word == ROUND and number.isdecimal() else None
+
+    @property
+    def reading(self) -> str | None:
+        """How the row's SMIA reads Eq. 3 and 4, as `monai_smia.attacks.Reading` names it; None where it is no matter.
+
+        Example:
+            >>> RowKey("SMIA", "paper, reading soft, constant, kl").reading, RowKey("SMIA", "paper").reading
+            ('soft, constant, kl', None)
+        """
+        word, _, name = self.setting.removeprefix(f"{PAPER}, ").partition(" ")
+        return name if word == READING and name else None
+
+    @property
+    def as_the_paper(self) -> bool:
+        """Whether the row is in the SMIA paper's own setting, in which nothing projects."""
+        return is_as_the_paper(self.setting)
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the row is compared with the others of its radius."""
+        return not self.as_the_paper and self.setting != CRITICAL_RADIUS
 
     @property
     def title(self) -> str:

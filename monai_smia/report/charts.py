@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from monai_smia.analysis.summary import Group, last_round, without_earlier_rounds
 from monai_smia.records import COMPUTED, Record, RowKey, SummaryRow
 from monai_smia.records.critical_radius import CriticalRadii
-from monai_smia.records.rows import ALPHA, AS_THE_PAPER, EQUAL_GRADIENTS, EQUAL_RADIUS, ITERATIONS
+from monai_smia.records.rows import ALPHA, EQUAL_RADIUS, ITERATIONS
 from monai_smia.records.summary import Headline
 
 # Okabe and Ito: told apart by color-blind readers; markers and dashes tell them apart in gray
@@ -166,10 +166,9 @@ def _over_iterations(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
 
 def _over_alpha(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
     """SMIA over the weight of its stabilization term; without it, it is BIM."""
-    smia = [row for row in rows if row.row.alpha is not None and row.row.setting not in AS_THE_PAPER]
+    smia = [row for row in rows if row.row.alpha is not None and row.row.setting in (EQUAL_RADIUS, ALPHA)]
     base = {(row.row.eps, row.row.steps) for row in smia if row.row.setting == ALPHA}
     bim = [row for row in rows if (row.row.attack, row.row.setting) == ("BIM", EQUAL_RADIUS)]
-    smia = [row for row in smia if row.row.setting != EQUAL_GRADIENTS]
     there = [[row for row in part if (row.row.eps, row.row.steps) in base] for part in (smia, bim)]
     points = _points(there[0], metric, lambda key: key.alpha)
     for point in _points(there[1], metric, lambda key: 0.0):

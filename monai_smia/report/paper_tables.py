@@ -8,42 +8,53 @@ DEV, row by row: it is `BIM` here. Their epsilon is the step and nothing project
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from monai_smia.attacks import Reading
 from monai_smia.files import write_text
 from monai_smia.records import CLEAN, COMPUTED, Summary, SummaryRow
 from monai_smia.records.rows import (
     ALPHA,
-    AS_THE_PAPER,
     EQUAL_RADIUS,
     ITERATIONS,
     PAPER,
     PAPER_ALPHA,
     PAPER_ITERATIONS,
-    RowKey,
 )
-from monai_smia.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_6
+from monai_smia.report.paper_cells import OVER_REACH, THEIRS, VARIANCES, Line, cell, is_of, table, with_variances
+from monai_smia.report.published import EAD, TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_6, named
 from monai_smia.report.table import Table
 
 NOISE = "Noise"
 NAMES = {"BIM": "FGSM (= DEV)"}
 NAMES_IN_TABLES = {"BIM": "FGSM"}
-EAD = ("iou", "map")  # the metrics of Tables 2 to 4
 VARIED = {EQUAL_RADIUS: (ITERATIONS, ALPHA), PAPER: (PAPER_ITERATIONS, PAPER_ALPHA)}  # by setting
 RULES = {
     EQUAL_RADIUS: (
         "No change above epsilon; BIM, PGD and SMIA take steps of 2.5 epsilon / iterations, DAG steps whose largest "
         "change is 10 epsilon, DeepFool its own, each projected onto the ball; of the iterates the one of most damage "
-        "counts. Var is over epsilon squared."
+        "counts."
     ),
     PAPER: (
         "BIM, PGD and SMIA take steps of epsilon, DAG steps whose largest change is epsilon, DeepFool its own; nothing "
         "is projected but onto the valid range, PGD begins at a random point within epsilon, and the last iterate "
-        "counts (DeepFool: the first that is decided wrongly). Var is over the square of iterations times epsilon."
+        "counts (DeepFool: the first that is decided wrongly)."
     ),
 }
+
+DEFAULT_READING = Reading().name
+READS = (
+    f"SMIA reads Eq. 3 and 4 as *{DEFAULT_READING}*, unless its line says otherwise: soft target with the gradient "
+    "through it, the total perturbation smoothed, the divergence that of the deviation's own loss."
+)
+VAR = (
+    "Var is the population variance of the perturbation over voxels, in three normalizations: over the square of the "
+    "reach, which is the radius, or epsilon times iterations where nothing is projected; over epsilon squared; and as "
+    "it is, in network units squared. The paper does not say what its own is of, so that it stands in a column of its "
+    "own and only its order can be compared."
+)
 
 
 def write_tables(
@@ -83,10 +94,13 @@ def write_tables(
             f"the paper's figure ({dataset} in Tables 1 and 6, EAD-2019 in Tables 2 to 4) after the bar.",
             "",
             *(f"- *{setting}*: {RULES[setting]}" for setting in tables.settings),
+            f"- {READS}",
+            f"- {VAR}",
             *tables.ablation(),
             *(line for setting in tables.settings for line in tables.iterations(setting)),
             *(line for setting in tables.settings for line in tables.radii(setting)),
             *(line for setting in tables.settings for line in tables.alphas(setting)),
+            *(line for setting in tables.settings for line in tables.readings(setting)),
             *tables.comparison(dataset, columns),
             *(line for name, heads in (also or {}).items() for line in tables.comparison(name, heads)),
         ]
@@ -96,62 +110,11 @@ def write_tables(
     return text
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One line of a table: its name, our row, and the published figures by metric."""
-
-    name: str
-    row: SummaryRow | None
-    published: Mapping[str, float]
-
-
-def is_of(row: RowKey, eps: float) -> bool:
-    """Whether a row is of this epsilon: its radius, or what the steps of the paper's setting add up to.
-
-    Example:
-        >>> is_of(RowKey("BIM", "paper", eps=0.1, steps=10), 0.01), is_of(RowKey("BIM", "equal radius", eps=0.1), 0.01)
-        (True, False)
-    """
-    if row.setting in AS_THE_PAPER and row.attack == "DeepFool":  # its steps are not of epsilon
-        return True
-    steps = 1
-    if row.setting in AS_THE_PAPER:
-        steps = (row.steps or 0) + (row.attack == "PGD")  # which begins within epsilon
-    return abs((row.eps or 0) - steps * eps) < 1e-9
-
-
-def var_factor(row: RowKey, eps: float) -> float:
-    """What brings a row's Var, over the square of its own radius, to the square of what all steps add up to.
-
-    In the paper's setting PGD's radius has its start on top, and DeepFool's is the whole range: their Var would be of
-    other quantities than that of the others.
-
-    Example:
-        >>> round(var_factor(RowKey("PGD", "paper", eps=0.11, steps=10), 0.01), 4)
-        1.21
-    """
-    if row.setting not in AS_THE_PAPER or not row.steps or not row.eps:
-        return 1.0
-    own = eps if row.attack == "DeepFool" else row.eps / (row.steps + (row.attack == "PGD"))
-    return (row.eps / (row.steps * own)) ** 2 if own else 1.0
-
-
-def _comparable(row: SummaryRow, eps: float) -> SummaryRow:
-    factor = var_factor(row.row, eps)
-    var, interval = row.metrics.get("var"), (row.intervals or {}).get("var")
-    if factor == 1 or var is None:
-        return row
-    scaled = None if interval is None else [factor * end for end in interval]
-    return replace(
-        row, metrics={**row.metrics, "var": factor * var}, intervals={**(row.intervals or {}), "var": scaled}
-    )
-
-
 class _Tables:
     def __init__(
         self, rows: Sequence[SummaryRow], dataset: str, columns: Mapping[str, str], eps: float, steps: int
     ) -> None:
-        self.rows = [_comparable(row, eps) for row in rows if row.stage == COMPUTED]
+        self.rows = [with_variances(row, eps) for row in rows if row.stage == COMPUTED]
         self.dataset, self.columns, self.eps, self.steps = dataset, columns, eps, steps
         self.settings = [setting for setting in VARIED if any(row.row.setting == setting for row in self.rows)]
         fair = dict.fromkeys(row.row.attack for row in self.rows if row.row.setting == EQUAL_RADIUS)
@@ -161,12 +124,12 @@ class _Tables:
         """Table 1."""
         names = {"DEV": "BIM", "DEV + STA": "SMIA"}
         columns = {**self.columns, "Cos(%)": "cos"}
-        lines = [_Line(CLEAN, self._clean(), TABLE_1[self.dataset][CLEAN])]
+        lines = [Line(CLEAN, self._clean(), TABLE_1[self.dataset][CLEAN])]
         for setting in self.settings:
             for name, attack in names.items():
                 published = TABLE_1[self.dataset][name]
-                lines.append(_Line(f"{name}, {setting}", self._row(attack, setting), published))
-        return _table("Table 1: ablation", columns, lines)
+                lines.append(Line(f"{name}, {setting}", self._row(attack, setting), published))
+        return table("Table 1: ablation", columns, lines)
 
     def iterations(self, setting: str) -> list[str]:
         """Table 2."""
@@ -190,9 +153,9 @@ class _Tables:
         _, varied = VARIED[setting]
         rows = {0.0: self._row("BIM", setting), 1.0: self._row("SMIA", setting)}
         rows |= {r.row.alpha: r for r in self.rows if r.row.setting == varied and r.row.alpha is not None}
-        published = {a: dict(zip(EAD, v, strict=True)) for a, v in TABLE_4.items()}
-        lines = [_Line(f"alpha {a:g}", rows[a], published.get(a, {})) for a in sorted(rows)]
-        out = _table(f"Table 4: alpha, {setting}", self.columns, lines)
+        published = {a: named(figures) for a, figures in TABLE_4.items()}
+        lines = [Line(f"alpha {a:g}", rows[a], published.get(a, {})) for a in sorted(rows)]
+        out = table(f"Table 4: alpha, {setting}", self.columns, lines)
         if not self._same_task():
             theirs = "; ".join(f"alpha {a:g}: {iou}, {mean}" for a, (iou, mean) in TABLE_4.items())
             out += ["", f"*The paper, EAD-2019 (IOU, mAP):* {theirs}."]
@@ -201,14 +164,29 @@ class _Tables:
     def comparison(self, dataset: str, columns: Mapping[str, str]) -> list[str]:
         """Table 6."""
         published = {"BIM" if name == "FGSM" else name: figures for name, figures in TABLE_6[dataset].items()}
-        lines = [_Line(CLEAN, self._clean(), published[CLEAN])]
-        lines.append(_Line(f"{NOISE}, {EQUAL_RADIUS}", self._row(NOISE, EQUAL_RADIUS), {}))
+        lines = [Line(CLEAN, self._clean(), published[CLEAN])]
+        lines.append(Line(f"{NOISE}, {EQUAL_RADIUS}", self._row(NOISE, EQUAL_RADIUS), {}))
         for setting in self.settings:
             for attack in self.attacks:
                 row = self._row(attack, setting)
                 if row is not None:
-                    lines.append(_Line(f"{NAMES.get(attack, attack)}, {setting}", row, published.get(attack, {})))
-        return _table(f"Table 6: comparison, {dataset}", {**columns, "Var": "var"}, lines)
+                    lines.append(Line(f"{NAMES.get(attack, attack)}, {setting}", row, published.get(attack, {})))
+        lines = [replace(line, published=_var_apart(line.published)) for line in lines]
+        return table(f"Table 6: comparison, {dataset}", {**columns, **VARIANCES}, lines)
+
+    def readings(self, setting: str) -> list[str]:
+        """Not in the paper: SMIA by the readings of Eq. 3 and 4 that were run."""
+        found = {row.row.reading: row for row in self.rows if row.row.reading and self._setting_of(row) == setting}
+        if not found:
+            return []
+        lines = [Line("DEV, without STA", self._row("BIM", setting), {})]
+        lines += [Line(name, row, {}) for name, row in [(DEFAULT_READING, self._row("SMIA", setting)), *found.items()]]
+        columns = {**self.columns, **{name: VARIANCES[name] for name in list(VARIANCES)[:2]}, "Cos(%)": "cos"}
+        return table(f"Readings of Eq. 3 and 4 (target, smoothed, divergence), {setting}", columns, lines)
+
+    @staticmethod
+    def _setting_of(row: SummaryRow) -> str:
+        return PAPER if row.row.as_the_paper else EQUAL_RADIUS
 
     def _clean(self) -> SummaryRow | None:
         return next((row for row in self.rows if row.row.is_clean), None)
@@ -234,8 +212,8 @@ class _Tables:
             paper = published.get(NAMES_IN_TABLES.get(attack, attack), {}) if self._same_task() else {}
             cells = []
             for value, row_of in found:
-                figures = dict(zip(EAD, paper.get(value, ()), strict=False))
-                cells += [_cell(row_of(attack), metric, figures.get(metric)) for metric in self.columns.values()]
+                figures = named(paper[value]) if value in paper else {}
+                cells += [cell(row_of(attack), metric, figures.get(metric)) for metric in self.columns.values()]
             lines.append([NAMES.get(attack, attack), *cells])
         if not self._same_task():
             gap = [""] * (len(self.columns) - 1)
@@ -247,19 +225,6 @@ class _Tables:
         return ["", f"### {title}", "", Table(["", *heads], lines).markdown()]
 
 
-def _table(title: str, columns: Mapping[str, str], lines: Sequence[_Line]) -> list[str]:
-    cells = [
-        [line.name, *(_cell(line.row, metric, line.published.get(metric)) for metric in columns.values())]
-        for line in lines
-    ]
-    return ["", f"### {title}", "", Table(["", *columns], cells).markdown()]
-
-
-def _cell(row: SummaryRow | None, metric: str, published: float | None) -> str:
-    scale, digits = (1, 3) if metric == "var" else (1, 1) if metric == "cos" else (100, 1)
-    value = None if row is None else row.value(metric)
-    text = "-" if value is None else f"{scale * value:.{digits}f}"
-    interval = None if row is None else row.interval(metric)
-    if interval:
-        text += f" [{scale * interval[0]:.{digits}f}, {scale * interval[1]:.{digits}f}]"
-    return text if published is None else f"{text} \\| {published:g}"
+def _var_apart(published: Mapping[str, float]) -> dict[str, float]:
+    """Published figures with Var in a column of its own."""
+    return {THEIRS if name == OVER_REACH else name: value for name, value in published.items()}

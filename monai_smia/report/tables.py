@@ -27,6 +27,7 @@ METRIC_DESCRIPTIONS = {
     "dice": "overlap with the reference, twice the intersection over the sum (1: the same), as jaccard",
     "ece": "expected calibration error: mean gap between the probability of a decision and the share of such decisions "
     "that are right (0: none), over 15 bins; too high where cases are few",
+    "ead": "score of the EAD challenge, .6 mAP + .4 IoU, of the two as they are defined here",
     "fpr": "share of healthy cases that are called diseased",
     "fpr_macro": "share of other classes' cases that are called this one, mean over classes",
     "hd95": "95th percentile of the distance between the two surfaces, in mm (pixels without a spacing); the image's "

@@ -6,8 +6,9 @@ take a reference prediction in the label's place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,14 +40,24 @@ def focal_distance(output: DetectorOutput, prediction: Mapping[str, Any], refere
     Cross entropy with the reference's probabilities as target, weighted by ``|p - q|^2``, and the smooth L1 distance
     of the regressed boxes, weighted by how much the reference sees an object there.
     """
-    return _head_distance(output, prediction, reference, focal=True)
+    return _head_distance(output, prediction, reference, partial(_soft_cross_entropy, focal=True))
 
 
 def cross_entropy_distance(
     output: DetectorOutput, prediction: Mapping[str, Any], reference: Mapping[str, Any]
 ) -> Tensor:
     """As `focal_distance`, with the plain cross entropy (Eq. 3)."""
-    return _head_distance(output, prediction, reference, focal=False)
+    return _head_distance(output, prediction, reference, _soft_cross_entropy)
+
+
+def kl_distance(output: DetectorOutput, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Tensor:
+    """As `focal_distance`, with KL(prediction || reference) of every class at every anchor (Eq. 5)."""
+    return _head_distance(output, prediction, reference, _kl)
+
+
+def reverse_kl_distance(output: DetectorOutput, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Tensor:
+    """As `focal_distance`, with KL(reference || prediction) of every class at every anchor."""
+    return _head_distance(output, prediction, reference, lambda ours, theirs: _kl(theirs, ours))
 
 
 def ranking(output: DetectorOutput, prediction: Mapping[str, Any], label: Sequence[Boxes]) -> Tensor:
@@ -135,15 +146,26 @@ def _detection_loss(
 
 
 def _head_distance(
-    output: DetectorOutput, prediction: Mapping[str, Any], reference: Mapping[str, Any], *, focal: bool
+    output: DetectorOutput,
+    prediction: Mapping[str, Any],
+    reference: Mapping[str, Any],
+    of_logits: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
     logits, codes, _ = output.flat(prediction)
     soft, aim, _ = output.flat(reference)
-    target = soft.sigmoid()
-    seen = target.detach().amax(2)  # how much an object is there; a weight, not to be pushed
-    distance = _cross_entropy(logits, target, focal).sum((1, 2))
+    seen = soft.detach().sigmoid().amax(2)  # how much an object is there; a weight, not to be pushed
+    distance = of_logits(logits, soft).sum((1, 2))
     regression = F.smooth_l1_loss(codes, aim, beta=1 / 9, reduction="none").sum(2)
     return (distance + (seen * regression).sum(1)) / seen.sum(1).clamp_min(1)
+
+
+def _soft_cross_entropy(logits: Tensor, reference: Tensor, focal: bool = False) -> Tensor:
+    return _cross_entropy(logits, reference.sigmoid(), focal)
+
+
+def _kl(logits: Tensor, reference: Tensor) -> Tensor:
+    """KL(prediction || reference) of independent classes, from logits, which do not saturate."""
+    return _soft_cross_entropy(reference, logits) - _soft_cross_entropy(logits, logits)
 
 
 def _rightness(output: DetectorOutput, logit: Tensor, code: Tensor, anchors: Tensor, truth: Boxes) -> Tensor:

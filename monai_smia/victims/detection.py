@@ -52,9 +52,10 @@ class DetectionVictim(Victim):
             number of false boxes made smooth, for attacks that make the detector see things; ``"focal"`` (Lin et al.,
             2017: alpha 0.25, gamma 2) or ``"bce"``, both summed over anchors, plus smooth L1 on the matched anchors,
             divided by their number; or a callable ``(prediction, label) -> (B,)``.
-        divergence: the last two with the reference in the label's place: ``"focal"`` (cross entropy weighted
-            by ``|p - q|^2``) or ``"bce"`` (Eq. 3), plus the smooth L1 distance of the regressed boxes, weighted by how
-            much the reference sees an object there; or a callable ``(prediction, reference) -> (B,)``.
+        divergence: distances with the reference in the label's place: ``"focal"`` (cross entropy weighted
+            by ``|p - q|^2``), ``"bce"`` (Eq. 3), ``"kl"`` (Eq. 5) or ``"reverse_kl"``, plus the smooth L1 distance of
+            the regressed boxes, weighted by how much the reference sees an object there; or a callable
+            ``(prediction, reference) -> (B,)``.
         image_key, straight_through, degradation: as for `Victim`.
 
     Raises:
@@ -81,7 +82,12 @@ class DetectionVictim(Victim):
         "focal": box_losses.focal,
         "bce": box_losses.cross_entropy,
     }
-    divergences = {"focal": box_losses.focal_distance, "bce": box_losses.cross_entropy_distance}
+    divergences = {
+        "focal": box_losses.focal_distance,
+        "bce": box_losses.cross_entropy_distance,
+        "kl": box_losses.kl_distance,
+        "reverse_kl": box_losses.reverse_kl_distance,
+    }
 
     anchors: AnchorGenerator | None = None
     detector: RetinaNetDetector | None = field(default=None, repr=False)

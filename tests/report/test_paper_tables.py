@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from monai_smia.attacks import BIM, DeepFool
+from monai_smia.attacks import BIM, READINGS, SMIA, DeepFool, Reading
 from monai_smia.evaluation import tables_plan, write_tables
 from monai_smia.records import COMPUTED, Summary, SummaryRow
-from monai_smia.records.rows import ALPHA, AS_THE_PAPER
+from monai_smia.records.rows import ALPHA, is_as_the_paper
 from monai_smia.report.published import TABLE_1, TABLE_6
 
 
@@ -39,12 +41,12 @@ def test_every_row_of_the_tables_is_planned_once() -> None:
     bims = [row.attack for row in plan if (row.name, row.setting) == ("BIM", "paper") and isinstance(row.attack, BIM)]
     assert [(bim.eps, bim.step_size) for bim in bims] == [(0.1, 0.01), (0.05, 0.005), (0.15, 0.015)]
     assert {row.key().alpha for row in plan if row.setting == ALPHA} == {0.75, 1.25}  # 0 is BIM, 1 is there
-    assert {row.key().setting_label for row in plan if row.setting in AS_THE_PAPER} == {
+    assert {row.key().setting_label for row in plan if is_as_the_paper(row.setting)} == {
         "paper",
         *(f"paper, {steps} iterations" for steps in (15, 20, 25)),
         *(f"paper, alpha {alpha}" for alpha in (0.75, 1.25)),
     }
-    assert all(row.attack.keep == "last" for row in plan if row.setting in AS_THE_PAPER and row.attack)
+    assert all(row.attack.keep == "last" for row in plan if is_as_the_paper(row.setting) and row.attack)
 
 
 def test_ours_beside_theirs(tmp_path: Path) -> None:
@@ -73,11 +75,15 @@ def test_ours_beside_theirs(tmp_path: Path) -> None:
         ["27.5", "55.0", "82.5"],
     ]
     sixth = lines_of(text, "Table 6")
-    assert sixth["FGSM (= DEV), equal radius"][2].startswith("0.250 \\| 0.087")
+    assert sixth["FGSM (= DEV), equal radius"][2:] == ["0.250", "0.25", "6.25e-04", "0.087"]  # theirs apart
     assert "Noise, equal radius" in sixth
-    paper = {name: float(cells[-1].split()[0]) for name, cells in sixth.items() if name.endswith(", paper")}
+    paper = {name: [float(cell) for cell in cells[2:5]] for name, cells in sixth.items() if name.endswith(", paper")}
     over = {"FGSM (= DEV), paper": 0.25, "PGD, paper": 0.25 * 1.1**2, "SMIA, paper": 0.25}  # the same square
-    assert paper == pytest.approx(over, abs=1e-3)
+    for name, reach in over.items():
+        expected = (reach, 100 * reach, 0.5**2 * reach)  # of ten steps, of one, of no step
+        for found, value in zip(paper[name], expected, strict=True):
+            assert found == pytest.approx(value, rel=1e-2), name
+    assert "column of its own" in text
 
 
 def test_two_datasets_of_one_task(tmp_path: Path) -> None:
@@ -85,6 +91,54 @@ def test_two_datasets_of_one_task(tmp_path: Path) -> None:
     text = write_tables(tmp_path, summary(), dataset="APTOS-2019", columns={"Acc(%)": "accuracy"}, eps=0.05, also=also)
     assert lines_of(text, "Table 6: comparison, APTOS-2019")["SMIA, equal radius"][0] == "1.0 \\| 57.37"
     assert lines_of(text, "Table 6: comparison, Kaggle-DR")["SMIA, equal radius"][:2] == ["1.0 \\| 51.26", "- \\| 27.8"]
+
+
+def test_every_reading_has_a_row_in_both_settings() -> None:
+    plan = tables_plan(0.05, readings="all")
+    rows = {(row.key().as_the_paper, row.key().reading): row for row in plan if row.key().reading}
+    assert {name for _, name in rows} == {reading.name for reading in READINGS if reading != Reading()}
+    assert len(rows) == 2 * 13
+    assert len({row.slug for row in plan}) == len(plan)
+    for (as_there, name), row in rows.items():
+        assert isinstance(row.attack, SMIA)
+        own = Reading(row.attack.target, row.attack.offset, row.attack.divergence)
+        assert own.name == name
+        assert (row.attack.keep, row.key().is_within) == (("last", False) if as_there else ("best", True))
+    assert not [row for row in tables_plan(0.05) if row.key().reading]
+    assert len(tables_plan(0.05, readings="soft, total, loss")) == len(tables_plan(0.05))  # it is there
+
+
+@pytest.mark.parametrize(
+    ("readings", "told"),
+    [("al", "such as soft, total, loss; "), (["hard, step, kl"], "None with target 'hard'"), (3, "got 3")],
+)
+def test_what_is_no_reading(readings: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        tables_plan(0.05, readings=readings)
+
+
+def test_readings_have_a_table_in_each_setting() -> None:
+    plan = tables_plan(0.05, readings=["hard, step, loss", Reading("detached")], radii=[1], iterations=[])
+    values = {"soft, total, loss": 0.3, "hard, step, loss": 0.1, "detached, total, loss": 0.2}
+    rows = [
+        SummaryRow(row.key("HU"), COMPUTED, 3, {"jaccard": values[row.key().reading or Reading().name], "cos": 60.0})
+        for row in plan
+    ]
+    summary = Summary(rows, cases=3, evaluated=3)
+    text = write_tables(None, summary, dataset="COVID-19", columns={"Jaccard(%)": "jaccard"}, eps=0.05)
+    for setting in ("equal radius", "paper"):
+        lines = lines_of(text, f"Readings of Eq. 3 and 4 (target, smoothed, divergence), {setting}")
+        assert {name: cells[0] for name, cells in lines.items() if name} == {
+            "DEV, without STA": "30.0",
+            "soft, total, loss": "30.0",
+            "hard, step, loss": "10.0",
+            "detached, total, loss": "20.0",
+        }
+
+
+def test_the_challenges_score_of_the_published_figures() -> None:
+    assert TABLE_1["EAD-2019"]["DEV + STA"]["ead"] == round(0.6 * 3.47 + 0.4 * 4.8, 2)
+    assert "ead" not in TABLE_1["COVID-19"]["DEV"]
 
 
 def test_unknown_dataset(tmp_path: Path) -> None:
@@ -102,5 +156,5 @@ def test_the_papers_own_tables_agree_where_they_overlap() -> None:
 
 def test_table_6_has_the_columns_of_the_paper() -> None:
     """SMIA's row in the order of the paper's eleven columns."""
-    row = [value for dataset in TABLE_6.values() for value in dataset["SMIA"].values()]
+    row = [value for each in TABLE_6.values() for name, value in each["SMIA"].items() if name != "ead"]
     assert row == [60.82, 79.18, 0.001, 4.8, 3.47, 0.019, 57.37, 0.023, 51.26, 27.80, 0.041]

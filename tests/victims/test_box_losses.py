@@ -25,7 +25,7 @@ def test_gradient_of_the_loss_is_that_of_finite_differences(
     finite_difference(lambda x: victim.loss(victim.predict(x), [label]), image)
 
 
-@pytest.mark.parametrize("divergence", ["focal", "bce"])
+@pytest.mark.parametrize("divergence", ["focal", "bce", "kl", "reverse_kl"])
 def test_gradient_of_the_divergence(divergence: str) -> None:
     victim, image = small_retina().with_divergence(divergence), images()
     with torch.no_grad():
@@ -185,3 +185,23 @@ def test_how_much_the_reference_sees_is_a_weight_and_not_pushed() -> None:
     assert float(seen) > 1.2
     expected = -prediction["classification"][0] * target * (1 - target) / seen
     torch.testing.assert_close(gradient, expected)
+
+
+def test_kl_of_two_predictions_is_that_of_torch() -> None:
+    """KL of independent classes at every anchor, and the boxes' distance as for the other distances."""
+    victim = small_retina()
+    first, second = victim.predict(images(1)), victim.predict(images(1, seed=1))
+    of_classes = []
+    for one, other in ((first, second), (second, first)):
+        p, q = (torch.distributions.Bernoulli(logits=victim.flat(each)[0]) for each in (one, other))
+        of_classes.append(torch.distributions.kl_divergence(p, q).sum((1, 2)))
+    seen = victim.flat(second)[0].sigmoid().amax(2).sum(1)
+    boxes = victim.with_divergence("bce").divergence(first, second)
+    soft = torch.nn.functional.binary_cross_entropy_with_logits(
+        victim.flat(first)[0], victim.flat(second)[0].sigmoid(), reduction="none"
+    ).sum((1, 2))
+    boxes = boxes - soft / seen
+    for name, expected in zip(("kl", "reverse_kl"), of_classes, strict=True):
+        found = victim.with_divergence(name).divergence(first, second)
+        torch.testing.assert_close(found, expected / seen + boxes)
+        assert victim.with_divergence(name).divergence(first, first).abs().max() < 1e-9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, ArtefactFrame, add_artefacts
+from monai_smia.targets.endoscopy.challenge import ArtefactMetrics
 from monai_smia.targets.endoscopy.clean import suppress_highlights, tissue_field
 from monai_smia.targets.endoscopy.frame_transforms import BoxTensorsd, FitFramed, RandFramed, collate_frames
 from monai_smia.targets.endoscopy.frames import fitted_frames, mucosa, write_artefact_frames
@@ -13,6 +14,7 @@ from monai_smia.targets.endoscopy.one_map import OneMapRetinaNet
 __all__ = [
     "EAD_CLASSES",
     "ArtefactFrame",
+    "ArtefactMetrics",
     "BoosterPyramid",
     "BoxTensorsd",
     "FitFramed",
