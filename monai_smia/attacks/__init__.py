@@ -22,9 +22,12 @@ from monai_smia.attacks.pgd import PGD
 from monai_smia.attacks.reading import READINGS, Reading
 from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.segpgd import SegPGD
+from monai_smia.attacks.shift import ShiftAttack
+from monai_smia.attacks.shift_search import ShiftResult, ShiftSearch
 from monai_smia.attacks.smia import SMIA
 from monai_smia.attacks.square import Square
 from monai_smia.attacks.survival import SurvivalSMIA
+from monai_smia.attacks.try_all import TryAll
 
 __all__ = [
     "APGD",
@@ -54,9 +57,13 @@ __all__ = [
     "Noise",
     "Reading",
     "SegPGD",
+    "ShiftAttack",
+    "ShiftResult",
+    "ShiftSearch",
     "Square",
     "State",
     "SurvivalSMIA",
     "Transfer",
+    "TryAll",
 ]
 __getattr__ = moved(__name__, {"OnNetworkGrid": "monai_smia.attacks.composite:NetworkSpaceAttack"})

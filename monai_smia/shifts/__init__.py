@@ -5,8 +5,9 @@ from __future__ import annotations
 from monai_smia.shifts.base import LEVELS, Parameter, Shift
 from monai_smia.shifts.chain import ShiftChain
 from monai_smia.shifts.ct import Dose, HUCalibration, HUOffset, MetalInsert, ReconstructionKernel, SliceThickness
-from monai_smia.shifts.geometry import Breathing, RigidMotion, SmoothDeformation, Zoom, moved_label, moved_points
+from monai_smia.shifts.geometry import Breathing, Flip, RigidMotion, SmoothDeformation, Zoom
 from monai_smia.shifts.intensity import Blur, Contrast, Gamma, NoiseLevel
+from monai_smia.shifts.labels import moved_label, moved_points
 from monai_smia.shifts.modalities import MODALITIES, shifts_for
 from monai_smia.shifts.mri import BiasField, Ghosting, Gibbs, KSpaceMotion, RicianNoise, Spike
 from monai_smia.shifts.pictures import (
@@ -32,6 +33,7 @@ __all__ = [
     "Defocus",
     "Dose",
     "Downscale",
+    "Flip",
     "Gamma",
     "Ghosting",
     "Gibbs",

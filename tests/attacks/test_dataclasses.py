@@ -24,7 +24,7 @@ def test_every_argument_stands_in_the_signature(kind: type[Attack]) -> None:
     assert {"eps", "norm", "clip", "seed", "keep"} <= {p.name for p in parameters}
     assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
     positional = {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
-    assert positional <= {"attack", "attacks"}
+    assert positional <= {"attack", "attacks", "shift"}
     undocumented = [
         f.name
         for f in fields(kind)

@@ -25,8 +25,9 @@ from monai_smia.shifts import (
     moved_label,
     moved_points,
 )
-from monai_smia.shifts.geometry import GeometricShift, moved_map
+from monai_smia.shifts.geometry import GeometricShift
 from monai_smia.shifts.grid import Grid
+from monai_smia.shifts.labels import moved_map
 
 
 def landmark(grid: Grid, place: list[float], sigma: float = 6.0) -> Tensor:
