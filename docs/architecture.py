@@ -37,7 +37,7 @@ ROOMS = {
     "inferers": (2.6, "attack", "the window's\ngradient"),
     "threat": (0.0, "attack", "norm, radius,\nvalid range"),
     "degradations": (1.3, "attack", "smoothing,\ncompression, ..."),
-    "shifts": (0.35, "attack", "how an image\nwas taken"),
+    "shifts": (-0.05, "attack", "how an image\nwas taken"),
     "metrics": (3.92, "results", "of a task, of\na perturbation"),
     "storage": (4.3, "files", "adversarial\nimages as files"),
     "dicom": (4.4, "files", "series in\nand out"),
