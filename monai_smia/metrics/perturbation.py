@@ -5,12 +5,15 @@ The functions take batches ``(B, C, *spatial)`` in the image's own unit and retu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from monai.metrics import PSNRMetric
-from skimage import metrics
 from torch import Tensor
+
+from monai_smia.metrics.similarity import StructuralSimilarity
+
+AT_BOUND = 0.999  # of the radius; the rest is float rounding
 
 
 def linf_norm(perturbation: Tensor) -> Tensor:
@@ -53,25 +56,16 @@ def mean_cosine(cosine: Tensor) -> Tensor:
     return _mean_over_steps(cosine.double())
 
 
-def structural_similarity(adversarial: Tensor, image: Tensor, data_range: float) -> Tensor:
-    """SSIM (Wang et al., 2004), uniform window of 7 voxels along every axis, or as many as there are.
-
-    From scikit-image, which filters axis by axis: the values of MONAI's SSIMMetric with a uniform kernel, in a
-    fraction of its time on a CT. NaN where an axis has one or two voxels, which leave nothing to compare.
-    """
-    window = min(7, *image.shape[2:])
-    window -= 1 - window % 2
-    if window < 3:
-        return torch.full((len(image),), torch.nan)
-    pairs = zip(adversarial.cpu().numpy(), image.cpu().numpy(), strict=True)
-    options = {"data_range": data_range, "win_size": window, "channel_axis": 0}
-    return torch.tensor([float(metrics.structural_similarity(a, b, **options)) for a, b in pairs])
-
-
 def perturbation_metrics(
-    adversarial: Tensor, image: Tensor, cosine: Tensor, *, eps: float, data_range: float
+    adversarial: Tensor,
+    image: Tensor,
+    cosine: Tensor,
+    *,
+    eps: float,
+    data_range: float,
+    similarities: Sequence[StructuralSimilarity] | None = None,
 ) -> Mapping[str, Tensor]:
-    """All of them at once, with SSIM and MONAI's PSNR beside.
+    """All of them at once, with SSIM and MONAI's PSNR beside, and the share of voxels at the bound.
 
     Args:
         adversarial: adversarial batch.
@@ -79,9 +73,10 @@ def perturbation_metrics(
         cosine: cosine of consecutive unprojected steps ``(steps - 1, B)``.
         eps: radius in the image's unit, > 0.
         data_range: width of the image's range that PSNR and SSIM relate to (1400 for an HU window of that width).
+        similarities: SSIM to every sample of `image`, where it is asked of many adversarial batches; None makes them.
 
     Returns:
-        ``linf, l2, var, rms, cos, cos_mean, ssim, psnr``, each ``(B,)``.
+        ``linf, l2, var, rms, cos, cos_mean, ssim, psnr, at_bound``, each ``(B,)``.
 
     Example:
         >>> image = torch.full((1, 1, 16, 16), 0.5)
@@ -89,16 +84,21 @@ def perturbation_metrics(
         >>> {name: round(float(value), 3) for name, value in values.items() if name in ("var", "rms", "cos", "psnr")}
         {'var': 0.0, 'rms': 1.0, 'cos': 50.0, 'psnr': 20.0}
     """
+    if similarities is None:
+        similarities = [StructuralSimilarity(sample, data_range) for sample in image]
     perturbation = adversarial - image
+    exact = perturbation.flatten(1).double()
+    over_eps = exact / eps
     return {
         "linf": linf_norm(perturbation),
-        "l2": l2_norm(perturbation),
-        "var": variance(perturbation, eps),
-        "rms": rms(perturbation, eps),
+        "l2": exact.norm(dim=1),
+        "var": over_eps.var(dim=1, correction=0),
+        "rms": over_eps.square_().mean(1).sqrt(),
         "cos": positive_cosine(cosine),
         "cos_mean": mean_cosine(cosine),
-        "ssim": structural_similarity(adversarial, image, data_range),
+        "ssim": torch.tensor([similar(sample) for similar, sample in zip(similarities, adversarial, strict=True)]),
         "psnr": torch.as_tensor(PSNRMetric(max_val=data_range)(adversarial, image)).flatten(1).mean(1),
+        "at_bound": (perturbation.abs_() >= AT_BOUND * eps).flatten(1).float().mean(1),
     }
 
 

@@ -13,11 +13,13 @@ from metrics.test_independent import masks, simpleitk, sklearn
 from monai.data import MetaTensor
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from monai.networks.utils import one_hot
+from scipy.ndimage import binary_erosion
 from scipy.stats import variation
 from torch import Tensor, nn
 
 from monai_smia.metrics import SegmentationMetrics, channel_names
 from monai_smia.metrics.lesions import lesion_counts
+from monai_smia.metrics.surfaces import edge
 from monai_smia.victims import SegmentationVictim
 
 SEEDS = range(150)
@@ -62,6 +64,14 @@ class TestOfEveryClass:
             assert values[f"hd95_{name}"] == pytest.approx(diagonal if alone else hd95[number], nan_ok=True, abs=1e-12)
         held = [value for value in dice if not math.isnan(value)]
         assert values["surface_dice"] == pytest.approx(np.mean(held) if held else math.nan, nan_ok=True, abs=1e-6)
+
+    def test_edges_are_those_of_an_erosion(self, seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        shape = ((7, 6, 5), (9, 4), (1, 8), (12,))[seed % 4]
+        for share in (0.5, 0.9, 1.0):
+            mask = draw.random(shape) < share
+            assert np.array_equal(edge(mask), mask ^ binary_erosion(mask))
+            assert np.array_equal(edge(mask.T), (mask ^ binary_erosion(mask)).T)
 
     def test_surface_dice_is_that_of_simpleitk(self, seed: int) -> None:
         """The share of the voxels of its contours that its distance maps say are near."""
