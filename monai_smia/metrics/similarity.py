@@ -15,7 +15,7 @@ SLAB = 1 << 14  # voxels that are taken at a time: what fits into a processor's 
 
 
 class StructuralSimilarity:
-    """SSIM (Wang et al., 2004) to one clean image, uniform window of 7 voxels along every axis, or as many as there are.
+    """SSIM (Wang et al., 2004) to one clean image: a uniform window of 7 voxels along every axis, or fewer on a short one.
 
     The values are those of scikit-image's `structural_similarity`, to the last digit, in less than half of its time
     from the second image on: local mean and mean square of the clean image are kept, and the rest is computed in parts
@@ -31,8 +31,8 @@ class StructuralSimilarity:
     Example:
         >>> image = torch.linspace(0, 1, 100).view(1, 10, 10)
         >>> similarity = StructuralSimilarity(image, data_range=1.0)
-        >>> similarity(image), round(similarity(image.flip(1)), 3)
-        (1.0, 0.084)
+        >>> similarity(image), similarity(image.flip(1)) < 0.1
+        (1.0, True)
     """
 
     def __init__(self, image: Tensor, data_range: float) -> None:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from monai_smia.metrics import l2_norm, linf_norm, mean_cosine, perturbation_metrics, positive_cosine, rms, variance
-from monai_smia.metrics.similarity import StructuralSimilarity
 
 
 def test_values_by_hand() -> None:
