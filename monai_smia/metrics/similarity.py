@@ -15,7 +15,7 @@ SLAB = 1 << 14  # voxels that are taken at a time: what fits into a processor's 
 
 
 class StructuralSimilarity:
-    """SSIM (Wang et al., 2004) to one clean image: a uniform window of 7 voxels along every axis, or fewer on a short one.
+    """SSIM (Wang et al., 2004) to one clean image: a uniform window of 7 voxels, or fewer on short axes.
 
     The values are those of scikit-image's `structural_similarity`, to the last digit, in less than half of its time
     from the second image on: local mean and mean square of the clean image are kept, and the rest is computed in parts
