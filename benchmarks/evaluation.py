@@ -1,7 +1,7 @@
 """An evaluation of volumes: two processes against one of two threads, and what its parts cost, the network first.
 
 python benchmarks/evaluation.py [--only throughput | overhead] [--pairs 5] [--cases 4] [--steps 3]
-python benchmarks/evaluation.py --only overhead --steps 10 --dataset_dir CT --rows Clean BIM
+python benchmarks/evaluation.py --only overhead --steps 10 --dataset_dir CT --rows Clean BIM --save NAME
 
 The share of records and report grows with fewer steps: of the ten that are the default of attack_eval it is less. With
 `--dataset_dir` the parts are those of the held-out patient; `--rows` leaves rows of the plan out.
@@ -18,18 +18,21 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 import torch.multiprocessing as multiprocessing
+from measured import Claims, Row, Table, add_save, save
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
 from timing import ratio_of
 
 from monai_smia.data import write_ct_phantoms
-from monai_smia.evaluation import AttackEvaluation
+from monai_smia.evaluation import AttackEvaluation, row
 from monai_smia.evaluation.progress import Progress
-from monai_smia.evaluation.row import RowEvaluator
 from monai_smia.inferers import windows
+from monai_smia.metrics import segmentation
 from monai_smia.records import Journal
+from monai_smia.storage import NiftiStorage
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
+PARTS = ("whole run", "network", "sizes", "surfaces", "storage", "records", "report", "pictures")
 PROCESSES = ((1, 2, 0), (2, 1, 0), (2, 1, 1))  # of one: how many it is with, its threads, its rank
 
 
@@ -73,13 +76,15 @@ def throughput(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     return ratio_of([(found[pair, 1], found[pair, 2]) for pair in range(1, args.pairs + 1)])
 
 
-def overhead(folder: Path, args: argparse.Namespace) -> dict[str, tuple[float, float]]:
+def overhead(folder: Path, args: argparse.Namespace) -> list[Row]:
     """Wall and processor seconds of a whole attack_eval of one thorax, and of its parts.
 
-    The network is every window forward and backward; what it writes to disk, measures and resamples is the rest.
+    The network is every window forward and backward, those of deployed predictions among them; "sizes" is the size and
+    the visibility of the perturbation, "surfaces" the distances of decision and label, "storage" writing the
+    adversarial image and reading it again. What is left is resampling, losses, steps and decisions.
     """
     clocks = (time.perf_counter, time.process_time)
-    spent = {part: [0.0, 0.0] for part in ("whole run", "network", "records", "report", "pictures")}
+    spent = {part: [0.0, 0.0] for part in PARTS}
 
     def watch(part: str, owner: Any, name: str) -> None:
         function = getattr(owner, name)
@@ -97,8 +102,12 @@ def overhead(folder: Path, args: argparse.Namespace) -> dict[str, tuple[float, f
         watch("records", Progress, name)
     watch("records", Journal, "add")
     watch("report", AttackEvaluation, "_finish")
-    watch("pictures", RowEvaluator, "_draw")
+    watch("pictures", row.RowEvaluator, "_draw")
     watch("whole run", AttackEvaluation, "run")
+    watch("sizes", row, "perturbation_metrics")
+    watch("surfaces", segmentation, "surface_scores")
+    for name in ("write", "read"):
+        watch("storage", NiftiStorage, name)
     watch("network", UNet, "forward")
     watch("network", windows, "_vector_jacobian")
     data = args.dataset_dir or write_ct_phantoms(
@@ -106,9 +115,24 @@ def overhead(folder: Path, args: argparse.Namespace) -> dict[str, tuple[float, f
     )
     split = "test" if args.dataset_dir else None
     run = evaluation(data, folder / "out", args.steps, preset="paper", split=split)
-    run.attacks = [row for row in run.attacks if not args.rows or row.name in args.rows]
+    run.attacks = [planned for planned in run.attacks if not args.rows or planned.name in args.rows]
     run.run()
-    return {part: (wall, processor) for part, (wall, processor) in spent.items()}
+    rows = []
+    for part, (wall, processor) in spent.items():
+        found = {"part": part, "wall": wall, "processor": processor, "share": processor / spent["whole run"][1]}
+        rows.append({**found, "rows": len(run.attacks), "steps": args.steps, "patient": bool(args.dataset_dir)})
+    return rows
+
+
+def data_of(args: argparse.Namespace) -> list[Path]:
+    """The folder of the data, where they are real."""
+    return [args.dataset_dir] if args.dataset_dir else []
+
+
+def network_claim(rows: list[Row]) -> Claims:
+    """The share of the network."""
+    share = next(row["share"] for row in rows if row["part"] == "network")
+    yield f"The network takes {100 * share:.0f} % of the processor time.", 0 < share < 1
 
 
 def print_throughput(found: dict[str, float]) -> None:
@@ -117,12 +141,18 @@ def print_throughput(found: dict[str, float]) -> None:
     print(f"| {found['ours_s']:.1f} | {found['theirs_s']:.1f} | {ratio} |\n")
 
 
-def print_overhead(found: dict[str, tuple[float, float]]) -> None:
-    print("| part of attack_eval | seconds | share | processor seconds | share |\n|---|---|---|---|---|")
-    whole = found["whole run"]
-    for part, (wall, processor) in found.items():
-        shares = f"{100 * wall / whole[0]:.2f} % | {processor:.2f} | {100 * processor / whole[1]:.2f} %"
-        print(f"| {part} | {wall:.2f} | {shares} |")
+TABLES = {
+    "overhead": Table(
+        {
+            "part of attack_eval": "{part}",
+            "processor seconds": "{processor:.1f}",
+            "share": "{share:.1%}",
+            "rows": "{rows}",
+            "gradients of a row": "{steps}",
+        },
+        claims=network_claim,
+    )
+}
 
 
 def main() -> None:
@@ -133,12 +163,15 @@ def main() -> None:
     parser.add_argument("--dataset_dir", type=Path, help="of the parts, instead of the demo data")
     parser.add_argument("--rows", nargs="+", help="names of the rows of the plan that are run")
     parser.add_argument("--only", choices=("throughput", "overhead"))
+    add_save(parser)
     args = parser.parse_args()
     with TemporaryDirectory() as folder:
         if args.only != "overhead":
             print_throughput(throughput(Path(folder), args))
         if args.only != "throughput":
-            print_overhead(overhead(Path(folder), args))
+            rows = overhead(Path(folder), args)
+            print(TABLES["overhead"].markdown(rows))
+            save(args.save, rows, seeds=[0], weights=[BUNDLE / "models" / "model.pt"], data=data_of(args))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from scipy.spatial import KDTree
 
+UNSORTED = {"balanced_tree": False, "compact_nodes": False}  # in half the time where one surface is far from the other
+
 
 def surface_scores(
     decided: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float
@@ -67,5 +69,5 @@ def _distances(ours: np.ndarray, theirs: np.ndarray, spacing: Sequence[float]) -
     apart = np.argwhere(ours & ~theirs) * size
     found = np.zeros(int(np.count_nonzero(ours)), np.float32)
     if len(apart):
-        found[: len(apart)] = KDTree(np.argwhere(theirs) * size, leafsize=32).query(apart)[0]
+        found[: len(apart)] = KDTree(np.argwhere(theirs) * size, leafsize=32, **UNSORTED).query(apart)[0]
     return torch.from_numpy(found)
