@@ -105,7 +105,9 @@ class Attack(ABC):
         targeted: take the label as the target to reach instead of the truth to leave.
         loss: deviation loss instead of the victim's own: a name that the victim knows or a callable
             ``(prediction, label) -> (B,)``.
-        seed: seed of every random draw; an integer, which every sample of the batch starts from, or one per sample.
+        seed: seed of every random draw, or one per sample. A single one serves every sample of the batch, so that what
+            becomes of an image does not hang on what it is batched with; ``seed=range(len(image))`` gives each a start
+            of its own, as `AttackHandler` does for every iteration and an evaluation for every case.
         keep: ``"best"`` returns per sample the iterate of most damage, then of highest deviation loss, for one more
             forward pass at the end; ``"last"`` the last iterate, as the papers and other libraries do.
         progress: show a progress bar once a run has taken five seconds.
