@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_smia._moved import moved
+from monai_smia.evaluation.paper_figures import PaperFigures
 from monai_smia.evaluation.paper_plan import paper_comparison, tables_plan
 from monai_smia.evaluation.pipeline import Pipeline
 from monai_smia.evaluation.plan import PlannedAttack
@@ -13,6 +14,7 @@ from monai_smia.report.paper_tables import write_tables
 
 __all__ = [
     "AttackEvaluation",
+    "PaperFigures",
     "Pipeline",
     "PlannedAttack",
     "paper_comparison",

@@ -47,12 +47,12 @@ def detection_figure(
         min_score: boxes of a lower score are not shown.
         min_iou: overlap from which on a box is right.
     """
-    clean = _picture(image)
+    clean = picture_of(image)
     cells: list[tuple[str, np.ndarray, np.ndarray, Mapping[str, Tensor]]] = [
         ("clean", clean, np.full_like(clean, 0.5), clean_decision)
     ]
     for panel in panels:
-        attacked = _picture(panel.image)
+        attacked = picture_of(panel.image)
         name = panel.title(f"{panel.bound:.3g} {unit}".strip())
         cells.append((name, attacked, (attacked - clean) / (2 * panel.bound) + 0.5, panel.decision))
     columns = min(len(cells), COLUMNS)
@@ -64,7 +64,7 @@ def detection_figure(
             place = (column / columns + 0.003, 1 - (line + 0.995) / lines, 0.994 / columns, 0.94 / lines)
             axis = figure.add_axes(place)
             sure = {key: decision[key][decision["scores"] >= min_score].cpu() for key in ("boxes", "labels", "scores")}
-            right = _right(sure, label, min_iou)
+            right = right_boxes(sure, label, min_iou)
             counts = (
                 f"{int(right.any(1).sum())} of {len(right)} objects found, {int((~right.any(0)).sum())} boxes wrong"
             )
@@ -75,7 +75,7 @@ def detection_figure(
                 _rectangle(axis, box, FOUND if hit else DECISION, f"{classes[kind] if classes else kind} {score:.2f}")
 
 
-def _right(decision: Mapping[str, Tensor], label: Mapping[str, Tensor], min_iou: float) -> Tensor:
+def right_boxes(decision: Mapping[str, Tensor], label: Mapping[str, Tensor], min_iou: float) -> Tensor:
     """Which box is right for which object ``(objects, boxes)``."""
     boxes, kinds = (torch.as_tensor(label[key]).cpu() for key in ("boxes", "labels"))
     same = kinds[:, None] == decision["labels"][None]
@@ -84,7 +84,8 @@ def _right(decision: Mapping[str, Tensor], label: Mapping[str, Tensor], min_iou:
     return same & (torch.as_tensor(box_iou(boxes.float(), decision["boxes"].float())) >= min_iou)
 
 
-def _picture(image: Tensor) -> np.ndarray:
+def picture_of(image: Tensor) -> np.ndarray:
+    """A picture ``(C, W, H)``, as MONAI's detectors take it, as it is drawn ``(H, W, C)``."""
     return np.asarray(as_plain(image).detach().float().cpu().permute(2, 1, 0).numpy())  # (H, W, 3)
 
 

@@ -41,7 +41,7 @@ def segmentation_figure(
         panels: every attack, with the decision ``(1, *spatial)``.
         unit: unit of the image.
     """
-    plane = _Plane(image, label)
+    plane = Plane(image, label)
     clean, truth, before = plane(image), plane(label), plane(clean_decision)
     low, high = WINDOWS.get(unit, (float(as_plain(image).min()), float(as_plain(image).max())))
     gray: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "aspect": plane.aspect}
@@ -65,20 +65,23 @@ def segmentation_figure(
             _outlines(axes[3], truth, plane(panel.decision))
 
 
-class _Plane:
+class Plane:
     """Picks the plane to show and turns it as it is looked at."""
 
     def __init__(self, image: Tensor, label: Tensor) -> None:
         self.affine = image.affine if isinstance(image, MetaTensor) else None
         self.index: int | None = None
         self.aspect = 1.0
+        self.across: float | None = None  # millimeters of a pixel, from left to right
         turned = self._turn(label)
         if turned.ndim == 4:
             self.index = int((turned[0] > 0).sum((0, 1)).argmax())
             if isinstance(turned, MetaTensor):
                 self.aspect = float(turned.pixdim[1] / turned.pixdim[0])
+                self.across = float(turned.pixdim[0])
 
     def __call__(self, value: Tensor) -> np.ndarray:
+        """The plane of an image or a label ``(C, *spatial)``, of its first channel, as it is drawn."""
         plane = as_plain(self._turn(value))[0]
         if self.index is not None:
             plane = plane[..., self.index]
