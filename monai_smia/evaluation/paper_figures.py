@@ -80,6 +80,9 @@ class PaperFigures:
 
     def figure_2(self) -> str:
         """Write ``figure_2.png``: eta after 1, 4 and 9 iterations, Var and Cos, with and without STA; what is seen."""
+        steps = min(getattr(row.attack, "steps", 0) for row in self._rows(EQUAL_RADIUS, COURSES))
+        if steps < ITERATIONS[-1]:
+            raise ValueError(f"steps must be at least {ITERATIONS[-1]}, the last iteration that is shown, got {steps}.")
         case, view = self._case()
         settings, told = {}, [f"{case.name}: Var / eps^2 after {', '.join(map(str, ITERATIONS))} iterations."]
         for setting in (EQUAL_RADIUS, PAPER):

@@ -37,7 +37,8 @@ EVERY = pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bu
 def test_required_files_exist(bundle: Shipped) -> None:
     files = ["LICENSE", "configs/metadata.json", "models/model.pt", "docs/README.md", "docs/data_license.txt"]
     files += ["configs/logging.conf"]
-    files += [f"configs/{name}.yaml" for name in (*CONFIGS, "paper_tables", "train_robust", "multi_gpu_attack_eval")]
+    further = ("paper_tables", "paper_figures", "train_robust", "multi_gpu_attack_eval")
+    files += [f"configs/{name}.yaml" for name in (*CONFIGS, *further)]
     assert [file for file in files if not (bundle.root / file).is_file()] == []
 
 

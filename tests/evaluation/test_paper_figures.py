@@ -136,3 +136,10 @@ def test_the_sentence_follows_the_numbers(ends: tuple[float, float], words: str)
 def test_what_does_not_fit_is_named(options: dict[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=told):
         figures(lungs, tmp_path, **options)
+
+
+def test_figure_2_needs_the_iterations_that_it_shows(tmp_path: Path) -> None:
+    made = figures(lungs, tmp_path)
+    made.evaluation.plan = paper_comparison(EPS, steps=8, progress=False)
+    with pytest.raises(ValueError, match="steps must be at least 9, the last iteration that is shown, got 8"):
+        made.figure_2()
