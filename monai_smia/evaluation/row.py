@@ -24,14 +24,17 @@ from monai_smia.evaluation.predictor import attacked, case_seed
 from monai_smia.evaluation.probe import probe
 from monai_smia.evaluation.survival import degraded_records
 from monai_smia.evaluation.volumes import stem_of
+from monai_smia.files import remove
 from monai_smia.metrics import CaseMetrics, perturbation_metrics
 from monai_smia.metrics.base import numbers
 from monai_smia.metrics.similarity import StructuralSimilarity
 from monai_smia.records import COMPUTED, STORED, Costs, Record
-from monai_smia.records.damage import FROZEN, damages
+from monai_smia.records.damage import ADDED_DAMAGE, FROZEN, damages
 from monai_smia.records.parts import History
+from monai_smia.records.rows import CRITICAL_RADIUS
 from monai_smia.report.figures.panel import Panel
-from monai_smia.report.figures.selector import figure_path
+from monai_smia.report.figures.selector import figure_path, slices_path
+from monai_smia.report.figures.slices import can_be_leafed_through, write_slices
 from monai_smia.storage import BelowOneUnitError, NotStorableError, Storage
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
@@ -71,6 +74,7 @@ class RowEvaluator:
 
     def __post_init__(self) -> None:
         self._told: set[str] = set()
+        self._worst: dict[tuple[Any, ...], tuple[float, Path]] = {}  # of a case within a radius: damage, and its slices
         self._bound_to: tuple[Case, Victim] | None = None
         self._similar_to: tuple[Tensor, StructuralSimilarity] | None = None  # the clean image, for all rows of it
         self.figures: Pipeline = self.pipeline or VictimPipeline(self.victim, self.device, self.storage)
@@ -114,7 +118,7 @@ class RowEvaluator:
             return [replace(record, probe=found), *self._degraded(case, record, case.image, None)]
         computed = self._with_result(record, case, image[0], attack, result)
         if self.figure is not None and draw is not None and draw(computed):
-            self._draw(self.figure, case, row, image, scored.decision)
+            self._draw(self.figure, case, computed, image, scored.decision)
         records = [computed]
         if self.storage is not None:
             try:
@@ -214,14 +218,23 @@ class RowEvaluator:
         return again.unsqueeze(0), record.at(STORED, metrics, below_quantization=lost), path
 
     def _draw(
-        self, figure: Callable[..., None], case: Case, row: PlannedAttack, adversarial: Tensor, decision: Any
+        self, figure: Callable[..., None], case: Case, record: Record, adversarial: Tensor, decision: Any
     ) -> None:
         truth = self.figures.shown_truth(case)
         if truth is None or decision is None:
             return
-        panel = Panel(row.key(self.unit), adversarial[0], decision)
-        path = figure_path(self.output_dir / "figures", case.name, row.slug)
-        figure(path, case.image[0], truth, case.clean_decision, [panel], self.unit)
+        folder, row = self.output_dir / "figures", record.row
+        shown = (case.image[0], truth, case.clean_decision)
+        panel = Panel(row, adversarial[0], decision)
+        figure(figure_path(folder, case.name, row.slug), *shown, [panel], self.unit)
+        within, added = (case.name, row.eps, row.norm), record.number(ADDED_DAMAGE) or 0.0
+        most, before = self._worst.get(within, (0.0, None))
+        if added > most and row.setting != CRITICAL_RADIUS and can_be_leafed_through(*shown[:2], decision):
+            path = slices_path(folder, case.name, row.slug)
+            write_slices(path, *shown, panel, self.unit)
+            self._worst[within] = added, path
+            if before not in (None, path):
+                remove(before)
 
 
 def _history(result: AttackResult) -> History:

@@ -26,7 +26,7 @@ from monai_smia.report.verdicts import verdict_text
 
 LOGGER = logging.getLogger(__name__)
 VOXEL = 8  # bytes, of an image and its perturbation, uncompressed
-PICTURE = 1_000_000  # bytes of a drawing, at most
+PICTURE = 2_000_000  # bytes of a drawing with its slices, at most
 KEPT = {WORST: "the worst case of each attack", ALL: "every case", NONE: "no case"}
 
 

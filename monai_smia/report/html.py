@@ -19,7 +19,8 @@ from monai_smia.report.charts import NEEDS, charts
 from monai_smia.report.content import report_content
 from monai_smia.report.document import ReportContent
 from monai_smia.report.figures.selector import figure_path
-from monai_smia.report.sentences import critical_radius_text, headline_text
+from monai_smia.report.sentences import critical_radius_text, headline_figure, headline_text
+from monai_smia.report.showcase import showcase
 from monai_smia.report.structure_tables import MAX_STRUCTURES, structure_metrics, structure_tables
 from monai_smia.report.table import cell
 from monai_smia.report.tables import metric_descriptions, most_damaged, report_tables
@@ -36,6 +37,16 @@ SECTIONS = (
     ("limits", "Limitations"),
     ("again", "To reproduce"),
 )
+
+
+FIRST = ("Over the radius", "Cases that hold", "Over the number of gradients")  # charts that are not folded
+PANELS = (  # of a volume: what each picture is, and its layers from the lowest up
+    ("Clean, with its errors", ("clean", "before", "reference")),
+    ("Attacked", ("adversarial", "reference")),
+    ("Attacked, with what the attack changed", ("adversarial", "changed", "reference")),
+    ("Perturbation", ("perturbation",)),
+)
+FILES = ("cases.csv", "report.json", "summary.json", "records.jsonl", "volumes", "photographs")
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,11 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
         c=content,
         unit=spec.unit,
         headline=headline,
+        figure=headline_figure(summary.headline, spec.unit),
+        showcase=showcase(content, folder / "figures"),
+        panels=PANELS,
+        first=FIRST,
+        files=[name for name in FILES if (folder / name).exists()],
         sections=[section for section in SECTIONS if structures or section[0] != "structures"],
         descriptions=metric_descriptions(content, structure_metrics(content)),
         structures=structures,

@@ -40,6 +40,26 @@ def headline_text(headline: Headline | None, unit: str, sampled: str = "case", f
     return f"{text}{_convergence_text(headline, unit)}{_flags_text(flags)}"
 
 
+def headline_figure(headline: Headline | None, unit: str) -> tuple[str, str] | None:
+    """The headline in two figures: clean and at the largest radius, and what they are; None where one is missing.
+
+    Args:
+        headline: of the summary.
+        unit: of the images.
+
+    Example:
+        >>> from monai_smia.records.summary import AtRadius
+        >>> radius = AtRadius(0.05, 70.0, "linf", 0.875, 0.25, [0.125, 0.5], 12, 8, ["FGSM", "PGD"], ["PGD"])
+        >>> headline_figure(Headline("jaccard", 0.9, True, [radius], 12, 8), "HU")
+        ('0.900 → 0.250', 'mean jaccard, clean and under the worst attack of at most 70 HU (eps 0.05)')
+    """
+    if headline is None or headline.clean is None or headline.radii[-1].attacked is None:
+        return None
+    last = headline.radii[-1]
+    told = f"mean {headline.metric}, clean and under the worst attack of at most {radius_text(last, unit)}"
+    return f"{cell(headline.clean)} → {cell(last.attacked)}", told
+
+
 def critical_radius_text(found: CriticalRadii, unit: str, sampled: str = "case") -> str:
     """At which size of change half of what is right is lost, and how many cases hold at the largest.
 

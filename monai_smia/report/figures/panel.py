@@ -15,6 +15,7 @@ from monai_smia.files import replacing
 from monai_smia.records import RowKey
 
 TRUTH, DECISION = "#00c8ff", "#ff5050"
+WINDOWS = {"HU": (-1000.0, 400.0)}  # gray values by the unit of the image
 
 
 class Panel(NamedTuple):

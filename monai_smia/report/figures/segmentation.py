@@ -11,10 +11,9 @@ from monai.data import MetaTensor
 from monai.transforms import Orientation
 from torch import Tensor
 
-from monai_smia.report.figures.panel import DECISION, TRUTH, Panel, saved_figure, show
+from monai_smia.report.figures.panel import DECISION, TRUTH, WINDOWS, Panel, saved_figure, show
 from monai_smia.victims.preprocessing import as_plain
 
-WINDOWS = {"HU": (-1000.0, 400.0)}
 TITLES = ("clean: reference blue, decision red", "adversarial", "adversarial: decision red")
 
 

@@ -17,6 +17,11 @@ def figure_path(folder: Path, case: str, slug: str) -> Path:
     return folder / f"{case}_{slug}.png"
 
 
+def slices_path(folder: Path, case: str, slug: str) -> Path:
+    """The slices of a volume under an attack."""
+    return folder / f"{case}_{slug}.slices.json"
+
+
 class FigureSelector:
     """Chooses the first cases, and of every attack the case with the most and the one with the least damage added.
 
@@ -74,7 +79,8 @@ class FigureSelector:
             kept = {end[-1] for (name, _), ends in self._ends.items() if name == slug for end in ends}
             for case, number in self.order.items():
                 if number >= self.first and number not in kept:
-                    figure_path(self.folder, case, slug).unlink(missing_ok=True)
+                    for path in (figure_path, slices_path):
+                        path(self.folder, case, slug).unlink(missing_ok=True)
 
     def _before(self, record: Record) -> list[End]:
         """The ends of this attack so far."""
