@@ -46,8 +46,8 @@ def showcase(content: ReportContent, folder: Path) -> list[Shown]:
         return []
     middle = median(case.worst for case in content.cases if not case.wrong_when_clean)
     nearest = min(drawn, key=lambda case: abs(case.worst - middle))
-    chosen = [("Worst case", drawn[0])] if drawn[0] is broken[0] else []
-    if len(content.cases) > 1 and nearest is not drawn[0]:
+    chosen = [("Worst case", broken[0])] if broken[0] is drawn[0] else []
+    if not (chosen and nearest is broken[0]):
         chosen.append(("Case nearest the median", nearest))
     return [_shown(title, case, content, *_files(folder, case, slugs)[0]) for title, case in chosen]
 

@@ -24,6 +24,7 @@ from monai_smia.records.rows import ALPHA
 from monai_smia.report import write_report
 from monai_smia.report.content import SCHEMA
 from monai_smia.report.figures import segmentation_figure
+from monai_smia.report.html import PANELS
 from monai_smia.report.table import cell
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
@@ -139,16 +140,26 @@ def test_accessible(report: Path) -> None:
     assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
     images = page.all("img")
     assert len(images) >= 6
-    assert all(len(image["alt"] or "") > 20 and (image["src"] or "").startswith("data:") for image in images)
+    assert all((image["src"] or "").startswith("data:") for image in images)
+    described = [image for image in images if image["alt"] or image.get("data-layer") in (None, *LOWEST)]
+    assert len(described) >= 6  # overlays are of the picture that they lie on
+    assert all(len(image["alt"] or "") > 20 for image in described)
     assert page.all("html")[0]["lang"] == "en"
     assert len(page.all("table")) == len(page.all("caption"))
     assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
     anchors = {attributes["id"] for _, attributes in page.tags if attributes.get("id")}
-    assert {(link["href"] or "")[1:] for link in page.all("a")} <= anchors
-    colors = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", text))
-    for ink, ground in (("ink", "#ffffff"), ("soft", "#ffffff"), ("soft", colors["tint"]), ("warn", "#ffffff")):
-        assert contrast(colors[ink], ground) >= 4.5, ink
-    assert contrast(colors["ink"], colors["warn-tint"]) >= 4.5
+    links = {link["href"] or "" for link in page.all("a")}
+    assert {link[1:] for link in links if link.startswith("#")} <= anchors
+    files = {link for link in links if not link.startswith("#")}
+    assert {"cases.csv", "report.json"} <= files
+    assert all((report / file).exists() for file in files)
+    schemes = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", found)) for found in re.findall(":root {(.*?)}", text)]
+    assert len(schemes) == 2  # light and dark
+    for colors in schemes:
+        page_color = colors["page"] if len(colors["page"]) == 7 else "#ffffff"
+        for ink, ground in (("ink", page_color), ("soft", page_color), ("soft", colors["tint"]), ("link", page_color)):
+            assert contrast(colors[ink], ground) >= 4.5, ink
+        assert contrast(colors["ink"], colors["warn-tint"]) >= 4.5
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)  # opens without a network
 
 
@@ -185,7 +196,9 @@ def test_names_from_files_are_escaped(tmp_path: Path) -> None:
     Path(bad["image"]).write_bytes(b"")
     with pytest.raises(FailedCasesError):
         quick([case, bad], tmp_path / "out").run()
-    assert "<script" not in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert(1)" not in page
 
 
 def test_the_report_of_a_finished_folder_is_made_anew(report: Path, tmp_path: Path) -> None:
@@ -225,6 +238,7 @@ def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+LOWEST = [layers[0] for _, layers in PANELS]
 CHECK = """<script>
 addEventListener("load", () => {
   const broken = [...document.images].filter(i => !i.naturalWidth).length;

@@ -37,7 +37,7 @@ def cases_of(folder: Path, shades: Sequence[int]) -> list[dict[str, str]]:
 
 
 def drawn(folder: Path) -> set[str]:
-    return {path.name for path in (folder / "figures").glob("*")}
+    return {path.name for path in (folder / "figures").glob("*.png")}
 
 
 def test_the_worst_and_the_best_case_of_every_attack_are_drawn(tmp_path: Path) -> None:
