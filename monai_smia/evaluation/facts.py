@@ -18,9 +18,14 @@ from monai_smia.attacks.iterative import IterativeAttack
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.private import without_private
 from monai_smia.metrics import CaseMetrics
+from monai_smia.nearest import nearest
 from monai_smia.records import EvaluationSpec, PlannedRow, Primary
 from monai_smia.victims.base import Victim
 
+ABOUT = (  # what a report has a place for
+    *("acceptance", "asset", "data", "hazard", "intended_use", "limitations", "metadata", "model"),
+    *("requirement", "residual_risk"),
+)
 PARAMETERS = ("steps", "step_size", "alpha", "random_start", "restarts", "targeted", "stop_at", "keep", "seed")
 
 
@@ -69,6 +74,23 @@ def _without_folders(argument: str) -> str:
     """An argument of the command line whose paths are names alone."""
     name, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
     return f"{name}{equals}{without_private(value, [value] if os.path.isabs(value) else ())}"
+
+
+def checked_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What its reader alone knows, for the report.
+
+    Raises:
+        ValueError: if the report has no place for it, and it would be lost.
+
+    Example:
+        >>> checked_about({"hazzard": "H-12"})
+        Traceback (most recent call last):
+        ValueError: about must hold acceptance, asset, ..., residual_risk, got 'hazzard'; did you mean hazard?
+    """
+    for name in about or {}:
+        if name not in ABOUT:
+            raise ValueError(f"about must hold {', '.join(ABOUT)}, got {name!r}{nearest(name, ABOUT)}")
+    return dict(about or {})
 
 
 def _about_data(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -31,9 +31,8 @@ from monai_smia.metrics.similarity import StructuralSimilarity
 from monai_smia.records import COMPUTED, STORED, Costs, Record
 from monai_smia.records.damage import ADDED_DAMAGE, FROZEN, damages
 from monai_smia.records.parts import History
-from monai_smia.records.rows import CRITICAL_RADIUS
 from monai_smia.report.figures.panel import Panel
-from monai_smia.report.figures.selector import figure_path, slices_path
+from monai_smia.report.figures.selector import figure_path, slices_path, within_radius
 from monai_smia.report.figures.slices import can_be_leafed_through, write_slices
 from monai_smia.storage import BelowOneUnitError, NotStorableError, Storage
 from monai_smia.victims.base import Victim
@@ -74,7 +73,7 @@ class RowEvaluator:
 
     def __post_init__(self) -> None:
         self._told: set[str] = set()
-        self._worst: dict[tuple[Any, ...], tuple[float, Path]] = {}  # of a case within a radius: damage, and its slices
+        self._worst: dict[Any, tuple[float, Path]] = {}  # of a case within a radius: damage, and its slices
         self._bound_to: tuple[Case, Victim] | None = None
         self._similar_to: tuple[Tensor, StructuralSimilarity] | None = None  # the clean image, for all rows of it
         self.figures: Pipeline = self.pipeline or VictimPipeline(self.victim, self.device, self.storage)
@@ -227,9 +226,9 @@ class RowEvaluator:
         shown = (case.image[0], truth, case.clean_decision)
         panel = Panel(row, adversarial[0], decision)
         figure(figure_path(folder, case.name, row.slug), *shown, [panel], self.unit)
-        within, added = (case.name, row.eps, row.norm), record.number(ADDED_DAMAGE) or 0.0
+        within, added = within_radius(record), record.number(ADDED_DAMAGE) or 0.0
         most, before = self._worst.get(within, (0.0, None))
-        if added > most and row.setting != CRITICAL_RADIUS and can_be_leafed_through(*shown[:2], decision):
+        if within is not None and added > most and can_be_leafed_through(*shown[:2], decision):
             path = slices_path(folder, case.name, row.slug)
             write_slices(path, *shown, panel, self.unit)
             self._worst[within] = added, path

@@ -34,7 +34,7 @@ from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case, load_case, patient_of
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.errors import FailedCasesError, output_trouble
-from monai_smia.evaluation.facts import spec_of
+from monai_smia.evaluation.facts import checked_about, spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.lock import locked
@@ -153,7 +153,7 @@ class AttackEvaluation:
         self.output_dir = Path(self.output_dir)
         self.device = torch.device(self.device)
         self.survival = named_degradations(self.survival)
-        self.about = self.about or {}
+        self.about = checked_about(self.about)
         self.write_volumes = which_volumes(self.write_volumes)
         self.criteria: list[Criterion] = parse_criteria(
             self.accept,

@@ -76,7 +76,7 @@ class EvaluationSpec:
         rows: the plan.
         about: ``metadata`` (that of a bundle), ``model`` (name, version, task and intended use of another model than
             that of the metadata), ``data`` (what the cases are, such as synthetic), ``intended_use``, ``acceptance``,
-            ``hazard`` and ``limitations``.
+            ``asset``, ``hazard``, ``requirement``, ``residual_risk`` and ``limitations``.
         sampled: what the cases are drawn by: ``"patient"`` where every case says whose it is, else ``"case"``.
         command: what was run.
         commit: of this package; None where it is not known.

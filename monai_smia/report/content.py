@@ -83,7 +83,10 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         flags=list(summary.flags),
         acceptance=about.get("acceptance"),
         criteria=list(summary.criteria),
+        asset=about.get("asset"),
         hazard=about.get("hazard"),
+        requirement=about.get("requirement"),
+        residual_risk=about.get("residual_risk"),
         limitations=[*about.get("limitations", ()), *_frozen(records), *_voxel_sizes(records), *limitations],
         reproduce={
             **{name: getattr(spec, name) for name in ("command", "commit", "device", "processes", "threads")},

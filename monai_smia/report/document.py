@@ -149,7 +149,10 @@ class ReportContent:
     flags: list[Flag]
     acceptance: Any
     criteria: list[Verdict]
+    asset: Any
     hazard: Any
+    requirement: Any
+    residual_risk: Any
     limitations: list[str]
     reproduce: dict[str, Any]
     format: str = FORMAT

@@ -53,7 +53,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cases: list[Any] = [write_case(folder, f"case{i}", vary) for i in range(4)]
     cases = [{**case, "patient": f"p{i // 2}", "strata": {"scanner": "AAB-"[i]}} for i, case in enumerate(cases)]
     nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), cases[3]["label"])
-    about = {"metadata": BUNDLE / "configs" / "metadata.json", "acceptance": "jaccard >= 0.5 at 35 HU; risk file R-7"}
+    about: dict[str, Any] = {
+        "metadata": BUNDLE / "configs" / "metadata.json",
+        "acceptance": "jaccard >= 0.5 at 35 HU; risk file R-7",
+    }
+    about |= {name: f"the {name}" for name in STATED}
     with pytest.raises(FailedCasesError):
         quick(cases, folder / "out", attacks=plan(), figure=segmentation_figure, figures=1, about=about).run()
     return folder / "out"
@@ -183,6 +187,16 @@ def test_what_is_missing_is_said(report: Path) -> None:
     assert "Over the number of iterations" not in titles
 
 
+def test_what_its_reader_alone_knows_stands_in_the_page(report: Path) -> None:
+    page, content = (report / "report.html").read_text(), json.loads((report / "report.json").read_text())
+    assert all(f"<dd>the {name}</dd>" in page and content[name] == f"the {name}" for name in STATED)
+
+
+def test_what_a_report_has_no_place_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got 'hazzard'; did you mean hazard"):
+        quick([write_case(tmp_path, "a")], tmp_path / "out", about={"hazzard": "H-12"})
+
+
 def test_every_metric_is_explained_once(report: Path) -> None:
     page = (report / "report.html").read_text()
     terms = re.findall("<dt>([a-z0-9_]+)</dt>", page)
@@ -238,6 +252,7 @@ def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+STATED = ("asset", "hazard", "requirement", "residual_risk", "intended_use")
 LOWEST = [layers[0] for _, layers in PANELS]
 CHECK = """<script>
 addEventListener("load", () => {

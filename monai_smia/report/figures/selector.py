@@ -7,6 +7,8 @@ from pathlib import Path
 
 from monai_smia.analysis.comparisons import damage_done, is_broken
 from monai_smia.records import COMPUTED, Primary, Record
+from monai_smia.records.damage import ADDED_DAMAGE
+from monai_smia.records.rows import CRITICAL_RADIUS
 
 End = tuple[float, float, int]  # damage added, the metric, and the case's number
 NOTHING: End = (float("inf"), float("inf"), -1)
@@ -20,6 +22,12 @@ def figure_path(folder: Path, case: str, slug: str) -> Path:
 def slices_path(folder: Path, case: str, slug: str) -> Path:
     """The slices of a volume under an attack."""
     return folder / f"{case}_{slug}.slices.json"
+
+
+def within_radius(record: Record) -> tuple[object, ...] | None:
+    """The case and the radius within which its worst attack has slices; None of a search for a radius."""
+    row = record.row
+    return None if row.setting == CRITICAL_RADIUS else (record.case, row.eps, row.norm)
 
 
 class FigureSelector:
@@ -44,6 +52,7 @@ class FigureSelector:
         self.first = first
         self.primary = primary
         self._ends: dict[tuple[str, str], list[End]] = {}
+        self._most: dict[tuple[object, ...], tuple[float, str]] = {}  # by case and radius: damage and attack
 
     def should_draw(self, record: Record) -> bool:
         """Whether to draw a case under an attack, whose record as computed this is."""
@@ -71,16 +80,22 @@ class FigureSelector:
                 if 0 <= last != after[0][-1]:
                     overtaken.append((self.names[last], record.row.slug))
                 self._ends[self._key(record)] = after
+                within, added = within_radius(record), record.number(ADDED_DAMAGE) or 0.0
+                if within is not None and added > self._most.get(within, (0.0, ""))[0]:
+                    self._most[within] = added, record.row.slug
         return overtaken
 
     def remove_others(self, slugs: Sequence[str]) -> None:
-        """Remove what is of none of the chosen cases, once all outcomes are noted."""
+        """Remove what is of none of the chosen cases, and slices of weaker attacks, once all outcomes are noted."""
+        most = {(str(within[0]), slug) for within, (_, slug) in self._most.items()}
         for slug in slugs:
             kept = {end[-1] for (name, _), ends in self._ends.items() if name == slug for end in ends}
             for case, number in self.order.items():
-                if number >= self.first and number not in kept:
-                    for path in (figure_path, slices_path):
-                        path(self.folder, case, slug).unlink(missing_ok=True)
+                is_chosen = number < self.first or number in kept
+                if not is_chosen:
+                    figure_path(self.folder, case, slug).unlink(missing_ok=True)
+                if not is_chosen or (case, slug) not in most:
+                    slices_path(self.folder, case, slug).unlink(missing_ok=True)
 
     def _before(self, record: Record) -> list[End]:
         """The ends of this attack so far."""
