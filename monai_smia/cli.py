@@ -60,6 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="make the report of a finished evaluation anew, from its records")
     report.add_argument("folder", metavar="FOLDER", help="output folder of the evaluation")
     report.set_defaults(command=_report)
+
+    compare = commands.add_parser(
+        "compare", help="finished evaluations side by side, and their differences case by case"
+    )
+    compare.add_argument(
+        "folders", metavar="FOLDER", nargs="+", help="output folders; differences are those to the first"
+    )
+    compare.add_argument("--page", default="comparison.html", help="where to write (default: %(default)s)")
+    compare.set_defaults(command=_compare)
     return parser
 
 
@@ -181,6 +190,19 @@ def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
         except (SyntaxError, ValueError):
             found[name] = {"true": True, "false": False}.get(text, text)
     return found
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from monai_smia.records import DamagedRecordsError, RecordVersionError
+    from monai_smia.report.comparison import compare
+
+    try:
+        made = compare(options.folders, options.page)
+    except (OSError, ValueError, RecordVersionError, DamagedRecordsError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(made.runs.text(), made.pairs.text(), *made.warnings, f"Page: {made.path.resolve()}", sep="\n")
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -1,0 +1,156 @@
+"""Finished evaluations on one page: models side by side, with their differences case by case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from monai_smia.analysis import groups_of
+from monai_smia.analysis.runs import CLEAN, Run, run_differences, uneven
+from monai_smia.files import write_text
+from monai_smia.records import EvaluationSpec, Summary, check_seal, read_records
+from monai_smia.records.critical_radius import CriticalRadii
+from monai_smia.report.content import report_content
+from monai_smia.report.table import Table, cell, interval_text
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other.
+
+    Args:
+        runs: a line of every run: its model, weights, clean and attacked figures, critical radius, cost.
+        pairs: of every run minus the first one.
+        warnings: what keeps the figures from being compared.
+        path: of the page.
+    """
+
+    runs: Table
+    pairs: Table
+    warnings: list[str]
+    path: Path
+
+
+def compare(folders: Sequence[str | os.PathLike[str]], page: str | os.PathLike[str] = "comparison.html") -> Comparison:
+    """Compare finished evaluations, and write a page of them.
+
+    Args:
+        folders: output folders of at least two evaluations; differences are those to the first one.
+        page: HTML file to write.
+
+    Raises:
+        ValueError: if there are fewer than two, one twice, or they cannot be compared.
+        FileNotFoundError: if one does not exist.
+        RecordVersionError: if one is no evaluation of this version.
+        DamagedRecordsError: if a file of one is not what the evaluation wrote.
+    """
+    paths = [Path(folder) for folder in folders]
+    if len({path.resolve() for path in paths}) < max(2, len(paths)):
+        raise ValueError(
+            f"folders must be those of at least two evaluations, each once, got {', '.join(map(str, paths))}."
+        )
+    runs = [_run(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    pairs = _pairs(runs)
+    warnings = [*uneven(runs), *(text for run in runs for text in _flags(run))]
+    page = Path(page)
+    made = Comparison(_table(runs), pairs, warnings, page)
+    environment = Environment(
+        loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    text = environment.get_template("comparison.html.j2").render(
+        names=[run.name for run in runs],
+        metric=runs[0].primary.metric,
+        runs=made.runs,
+        pairs=made.pairs,
+        warnings=warnings,
+        links=[(run.name, _link(path, page)) for run, path in zip(runs, paths, strict=True)],
+    )
+    write_text(page, text)
+    return made
+
+
+def _run(path: Path, name: str) -> Run:
+    if not path.is_dir():
+        raise FileNotFoundError(f"folder {path} does not exist or is a file; give that of an evaluation.")
+    spec, summary, records = EvaluationSpec.read(path), Summary.read(path), read_records(path)
+    check_seal(path)
+    return Run(name, spec, summary, groups_of(records))
+
+
+def _flags(run: Run) -> list[str]:
+    names = ", ".join(dict.fromkeys(flag.name for flag in run.summary.flags))
+    return [f"{run.name}: do not trust its figures as they stand, {names}."] if names else []
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The last folders of the paths that tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-count:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise AssertionError("paths are different")
+
+
+def _link(path: Path, page: Path) -> str:
+    return Path(os.path.relpath(path.resolve() / "report.html", page.resolve().parent)).as_posix()
+
+
+def _radius(eps: float | None, norm: str | None, unit: str) -> str:
+    text = f"{cell(eps)} {unit}".strip()
+    return text if norm in (None, "linf") else f"{text} in {norm.replace('l', 'L')}"
+
+
+def _table(runs: Sequence[Run]) -> Table:
+    radii = list(dict.fromkeys(radius for run in runs for radius in run.radii))
+    radii.sort(key=lambda radius: (radius[1] or "", radius[0] or 0.0))
+    unit = runs[0].spec.unit
+    heads = ["run", "model", "weights", "cases", "clean", *(_radius(*radius, unit) for radius in radii)]
+    heads += [f"critical radius{f' ({unit})' if unit else ''}", "gradients", "seconds"]
+    return Table(heads, [_line(run, radii) for run in runs])
+
+
+def _line(run: Run, radii: Sequence[tuple[float | None, str | None]]) -> list[str]:
+    headline = run.summary.headline
+    content = report_content(run.spec, run.summary, run.records)
+    at = {} if headline is None else {(r.eps_input, r.norm): r for r in headline.radii}
+    attacked = [at.get(radius) for radius in radii]
+    told = ["-" if r is None else cell(r.attacked) + interval_text(r.interval) for r in attacked]
+    critical = [_critical(found) for found in run.summary.critical_radii if found.norm in (None, "linf")]
+    return [
+        *(run.name, content.model.name, (content.model.weights_sha256 or "unknown")[:12], str(run.summary.evaluated)),
+        cell(None if headline is None else headline.clean),
+        *(
+            *told,
+            *(critical or ["not sought"])[:1],
+            cell(sum(map(run.gradients, run.radii))),
+            cell(float(round(run.summary.seconds))),
+        ),
+    ]
+
+
+def _critical(found: CriticalRadii) -> str:
+    if found.median_input is None:
+        return f"more than {cell(found.largest_input)}"
+    return f"at most {cell(found.median_input)}"
+
+
+def _pairs(runs: Sequence[Run]) -> Table:
+    unit = runs[0].spec.unit
+    heads = ["run", "images", f"mean difference of {runs[0].primary.metric}", "95 % interval", "cases", "patients", "p"]
+    lines = [
+        [
+            each.run,
+            CLEAN if each.at == CLEAN else f"worst case at {_radius(each.eps_input, each.norm, unit)}",
+            "-" if each.difference is None else f"{each.difference:+.3f}",
+            interval_text(each.interval).strip() or "too few patients",
+            *(str(each.cases), str(each.patients)),
+            "-" if each.p_adjusted is None else f"{each.p_adjusted:.3f}",
+        ]
+        for each in run_differences(runs)
+    ]
+    return Table(heads, lines)
