@@ -158,8 +158,8 @@ def uneven(runs: Sequence[Run], most: float = 1.1) -> list[str]:
             if many > most * few:
                 at = f"{radius[0]:g} {one.spec.unit}".strip()
                 told.append(
-                    f"At {at} {less} was attacked with {few:.0f} gradients a case, {more} with {many:.0f}: the one with "
-                    "fewer may read as safer than it is."
+                    f"At {at} {less} was attacked with {few:.0f} gradients a case, {more} with {many:.0f}: "
+                    "the one with fewer may read as safer than it is."
                 )
     return told
 
