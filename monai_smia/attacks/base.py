@@ -103,9 +103,9 @@ class Attack(ABC):
         norm: ``"linf"`` or ``"l2"``.
         clip: valid range of the image, or None.
         targeted: take the label as the target to reach instead of the truth to leave.
-        loss: deviation loss instead of the victim's: a name that it knows or a callable ``(prediction, label) -> (B,)``.
-        seed: of every random draw: one that every sample starts from, so that an image's fate does not hang on its batch,
-            or one per sample, as `AttackHandler` and evaluations give.
+        loss: deviation loss instead of the victim's: a name it knows, or a callable ``(prediction, label) -> (B,)``.
+        seed: of every random draw: one that every sample starts from, so that no image's fate hangs on its batch, or
+            one per sample, as `AttackHandler` and evaluations give.
         keep: ``"best"`` returns per sample the iterate of most damage, then of highest deviation loss, for one more
             forward pass at the end; ``"last"`` the last iterate, as the papers and other libraries do.
         progress: show a progress bar once a run has taken five seconds.
