@@ -1,4 +1,4 @@
-"""Section 3.2 of the SMIA paper in numbers: Eq. 5 (KL, its quadratic form) and Eq. 7 (the trace and its coordinates).
+"""Section 3.2 of the SMIA paper in numbers: Eq. 5 (KL, its quadratic form), Eq. 7 (the trace) and Eq. 8 (its product).
 
 python benchmarks/fisher.py [--fundus FOLDER]
 
@@ -13,6 +13,7 @@ import argparse
 import copy
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from torch import Tensor, nn
 
-from monai_smia.attacks import BIM, SMIA
+from monai_smia.attacks import BIM, SMIA, Reading
 from monai_smia.victims import ClassificationVictim
 from monai_smia.victims.preprocessing import as_plain
 
@@ -96,12 +97,24 @@ def quadratic_form(victim: ClassificationVictim, image: Tensor, change: Tensor) 
     return total / 2
 
 
-def equation_5(victim: ClassificationVictim, images: Tensor, eps: float) -> Iterator[Row]:
-    """KL(f(x) || f(x + eta')) against the quadratic form, for eta' = W * eta - eta of SMIA's perturbation."""
+def perturbed(victim: ClassificationVictim, images: Tensor, eps: float) -> tuple[ClassificationVictim, Tensor, Tensor]:
+    """The victim in double precision, SMIA's perturbation eta, and eta' = W * eta - eta."""
     smia = SMIA(eps=eps, steps=10, clip=None)
     eta = smia(victim, images, victim.decide(victim.infer(images))).perturbation
     double = ClassificationVictim(copy.deepcopy(victim.network).double(), activation=victim.activation)
-    images, change = images.double(), (smia.smooth(eta) - eta).double()
+    return double, eta.double(), (smia.smooth(eta) - eta).double()
+
+
+def equation_5(victim: ClassificationVictim, images: Tensor, eps: float) -> Iterator[Row]:
+    """KL(f(z) || f(z + eta')) against the quadratic form, at the clean image and at the adversarial one."""
+    double, eta, change = perturbed(victim, images, eps)
+    for point, base in (("clean", images.double()), ("adversarial", images.double() + eta)):
+        for row in at_point(double, base, change):
+            yield {"point": point, "eps": eps, **row}
+
+
+def at_point(double: ClassificationVictim, images: Tensor, change: Tensor) -> Iterator[Row]:
+    """Divergence and form at several scales of the change."""
     with torch.no_grad():
         clean = log_probabilities(double, images)
     form = quadratic_form(double, images, change)
@@ -118,7 +131,38 @@ def equation_5(victim: ClassificationVictim, images: Tensor, eps: float) -> Iter
             "low": low,
             "high": high,
         }
-        yield {"scale": scale, "eps": eps, **{name: float(value) for name, value in medians.items()}}
+        yield {"scale": scale, **{name: float(value) for name, value in medians.items()}}
+
+
+def equation_8(victim: ClassificationVictim, images: Tensor, eps: float) -> Iterator[Row]:
+    """Is the divergence in proportion to a trace times |eta'|^2, as Eq. 8 has it, and are their gradients alike?"""
+    double, eta, _ = perturbed(victim, images, eps)
+    point = (images.double() + eta).requires_grad_()
+    eta = point - images.double()
+    change = SMIA(eps=eps, clip=None).smooth(eta) - eta
+    log_p, log_q = log_probabilities(double, point), log_probabilities(double, point + change)
+    divergence, size = (log_p.exp() * (log_p - log_q)).sum(1), change.square().flatten(1).sum(1)
+    form = quadratic_form(double, point.detach(), change.detach())
+    (exact,) = torch.autograd.grad(divergence.sum(), point, retain_graph=True)
+    products = {"sum 1/p": trace_in_probabilities(log_p.exp()), "1 - sum p^2": trace_in_logits(log_p.exp())}
+    for name, product in {
+        **{name: trace * size for name, trace in products.items()},
+        "the form of Eq. 5": form,
+    }.items():
+        ratio = (divergence / product).detach()
+        low, high = ratio.quantile(torch.tensor([0.05, 0.95], dtype=ratio.dtype)).tolist()
+        row = {"product": name, "eps": eps, "spread": high / low, "rank": rank_correlation(divergence, product)}
+        cosine = None
+        if product.requires_grad:
+            (ours,) = torch.autograd.grad(product.sum(), point, retain_graph=True)
+            cosine = float(nn.functional.cosine_similarity(ours.flatten(1), exact.flatten(1)).median())
+        yield {**row, "cosine": cosine}
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Spearman's."""
+    ranks = torch.stack([values.detach().argsort().argsort().double() for values in (first, second)])
+    return float(torch.corrcoef(ranks)[0, 1])
 
 
 def trace_in_probabilities(p: Tensor) -> Tensor:
@@ -151,6 +195,14 @@ def equation_7() -> Iterator[Row]:
         yield {"prediction": shown, **{name: float(value) for name, value in traces.items()}}
 
 
+ATTACKS = {
+    "DEV (BIM)": BIM,
+    "DEV + STA (SMIA)": SMIA,
+    "DEV + STA (SMIA, KL)": partial(SMIA, **Reading.named("soft, total, kl").arguments),
+    "DEV + STA (SMIA, reverse KL)": partial(SMIA, **Reading.named("soft, total, reverse_kl").arguments),
+}
+
+
 class Watched(ClassificationVictim):
     """Remembers the probabilities of every iterate, whose prediction an attack takes the loss of."""
 
@@ -166,7 +218,7 @@ def over_iterations(
     watched = Watched(victim.network, activation=victim.activation)
     classes = log_probabilities(victim, images[:1]).shape[1]
     for eps in radii:
-        for name, make in (("DEV (BIM)", BIM), ("DEV + STA (SMIA)", SMIA)):
+        for name, make in ATTACKS.items():
             watched.seen = []
             attack = make(eps=eps, steps=10, step_size=eps / 4, clip=None)  # one more prediction: of the last iterate
             attack(watched, images, labels)
@@ -183,20 +235,42 @@ def scales(rows: list[Row]) -> list[dict[str, str]]:
     """Eq. 5 at three scales."""
     shown = [row for row in rows if row.get("scale") in (1e-3, 1e-1, 1.0)]
     columns = {"scale of eta'": "{scale:g}", "KL": "{kl:.3e}", "1/2 eta'^T G eta'": "{form:.3e}"}
+    if any("point" in row for row in shown):
+        columns = {"at the image": "{point}", **columns}
     return cells(shown, {**columns, "ratio [5 %, 95 %]": "{ratio:.4f} [{low:.3f}, {high:.3f}]"})
 
 
 def holds(rows: list[Row]) -> Claims:
     """Eq. 5: for small changes."""
     yield f"{rows[0]['images']} pictures, accuracy {rows[0]['accuracy']:.3f}; medians over them.", True
-    ratio = {row["scale"]: row["ratio"] for row in rows if "scale" in row}
+    for point in dict.fromkeys(row.get("point", "clean") for row in rows if "scale" in row):
+        ratio = {row["scale"]: row["ratio"] for row in rows if "scale" in row and row.get("point", "clean") == point}
+        yield (
+            f"At the {point} image the KL divergence is the quadratic form of the Fisher matrix: **reproduced** for "
+            f"small eta' (ratio {ratio[1e-3]:.4f}).",
+            abs(ratio[1e-3] - 1) < 0.01,
+        )
+        close = "still close" if 1 / 1.2 < ratio[1.0] < 1.2 else "not so"
+        yield f"At the size that SMIA has it is {close}: the form is {ratio[1.0]:.2f} times the divergence.", True
+
+
+def in_proportion(rows: list[Row]) -> Claims:
+    """Eq. 8: is there a proportion?"""
+    by = {row["product"]: row for row in rows}
+    printed, form = by["sum 1/p"], by["the form of Eq. 5"]
+    alike = printed["spread"] < 2
     yield (
-        f"The KL divergence is the quadratic form of the Fisher matrix: **reproduced** for small eta' "
-        f"(ratio {ratio[1e-3]:.4f}).",
-        abs(ratio[1e-3] - 1) < 0.01,
+        "The divergence is in proportion to the sum of 1 / p times |eta'|^2 (Eq. 8): "
+        f"{'**reproduced**' if alike else 'not reproduced'}, their ratio differs by a factor of "
+        f"{printed['spread']:.3g} between pictures (that to the form of Eq. 5 by {form['spread']:.3g}): Eq. 8 leaves the "
+        "Jacobian out, which is another one at every image.",
+        form["spread"] < printed["spread"],
     )
-    close = "still close" if ratio[1.0] < 1.2 else "not so"
-    yield f"At the size that SMIA has it is {close}: the form is {ratio[1.0]:.2f} times the divergence.", ratio[1.0] > 1
+    yield (
+        f"Nor do their gradients point the same way: the cosine is {printed['cosine']:.2f}, and "
+        f"{by['1 - sum p^2']['cosine']:.2f} with the trace in the logits.",
+        printed["cosine"] < 0.9,
+    )
 
 
 def coordinates(rows: list[Row]) -> Claims:
@@ -214,13 +288,16 @@ def moves(rows: list[Row]) -> Claims:
     for row in rows:
         if "SMIA" in row["attack"] and row["what"] == "entropy":
             bim = next(r for r in rows if r["what"] == "entropy" and r["eps"] == row["eps"] and "BIM" in r["attack"])
+            gap = row["10"] - bim["10"]
+            verdict = "nearer to uniform" if gap > ALIKE else "farther from uniform" if gap < -ALIKE else "no effect"
             yield (
-                f"eps {row['eps']:g}: the entropy falls from {row['0']:.3f} to {row['10']:.3f} under DEV + STA (DEV: "
-                f"{bim['10']:.3f}; uniform: {row['uniform']:.3f}): no move towards the uniform prediction.",
-                row["10"] < row["0"],
+                f"eps {row['eps']:g}, {row['attack']}: the entropy goes from {row['0']:.3f} to {row['10']:.3f} "
+                f"(DEV alone: {bim['10']:.3f}; uniform: {row['uniform']:.3f}): {verdict}.",
+                True,
             )
 
 
+ALIKE = 0.02  # nats
 STEPS = {str(step): f"{{{step}:.3f}}" for step in range(0, 11, 2)}
 TABLES = {
     "equation_5": Table(scales, where=lambda row: "scale" in row or "images" in row, claims=holds),
@@ -234,6 +311,16 @@ TABLES = {
         where=lambda row: "prediction" in row,
         claims=coordinates,
     ),
+    "equation_8": Table(
+        {
+            "product": "{product}",
+            "spread of the ratio (95 % over 5 %)": "{spread:.3g}",
+            "rank correlation": "{rank:.3f}",
+            "cosine of the gradients": "{cosine:.3f}",
+        },
+        where=lambda row: "product" in row,
+        claims=in_proportion,
+    ),
     "iterations": Table(
         {"attack": "{attack}", "eps": "{eps:g}", "mean": "{what}", **STEPS},
         where=lambda row: "what" in row,
@@ -243,7 +330,7 @@ TABLES = {
 
 
 def main() -> None:
-    """All three."""
+    """All of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_save(parser)
     parser.add_argument("--fundus", help="photographs for the fundus bundle's network instead of the small classifier")
@@ -258,6 +345,7 @@ def main() -> None:
     right = (victim.decide(victim.infer(images)).flatten() == labels).double().mean()
     rows: list[Row] = [{"images": len(images), "accuracy": float(right)}]
     rows += [*equation_5(victim, images, eps[-1]), *equation_7(), *over_iterations(victim, images, labels, eps)]
+    rows += equation_8(victim, images, eps[-1])
     print(*rows, sep="\n")
     weights = [FUNDUS / "models" / "model.pt"] if options.fundus else []
     save(options.save, rows, seeds=[0, 1], weights=weights, data=[options.fundus] if options.fundus else [])
