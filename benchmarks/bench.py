@@ -36,6 +36,7 @@ QUICK = (
     "mnist.py --eps 0.1 --steps 2",
     "kernels.py",
     "fisher.py",
+    "stabilization.py --draws 2 --epochs 1",
     f"strength.py {THORAX}",
     f"survival_study.py {THORAX} --attacks main seen",
     "coverage.py --draws 8",

@@ -262,8 +262,8 @@ def in_proportion(rows: list[Row]) -> Claims:
     yield (
         "The divergence is in proportion to the sum of 1 / p times |eta'|^2 (Eq. 8): "
         f"{'**reproduced**' if alike else 'not reproduced'}, their ratio differs by a factor of "
-        f"{printed['spread']:.3g} between pictures (that to the form of Eq. 5 by {form['spread']:.3g}): Eq. 8 leaves the "
-        "Jacobian out, which is another one at every image.",
+        f"{printed['spread']:.3g} between pictures (that to the form of Eq. 5 by {form['spread']:.3g}): Eq. 8 leaves "
+        "the Jacobian out, which is another one at every image.",
         form["spread"] < printed["spread"],
     )
     yield (
