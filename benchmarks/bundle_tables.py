@@ -119,6 +119,7 @@ TABLES = {
     "endoscopy_attack": Attacked("map50", BOXES, endoscopy),
     "ct_tables": PaperTables("COVID-19", {"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}, 0.05),
     "endoscopy_tables": PaperTables("EAD-2019", {"IOU(%)": "iou", "mAP(%)": "map"}, 0.01),
+    "polyps_tables": PaperTables("EAD-2019", {"IOU(%)": "iou", "mAP(%)": "map", "EAD score(%)": "ead"}, 0.01),
     "fundus_tables": PaperTables("APTOS-2019", {"Acc(%)": "accuracy"}, 0.1 / 255),
     "ct_claims": PaperClaims("jaccard", 0.05),
     "endoscopy_claims": PaperClaims("map", 0.01),

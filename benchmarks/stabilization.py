@@ -170,9 +170,9 @@ def claims(rows: list[Row]) -> Claims:
         answer = "stronger" if row["low"] > 0 else "weaker" if row["high"] < 0 else "no different"
         default = "{usual_gain:+.1f} [{usual_low:.1f}, {usual_high:.1f}]".format(**row)
         yield (
-            f"{row['victim']}: {row['stronger']} of {row['tried']} draws were stronger than DEV in the search. Held out, "
-            f"the best of them is {answer} ({row['gain']:+.1f} [{row['low']:.1f}, {row['high']:.1f}]); the default, "
-            f"with the paper's alpha, is {default}.",
+            f"{row['victim']}: {row['stronger']} of {row['tried']} draws were stronger than DEV in the search. Held "
+            f"out, the best of them is {answer} ({row['gain']:+.1f} [{row['low']:.1f}, {row['high']:.1f}]); "
+            f"the default, with the paper's alpha, is {default}.",
             True,
         )
 

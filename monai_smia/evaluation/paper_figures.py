@@ -183,6 +183,7 @@ def watched(attack: BIM | SMIA) -> tuple[BIM | SMIA, dict[int, Tensor]]:
             seen[iterate.step] = iterate.adversarial.detach().clone()
             return super().objective(victim, iterate)
 
+    Watched.__name__ = type(attack).__name__  # its name in progress bars
     return Watched(**{f.name: getattr(attack, f.name) for f in fields(attack) if f.init}), seen
 
 
