@@ -10,6 +10,7 @@ _HOMES = {
     "RandBowelGasd": f"{_CT}.gas",
     "ThoraxPhantom": f"{_CT}.phantom",
     "ct_datalist": f"{_CT}.layouts",
+    "ct_files": f"{_CT}.series",
     "thorax_phantom": f"{_CT}.phantom",
     "write_ct_phantoms": f"{_CT}.phantom",
     "ArtefactFrame": f"{_ENDOSCOPY}.artefacts",

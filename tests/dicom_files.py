@@ -9,7 +9,13 @@ import nibabel as nib
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, LegacyConvertedEnhancedCTImageStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    LegacyConvertedEnhancedCTImageStorage,
+    SegmentationStorage,
+    generate_uid,
+)
 
 from monai_smia.targets.ct_lung import ct_datalist, write_ct_phantoms
 
@@ -133,3 +139,40 @@ def cut(path: Path, length: int) -> None:
 
 def reread(path: Path) -> pydicom.Dataset:
     return pydicom.dcmread(path)
+
+
+def segmentation(datasets: list[FileDataset], mask: np.ndarray, path: Path, labels: list[str]) -> Path:
+    """A DICOM SEG of a series: frames of every segment (1, 2, ... in the mask) where it is, in any order."""
+    first, meta = datasets[0], FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SegmentationStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for name in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID", "Rows", "Columns"):
+        setattr(ds, name, first.get(name))
+    ds.SOPClassUID, ds.SOPInstanceUID = SegmentationStorage, meta.MediaStorageSOPInstanceUID
+    ds.Modality, ds.SeriesInstanceUID, ds.SegmentationType = "SEG", generate_uid(), "BINARY"
+    ds.ReferencedSeriesSequence = [_with(SeriesInstanceUID=first.SeriesInstanceUID)]
+    ds.SegmentSequence = [_with(SegmentNumber=n, SegmentLabel=label) for n, label in enumerate(labels, 1)]
+    shared = Dataset()
+    shared.PlaneOrientationSequence = [_with(ImageOrientationPatient=first.ImageOrientationPatient)]
+    shared.PixelMeasuresSequence = [_with(PixelSpacing=first.PixelSpacing, SliceThickness=first.SliceThickness)]
+    ds.SharedFunctionalGroupsSequence = [shared]
+    frames = [
+        (n, i) for i in reversed(range(mask.shape[2])) for n in range(1, len(labels) + 1) if (mask[..., i] == n).any()
+    ]
+    ds.PerFrameFunctionalGroupsSequence = [
+        _with(
+            PlanePositionSequence=[_with(ImagePositionPatient=datasets[i].ImagePositionPatient)],
+            SegmentIdentificationSequence=[_with(ReferencedSegmentNumber=n)],
+        )
+        for n, i in frames
+    ]
+    ds.NumberOfFrames = len(frames)
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 1, 1, 0, 0
+    bits = np.concatenate([(mask[..., i] == n).T.ravel() for n, i in frames])
+    data = np.packbits(bits, bitorder="little").tobytes()
+    ds.PixelData = data + b"\0" * (len(data) % 2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path, enforce_file_format=True)
+    return path

@@ -49,14 +49,14 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
         [*RUN, "--dataset_dir", "labels", "--split", "$None"],
         r"row 1 of labels.csv names .*missing\.nii\.gz, which does not exist",
     ),
-    "a series for data": ([*RUN, "--dataset_dir", "series"], r"series is DICOM, .* through the overlay, see docs/hosp"),
-    "a file of it": (
+    "a series of no CT": ([*RUN, "--dataset_dir", "magnetic"], "magnetic holds no CT series: .* are of other kinds"),
+    "a file of a series": (
         [*RUN, "--dataset_dir", "series/0001.dcm"],
-        r"0001\.dcm is DICOM, of which this bundle takes none",
+        r"0001\.dcm is one file of DICOM: give the folder of its series",
     ),
-    "a series in a table": (
+    "a series in a table, its mask gone": (
         [*RUN, "--dataset_dir", "listed", "--split", "$None"],
-        "series is DICOM, of which this bundl",
+        r"row 1 of labels.csv names .*gone\.dcm, which does not exist",
     ),
     "a series of eyes": ([*EYES, "--dataset_dir", "series"], "series is DICOM, of which this bundle takes none"),
     "no photographs": ([*EYES, "--dataset_dir", "gone"], "dataset_dir .*/gone does not exist"),
@@ -113,8 +113,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "file").write_text("x")
     (folder / "binary").write_bytes(b"\xff\xfe\x00\xce")
     save(planes(), folder / "series")
+    magnetic = planes()
+    for plane in magnetic:
+        plane.Modality = "MR"
+    save(magnetic, folder / "magnetic")
     (folder / "listed").mkdir()
-    (folder / "listed" / "labels.csv").write_text("file,lung_mask\n../series,../file\n")
+    (folder / "listed" / "labels.csv").write_text("file,lung_mask\n../series,../gone.dcm\n")
     (folder / "labels" / "labels.csv").write_text("file,lung_mask\nmissing.nii.gz,mask.nii.gz\n")
     build(folder / "bundle", Foreign(), cases=1)
     return folder

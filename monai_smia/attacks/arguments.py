@@ -9,9 +9,14 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from monai_smia.threat import ThreatModel
+
 LOGGER = logging.getLogger(__name__)
+
+ROUNDING = 1e-6  # of a width
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "None": "None"}
 
@@ -43,6 +48,46 @@ def tell_reached(targets: bool, clean_damage: Tensor) -> None:
         LOGGER.warning(
             "The label is the target, and is what the clean image decides on already, in samples %s.", reached
         )
+
+
+def check_radius(attack: Any, threat: ThreatModel, image: Tensor) -> None:
+    """Raise where a radius or a step is wider than the valid range: it is in another unit than the images.
+
+    A ball that the steps cannot leave, as in the SMIA paper's setting, is what they add up to, and no radius.
+
+    Args:
+        attack: with its steps; of a composite its parts are asked as well.
+        threat: of this call.
+        image: batch ``(B, C, *spatial)``.
+
+    Raises:
+        ValueError: that names radius or step, and the range.
+    """
+    if threat.clip is None:
+        return
+    width = widest(threat.clip, threat.norm, image[0].numel())
+    radius = 0.0 if threat.eps is None else float(torch.as_tensor(threat.eps).max())
+    for part in (attack, *getattr(attack, "parts", ())):
+        stepping = hasattr(part, "default_step_size")  # in the unit of the image, and not in one of its own
+        step = (getattr(part, "step_size", None) or 0.0) if stepping else 0.0
+        reach = step * getattr(part, "steps", 0) + (getattr(part, "start_eps", None) or 0.0)
+        bound = 0.0 if step and reach <= radius * (1 + ROUNDING) else radius
+        for name, value in (("eps", bound), ("step_size", step)):
+            if value > width * (1 + ROUNDING):
+                raise ValueError(
+                    f"{name} must be at most the width of the valid range clip=[{threat.clip[0]:g}, "
+                    f"{threat.clip[1]:g}], {width:g} in {threat.norm}, got {value:g}: is it in the unit of the images?"
+                )
+
+
+def widest(clip: tuple[float, float], norm: str, voxels: int) -> float:
+    """The largest perturbation within a valid range.
+
+    Example:
+        >>> widest((0.0, 255.0), "linf", 64), widest((0.0, 1.0), "l2", 64)
+        (255.0, 8.0)
+    """
+    return (clip[1] - clip[0]) * (1.0 if norm == "linf" else math.sqrt(voxels))
 
 
 def check_stop_at(stop_at: float | None) -> None:

@@ -15,7 +15,7 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.arguments import check_kinds, tell_reached
+from monai_smia.attacks.arguments import check_kinds, check_radius, tell_reached
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import PerSample, Victim
@@ -174,9 +174,9 @@ class Attack(ABC):
                 does less damage. Noise, DAG and DeepFool, which follow from the image itself, take no notice.
 
         Raises:
-            ValueError: if an input is malformed: not floating point, NaN or infinite, outside of `clip`, a start of
-                another shape, a label that does not fit, a loss that is not one value per sample, a prediction that
-                does not depend on the image or is not finite.
+            ValueError: if an input is malformed: not floating point, NaN or infinite, outside of `clip`, a radius wider
+                than it, a start of another shape, a label that does not fit, a loss that is not one value per sample, a
+                prediction that does not depend on the image or is not finite.
         """
         if not isinstance(victim, Victim):
             raise ValueError(f"victim must be a Victim around the network, got {type(victim).__name__}.")
@@ -184,6 +184,7 @@ class Attack(ABC):
         with torch.inference_mode(False), torch.enable_grad(), victim.frozen():
             plain = _plain_image(image)
             threat = ThreatModel(self.eps if eps is None else eps, self.norm, self.clip, mask).on(plain)
+            check_radius(self, threat, plain)
             generators = seeded_generators(self.seed if seed is None else seed, len(plain), plain.device)
             bound, target = victim.bind(image, label)
             if self.needs_gradient:
@@ -193,10 +194,10 @@ class Attack(ABC):
             result = _with_clean_damage(result, bound, plain, target)
         tell_reached(self.targeted, result.clean_damage)
         if isinstance(image, MetaTensor):
-            adversarial, perturbation = (
-                convert_to_dst_type(t, image)[0] for t in (result.adversarial, result.perturbation)
-            )
-            result = replace(result, adversarial=adversarial, perturbation=perturbation)
+            both = {
+                name: convert_to_dst_type(getattr(result, name), image)[0] for name in ("adversarial", "perturbation")
+            }
+            result = replace(result, **both)
         return result
 
     @abstractmethod

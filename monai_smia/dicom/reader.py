@@ -52,8 +52,8 @@ class DicomSeriesReader(ImageReader):
     Values are in HU for a CT, axes ``(column, row, plane)`` and the affine in RAS: what ITKReader gives for a series
     without faults. A series with faults is refused and the fault named (`read_dicom_series`), where MONAI's readers
     leave planes out, mix series or take a wrong spacing. The metadata hold ``series_uid``, ``source_uids`` (the
-    SOPInstanceUID of every plane, as they were read, whatever transforms do later) and ``padding`` (lowest and
-    highest padding value, if there is one).
+    SOPInstanceUID of every plane, as they were read, whatever transforms do later), ``range`` (lowest and highest value
+    that can be stored) and ``padding`` (lowest and highest padding value, if there is one).
 
     Args:
         series_uid: SeriesInstanceUID, needed where a folder holds several.
@@ -98,6 +98,7 @@ class DicomSeriesReader(ImageReader):
             MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
             "series_uid": series.uid,
             "source_uids": [str(plane.header.SOPInstanceUID) for plane in series.slices],
+            "range": list(series.range),
         }
         if series.padding is not None:
             meta["padding"] = _padding(series, series.padding)

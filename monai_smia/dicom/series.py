@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class DicomSeries:
     def uid(self) -> str:
         """SeriesInstanceUID."""
         return str(self.slices[0].header.SeriesInstanceUID)
+
+    @property
+    def name(self) -> str:
+        """What a case of it is called: by its UID's hash, for folders and files are named after patients."""
+        return series_name(self.uid)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,6 +113,16 @@ class DicomSeries:
         return self.to_values(self.stored())
 
 
+def series_name(uid: str) -> str:
+    """A name out of a SeriesInstanceUID, of which it tells nothing.
+
+    Example:
+        >>> series_name("1.2.3")
+        'series_c47f5b18b8a4'
+    """
+    return f"series_{hashlib.sha256(uid.encode()).hexdigest()[:12]}"
+
+
 def find_dicom_series(paths: Paths) -> dict[str, list[Path]]:
     """Which series there are.
 
@@ -120,7 +136,7 @@ def find_dicom_series(paths: Paths) -> dict[str, list[Path]]:
         DicomSeriesError: if a file is not DICOM or is cut off; it is named.
         FileNotFoundError: if a path does not exist.
     """
-    return {uid: [path for path, _ in files] for uid, files in _headers(paths).items()}
+    return {uid: [path for path, _ in files] for uid, files in headers_of(paths).items()}
 
 
 def read_dicom_series(paths: Paths, series_uid: str | None = None) -> DicomSeries:
@@ -146,7 +162,7 @@ def read_dicom_series(paths: Paths, series_uid: str | None = None) -> DicomSerie
         >>> read_dicom_series("thorax/ct", "1.2.3")  # doctest: +SKIP
         DicomSeries(slices=(...), affine=array(...))
     """
-    found = _headers(paths)
+    found = headers_of(paths)
     images = {uid: files for uid, files in found.items() if any("Rows" in header for _, header in files)} or found
     if series_uid is None and len(images) > 1:
         names = ", ".join(
@@ -167,7 +183,8 @@ def _as_stored(value: int, header: Any) -> int:
     return value - (1 << header.BitsAllocated) if wraps else value
 
 
-def _headers(paths: Paths) -> dict[str, list[tuple[Path, Any]]]:
+def headers_of(paths: Paths) -> dict[str, list[tuple[Path, Any]]]:
+    """Every file with its header, by SeriesInstanceUID, as for `find_dicom_series`."""
     given: Any = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     found: dict[str, list[tuple[Path, Any]]] = {}
     for path in image_files(Path(p) for p in given):

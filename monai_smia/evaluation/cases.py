@@ -13,9 +13,12 @@ from torch import Tensor
 from monai_smia.attacks import Attack
 from monai_smia.attacks.composite.base import within_range
 from monai_smia.evaluation.fingerprint import files_of
+from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.storage.whole import check_exact, check_magnitude, check_placed, check_whole
 from monai_smia.victims.base import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
+
+BYTE = 255.0  # width of what eight bits hold
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Case:
         clean_metrics: of the clean image; None until they are known.
         frozen: share of voxels that no attack may change because they lie outside of the valid range.
         clip: valid range of this case's own file; None for that of the attack.
+        unlabeled: the label is the decision on the clean image.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Case:
     clean_metrics: Mapping[str, Any] | None = None
     frozen: float = 0.0
     clip: tuple[float, float] | None = None
+    unlabeled: bool = False
 
     def batch(self) -> dict[str, Any]:
         """As MONAI's engines take a batch."""
@@ -112,13 +117,41 @@ def load_case(
         name=item["case"],
         source=item["image"],
         image=batch,
-        label=batch_of_one(loaded["label"], image, on_grid=label_on_grid),
+        label=batch_of_one(loaded.get("label"), image, on_grid=label_on_grid),
         mask=mask,
         patient=patient_of(item),
         strata=strata_of(item, image),
         clip=own,
         frozen=1 - float(inside.double().mean()),
     )
+
+
+def check_radii(plan: Sequence[PlannedAttack], case: Case) -> None:
+    """Raise where a radius is wider than the case's own valid range, or, of an image that has none, than its values.
+
+    What a file of more than eight bits can hold says little of its image: its values, with 0, are looked at as well.
+
+    Raises:
+        ValueError: that names both: the radius is meant in another unit.
+    """
+    plain, own = as_plain(case.image), case.clip
+    values = min(float(plain.min()), 0.0), max(float(plain.max()), 0.0)
+    bounded = own is not None and own[1] - own[0] <= BYTE
+    for row in plan:
+        if own is not None:
+            row.check_range(own, "of this image's file")
+        if row.attack is not None and not bounded and (own or row.attack.clip is None) and values[0] < values[1]:
+            row.check_range(values, "of this image's values")
+
+
+def check_labeled(case: Case, items: Sequence[Mapping[str, Any]]) -> None:
+    """Raise where a case has no label and others have one, with which its clean decision must not be mixed.
+
+    Raises:
+        ValueError: that says what to do.
+    """
+    if case.label is None and any("label" in item for item in items):
+        raise ValueError("the case must have a label, as others have: give it one, or leave it out.")
 
 
 def check_input_files(item: Mapping[str, Any]) -> None:

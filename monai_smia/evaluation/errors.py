@@ -158,6 +158,31 @@ def output_trouble() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def memory_trouble() -> Iterator[None]:
+    """Memory that runs out beside the cases, as for tables or the report, ends the run with a sentence.
+
+    Raises:
+        MachineError: if it does.
+
+    Example:
+        >>> with memory_trouble():
+        ...     raise MemoryError("no room")
+        Traceback (most recent call last):
+        monai_smia.evaluation.errors.MachineError: the machine ran out of memory (MemoryError: no room); run ...
+    """
+    try:
+        yield
+    except Exception as error:
+        written = any(isinstance(each, WriteError) for each in chain_of(error))
+        if written or isinstance(error, (FailedCasesError, MachineError)) or kind_of(error) != OUT_OF_MEMORY:
+            raise
+        raise MachineError(
+            f"the machine ran out of memory ({reason_of(error)}); run the same command again once there is some: what "
+            "is done is kept."
+        ) from error
+
+
 def tried_again(work: Callable[[], Found]) -> Found:
     """What a function returns, which is called again where the machine lets it down: the device, or its memory.
 

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import ignite.distributed as idist
 import torch
 
 from monai_smia.attacks.iterative import IterativeAttack
+from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.private import without_private
 from monai_smia.metrics import CaseMetrics
@@ -68,6 +70,18 @@ def spec_of(
         sampled="patient" if cases and all(item.get("patient") for item in cases) else "case",
         deterministic=torch.are_deterministic_algorithms_enabled(),
     )
+
+
+def about_of(evaluation: Any) -> dict[str, Any]:
+    """What a report says of an evaluation, and of cases without labels that it has none."""
+    about = dict(evaluation.about or {})
+    if evaluation.pipeline is None and not any("label" in item for item in evaluation.cases):
+        for item in evaluation.cases:  # the first that can be read: a label may be made by loading
+            with suppress(Exception):
+                if evaluation.load(item).label is None:
+                    about["limitations"] = [UNSUPERVISED, *about.get("limitations", ())]
+                break
+    return about
 
 
 def _without_folders(argument: str) -> str:

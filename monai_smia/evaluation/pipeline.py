@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,8 +90,14 @@ class VictimPipeline:
         return {}
 
     def prepare(self, case: Case) -> Case:
-        """The case as it is."""
-        return case
+        """The case, with the victim's decision on its clean image where it has no label."""
+        if case.label is not None:
+            return case
+        decision = self.victim.decide(self.victim.infer(case.image.to(self.device)))
+        if isinstance(decision, list):  # of a detector
+            found = getattr(self.victim, "found_score", 0.0)
+            decision = [{key: d[key][d["scores"] >= found] for key in ("boxes", "labels")} for d in decision]
+        return replace(case, label=decision, unlabeled=True)
 
     def score(self, case: Case, image: Tensor | Path, metrics: CaseMetrics) -> Scored:
         """As `Pipeline.score`."""

@@ -17,6 +17,7 @@ from monai_smia.files import check_file_name
 from monai_smia.records import CLEAN, RowKey
 from monai_smia.records.rows import EQUAL_RADIUS, is_as_the_paper
 
+ROUNDING = 1e-6  # of a width, by which a radius may exceed it
 AROUND = 60  # bytes of a file's name beside the case's and the row's, while it is written, too
 
 
@@ -49,11 +50,30 @@ class PlannedAttack:
         clip, ball = self.attack.clip, self.attack.eps
         if ball is None:
             raise ValueError(f"attack must have a radius to be compared, got {self.name} with eps=None.")
-        bounds = self.attack.norm == "linf" and not is_as_the_paper(self.setting)  # there nothing projects
-        if bounds and clip is not None and ball > clip[1] - clip[0]:
+        if clip is not None:
+            self.check_range(clip)
+
+    def check_range(self, valid: tuple[float, float], whose: str = "of the images") -> None:
+        """Raise where the radius is wider than a valid range, in L-inf; of the paper's setting, the step.
+
+        Args:
+            valid: its ends, in the unit of the images.
+            whose: range it is.
+
+        Raises:
+            ValueError: that names both, in both units.
+        """
+        if self.attack is None or self.attack.norm != "linf" or self.attack.eps is None or self.eps is None:
+            return
+        name, ball, radius = "eps", self.attack.eps, self.eps
+        if is_as_the_paper(self.setting):  # there nothing projects
+            step = getattr(self.attack, "step_size", None) or 0.0
+            name, radius, ball = "eps as the step", radius * step / (ball or 1.0), step
+        width = valid[1] - valid[0]
+        if ball > width * (1 + ROUNDING):
             raise ValueError(
-                f"eps must be a radius within the valid range of the images, got {self.eps:g} in network units: "
-                f"{ball:g} in theirs, of which all lie from {clip[0]:g} to {clip[1]:g}."
+                f"{name} must be a radius within the valid range {whose}, got {radius:g} in network units: {ball:g} in "
+                f"theirs, of which all lie from {valid[0]:g} to {valid[1]:g}: at most {radius * width / ball:.3g}."
             )
 
     @property

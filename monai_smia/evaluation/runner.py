@@ -31,10 +31,10 @@ from monai_smia.analysis.acceptance import Criterion, judge, parse_criteria
 from monai_smia.attacks import Attack
 from monai_smia.attacks.steps import watched
 from monai_smia.degradations import Degradation
-from monai_smia.evaluation.cases import Case, load_case, patient_of
+from monai_smia.evaluation.cases import Case, check_labeled, check_radii, load_case, patient_of
 from monai_smia.evaluation.console import console
-from monai_smia.evaluation.errors import FailedCasesError, output_trouble
-from monai_smia.evaluation.facts import checked_about, spec_of
+from monai_smia.evaluation.errors import FailedCasesError, memory_trouble, output_trouble
+from monai_smia.evaluation.facts import about_of, checked_about, spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.lock import locked
@@ -175,12 +175,12 @@ class AttackEvaluation:
             RecordVersionError: if it holds records of another version of this package.
             LockedError: if another run has `output_dir`.
             OutputError: if it cannot be written; `DiskFullError` if the disk is full.
-            MachineError: if the machine, such as the GPU, fails again and again.
+            MachineError: if the machine, such as the GPU, fails again and again, or memory runs out beside the cases.
             LostWorkerError: if another process is gone.
         """
         self._prepare()
         rank = idist.get_rank()
-        with console(self.progress and rank == 0), output_trouble():
+        with console(self.progress and rank == 0), output_trouble(), memory_trouble():
             if rank:  # the folder is the first one's
                 return self._run(rank)
             restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
@@ -219,7 +219,10 @@ class AttackEvaluation:
     def load(self, item: Mapping[str, Any]) -> Case:
         """One case as a batch of one, see `monai_smia.evaluation.cases.load_case`."""
         clips = {row.attack.clip for row in self.plan if row.attack is not None and row.attack.clip is not None}
-        return load_case(item, self.loading, torch.device(self.device), clips, label_on_grid=self.pipeline is None)
+        case = load_case(item, self.loading, torch.device(self.device), clips, label_on_grid=self.pipeline is None)
+        check_radii(self.plan, case)
+        check_labeled(case, self.cases if self.pipeline is None else ())
+        return case
 
     def _evaluate(
         self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal, line: ProgressLine
@@ -274,7 +277,7 @@ class AttackEvaluation:
         summary.criteria = judge(self.criteria, groups_of(outcomes), summary.critical_radii)
         self._keep_figures(outcomes)
         volumes = self._volumes(progress).finish(outcomes, Primary.of(self.metrics))
-        settings = {"unit": self.unit, "device": torch.device(self.device), "about": self.about or {}}
+        settings = {"unit": self.unit, "device": torch.device(self.device), "about": about_of(self)}
         spec = spec_of(self.victim, progress.planned, self.metrics, cases=self.cases, **settings)
         spec.write(folder)
         write_records(folder, outcomes)

@@ -17,6 +17,7 @@ from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.fingerprint import files_of
 from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.pace import duration_text
+from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.volumes import ALL, NONE, WORST
 from monai_smia.records import Summary
@@ -48,6 +49,8 @@ def tell_plan(line: ProgressLine, evaluation: Planned, case: Case) -> None:
         evaluation: with its plan, cases, and what it draws and keeps.
         case: one of the cases, whose gradients were measured.
     """
+    if case.unlabeled:
+        LOGGER.info(UNSUPERVISED)
     plan, items, keep = evaluation.plan, evaluation.cases, str(evaluation.write_volumes)
     pictures = 0 if evaluation.figure is None else evaluation.figures
     pace, done = line.pace, line.done

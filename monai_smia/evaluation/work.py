@@ -87,8 +87,7 @@ class Work:
         case = found.pop() if found else self.load(item)
         if isinstance(case, Exception):
             raise case
-        if self.evaluate_row.pipeline is not None:
-            case = self.evaluate_row.pipeline.prepare(case)
+        case = self.evaluate_row.figures.prepare(case)
         self.first(case)
         whole: Case = case
         return whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from monai_smia.storage.base import BelowOneUnitError, NotStorableError, Storage
 from monai_smia.storage.dicom import DicomStorage
+from monai_smia.storage.formats import FormatStorage
 from monai_smia.storage.nifti import NiftiStorage
 from monai_smia.storage.pictures import PictureStorage
 from monai_smia.storage.png import PngStorage
@@ -13,6 +14,7 @@ __all__ = [
     "BelowOneUnitError",
     "DamagedFileError",
     "DicomStorage",
+    "FormatStorage",
     "NiftiStorage",
     "NotStorableError",
     "PictureStorage",

@@ -13,6 +13,7 @@ from monai_smia.adapters.monai_bundle.boxes import BoxKeys, box_mode, to_world
 from monai_smia.adapters.monai_bundle.chain import Chain, leaves
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, rule_of
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
+from monai_smia.adapters.monai_bundle.grids import affine_of
 from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
@@ -197,6 +198,18 @@ class BundleBuilder:
         if self.task == "detection" and not same:
             return "the preprocessing changes the grid, and boxes are not resampled."
         return None
+
+    def lost_affine(self) -> str:
+        """What is to be said where preprocessing drops the affine of an image whose label has one; else nothing."""
+        item = self.pipeline.clean(self.case)[0]
+        label = item.get(self.pipeline.label_key) if self.pipeline.labeled else None
+        if self.task != "segmentation" or affine_of(label) is None or affine_of(item[self.chain.image_key]) is not None:
+            return ""
+        step = self.chain.loses_affine(self.pipeline.items[self.case])
+        return (
+            f"{step or 'Preprocessing'} drops the affine of the image: image and label are compared voxel by voxel, as "
+            "the bundle does, and nothing says whether they lie at one place."
+        )
 
     def metrics(self, class_names: Sequence[str] | None = None) -> CaseMetrics:
         """The metrics of its task.

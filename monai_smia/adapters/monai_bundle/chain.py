@@ -13,6 +13,7 @@ from monai.transforms import Compose, ConcatItemsd, EnsureChannelFirst, EnsureCh
 from monai.transforms.traits import RandomizableTrait
 from torch import Tensor
 
+from monai_smia.adapters.monai_bundle.grids import affine_of
 from monai_smia.victims.preprocessing import as_plain
 
 
@@ -81,6 +82,16 @@ class Chain:
                 return type(step).__name__
             ours, theirs = (as_plain(value[self.image_key]) for value in (alone, whole))
             if step in self.twin and (ours.shape != theirs.shape or not torch.allclose(ours.float(), theirs.float())):
+                return type(step).__name__
+        return None
+
+    def loses_affine(self, item: Mapping[Any, Any]) -> str | None:
+        """The step after which nothing says any more where the image of an item lies; None where that is known."""
+        whole, known = dict(item), False
+        for step in leaves(self.compose):
+            whole = dict(Compose([step], lazy=self.compose.lazy)(whole))
+            before, known = known, affine_of(whole.get(self.image_key)) is not None
+            if before and not known:
                 return type(step).__name__
         return None
 

@@ -21,6 +21,7 @@ from monai_smia.adapters.monai_bundle.chain import chain_of
 from monai_smia.adapters.monai_bundle.decisions import later_steps
 from monai_smia.adapters.monai_bundle.loading import BundleLoading
 from monai_smia.adapters.monai_bundle.parts import case_names, dataset_of, is_dicom, load_checkpoints
+from monai_smia.adapters.monai_bundle.ranges import check_window
 from monai_smia.adapters.monai_bundle.storing import BundleStorage
 from monai_smia.attacks import Attack
 from monai_smia.command_line import check_arguments
@@ -182,9 +183,12 @@ def bundle_evaluation(
         storage = NiftiStorage(folder, like_source=False)
     pipeline.storage = storage
     metrics, unnamed = _metrics(builder, class_names, metadata)
+    lost = builder.lost_affine()
     with console(progress):
         if unnamed:
             LOGGER.info(unnamed)
+        if lost:
+            LOGGER.info(lost)
         _tell(reason, later_steps(pipeline.engine.postprocessing), None if labeled else label_key)
         if isinstance(storage, BundleStorage) and (unstored := storage.why_not(sources)):
             LOGGER.info(unstored)
@@ -206,6 +210,8 @@ def bundle_evaluation(
         extra=extra,
         only=only,
     )
+    limitations = [UNSUPERVISED] * (not pipeline.labeled) + [lost] * bool(lost)
+    check_window(chain, attacks, in_scanner)
     return AttackEvaluation(
         cases=[
             {**item, "case": name, "image": source} for (name, item), source in zip(items.items(), sources, strict=True)
@@ -222,7 +228,7 @@ def bundle_evaluation(
         data_range=1 / scale,
         survival=survival,
         tolerance=tolerance,
-        about=None if pipeline.labeled else {"limitations": [UNSUPERVISED]},
+        about={"limitations": limitations} if limitations else None,
         accept=accept,
         write_volumes=write_volumes,
         resume=resume,

@@ -8,16 +8,27 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import SpatialResample
+from monai.utils import MetaKeys
 from torch import Tensor
 
 from monai_smia.victims.preprocessing import as_plain
 
+FROM_FILES = (str(MetaKeys.ORIGINAL_AFFINE), "filename_or_obj")  # metadata of an image that a reader has loaded
+
 
 def affine_of(image: Any) -> Tensor | None:
-    """The affine of an image or of a batch of one; None where it has none."""
+    """The affine of an image or of a batch of one; None where it has none, or the one that MONAI makes up.
+
+    What goes through a transform of numpy comes out as an array, of which the next transform makes a MetaTensor: its
+    affine is the identity, and its metadata know of no file.
+    """
     if not isinstance(image, MetaTensor):
         return None
-    return (image.affine[0] if image.affine.ndim == 3 else image.affine).detach().cpu().double()
+    affine = (image.affine[0] if image.affine.ndim == 3 else image.affine).detach().cpu().double()
+    made_up = not any(name in image.meta for name in FROM_FILES) and torch.equal(
+        affine, torch.eye(len(affine)).double()
+    )
+    return None if made_up else affine
 
 
 def same_grid(first: Tensor, first_affine: Tensor | None, second: Tensor, second_affine: Tensor | None) -> bool:

@@ -59,6 +59,8 @@ class BundleLoading:
                 case["image"] = native
         if isinstance(seen, MetaTensor):
             seen.meta.pop("padding", None)
+            if affine_of(seen) is None and not pipeline.in_scanner:
+                case["image"] = as_plain(seen)  # no voxel has a size in mm that nobody knows
         if self.ranged:
             case["clip"] = valid_range(pipeline.chain, source, case["image"], pipeline.in_scanner)
         case["label"] = self._label(loaded, seen) if pipeline.labeled else None

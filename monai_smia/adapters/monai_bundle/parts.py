@@ -13,6 +13,7 @@ from monai.handlers import CheckpointLoader
 
 from monai_smia.dicom import DicomSeriesError, read_dicom_series
 from monai_smia.dicom.files import looks_like_dicom
+from monai_smia.dicom.series import series_name
 
 LONGEST = 60  # characters of a case's name out of its file's
 
@@ -91,4 +92,4 @@ def _series_name(source: Any) -> str:
         uid = read_dicom_series(source).uid
     except (DicomSeriesError, OSError):  # the case will say what is wrong with it
         uid = str(source)
-    return f"series_{hashlib.sha256(uid.encode()).hexdigest()[:12]}"
+    return series_name(uid)

@@ -17,8 +17,8 @@ from monai_smia.adapters.nnunet.deployed import Deployed
 from monai_smia.adapters.nnunet.normalization import RGB
 from monai_smia.adapters.nnunet.preprocessing import Preprocessing, filled
 from monai_smia.adapters.nnunet.victim import SPACING
+from monai_smia.storage.limits import NIFTI, file_range
 
-NIFTI = (".nii", ".nii.gz")
 KEEP, ATTACK = "keep", "attack"
 
 
@@ -99,7 +99,7 @@ class NNUNetLoading:
 
     def _range(self, files: Sequence[str]) -> tuple[float, float] | None:
         """What every file of the case can hold; None where that is any number."""
-        ranges = [_file_range(Path(file)) for file in files]
+        ranges = [file_range(file) for file in files]
         if any(channel.scheme == RGB for channel in self.preprocessing.channels):
             ranges.append((0.0, 255.0))  # beyond which nnU-Net refuses an image
         known = [each for each in ranges if each is not None]
@@ -116,19 +116,6 @@ def _rank(file: str | Path) -> int:
         header: Any = nib.load(file)
         return len(header.shape)
     return 2 if Path(file).suffix in (".png", ".bmp") else 3
-
-
-def _file_range(file: Path) -> tuple[float, float] | None:
-    if file.suffix in (".png", ".bmp"):
-        return 0.0, 255.0
-    if not _is_nifti(file):
-        return None
-    image: Any = nib.load(file)
-    if image.get_data_dtype().kind not in "iu":
-        return None
-    limits, proxy = np.iinfo(image.get_data_dtype()), image.dataobj
-    ends = [float(limit * proxy.slope + proxy.inter) for limit in (limits.min, limits.max)]
-    return min(ends), max(ends)
 
 
 def _turned(affine: np.ndarray, axes: Axes, shape: Sequence[int]) -> np.ndarray:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
+from monai_smia.dicom import looks_like_dicom, read_dicom_series
 from monai_smia.nearest import nearest
 from monai_smia.targets.carried import carried
-from monai_smia.targets.not_dicom import check_not_dicom
+from monai_smia.targets.ct_lung.series import holds_series, series_of
 from monai_smia.targets.splits import of_split
 
 __all__ = ["ct_datalist"]
@@ -24,12 +25,13 @@ _LISTS = ("training", "validation", "test")
 _LAYOUTS = """one of
   - Kaggle "COVID-19 CT scans": metadata.csv (ct_scan, lung_mask, ...) beside the folders ct_scans/, lung_masks/, ...
   - a decathlon datalist: dataset.json, or a single other *.json, with "training", "validation" or "test" lists
-  - labels.csv with the columns file, lung_mask and optionally infection_mask, split"""
+  - labels.csv with the columns file, lung_mask and optionally infection_mask, split
+  - DICOM: a series, or a folder of series, with or without segmentations of them"""
 
 
 class _Row(NamedTuple):
     where: str
-    image: Path
+    image: Any  # a path; the files of a series that lie beside others
     label: Path | None
     split: str
     carried: dict[str, Any]
@@ -55,6 +57,10 @@ def ct_datalist(
        decathlon leaves that without labels, its "validation" list. With both labeled, "validation" is a split too.
     3. A folder with ``labels.csv``: the columns ``file`` and ``<target>_mask`` hold paths relative to the folder.
 
+    4. DICOM: the folder of a series, or one with series at any depth: all of the split "test". A mask is a DICOM
+       segmentation that refers to its series, or a NIfTI file named after the series' folder, ``<folder>_lung.nii.gz``,
+       in it or beside it. Without any mask items have no label. A case is called by a hash of its series' UID.
+
     Both tables may have a column ``split``, whose values then name the splits, a column ``patient`` and columns
     ``strata_<name>``; items of a datalist may have ``patient`` and a dictionary ``strata``.
 
@@ -68,8 +74,8 @@ def ct_datalist(
 
     Returns:
         One ``{"image": path, "label": path, "case": name}`` a case, in the dataset's order, with ``patient`` and
-        ``strata`` where the dataset says them. Paths are absolute, the
-        name is the image's file name without ``.nii`` or ``.nii.gz``.
+        ``strata`` where the dataset says them; without ``label`` for DICOM without masks. Paths are absolute, the name
+        is the image's file name without ``.nii`` or ``.nii.gz``.
 
     Raises:
         FileNotFoundError: if ``dataset_dir`` or a file that it lists does not exist.
@@ -89,16 +95,25 @@ def ct_datalist(
     path = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not path.exists():
         raise FileNotFoundError(f"dataset_dir {path} does not exist; expected a folder or file, {_LAYOUTS}")
-    check_not_dicom(path)
+    if path.is_file() and looks_like_dicom(path):
+        raise ValueError(f"dataset_dir {path.name} is one file of DICOM: give the folder of its series.")
     source = path if path.is_file() else _index_file(path)
-    rows = _json_rows(source) if source.suffix == ".json" else _csv_rows(source, target)
+    if source is None:
+        named = "test" if held_out is None else ""  # a series that is given is there to be attacked
+        rows = [
+            _Row(s.case, s.image, s.label and Path(s.label), named, {"patient": s.patient})
+            for s in series_of(path, target)
+        ]
+    else:
+        rows = _json_rows(source) if source.suffix == ".json" else _csv_rows(source, target)
     if not rows:
         raise ValueError(f"dataset_dir: {source} lists no labeled case.")
+    source = source or path
     return _items(of_split(rows, split, where=source, held_out=held_out, seed=split_seed), target)
 
 
-def _index_file(folder: Path) -> Path:
-    """The file that tells which layout ``folder`` has."""
+def _index_file(folder: Path) -> Path | None:
+    """The file that tells which layout ``folder`` has; None where it holds series of DICOM."""
     if (folder / "metadata.csv").is_file():
         return folder / "metadata.csv"
     lists = [path for path in sorted(folder.glob("*.json")) if _is_datalist(path)]
@@ -111,6 +126,8 @@ def _index_file(folder: Path) -> Path:
         return lists[0]
     if (folder / "labels.csv").is_file():
         return folder / "labels.csv"
+    if holds_series(folder):
+        return None
     names = sorted(path.name for path in folder.iterdir())
     found = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     raise ValueError(f"dataset_dir {folder} has no known layout: it holds {found or 'nothing'}; expected {_LAYOUTS}")
@@ -179,18 +196,31 @@ def _csv_rows(source: Path, target: str) -> list[_Row]:
 def _items(rows: list[_Row], target: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
+    unlabeled = [row.where for row in rows if row.label is None]
+    if unlabeled and (len(unlabeled) < len(rows) or not all(_is_series(row.image) for row in rows)):
+        raise ValueError(f"target={target!r}: {unlabeled[0]} has no mask of it, and others have")
     for where, image, label, _, known in rows:
-        if label is None:
-            raise ValueError(f"target={target!r}: {where} ({image.name}) names no mask for it")
         for path in (image, label):
-            if not path.is_file():
-                check_not_dicom(path)
+            if isinstance(path, Path) and not (path.is_file() or (path is image and holds_series(path))):
                 raise FileNotFoundError(f"dataset_dir: {where} names {path}, which does not exist")
-        case = image.name.removesuffix(".gz").removesuffix(".nii")
+        case = _case_of(image)
         if case in seen:
             raise ValueError(
                 f"dataset_dir: {seen[case]} and {where} are both the case {case!r}; image names must be unique"
             )
         seen[case] = where
-        items.append({"image": os.path.abspath(image), "label": os.path.abspath(label), "case": case, **known})
+        files = [os.path.abspath(file) for file in image] if isinstance(image, list) else os.path.abspath(image)
+        labeled = {} if label is None else {"label": os.path.abspath(label)}
+        items.append({"image": files, **labeled, "case": case, **known})
     return items
+
+
+def _is_series(image: Any) -> bool:
+    return isinstance(image, list) or Path(image).is_dir()
+
+
+def _case_of(image: Any) -> str:
+    """A case's name: its file's, of a series the hash of its UID."""
+    if _is_series(image):
+        return read_dicom_series(image).name
+    return Path(image).name.removesuffix(".gz").removesuffix(".nii")

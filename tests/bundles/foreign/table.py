@@ -137,6 +137,8 @@ FOREIGN: dict[str, Foreign] = {
         steps=[ORIENT, apply("image", "monai.data.MetaTensor(x.numpy() * 1.0, affine=x.affine)"), WINDOW],
         space="network",
     ),
+    "numpy, the affine lost": Foreign(steps=[ORIENT, apply("image", "x.numpy() * 1.0"), WINDOW], space="network"),
+    "numpy at the end": Foreign(steps=[ORIENT, WINDOW, apply("image", "x.numpy().copy()")], space="network"),
     "random": Foreign(
         steps=[{"_target_": "RandFlipd", "keys": KEYS, "prob": 0.5}, WINDOW], refused="draws at random.*RandFlipd"
     ),

@@ -266,3 +266,19 @@ def test_the_step_that_keeps_an_attack_off_the_files_is_named(
 ) -> None:
     overlay(build(tmp_path / "bundle", FOREIGN[name], cases=1), {"attack#progress": True})
     assert re.search(rf"Attacking what the network sees, not the files: .*{step[:-1]}", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("numpy, the affine lost", "Lambdad drops the affine"), ("numpy", ""), ("no metadata, last", "")]
+)
+def test_a_step_that_drops_the_affine_is_said(
+    name: str, step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Image and label are compared voxel by voxel, as the bundle does (fault 58); the page says so as well."""
+    bundle = build(tmp_path / "bundle", FOREIGN[name], cases=1)
+    overlay(bundle, {"attack#progress": True})
+    said, page = capsys.readouterr().out, (bundle / "eval" / "attack_eval" / "report.html").read_text()
+    assert ("Attacking what the network sees, not the files" in said) is (FOREIGN[name].space == "network")
+    for text in (said, page):
+        assert ("drops the affine of the image: image and label are compared voxel by voxel" in text) is bool(step)
+        assert step in text

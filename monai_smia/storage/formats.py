@@ -1,0 +1,67 @@
+"""Adversarial images in the format of their sources."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_smia.storage.base import BelowOneUnitError, NotStorableError
+from monai_smia.storage.dicom import DicomStorage
+from monai_smia.storage.nifti import NiftiStorage
+
+
+class FormatStorage:
+    """Writes an adversarial CT as its source is: a DICOM series as a series derived from it, else NIfTI.
+
+    Args:
+        folder: where to write; made if it does not exist.
+        like_source: as for `NiftiStorage`; False stores NIfTI alone.
+        note: for derived series, as for `DicomStorage`.
+        identified: store series though their sources do not say that they are de-identified.
+
+    Example:
+        >>> FormatStorage("eval/volumes").of("ct/series_1.nii.gz").__class__.__name__
+        'NiftiStorage'
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, like_source: bool = True, note: str = "", identified: bool = False
+    ) -> None:
+        self.folder = Path(folder)
+        self.nifti = NiftiStorage(folder, like_source=like_source)
+        self.dicom = DicomStorage(folder, note=note, identified=identified)
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """What decides, for the fingerprint of records."""
+        return {"nifti": self.nifti, "dicom": self.dicom}
+
+    def of(self, source: Any) -> NiftiStorage | DicomStorage:
+        """The storage of a case: series are folders, or lists of files."""
+        series = isinstance(source, (list, tuple)) or Path(str(source)).is_dir()
+        return self.dicom if series and self.nifti.like_source else self.nifti
+
+    def write(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
+    ) -> Path:
+        """As `monai_smia.storage.Storage.write`.
+
+        Raises:
+            NotStorableError: if the series cannot be derived from, as one that is not de-identified.
+        """
+        storage = self.of(source)
+        try:
+            return storage.write(image, adversarial, eps=eps, source=source, stem=stem, norm=norm)
+        except (BelowOneUnitError, NotStorableError):
+            raise
+        except ValueError as error:
+            if storage is self.nifti:
+                raise
+            raise NotStorableError(str(error)) from error
+
+    def read(self, path: str | os.PathLike[str]) -> MetaTensor:
+        """The image ``(C, *spatial)`` as a pipeline reads it."""
+        return self.of(path).read(path)
