@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from monai_smia.threat import ThreatModel
+from monai_smia.victims.gate import check_image
+from monai_smia.victims.preprocessing import as_plain
 
 LOGGER = logging.getLogger(__name__)
 
@@ -94,6 +96,27 @@ def check_stop_at(stop_at: float | None) -> None:
     """Raise a ValueError where a damage to stop at is none."""
     if stop_at is not None and not 0 < stop_at <= 1:
         raise ValueError(f"stop_at must lie in (0, 1], or be None, got {stop_at}.")
+
+
+def plain_image(image: Tensor) -> Tensor:
+    """The image as a checked plain tensor that autograd may use."""
+    check_image(image)
+    if image.dtype not in (torch.float32, torch.float64):
+        hint = "autocast runs the network alone in lower precision" if image.is_floating_point() else "image.float()"
+        raise ValueError(
+            f"image must be floating point of 32 or 64 bits, which keeps to eps, got {image.dtype}; use {hint}."
+        )
+    return as_plain(image).detach()
+
+
+def plain_start(start: Tensor, image: Tensor) -> Tensor:
+    """The perturbation to begin from as a plain tensor like the image."""
+    if not isinstance(start, Tensor) or start.shape != image.shape:
+        got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
+        raise ValueError(f"start must be a perturbation of the image's shape {tuple(image.shape)}, got {got}.")
+    if not bool(start.isfinite().all()):
+        raise ValueError("start must be finite, got NaN or infinite values.")
+    return as_plain(start).detach().to(image)
 
 
 def _is(value: Any, kind: str) -> bool:

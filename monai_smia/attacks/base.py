@@ -15,12 +15,10 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.arguments import check_kinds, check_radius, tell_reached
+from monai_smia.attacks.arguments import check_kinds, check_radius, plain_image, plain_start, tell_reached
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import PerSample, Victim
-from monai_smia.victims.gate import check_image
-from monai_smia.victims.preprocessing import as_plain
 
 KEEP = ("best", "last")
 AUTOCAST = (None, "bfloat16", "float16")
@@ -182,14 +180,14 @@ class Attack(ABC):
             raise ValueError(f"victim must be a Victim around the network, got {type(victim).__name__}.")
         victim = self.victim_for(victim)
         with torch.inference_mode(False), torch.enable_grad(), victim.frozen():
-            plain = _plain_image(image)
+            plain = plain_image(image)
             threat = ThreatModel(self.eps if eps is None else eps, self.norm, self.clip, mask).on(plain)
             check_radius(self, threat, plain)
             generators = seeded_generators(self.seed if seed is None else seed, len(plain), plain.device)
             bound, target = victim.bind(image, label)
             if self.needs_gradient:
                 bound.check_differentiable()
-            begin = None if start is None else _plain_start(start, plain)
+            begin = None if start is None else plain_start(start, plain)
             result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label, begin))
             result = _with_clean_damage(result, bound, plain, target)
         tell_reached(self.targeted, result.clean_damage)
@@ -278,24 +276,3 @@ def _with_clean_damage(result: AttackResult, victim: Victim, image: Tensor, labe
         return result
     with torch.no_grad():
         return replace(result, clean_damage=victim.damage(victim.predict(image), label).to(result.damage))
-
-
-def _plain_image(image: Tensor) -> Tensor:
-    """The image as a checked plain tensor that autograd may use."""
-    check_image(image)
-    if image.dtype not in (torch.float32, torch.float64):
-        hint = "autocast runs the network alone in lower precision" if image.is_floating_point() else "image.float()"
-        raise ValueError(
-            f"image must be floating point of 32 or 64 bits, which keeps to eps, got {image.dtype}; use {hint}."
-        )
-    return as_plain(image).detach()
-
-
-def _plain_start(start: Tensor, image: Tensor) -> Tensor:
-    """The perturbation to begin from as a plain tensor like the image."""
-    if not isinstance(start, Tensor) or start.shape != image.shape:
-        got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
-        raise ValueError(f"start must be a perturbation of the image's shape {tuple(image.shape)}, got {got}.")
-    if not bool(start.isfinite().all()):
-        raise ValueError("start must be finite, got NaN or infinite values.")
-    return as_plain(start).detach().to(image)

@@ -101,7 +101,7 @@ def ct_datalist(
     if source is None:
         named = "test" if held_out is None else ""  # a series that is given is there to be attacked
         rows = [
-            _Row(s.case, s.image, s.label and Path(s.label), named, {"patient": s.patient})
+            _Row(s.case, s.image, Path(s.label) if s.label else None, named, {"patient": s.patient})
             for s in series_of(path, target)
         ]
     else:
