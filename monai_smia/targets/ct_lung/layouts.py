@@ -196,9 +196,12 @@ def _csv_rows(source: Path, target: str) -> list[_Row]:
 def _items(rows: list[_Row], target: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
-    unlabeled = [row.where for row in rows if row.label is None]
-    if unlabeled and (len(unlabeled) < len(rows) or not all(_is_series(row.image) for row in rows)):
-        raise ValueError(f"target={target!r}: {unlabeled[0]} has no mask of it, and others have")
+    unlabeled = [row for row in rows if row.label is None]
+    if unlabeled and len(unlabeled) < len(rows) and _is_series(unlabeled[0].image):
+        raise ValueError(f"target={target!r}: {unlabeled[0].where} has no mask of it, and others have")
+    for row in unlabeled:
+        if not _is_series(row.image):
+            raise ValueError(f"target={target!r}: {row.where} ({row.image.name}) names no mask for it")
     for where, image, label, _, known in rows:
         for path in (image, label):
             if isinstance(path, Path) and not (path.is_file() or (path is image and holds_series(path))):
