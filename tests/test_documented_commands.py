@@ -122,7 +122,11 @@ NAMED = [
         CT,
         "attack_eval --dataset_dir <ct> --preset radius --eps [0.01,0.02,0.05] --output_dir there",
     ),
-    (CT, "attack_eval --dataset_dir <ct> --space network --evaluation::resume False --evaluation::tolerance 0.01"),
+    (
+        CT,
+        "attack_eval --dataset_dir <ct> --space network --identified True --evaluation::resume False "
+        "--evaluation::tolerance 0.01",
+    ),
     (FUNDUS, "train --dataset_dir <many_eyes> --fold 0"),
     (FUNDUS, "attack_eval --dataset_dir <aptos> --split all --max_cases 1 --preset paper --steps 3 --stop_at never"),
     (ENDOSCOPY, "attack_eval --frames_dir <endoscopy> --preset paper --loss ranking"),

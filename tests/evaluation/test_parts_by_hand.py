@@ -136,7 +136,7 @@ def test_what_is_told_before(
     voxels = options.pop("voxels", 2000)
     found = pace(stored=options.pop("stored", False))
     line: Any = SimpleNamespace(pace=found, done=0, todo={PlannedAttack(): 3, NOISE: 3, LONG: 3})
-    case: Any = SimpleNamespace(name="a", image=SimpleNamespace(numel=lambda: voxels))
+    case: Any = SimpleNamespace(name="a", unlabeled=False, image=SimpleNamespace(numel=lambda: voxels))
     with caplog.at_level(logging.INFO):
         tell_plan(line, Told([PlannedAttack(), NOISE, LONG], items, **options), case)
     first, second = (record.getMessage() for record in caplog.records)
@@ -147,7 +147,7 @@ def test_what_is_told_before(
 
 def test_one_case_and_what_was_done_before(caplog: pytest.LogCaptureFixture) -> None:
     line: Any = SimpleNamespace(pace=pace(), done=1, todo={NOISE: 1})
-    case: Any = SimpleNamespace(name="b", image=SimpleNamespace(numel=lambda: 10))
+    case: Any = SimpleNamespace(name="b", unlabeled=False, image=SimpleNamespace(numel=lambda: 10))
     with caplog.at_level(logging.INFO):
         tell_plan(line, Told([PlannedAttack(), NOISE], [{"case": "a", "image": "gone"}], 1, 1), case)
     assert caplog.records[0].getMessage().startswith("1 case x 2 rows (1 of 2 done before), at most: 0 gradients")
