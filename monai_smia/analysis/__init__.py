@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from monai_smia.analysis.critical_radius import SHARE, critical_radii
 from monai_smia.analysis.flags import flags_of
 from monai_smia.analysis.headline import has_converged, headline_of
-from monai_smia.analysis.summary import failed_cases, groups_of, summarize
+from monai_smia.analysis.shifts import shift_gaps
+from monai_smia.analysis.summary import failed_cases, groups_of, shift_groups_of, summarize
 from monai_smia.analysis.survival import add_recovered
 from monai_smia.metrics import CaseMetrics
 from monai_smia.records import Failure, Outcome, Primary, Record, Summary
@@ -44,6 +45,7 @@ def summary_of(
         share: of what is right on the clean image that is left at the critical radius.
     """
     groups = groups_of(outcomes)
+    clean = [record for group in groups if group.row.is_clean for record in group.records]
     rows = summarize(outcomes, metrics.summary, with_intervals=True, shares=metrics.shares)
     add_recovered(rows, metrics.primary)
     return Summary(
@@ -56,6 +58,7 @@ def summary_of(
         seconds=sum(outcome.costs.seconds or 0.0 for outcome in outcomes if isinstance(outcome, Record)),
         headline=headline_of(groups, rows, Primary.of(metrics), tolerance),
         critical_radii=critical_radii(groups, share),
+        shifts=shift_gaps(shift_groups_of(outcomes), Primary.of(metrics), clean),
     )
 
 

@@ -35,8 +35,18 @@ def failed_cases(outcomes: Iterable[Outcome]) -> set[str]:
 def groups_of(outcomes: Sequence[Outcome]) -> list[Group]:
     """Records of complete cases by row and stage, in the order in which these first occur.
 
-    A case that failed counts in no row, so that all rows are of the same cases.
+    A case that failed counts in no row, so that all rows are of the same cases. Acquisition shifts, which have no
+    radius, are in `shift_groups_of`.
     """
+    return [group for group in _every_group(outcomes) if not group.row.is_shift]
+
+
+def shift_groups_of(outcomes: Sequence[Outcome]) -> list[Group]:
+    """The rows of acquisition shifts, as `groups_of` has the others."""
+    return [group for group in _every_group(outcomes) if group.row.is_shift]
+
+
+def _every_group(outcomes: Sequence[Outcome]) -> list[Group]:
     groups: dict[tuple[RowKey, Stage], list[Record]] = {}
     failed = failed_cases(outcomes)
     for outcome in outcomes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monai_smia.attacks import Attack
@@ -28,6 +28,7 @@ def chosen_plan(
     volumes: Sequence[str] | None = None,
     extra: Sequence[Callable[..., Attack]] | None = None,
     only: Sequence[str] | None = None,
+    shifts: Mapping[str, Any] | None = None,
 ) -> list[PlannedAttack]:
     """The plan of a preset, as command lines give it.
 
@@ -36,6 +37,7 @@ def chosen_plan(
         radii: in network units.
         volumes: drive the volume of a segmentation ``"down"``, ``"up"`` or both, in rows beside those of the preset.
         extra: further attacks at the same radii, each a class or function of ``(eps=, seed=, clip=)``.
+        shifts: of the preset ``"shifts"``: arguments of `shift_rows`; without ``geometric``, no shift moves anatomy.
         only: attacks to run, by their names, of the preset or the paper's comparison; None for all of the preset.
 
     Raises:
@@ -49,7 +51,8 @@ def chosen_plan(
     """
     shared: dict[str, Any] = {"steps": steps, "alpha": alpha, "seed": seed, "unit_scale": unit_scale, "clip": clip}
     stronger = "soft_jaccard" if task == "segmentation" else None
-    attacks = preset_plan(preset, task, radii, gradients=gradients, stronger_loss=stronger, **shared)
+    given = {"geometric": False, **(shifts or {})}
+    attacks = preset_plan(preset, task, radii, gradients=gradients, stronger_loss=stronger, shifts=given, **shared)
     if only is not None:  # out of the paper's comparison, too
         there = {row.name for row in attacks}
         attacks += [row for row in paper_comparison(radii, stronger_loss=stronger, **shared) if row.name not in there]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from monai_smia.analysis.critical_radius import SHARE
-from monai_smia.attacks import Attack, CriticalRadius
+from monai_smia.attacks import Attack, CriticalRadius, ShiftSearch, TryAll
 from monai_smia.files import check_file_name
 from monai_smia.records import CLEAN, RowKey
-from monai_smia.records.rows import EQUAL_RADIUS, is_as_the_paper
+from monai_smia.records.rows import EQUAL_RADIUS, EVERY_VALUE, SHIFT, is_as_the_paper
 
 ROUNDING = 1e-6  # of a width, by which a radius may exceed it
 AROUND = 60  # bytes of a file's name beside the case's and the row's, while it is written, too
@@ -82,6 +82,11 @@ class PlannedAttack:
         return CLEAN if self.attack is None else self.attack.name
 
     @property
+    def is_shift(self) -> bool:
+        """Whether it is of an acquisition shift, which has no radius."""
+        return isinstance(self.attack, ShiftSearch)
+
+    @property
     def loss(self) -> str | None:
         """Name of the attack's own deviation loss, None for the victim's."""
         loss = getattr(self.attack, "loss", None)
@@ -101,11 +106,11 @@ class PlannedAttack:
         return RowKey(
             attack=self.name,
             setting=self.setting,
-            loss=self.loss,
+            loss=None if self.is_shift else self.loss,
             eps=self.eps,
-            eps_input=None if self.attack is None else self.attack.eps,
+            eps_input=None if self.attack is None or self.is_shift else self.attack.eps,
             unit=unit,
-            norm=None if self.attack is None else self.attack.norm,
+            norm=None if self.attack is None or self.is_shift else self.attack.norm,
             steps=getattr(self.attack, "steps", None),
             alpha=getattr(self.attack, "alpha", None),
             knowledge=None if self.attack is None else self.attack.knowledge,
@@ -140,6 +145,9 @@ def plan_of(rows: Sequence[PlannedAttack | Attack], data_range: float) -> list[P
 def _at_equal_radius(attack: Any, data_range: float) -> PlannedAttack:
     if not isinstance(attack, Attack):
         raise ValueError(f"attacks must hold attacks or rows of a plan, got {attack!r}.")
+    if isinstance(attack, ShiftSearch):
+        how = EVERY_VALUE if isinstance(attack, TryAll) else SHIFT
+        return PlannedAttack(attack, None, f"{how}, severity {attack.shift.severity}")
     eps = None if attack.eps is None else float(f"{attack.eps / data_range:.9g}")
     return PlannedAttack(attack, eps, EQUAL_RADIUS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +22,13 @@ from monai_smia.attacks import (
 )
 from monai_smia.evaluation.paper_plan import paper_comparison
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
+from monai_smia.evaluation.shift_plan import shift_rows
 from monai_smia.nearest import nearest
 from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
 
 TASKS = ("classification", "segmentation", "detection")
 # gradients of the first strong attack, in the last round; "radius" has no rounds
-PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20}
+PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20, "shifts": 8}
 FIRST = 10  # gradients, below which an attack that stands still has hardly begun
 CURVE = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # radii of the preset "radius", over the largest
 
@@ -124,6 +125,7 @@ def preset_plan(
     gradients: int | None = None,
     clip: tuple[float, float] | None = (0.0, 1.0),
     seed: int = 0,
+    shifts: Mapping[str, Any] | None = None,
     **paper: Any,
 ) -> list[PlannedAttack]:
     """A plan by its name.
@@ -137,6 +139,9 @@ def preset_plan(
     `eps` holds), and looks for the smallest radius that leaves half of what is right, by bisection; of a decision from
     the smallest perturbation that `FMNT` finds toward one of the nearest classes.
 
+    ``"shifts"`` has acquisition shifts on average and at their worst, see `shift_rows`, beside noise and the strongest
+    attack at the radii.
+
     Args:
         preset: one of `PRESETS`.
         task: ``"classification"``, ``"segmentation"`` or ``"detection"``.
@@ -147,6 +152,7 @@ def preset_plan(
         gradients: of the first strong attack, in the last round; None for the preset's.
         clip: valid range of the images, or None.
         seed: of all attacks.
+        shifts: of the preset ``"shifts"``: arguments of `shift_rows`, such as ``{"modality": "ct", "severity": 3}``.
         **paper: further arguments of `paper_comparison`, for ``"paper"`` alone.
 
     Raises:
@@ -176,6 +182,8 @@ def preset_plan(
     balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii]
     if preset == "radius":
         return plan + _over_radii(task, balls, int(count), shared)
+    if preset == "shifts":
+        return plan + _beside_shifts(task, balls, int(count), shared) + _shift_rows(task, int(count), shifts, shared)
     for radius, ball in balls:
         smia = SMIA(eps=ball, steps=steps, alpha=alpha, **shared)
         plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), smia)]
@@ -209,6 +217,25 @@ def _over_radii(
         critical = CriticalRadius(search, first=first, seed=shared["seed"])
         plan.append(PlannedAttack(critical, largest, CRITICAL_RADIUS))
     return plan
+
+
+def _beside_shifts(
+    task: str, balls: Sequence[tuple[float, float]], gradients: int, shared: dict[str, Any]
+) -> list[PlannedAttack]:
+    """Noise and the strongest attack, which shifts are compared with."""
+    rows = []
+    for radius, ball in balls:
+        strongest = _members(task, 2 * gradients, {"eps": ball, "norm": "linf", "progress": True, **shared})[0]
+        rows += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), strongest)]
+    return rows
+
+
+def _shift_rows(
+    task: str, gradients: int, given: Mapping[str, Any] | None, shared: dict[str, Any]
+) -> list[PlannedAttack]:
+    """Shifts by the loss that their task's attacks are strongest on."""
+    loss = {"segmentation": "soft_jaccard", "detection": "ranking"}.get(task)
+    return shift_rows(**{"gradients": gradients, "loss": loss, **shared, **(given or {})})
 
 
 def _rounds(gradients: int) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_smia.attacks import Attack, AttackResult, CriticalRadius
+from monai_smia.attacks import Attack, AttackResult, CriticalRadius, ShiftSearch
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.errors import DisagreementError
@@ -22,6 +22,7 @@ from monai_smia.evaluation.pipeline import Pipeline, Scored, VictimPipeline
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.predictor import attacked, case_seed
 from monai_smia.evaluation.probe import probe
+from monai_smia.evaluation.shift_row import Shifted, ShiftRow
 from monai_smia.evaluation.survival import degraded_records
 from monai_smia.evaluation.volumes import stem_of
 from monai_smia.files import remove
@@ -31,6 +32,8 @@ from monai_smia.metrics.similarity import StructuralSimilarity
 from monai_smia.records import COMPUTED, STORED, Costs, Record
 from monai_smia.records.damage import ADDED_DAMAGE, FROZEN, damages
 from monai_smia.records.parts import History
+from monai_smia.records.rows import RowKey
+from monai_smia.records.shift import TOLD
 from monai_smia.report.figures.panel import Panel
 from monai_smia.report.figures.selector import figure_path, slices_path, within_radius
 from monai_smia.report.figures.slices import can_be_leafed_through, write_slices
@@ -96,6 +99,8 @@ class RowEvaluator:
             settle: is given the computed record and what was stored, once that was read back: to keep or to remove it.
             probe_with: probe the victim at the radius of this attack, with the clean row.
         """
+        if isinstance(row.attack, ShiftSearch):
+            return [self._shifted(case, row, row.attack, draw)]
         attack, start = None if row.attack is None else self._judged(case, case.own(row.attack)), time.perf_counter()
         result = None if attack is None else attacked(self._bound(case), case, self.device, attack)
         image = case.image if result is None else result.adversarial
@@ -130,6 +135,41 @@ class RowEvaluator:
                     LOGGER.info("%s has no stored rows: %s", case.name, error)
                 self._told.add(case.name)
         return [*records, *self._degraded(case, record, image, attack)]
+
+    def _shifted(
+        self, case: Case, row: PlannedAttack, attack: ShiftSearch, draw: Callable[[Record], bool] | None
+    ) -> Record:
+        """The record of a shift: metrics are those of its worst, beside their averages over the draws."""
+        start, own = time.perf_counter(), case.own(attack)
+        assert isinstance(own, ShiftSearch)
+        if case.clean_metrics is None:
+            self._damages(case, self.score(case, case.image), clean=True)
+        search = ShiftRow(case, self._bound(case), self.score, self.metrics, self.device)
+        result, worst = search.run(own), search.worst
+        assert worst is not None
+        record = Record(
+            row=row.key(self.unit),
+            stage=COMPUTED,
+            case=case.name,
+            patient=case.patient,
+            strata=case.strata or {},
+            seed=case_seed(own.seed, case.name),
+            metrics=worst.scored.metrics | self._damages(case, worst.scored) | search.facts(own),
+            costs=Costs(time.perf_counter() - start, int(result.gradients[0])),
+        )
+        if self.figure is not None and draw is not None and draw(record):
+            self._draw_shift(self.figure, case, worst, record)
+        return record
+
+    def _draw_shift(self, figure: Callable[..., None], case: Case, worst: Shifted, record: Record) -> None:
+        """The image at the worst of a shift, with the moved truth; its parameters stand where an attack's name does."""
+        truth, decision = self.figures.shown_truth(worst.case), worst.scored.decision
+        if truth is None or decision is None:
+            return
+        largest = float((as_plain(worst.image) - as_plain(case.image)).abs().max())
+        key = RowKey(f"{record.metrics[TOLD]}; change up to", eps_input=largest or None, unit=self.unit)
+        path = figure_path(self.output_dir / "figures", case.name, record.row.slug)
+        figure(path, case.image[0], truth, case.clean_decision, [Panel(key, worst.image[0], decision)], self.unit)
 
     def _judged(self, case: Case, attack: Attack) -> Attack:
         """The attack, which asks the pipeline whether a radius is enough, where it looks for the smallest one."""

@@ -15,6 +15,8 @@ ROUND = "round"  # "round 2": the second of a plan whose gradients are doubled u
 PAPER = "paper"  # the SMIA paper's own setting: steps of epsilon, the last iterate, nothing projects
 PAPER_ITERATIONS, PAPER_ALPHA = "paper, iterations", "paper, alpha"  # in it, rows that differ by these
 CRITICAL_RADIUS = "critical radius"  # the smallest radius that succeeds, within that of the row
+SHIFT = "shift"  # "shift, severity 3": a shift of how the image was taken, on average and at its worst
+EVERY_VALUE = "every value"  # the same, of all values of a finite set
 WHITE_BOX, TRANSFER, BLACK_BOX, NO_KNOWLEDGE = "white box", "transfer", "black box", "none"  # of an attacker
 ITERATIONS = "iterations"  # rows that differ by their steps
 ALPHA = "alpha"  # rows that differ by SMIA's weight
@@ -68,6 +70,16 @@ class RowKey:
     def is_clean(self) -> bool:
         """Whether nothing attacks."""
         return self.attack == CLEAN
+
+    @property
+    def is_shift(self) -> bool:
+        """Whether the row is of an acquisition shift, which has no radius.
+
+        Example:
+            >>> RowKey("Dose", "shift, severity 3").is_shift, RowKey("SMIA", EQUAL_RADIUS).is_shift
+            (True, False)
+        """
+        return self.setting.partition(",")[0] in (SHIFT, EVERY_VALUE)
 
     @property
     def round(self) -> int | None:

@@ -13,6 +13,7 @@ from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.parts import RECORD_VERSION, check_version
 from monai_smia.records.record import Failure
 from monai_smia.records.rows import ROW_FIELDS, RowKey, Stage
+from monai_smia.records.shift import ShiftGap
 
 SUMMARY_FILE = "summary.json"
 TOLERANCE = 0.005  # of the headline metric: it has converged where doubled gradients move it by less
@@ -234,6 +235,7 @@ class Summary:
         headline: the figures that matter most; None without an attack.
         critical_radii: the smallest radius that breaks a case, by norm; empty where the plan does not look for it.
         criteria: the user's own, met or not.
+        shifts: acquisition shifts, on average and at their worst; empty where the plan has none.
     """
 
     rows: list[SummaryRow]
@@ -246,6 +248,7 @@ class Summary:
     headline: Headline | None = None
     critical_radii: list[CriticalRadii] = field(default_factory=list)
     criteria: list[Verdict] = field(default_factory=list)
+    shifts: list[ShiftGap] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As in ``summary.json``."""
@@ -257,6 +260,7 @@ class Summary:
             "flags": [asdict(flag) for flag in self.flags],
             "failures": [failure.to_json() for failure in self.failures],
             "criteria": [asdict(verdict) for verdict in self.criteria],
+            "shifts": [asdict(gap) for gap in self.shifts],
             **{name: getattr(self, name) for name in ("cases", "evaluated", "unit", "seconds")},
         }
 
@@ -276,6 +280,7 @@ class Summary:
             headline=None if headline is None else Headline.from_json(headline),
             critical_radii=[CriticalRadii.from_json(found) for found in data["critical_radii"]],
             criteria=[Verdict(**verdict) for verdict in data.get("criteria", ())],
+            shifts=[ShiftGap.from_json(gap) for gap in data.get("shifts", ())],
             **{name: data[name] for name in ("cases", "evaluated", "unit", "seconds")},
         )
 

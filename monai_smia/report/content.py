@@ -73,6 +73,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         worst_case=worst_cases(groups, of_cases),
         convergence=_convergence(summary.headline),
         critical_radii=summary.critical_radii,
+        shifts=summary.shifts,
         cases=cases,
         differences=differences(groups, of_cases.metric),
         damage=_damage(summary.rows),
@@ -196,7 +197,7 @@ def _data(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Outcome], s
 
 def _threat_model(spec: EvaluationSpec) -> ThreatModelContent:
     attacks = [row for row in spec.rows if not row.row.is_clean]
-    radii = {(row.row.eps, row.row.eps_input, row.row.norm) for row in attacks}
+    radii = {(row.row.eps, row.row.eps_input, row.row.norm) for row in attacks if not row.row.is_shift}
     targeted = any(row.targeted for row in attacks)
     return ThreatModelContent(
         goal=f"integrity violation, {'targeted' if targeted else 'untargeted'}",

@@ -10,6 +10,7 @@ from typing import Any
 from monai_smia.analysis.comparisons import CaseOutcome, Difference, Extreme, Stratum, WorstCase
 from monai_smia.records import Flag, RowKey, SummaryRow, Verdict
 from monai_smia.records.critical_radius import CriticalRadii
+from monai_smia.records.shift import ShiftGap
 from monai_smia.records.summary import AfterRound
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
@@ -139,6 +140,7 @@ class ReportContent:
     worst_case: list[WorstCase]
     convergence: list[Convergence]
     critical_radii: Sequence[CriticalRadii]
+    shifts: Sequence[ShiftGap]
     cases: list[CaseOutcome]
     differences: list[Difference]
     damage: list[RowDamage]

@@ -20,6 +20,7 @@ from monai_smia.report.content import report_content
 from monai_smia.report.document import ReportContent
 from monai_smia.report.figures.selector import figure_path
 from monai_smia.report.sentences import critical_radius_text, headline_figure, headline_text
+from monai_smia.report.shift_table import shift_pictures, shift_text
 from monai_smia.report.showcase import showcase
 from monai_smia.report.structure_tables import MAX_STRUCTURES, structure_metrics, structure_tables
 from monai_smia.report.table import cell
@@ -30,6 +31,7 @@ SECTIONS = (
     ("results", "Results"),
     ("structures", "Structures"),
     ("worst", "Worst case"),
+    ("shifts", "Acquisition shifts"),
     ("survival", "After storage"),
     ("cases", "Cases"),
     ("use", "Model and data"),
@@ -98,7 +100,7 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
     structures = structure_tables(content)
     sentences = [headline_text(summary.headline, spec.unit, spec.sampled, summary.flags)]
     sentences += [critical_radius_text(found, spec.unit, spec.sampled) for found in summary.critical_radii]
-    headline = " ".join(sentences)
+    headline = " ".join(part for part in [*sentences, shift_text(summary.shifts)] if part)
     environment = Environment(
         loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -111,13 +113,14 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
         panels=PANELS,
         first=FIRST,
         files=[name for name in FILES if (folder / name).exists()],
-        sections=[section for section in SECTIONS if structures or section[0] != "structures"],
+        sections=[s for s in SECTIONS if {"structures": structures, "shifts": summary.shifts}.get(s[0], True)],
         descriptions=metric_descriptions(content, structure_metrics(content)),
         structures=structures,
         max_structures=MAX_STRUCTURES,
         charts=shown,
         missing=[f"{title} ({needs})" for title, needs in NEEDS.items() if title not in titles],
         figures=_figures(content, folder / "figures"),
+        shift_pictures=shift_pictures(summary.shifts, folder / "figures"),
         broken=len(most_damaged(content)),
         verdicts=[(verdict.met, verdict_text(verdict, content.flags)) for verdict in content.criteria],
         t=report_tables(content, spec.unit),

@@ -58,6 +58,7 @@ def shifts_for(
     severity: int = 3,
     span: Sequence[float] | None = None,
     only: Sequence[str] | None = None,
+    width_first: bool = False,
     **options: Any,
 ) -> list[Shift]:
     """The shifts of a modality that an image of this many axes can have.
@@ -68,6 +69,7 @@ def shifts_for(
         severity: 1 to 5; how far their boxes reach.
         span: black and white of the images; None for each sample's own.
         only: names of classes, to have these alone.
+        width_first: whether columns come before rows, which `Jpeg` has to know.
         **options: further arguments of every shift, such as `lengths`; pictures have lengths in %, unless given.
 
     Raises:
@@ -90,6 +92,6 @@ def shifts_for(
             f"shifts must be of {sorted(kinds)} for {modality} in {dims}-D, got {name!r}{nearest(name, kinds)}"
         )
     ends = None if span is None else (float(span[0]), float(span[1]))
-    return [
-        kind(severity=severity, span=ends, **options) for name, kind in kinds.items() if only is None or name in only
-    ]
+    chosen = [kind for name, kind in kinds.items() if only is None or name in only]
+    own: dict[type[Shift], dict[str, Any]] = {Jpeg: {"width_first": width_first}}
+    return [kind(severity=severity, span=ends, **options, **own.get(kind, {})) for kind in chosen]

@@ -69,6 +69,7 @@ def bundle_evaluation(
     class_names: Sequence[str] | None = None,
     metadata: Mapping[str, Any] | None = None,
     volumes: Sequence[str] | None = None,
+    shifts: Mapping[str, Any] | None = None,
     straight_through: bool = False,
     unit: str = "",
     survival: Mapping[str, Degradation] | None = None,
@@ -117,6 +118,8 @@ def bundle_evaluation(
             those of the metadata, else their numbers.
         metadata: of the bundle; ``network_data_format`` names the channels.
         volumes: drive the volume of a segmentation ``"down"``, ``"up"`` or both, in rows beside those of the preset.
+        shifts: of the preset ``"shifts"``, such as ``{"modality": "ct", "severity": 3}``: arguments of `shift_rows`.
+            Shifts that move anatomy are for classification alone: labels come out of the bundle's own chain, unmoved.
         straight_through: let the gradient through where the intensity window clips.
         unit: unit of the images, for tables.
         survival: degradations by name, after which every attack is measured again, as for `AttackEvaluation`.
@@ -209,6 +212,7 @@ def bundle_evaluation(
         volumes=volumes,
         extra=extra,
         only=only,
+        shifts={"dims": builder.dimensions, "geometric": builder.task == "classification", **(shifts or {})},
     )
     limitations = [UNSUPERVISED] * (not pipeline.labeled) + [lost] * bool(lost)
     check_window(chain, attacks, in_scanner)
