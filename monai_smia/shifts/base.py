@@ -31,6 +31,7 @@ class Parameter:
         signed: whether it goes both ways: as far to the other side, or, of a factor, by its inverse.
         count: how many there are.
         factor: whether it multiplies, so that 2 and 1/2 are alike.
+        vector: whether several are one vector, of which the length is told; else the largest is.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Parameter:
     signed: bool = False
     count: int = 1
     factor: bool = False
+    vector: bool = False
 
     def bounds(self, level: int) -> tuple[float, float]:
         """Lowest and highest value of the box at a severity from 1 to 5.
@@ -226,7 +228,7 @@ class Shift(ABC):
         return dataclasses.replace(self, seed=seed)
 
     def describe(self, values: Sequence[float] | Tensor, dims: int) -> str:
-        """Values as one says them; of several alike the length of the vector.
+        """Values as one says them; of several alike the length of their vector, or the largest.
 
         Args:
             values: ``(P,)``.
@@ -235,9 +237,9 @@ class Shift(ABC):
         said, left = [], [float(v) for v in values]
         for p in self.parameters(dims):
             own, left = left[: p.count], left[p.count :]
-            number = own[0] if p.count == 1 else math.sqrt(sum(v * v for v in own))
             unit = "" if not p.unit else f" {self.lengths if p.unit == 'mm' else p.unit}"
-            said.append(f"{p.name} {number:.3g}{unit}")
+            number = own[0] if p.count == 1 else math.hypot(*own) if p.vector else max(map(abs, own))
+            said.append(f"{p.name} {'' if p.count == 1 or p.vector else 'up to '}{number:.3g}{unit}")
         return ", ".join(said)
 
     def low_high(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -245,7 +245,7 @@ class MetalInsert(Shift):
         """Diameter of the rod, and where it is in the slice."""
         return (
             Parameter("metal", "mm", (4.0, 8.0, 12.0, 16.0, 20.0)),
-            Parameter("place", "mm", (60.0, 60.0, 60.0, 60.0, 60.0), signed=True, count=2),
+            Parameter("place", "mm", (60.0, 60.0, 60.0, 60.0, 60.0), signed=True, count=2, vector=True),
         )
 
     def apply(self, image: Tensor, values: Tensor, grid: Grid) -> Tensor:

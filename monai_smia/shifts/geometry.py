@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -59,8 +60,8 @@ class RigidMotion(GeometricShift):
         """An angle for every plane and a length for every axis."""
         five = (1.0, 2.0, 3.5, 6.0, 10.0)
         return (
-            Parameter("rotation", "degrees", five, signed=True, count=3 if dims == 3 else 1),
-            Parameter("translation", "mm", five, signed=True, count=dims),
+            Parameter("rotation", "degrees", five, signed=True, count=3 if dims == 3 else 1, vector=True),
+            Parameter("translation", "mm", five, signed=True, count=dims, vector=True),
         )
 
     def sources(self, points: Tensor, values: Tensor, grid: Grid) -> Tensor:
@@ -112,7 +113,7 @@ class SmoothDeformation(GeometricShift):
     Example:
         >>> shift = SmoothDeformation(severity=1)
         >>> shift.describe(shift.at_severity(1, 2), 2)
-        'deformation 1.06 mm'
+        'deformation up to 1.5 mm'
     """
 
     title: ClassVar[str] = "smooth deformation"
@@ -133,6 +134,11 @@ class SmoothDeformation(GeometricShift):
                 count=dims * modes,
             ),
         )
+
+    def describe(self, values: Sequence[float] | Tensor, dims: int) -> str:
+        """The largest displacement that these amplitudes allow along an axis."""
+        amplitudes = torch.as_tensor(values).double().view(dims, -1)
+        return f"deformation up to {float(amplitudes.abs().sum(1).max()):.3g} {self.lengths}"
 
     def sources(self, points: Tensor, values: Tensor, grid: Grid) -> Tensor:
         """Displaced along every axis.

@@ -205,3 +205,17 @@ def test_what_a_segment_of_k_space_holds_is_moved_by_its_own_length(cycles: int,
 @pytest.mark.parametrize("shift", [RigidMotion(lengths="%"), Blur(lengths="%")], ids=["rigid", "blur"])
 def test_per_cent_are_of_the_shorter_side(shift: Shift) -> None:
     assert shift.grid(torch.zeros(1, 3, 200, 400)).spacing == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("shift", "values", "told"),
+    [
+        (RigidMotion(), [0, 3.1, 0, 1.2, 1.6, 0], "rotation 3.1 degrees, translation 2 mm"),
+        (RigidMotion(lengths="%"), [-3.1, 3.0, 4.0], "rotation -3.1 degrees, translation 5 %"),
+        (Breathing(), [12.0, -12.0, 3.0, 0.0], "breathing up to 12 mm"),
+        (Dose(), [40.0], "dose 40 %"),
+        (SmoothDeformation(), [1.0, -2.0, 0.5, 0.5, 0, 0, 0, 0], "deformation up to 4 mm"),
+    ],
+)
+def test_parameters_as_one_says_them(shift: Shift, values: list[float], told: str) -> None:
+    assert shift.describe(values, {6: 3, 3: 2, 4: 3, 1: 3, 8: 2}[len(values)]) == told

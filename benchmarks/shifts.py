@@ -1,0 +1,159 @@
+"""Acquisition shifts on average and at their worst, beside an L-inf attack, on the bundles' test splits.
+
+Through the bundle's own config, on the native grid: the table of `attack_eval --preset shifts`. Of a CT a part around
+the lungs' middle is taken (--crop, voxels), so that it fits into minutes of one thread. With several --weights, all of
+one bundle, the first is the reference of the relative corruption error.
+
+    python benchmarks/shifts.py --bundle ct --dataset_dir CT --weights model.pt model_robust.pt
+    python benchmarks/shifts.py --bundle fundus --dataset_dir FUNDUS --cases 6
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from measured import Claims, Row, Table, add_save, save
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+
+from monai_smia.analysis.shifts import relative_corruption_error
+from monai_smia.evaluation import AttackEvaluation
+from monai_smia.records import Record, Summary, read_records
+from monai_smia.records.shift import WORST_DRAW, ShiftGap
+
+BUNDLES = Path(__file__).parents[1] / "bundles"
+NAMES = {"ct": "ct_lung_segmentation", "fundus": "fundus_dr_grading", "endoscopy": "endoscopic_artefact_detection"}
+DATA = {"ct": "dataset_dir", "fundus": "dataset_dir", "endoscopy": "frames_dir"}
+
+
+def claims(rows: list[Row]) -> Claims:
+    """What holds in every row."""
+    drawn = [row for row in rows if row["kind"] == "shift"]
+    sign = {True: 1, False: -1}
+    yield (
+        f"In all {len(drawn)} rows the worst case is at least as bad as the worst of {drawn[0]['draws']} random draws "
+        f"({drawn[0]['gradients']:g} gradients), case by case.",
+        all(row["beats_draws"] for row in drawn),
+    )
+    worse = sum(sign[row["higher_is_better"]] * (row["average"] - row["worst"]) > 0.005 for row in drawn)
+    yield (f"In {worse} of them it is worse than the average by more than .005.", True)
+
+
+TABLES = {
+    "table": Table(
+        {
+            "weights": "{weights}",
+            "shift": "{shift}",
+            "clean": "{clean:.3f}",
+            "on average": "{average:.3f}",
+            "at its worst": "{worst:.3f}",
+            "parameters of the worst case": "{told}",
+        },
+        claims=claims,
+    ),
+}
+
+
+class Crop:
+    """A part of a volume and its label, around the middle of what the label holds."""
+
+    def __init__(self, loading: Any, size: tuple[int, ...]) -> None:
+        self.loading, self.size = loading, size
+
+    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        loaded = dict(self.loading(dict(item)))
+        where = (torch.as_tensor(loaded["label"])[0] > 0).nonzero().float()
+        middle = where[(where - where.mean(0)).norm(dim=1).argmin()].long().tolist()
+        shape = loaded["image"].shape[1:]
+        first = [min(max(m - n // 2, 0), max(s - n, 0)) for m, n, s in zip(middle, self.size, shape, strict=True)]
+        parts = (slice(None), *(slice(f, f + n) for f, n in zip(first, self.size, strict=True)))
+        return {**loaded, **{key: cut(loaded[key], parts) for key in ("image", "label")}}
+
+
+def cut(image: MetaTensor, parts: tuple[slice, ...]) -> MetaTensor:
+    """A part of an image, its affine moved to its first voxel."""
+    affine = image.affine.clone()
+    affine[:3, 3] += affine[:3, :3] @ torch.tensor([float(part.start) for part in parts[1:]]).to(affine)
+    return MetaTensor(image.as_tensor()[parts].clone(), affine=affine)
+
+
+def evaluation(args: argparse.Namespace, weights: Path, folder: Path) -> AttackEvaluation:
+    """That of the bundle, with these weights."""
+    root = BUNDLES / NAMES[args.bundle]
+    parser = ConfigParser()
+    parser.read_config(str(root / "configs" / "attack_eval.yaml"))
+    parser.read_meta(str(root / "configs" / "metadata.json"))
+    given = {"bundle_root": str(root), "output_dir": str(folder), "weights": str(weights), "preset": "shifts"}
+    given |= {DATA[args.bundle]: str(args.dataset_dir), "eps": args.eps, "severity": args.severity, "draws": args.draws}
+    for name, value in {**given, "shifts": args.shifts, "gradients": args.gradients}.items():
+        parser[name] = value
+    parser.parse()
+    parser.get_parsed_content("initialize")
+    made: AttackEvaluation = parser.get_parsed_content("evaluation")
+    made.cases, made.storage, made.figure, made.progress = list(made.cases)[: args.cases], None, None, args.progress
+    if args.bundle == "ct":
+        made.loading = Crop(made.loading, tuple(args.crop))
+    return made
+
+
+def rows_of(folder: Path, weights: str) -> tuple[list[Row], list[ShiftGap]]:
+    """The table's rows of a finished evaluation."""
+    summary = Summary.read(folder)
+    assert summary.headline is not None
+    found = []
+    for gap in summary.shifts:
+        records = [r for r in read_records(folder) if isinstance(r, Record) and r.row.slug == gap.slug]
+        beats = all(record.metrics["damage"] >= record.metrics[WORST_DRAW] for record in records)
+        told = f"all {gap.draws} values: {gap.told}" if gap.every_value else gap.told
+        own = {name: getattr(gap, name) for name in ("clean", "average", "worst", "draws", "gradients", "cases")}
+        own |= {"average_interval": gap.average_interval, "worst_interval": gap.worst_interval, "kept": gap.kept}
+        kind = "proof" if gap.every_value else "shift"
+        more = {"told": told, "beats_draws": beats, "higher_is_better": gap.higher_is_better, "changes": gap.changes}
+        found.append({"kind": kind, "weights": weights, "shift": gap.shift, "metric": gap.metric, **own, **more})
+    for end in summary.headline.radii:
+        label = f"L-inf, eps {end.eps:g}"
+        told = {"clean": summary.headline.clean, "average": end.noise, "worst": end.attacked, "cases": end.cases}
+        more = {"kind": "linf", "weights": weights, "shift": label, "metric": summary.headline.metric}
+        found.append({**more, **told, "told": "noise of this size as the average"})
+    return found, summary.shifts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", choices=NAMES, default="ct")
+    parser.add_argument("--dataset_dir", type=Path, required=True)
+    parser.add_argument("--weights", nargs="+", default=["model.pt"], help="files of the bundle's folder models")
+    parser.add_argument("--cases", type=int, default=None)
+    parser.add_argument("--crop", type=int, nargs=3, default=[128, 128, 24])
+    parser.add_argument("--eps", type=float, default=0.02)
+    parser.add_argument("--severity", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--gradients", type=int, default=8)
+    parser.add_argument("--shifts", nargs="+", default=None)
+    parser.add_argument("--progress", action="store_true")
+    add_save(parser)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rows, gaps = [], {}
+    files = [BUNDLES / NAMES[args.bundle] / "models" / name for name in args.weights]
+    for file in files:
+        with tempfile.TemporaryDirectory() as folder:
+            evaluation(args, file, Path(folder)).run()
+            found, gaps[file.name] = rows_of(Path(folder), file.name)
+        rows += found
+        for row in found:
+            print(row, flush=True)
+        error = relative_corruption_error(gaps[file.name], gaps[files[0].name])
+        print(f"{file.name}: relative corruption error {error} of {files[0].name}", flush=True)
+    save(
+        args.save, rows, seeds=[0], weights=[str(f.relative_to(BUNDLES.parent)) for f in files], data=[args.dataset_dir]
+    )
+
+
+if __name__ == "__main__":
+    main()
