@@ -1,7 +1,7 @@
 """Acquisition shifts on average and at their worst, beside an L-inf attack, on the bundles' test splits.
 
-Through the bundle's own config, on the native grid: the table of `attack_eval --preset shifts`. Of a CT a part around
-the lungs' middle is taken (--crop, voxels), so that it fits into minutes of one thread. With several --weights, all of
+Through the bundle's own config, on the native grid: the table of `attack_eval --preset shifts`. A CT is
+taken on a coarser grid (--spacing), so that it fits into minutes of one thread. With several --weights, all of
 one bundle, the first is the reference of the relative corruption error.
 
     python benchmarks/shifts.py --bundle ct --dataset_dir CT --weights model.pt model_robust.pt
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from measured import Claims, Row, Table, add_save, save
 from monai.bundle import ConfigParser
-from monai.data import MetaTensor
+from monai.transforms import Spacingd
 
 from monai_smia.analysis.shifts import relative_corruption_error
 from monai_smia.evaluation import AttackEvaluation
@@ -59,27 +59,16 @@ TABLES = {
 }
 
 
-class Crop:
-    """A part of a volume and its label, around the middle of what the label holds."""
+class Coarse:
+    """A whole volume and its label on a coarser grid, so that it fits into minutes of one thread."""
 
-    def __init__(self, loading: Any, size: tuple[int, ...]) -> None:
-        self.loading, self.size = loading, size
+    def __init__(self, loading: Any, spacing: tuple[float, ...]) -> None:
+        self.loading = loading
+        self.spacing = Spacingd(("image", "label"), spacing, mode=("bilinear", "nearest"), padding_mode="border")
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        loaded = dict(self.loading(dict(item)))
-        where = (torch.as_tensor(loaded["label"])[0] > 0).nonzero().float()
-        middle = where[(where - where.mean(0)).norm(dim=1).argmin()].long().tolist()
-        shape = loaded["image"].shape[1:]
-        first = [min(max(m - n // 2, 0), max(s - n, 0)) for m, n, s in zip(middle, self.size, shape, strict=True)]
-        parts = (slice(None), *(slice(f, f + n) for f, n in zip(first, self.size, strict=True)))
-        return {**loaded, **{key: cut(loaded[key], parts) for key in ("image", "label")}}
-
-
-def cut(image: MetaTensor, parts: tuple[slice, ...]) -> MetaTensor:
-    """A part of an image, its affine moved to its first voxel."""
-    affine = image.affine.clone()
-    affine[:3, 3] += affine[:3, :3] @ torch.tensor([float(part.start) for part in parts[1:]]).to(affine)
-    return MetaTensor(image.as_tensor()[parts].clone(), affine=affine)
+        found = self.spacing(dict(self.loading(dict(item))))
+        return {**found, "image": found["image"].round()}  # whole HU, as a file holds them
 
 
 def evaluation(args: argparse.Namespace, weights: Path, folder: Path) -> AttackEvaluation:
@@ -97,7 +86,7 @@ def evaluation(args: argparse.Namespace, weights: Path, folder: Path) -> AttackE
     made: AttackEvaluation = parser.get_parsed_content("evaluation")
     made.cases, made.storage, made.figure, made.progress = list(made.cases)[: args.cases], None, None, args.progress
     if args.bundle == "ct":
-        made.loading = Crop(made.loading, tuple(args.crop))
+        made.loading = Coarse(made.loading, tuple(args.spacing))
     return made
 
 
@@ -129,7 +118,7 @@ def main() -> None:
     parser.add_argument("--dataset_dir", type=Path, required=True)
     parser.add_argument("--weights", nargs="+", default=["model.pt"], help="files of the bundle's folder models")
     parser.add_argument("--cases", type=int, default=None)
-    parser.add_argument("--crop", type=int, nargs=3, default=[128, 128, 24])
+    parser.add_argument("--spacing", type=float, nargs=3, default=[4.0, 4.0, 8.0], help="of a CT, in mm")
     parser.add_argument("--eps", type=float, default=0.02)
     parser.add_argument("--severity", type=int, default=3)
     parser.add_argument("--draws", type=int, default=20)
