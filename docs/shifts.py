@@ -1,6 +1,7 @@
 """The contact sheet of docs/shifts.md: every shift at its five severities, on the synthetic cases of the bundles.
 
 python docs/shifts.py [ct mri fundus endoscopy]        writes docs/shifts_ct.png and the others
+python docs/shifts.py table                            prints the table of shifts into docs/shifts.md
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from monai.transforms import LoadImage
 from torch import Tensor
 
 from monai_smia.data import ct_datalist, write_artefact_frames, write_ct_phantoms, write_fundus_phantoms
-from monai_smia.shifts import LEVELS, Shift, shifts_for
+from monai_smia.shifts import LEVELS, MODALITIES, Shift, shifts_for
 
 HERE = Path(__file__).parent
+BEGIN, END = "<!-- shifts -->", "<!-- end of shifts -->"
 ZOOM = {"HUCalibration": (-200.0, 200.0), "Dose": (-200.0, 200.0), "MetalInsert": (-400.0, 400.0)}  # window in HU
 
 
@@ -74,6 +76,8 @@ def coronal(image: Tensor) -> Tensor:
 def sheet(modality: str, image: Tensor, span: tuple[float, float]) -> Path:
     """One line for each shift: the image, and five severities."""
     shifts = shifts_for(modality, image.ndim - 2, span=None if modality == "ct" else span)
+    spacing = image.pixdim.tolist() if isinstance(image, MetaTensor) else None
+    plain = torch.as_tensor(image.as_tensor() if isinstance(image, MetaTensor) else image)  # projected once
     figure, axes = plt.subplots(len(shifts), LEVELS + 1, figsize=(12.5, 1.9 * len(shifts)), squeeze=False)
     for line, shift in zip(axes, shifts, strict=True):
         along = type(shift).__name__ in ("Breathing", "SliceThickness", "SmoothDeformation")
@@ -84,7 +88,8 @@ def sheet(modality: str, image: Tensor, span: tuple[float, float]) -> Path:
             options["aspect"] = 6.0 / 3.3
         for level, axis in enumerate(line):
             values = shift.neutral(image.ndim - 2) if level == 0 else values_of(shift, level, image.ndim - 2)
-            pixels = view(torch.as_tensor(shift(image, values)).clamp(*(span if modality != "ct" else (-1024, 3071))))
+            ends = span if modality != "ct" else (-1024.0, 3071.0)
+            pixels = view(shift(plain, values, spacing=spacing).clamp(*ends))
             axis.imshow(pixels, **options)
             axis.set_axis_off()
             told = "as it was taken" if level == 0 else shift.describe(values, image.ndim - 2).replace(", ", "\n")
@@ -101,8 +106,35 @@ def values_of(shift: Shift, level: int, dims: int) -> Tensor:
     return shift.at_severity(level, dims, torch.Generator().manual_seed(4))
 
 
+def table() -> str:
+    """All shifts: their parameters at the five severities, and where these come from."""
+    lines = ["| shift | parameters at severity 1 / 2 / 3 / 4 / 5 | for | severities |", "|---|---|---|---|"]
+    for kind in dict.fromkeys(kind for kinds in MODALITIES.values() for kind in kinds):
+        dims = max(kind.dimensions)
+        told = []
+        for p in kind().parameters(dims):
+            five = " / ".join(f"{value:.3g}" for value in p.severities)
+            side = ("factor, either way " if p.factor else "+-") if p.signed else ""
+            told.append(f"{p.name}{f' ({p.count} of them)' if p.count > 1 else ''}: {side}{five} {p.unit}".strip())
+        where = ", ".join(name for name, kinds in MODALITIES.items() if kind in kinds)
+        note = "" if kind.differentiable else " No gradient: searched at random."
+        moves = " Moves labels." if kind.geometric else ""
+        lines.append(f"| `{kind.__name__}` | {'; '.join(told)} | {where} | {kind.source}{moves}{note} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str) -> str:
+    """The page with the table of today between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
 def main() -> None:
-    """Draw all sheets."""
+    """Draw all sheets, or print the table."""
+    if sys.argv[1:] == ["table"]:
+        page = HERE / "shifts.md"
+        page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for modality, make, span in (
