@@ -102,8 +102,8 @@ def kept_by(
         The value and the share; None where nothing can be said.
 
     Example:
-        >>> kept_by([0.9] * 58 + [0.7]), kept_by([0.9, 0.8])[1]
-        ((0.7, 0.95), 0.22360679774997896)
+        >>> kept_by([0.9] * 58 + [0.7]), round(kept_by([0.9, 0.8])[1], 3)
+        ((0.7, 0.95), 0.224)
     """
     known = [float(value) for value in values if value is not None]
     if not known or len(known) < len(values):
