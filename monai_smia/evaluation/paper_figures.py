@@ -88,7 +88,7 @@ class PaperFigures:
         for setting in (EQUAL_RADIUS, PAPER):
             rows = self._rows(setting, COURSES)
             courses = [self._course(case, row, self._step(row, setting)) for row in rows]
-            settings[self._title(setting, rows).replace("\n", ", ")] = courses
+            settings[self._title(setting, rows).replace("\n", " ")] = courses
             told.append(f"{setting}: {compared(*courses)}")
         path = self._path("figure_2")
         part = _middle(view.change(case.image[0]).shape, self.patch)
