@@ -7,8 +7,8 @@ plain one with its logits times 50, whose softmax saturates and hides the gradie
 
 DEV is BIM of 19 steps, by the loss and the step size that are best for it on the 200. DEV + STA is SMIA of 10 steps,
 which take 19 gradients as well, by the best of `--draws` draws of alpha, kernel, reading, loss, step size and schedule:
-throughout, in the first half alone, or in the second. Beside both stands DEV with the very loss and step size of the
-SMIA that was chosen, so that a choice of those is not taken for STA's. The radius is that at which DEV leaves nearest to 40 %.
+throughout, in the first half alone, or in the second. Beside both stands DEV with the loss and step size of the SMIA
+that was chosen, so that those are not taken for STA. The radius is that at which DEV leaves nearest to 40 %.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ def claims(rows: list[Row]) -> Claims:
         yield (
             f"{row['victim']}: {row['stronger']} of {row['tried']} draws were stronger than DEV in the search. Held "
             f"out, the best of them is {answer}, DEV as it was chosen and DEV with the same loss and steps as this one "
-            f"({row['gain']:+.1f} [{row['low']:.1f}, {row['high']:.1f}] and {row['own_gain']:+.1f} [{row['own_low']:.1f}, "
-            f"{row['own_high']:.1f}]); the default, with the paper's alpha, is {default}.",
+            f"({row['gain']:+.1f} [{row['low']:.1f}, {row['high']:.1f}] and {row['own_gain']:+.1f} "
+            f"[{row['own_low']:.1f}, {row['own_high']:.1f}]); the default, with the paper's alpha, is {default}.",
             True,
         )
 

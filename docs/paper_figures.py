@@ -17,7 +17,7 @@ OPTIONS = {
     "fundus_dr_grading": ["--eps", "$1/255", "--case", "1"],  # at the paper's eps no decision changes
     "endoscopic_artefact_detection": ["--frame_count", "1"],
 }
-COLORS = 128  # of a picture in the repository
+COLORS = 256  # of a picture in the repository
 
 
 def main() -> None:

@@ -167,8 +167,8 @@ class PaperFigures:
         steps = getattr(row.attack, "steps", 1)
         length = f"{size:.3g} {unit}".strip()
         if setting == PAPER:
-            return f"Paper setting: {steps} steps of {length},\nthe last iterate, nothing projected"
-        return f"Equal radius: {steps} steps,\nno change above {length}"
+            return f"Paper setting:\n{steps} steps of {length},\nthe last iterate, nothing projected"
+        return f"Equal radius:\n{steps} steps,\nno change above {length}"
 
     def _path(self, name: str) -> Path:
         return Path(self.evaluation.output_dir) / f"{name}.png"
