@@ -38,6 +38,7 @@ ROOMS = {
     "threat": (0.0, "attack", "norm, radius,\nvalid range"),
     "degradations": (1.3, "attack", "smoothing,\ncompression, ..."),
     "shifts": (-0.05, "attack", "how an image\nwas taken"),
+    "certificates": (3.55, "attack", "smoothing over\na few parameters"),
     "metrics": (3.92, "results", "of a task, of\na perturbation"),
     "storage": (4.3, "files", "adversarial\nimages as files"),
     "dicom": (4.4, "files", "series in\nand out"),

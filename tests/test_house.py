@@ -17,7 +17,7 @@ LEVELS = (
     ("files", "nearest", "_moved", "command_line", "threat", "metrics", "degradations", "shifts"),
     ("inferers",),
     ("victims",),
-    ("attacks",),
+    ("attacks", "certificates"),
     ("transforms", "handlers", "engines"),
     ("dicom",),
     ("storage",),
