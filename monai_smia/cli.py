@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.set_defaults(command=_bundle)
 
     _add_nnunet(commands)
+    _add_blackbox(commands)
 
     report = commands.add_parser("report", help="make the report of a finished evaluation anew, from its records")
     report.add_argument("folder", metavar="FOLDER", help="output folder of the evaluation")
@@ -121,13 +122,68 @@ def _add_nnunet(commands: Any) -> None:
         help="valid range of the images; without it that of every file's type",
     )
     add("--unit", help="of the images, for tables; without it HU where the model normalizes as for CT")
+    _add_shared(add)
+    nnunet.set_defaults(command=_nnunet)
+
+
+def _add_shared(add: Any) -> None:
+    """Options of every evaluation."""
     add("--accept", help="criteria of your own, such as 'jaccard >= 0.80 at 28 HU'; exit status 3 where one is not met")
     add("--write_volumes", default="worst", help="adversarial images that stay: worst (default), all, none")
     add("--restart", action="store_false", dest="resume", help="start anew, and not from what the folder holds")
     add("--retry_failed", action="store_true", help="try cases again that have failed before")
     add("--limit", type=int, help="the first cases only")
     add("--seed", type=int, default=0, help="of all attacks (default: %(default)s)")
-    nnunet.set_defaults(command=_nnunet)
+
+
+def _add_blackbox(commands: Any) -> None:
+    """The command that attacks a product which is a command; values are checked by `product_evaluation`."""
+    blackbox = commands.add_parser("blackbox", help="evaluate a product under attack, of which answers alone are known")
+    add = blackbox.add_argument
+    add(
+        "--command",
+        required=True,
+        dest="product",
+        help="program and arguments, with {input} or {input_folder}, and {output} or {output_folder}; no shell runs it",
+    )
+    add("--timeout", type=float, default=600.0, help="seconds that one answer may take (default: %(default)s)")
+    _add_product(add, "blackbox")
+    blackbox.set_defaults(command=_blackbox)
+
+
+def _add_product(add: Any, output_dir: str) -> None:
+    """Options of a test of a product."""
+    add("--images", nargs="+", required=True, help="NIfTI files, or folders of those or of DICOM series")
+    add("--labels", help="folder of label maps CASE.nii.gz; without it the answer to the clean image is the reference")
+    add("--output_dir", default=output_dir, help="where to write (default: %(default)s)")
+    add("--eps", nargs="+", default=["20"], help="radius in the unit of the images, or several (default: 20)")
+    add("--preset", default="blackbox", help="blackbox (default)")
+    add("--queries", type=int, default=200, help="of every attack and case (default: %(default)s)")
+    add("--most_queries", type=int, help="that the product may be asked in all, earlier runs included")
+    add("--repeats", type=int, default=2, help="how often the first clean image is asked about (default: %(default)s)")
+    add("--attacks", nargs="+", dest="only", metavar="NAME", help="attacks to run; without it all of the preset")
+    add("--classes", type=int, default=2, help="of the answers, with the background (default: %(default)s)")
+    add("--class_names", nargs="+", help="their names, the background's included")
+    add("--clip", nargs=2, type=float, metavar=("LOW", "HIGH"), help="valid range of the images")
+    add("--unit", default="HU", help="of the images, for tables (default: %(default)s)")
+    add("--name", default="product", help="of the product, for the page")
+    add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")
+    _add_shared(add)
+
+
+def _blackbox(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.product import Command, product_evaluation
+    from monai_smia.command_line import EXPECTED, end_unless_met, quiet
+
+    quiet()
+    arguments = {name: value for name, value in vars(options).items() if name not in ("command", "others")}
+    try:
+        product = Command(tuple(shlex.split(arguments.pop("product"))), timeout=arguments.pop("timeout"))
+        end_unless_met(product_evaluation(product, **arguments).run())
+    except EXPECTED as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _nnunet(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from monai_smia.attacks.bim import BIM
 from monai_smia.attacks.composite import CoarseToFine, CriticalRadius, Ensemble, NetworkSpaceAttack, Transfer
 from monai_smia.attacks.cospgd import CosPGD
 from monai_smia.attacks.dag import DAG
+from monai_smia.attacks.decision import DecisionSearch
 from monai_smia.attacks.deepfool import DeepFool
 from monai_smia.attacks.difgsm import DIFGSM
 from monai_smia.attacks.fgsm import FGSM
@@ -49,6 +50,7 @@ __all__ = [
     "CoarseToFine",
     "CosPGD",
     "CriticalRadius",
+    "DecisionSearch",
     "DeepFool",
     "Ensemble",
     "Iterate",

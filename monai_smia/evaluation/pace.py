@@ -69,7 +69,7 @@ class Pace:
     _seconds: float = field(init=False, default=0.0)
 
     def measure(self, victim: Victim, case: Case, score: Callable[[Case, Tensor], Any]) -> None:
-        """Take the time of one gradient and of one prediction with its metrics.
+        """Take the time of one gradient, where the victim has any, and of one prediction with its metrics.
 
         Args:
             victim: what is attacked.
@@ -77,7 +77,8 @@ class Pace:
             score: the figures of an image of a case.
         """
         start = time.perf_counter()
-        FGSM(eps=0.0, clip=None, keep="last", progress=False)(victim, case.image, case.label)
+        if victim.differentiable:
+            FGSM(eps=0.0, clip=None, keep="last", progress=False)(victim, case.image, case.label)
         between = time.perf_counter()
         score(case, case.image)
         self.gradient, self.prediction = between - start, time.perf_counter() - between

@@ -20,6 +20,7 @@ from monai_smia.attacks import (
     Noise,
     Square,
 )
+from monai_smia.evaluation.blackbox_plan import QUERIES, blackbox_plan
 from monai_smia.evaluation.paper_plan import paper_comparison
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
 from monai_smia.evaluation.shift_plan import shift_rows
@@ -27,8 +28,8 @@ from monai_smia.nearest import nearest
 from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
 
 TASKS = ("classification", "segmentation", "detection")
-# gradients of the first strong attack, in the last round; "radius" has no rounds
-PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20, "shifts": 8}
+# gradients of the first strong attack, in the last round; "radius" has no rounds, "blackbox" queries
+PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20, "shifts": 8, "blackbox": QUERIES}
 FIRST = 10  # gradients, below which an attack that stands still has hardly begun
 CURVE = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # radii of the preset "radius", over the largest
 
@@ -142,6 +143,8 @@ def preset_plan(
     ``"shifts"`` has acquisition shifts on average and at their worst, see `shift_rows`, beside noise and the strongest
     attack at the radii.
 
+    ``"blackbox"`` has attacks that ask for predictions alone, `gradients` queries each (200): `blackbox_plan`.
+
     Args:
         preset: one of `PRESETS`.
         task: ``"classification"``, ``"segmentation"`` or ``"detection"``.
@@ -173,6 +176,8 @@ def preset_plan(
     check_number("gradients", count, whole=True, least=1, unless="None or ")
     check_number("alpha", alpha)
     check_number("steps", steps, whole=True)
+    if preset == "blackbox":
+        return blackbox_plan(task, eps, unit_scale=unit_scale, queries=int(count), **shared)
     plan = [PlannedAttack()]
     radii = radii_of(eps)
     if preset == "radius" and not max(radii) > 0:

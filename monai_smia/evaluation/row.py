@@ -32,7 +32,7 @@ from monai_smia.metrics.similarity import StructuralSimilarity
 from monai_smia.records import COMPUTED, STORED, Costs, Record
 from monai_smia.records.damage import ADDED_DAMAGE, FROZEN, damages
 from monai_smia.records.parts import History
-from monai_smia.records.rows import RowKey
+from monai_smia.records.rows import BLACK_BOX, RowKey
 from monai_smia.records.shift import TOLD
 from monai_smia.report.figures.panel import Panel
 from monai_smia.report.figures.selector import figure_path, slices_path, within_radius
@@ -44,6 +44,7 @@ from monai_smia.victims.preprocessing import as_plain
 LOGGER = logging.getLogger(__name__)
 AGREEMENT = "agreement"  # of the twin with the pipeline, a column of the clean row
 LEAST_AGREEMENT = 0.95
+QUERIES = "queries"  # of a black-box attack, a column of its rows
 
 
 @dataclass
@@ -217,7 +218,7 @@ class RowEvaluator:
         self, record: Record, case: Case, adversarial: Tensor, attack: Attack, result: AttackResult
     ) -> Record:
         """The record with the size of the perturbation and what the attack tells of itself."""
-        sizes = self._sizes(adversarial, case, result, record.row.eps_input)
+        sizes = self._sizes(adversarial, case, result, record.row.eps_input) | _queries(attack, result)
         costs = replace(
             record.costs,
             planned_gradients=int(attack.planned_gradients),
@@ -274,6 +275,11 @@ class RowEvaluator:
             self._worst[within] = added, path
             if before not in (None, path):
                 remove(before)
+
+
+def _queries(attack: Attack, result: AttackResult) -> dict[str, float]:
+    """How often an attack that asks for predictions alone has asked for one, the clean image included."""
+    return {QUERIES: float(len(result.loss_history))} if attack.knowledge == BLACK_BOX else {}
 
 
 def _history(result: AttackResult) -> History:

@@ -16,7 +16,7 @@ import ignite.distributed as idist
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.fingerprint import files_of
 from monai_smia.evaluation.line import ProgressLine
-from monai_smia.evaluation.pace import duration_text
+from monai_smia.evaluation.pace import duration_text, planned_predictions
 from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.volumes import ALL, NONE, WORST
@@ -57,6 +57,10 @@ def tell_plan(line: ProgressLine, evaluation: Planned, case: Case) -> None:
     processes = idist.get_world_size()
     attacks = [row.attack for row in plan if row.attack is not None]
     gradients = sum(attack.planned_gradients for attack in attacks)
+    asked = sum(planned_predictions(attack) for attack in attacks)
+    work = f"{gradients} gradients a case at {pace.gradient:.2g} s"
+    if not gradients:
+        work = f"{asked} queries a case at {pace.prediction:.2g} s"
     count = {WORST: processes, ALL: len(items), NONE: 0}[keep] if pace.stored else 0
     drawn = min(pictures + 2, len(items)) if pictures else 0
     size = count * _pair(case, items) * len(attacks) + drawn * len(attacks) * PICTURE
@@ -64,8 +68,8 @@ def tell_plan(line: ProgressLine, evaluation: Planned, case: Case) -> None:
     before = f" ({done} of {len(items) * len(plan)} done before)" if done else ""
     among = f" in {processes} processes" if processes > 1 else ""
     LOGGER.info(
-        "%s%s%s, at most: %d gradients a case at %.2g s, %s, %s.",
-        *(cases, before, among, gradients, pace.gradient),
+        "%s%s%s, at most: %s, %s, %s.",
+        *(cases, before, among, work),
         *(duration_text(pace.at_most(line.todo)), _size_text(size)),
     )
     images = f"adversarial images of {KEPT[keep]} (--write_volumes worst, all or none)" if pace.stored else ""

@@ -75,8 +75,9 @@ class EvaluationSpec:
         primary: the headline metric.
         rows: the plan.
         about: ``metadata`` (that of a bundle), ``model`` (name, version, task and intended use of another model than
-            that of the metadata), ``data`` (what the cases are, such as synthetic), ``intended_use``, ``acceptance``,
-            ``asset``, ``hazard``, ``requirement``, ``residual_risk`` and ``limitations``.
+            that of the metadata), ``data`` (what the cases are, such as synthetic), ``knowledge`` (of the attacker,
+            where that is not all), ``intended_use``, ``acceptance``, ``asset``, ``hazard``, ``requirement``,
+            ``residual_risk`` and ``limitations``.
         sampled: what the cases are drawn by: ``"patient"`` where every case says whose it is, else ``"case"``.
         command: what was run.
         commit: of this package; None where it is not known.

@@ -202,6 +202,7 @@ def _threat_model(spec: EvaluationSpec) -> ThreatModelContent:
     return ThreatModelContent(
         goal=f"integrity violation, {'targeted' if targeted else 'untargeted'}",
         gradient_through=spec.gradient_through,
+        **({"knowledge": spec.about["knowledge"]} if spec.about.get("knowledge") else {}),
         rows_by_knowledge={
             knowledge: [row.row.label for row in attacks if row.row.knowledge == knowledge]
             for knowledge in dict.fromkeys(row.row.knowledge for row in attacks if row.row.knowledge)
@@ -221,7 +222,13 @@ def _costs(rows: Sequence[SummaryRow]) -> list[RowCosts]:
             peers = (row.row.eps, row.row.setting_label)
             most[peers] = max(float(row.value("gradients") or 0), most.get(peers, 0.0))
     return [
-        RowCosts(r.row, r.value("gradients"), r.value("seconds"), most.get((r.row.eps, r.row.setting_label)))
+        RowCosts(
+            r.row,
+            r.value("gradients"),
+            r.value("seconds"),
+            most.get((r.row.eps, r.row.setting_label)),
+            r.value("queries"),
+        )
         for r in attacked
     ]
 

@@ -81,12 +81,13 @@ class PrimaryContent:
 
 @dataclass(frozen=True)
 class RowCosts:
-    """Gradients and time of an attack, and the most gradients that an attack of its radius and setting took."""
+    """Gradients, queries and time of an attack, and the most gradients that one of its radius and setting took."""
 
     row: RowKey
     gradients: float | None
     seconds: float | None
     most_gradients_of_setting: float | None
+    queries: float | None = None
 
 
 @dataclass

@@ -23,6 +23,7 @@ HIDDEN = (
     "planned_gradients",
     "zero_gradient_steps",
     "at_bound",
+    "queries",  # beside the gradients
 )
 
 
@@ -87,7 +88,8 @@ def _by_importance(rows: Sequence[SummaryRow], primary: str) -> list[str]:
     of_classes = [name for name in names if name.startswith(f"{primary}_")]
     sizes = [name for name in names if name in SIZES]
     task = [name for name in names if name not in (primary, *of_classes, *sizes)]
-    gradients = ["gradients"] * any(row.value("gradients") is not None for row in rows)
+    asked = any(row.value("queries") for row in rows) and not any(row.value("gradients") for row in rows)
+    gradients = ["queries" if asked else "gradients"] * any(row.value("gradients") is not None for row in rows)
     return [*[primary] * (primary in names), *gradients, *task, *of_classes, *sizes]
 
 

@@ -65,6 +65,7 @@ class Victim(Gated):
         ValueError: if `loss` or `divergence` is unknown.
     """
 
+    differentiable: ClassVar[bool] = True  # whether a gradient can be asked for at all
     losses: ClassVar[Mapping[str, Callable[..., Tensor]]] = {}
     divergences: ClassVar[Mapping[str, Callable[..., Tensor]]] = {}
 

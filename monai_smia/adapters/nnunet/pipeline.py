@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,9 @@ from monai_smia.adapters.nnunet.victim import SPACING, NNUNetVictim
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.pipeline import Scored
 from monai_smia.metrics import CaseMetrics
-from monai_smia.metrics.overlap import Overlap
 from monai_smia.victims import SegmentationVictim
+from monai_smia.victims.label_map import LabelMapVictim
 from monai_smia.victims.preprocessing import as_plain
-
-
-@dataclass(kw_only=True, eq=False)
-class LabelMapJudge(SegmentationVictim):
-    """Judges label maps of exclusive classes ``(B, 1, *spatial)``, however many: its predictions are decisions.
-
-    Args:
-        classes: how many there are, with the background.
-    """
-
-    classes: int
-
-    def decide(self, prediction: Tensor) -> Tensor:
-        """The prediction, which is a decision."""
-        return prediction
-
-    def damage(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """1 - Jaccard index, as that of any `SegmentationVictim`."""
-        target = self.target(label)
-        return 1 - Overlap.of_classes(prediction[:, 0], target, self.classes, self.output.counted(target)).jaccard()
 
 
 class NNUNetPipeline:
@@ -52,7 +32,7 @@ class NNUNetPipeline:
         labels = self.deployed.labels
         self.judge: SegmentationVictim = SegmentationVictim(nn.Identity(), **labels.options)
         if labels.exclusive:
-            self.judge = LabelMapJudge(nn.Identity(), classes=len(labels.names), **labels.options)
+            self.judge = LabelMapVictim(nn.Identity(), classes=len(labels.names), **labels.options)
         self._clean: tuple[str, Tensor] | None = None
 
     def fingerprint_parts(self) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Products as victims: their predictions are label maps, and every prediction is a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from monai_smia.adapters.product.asking import Asked, Asking
+from monai_smia.adapters.product.command import Command
+from monai_smia.victims.label_map import LabelMapVictim
+
+
+@dataclass(kw_only=True, eq=False)
+class ProductVictim(LabelMapVictim):
+    """A product of which answers alone are known, as a victim.
+
+    Args:
+        network: an `Asked`.
+
+    The other arguments are those of `LabelMapVictim`.
+    """
+
+    differentiable: ClassVar[bool] = False
+
+    @property
+    def asking(self) -> Asking:
+        """What asks it."""
+        asking: Asking = self.network.asking
+        return asking
+
+    def open(self, source: Any) -> None:
+        """Say which case the next images are of: its NIfTI file, or its DICOM series."""
+        self.asking.open(source)
+
+
+@dataclass(kw_only=True, eq=False)
+class CommandVictim(ProductVictim):
+    """A command as a victim: a packaged application, nnU-Net's own command, a container, a vendor's tool.
+
+    Images are asked in whole stored units, as NIfTI files or derived DICOM series; see `Command` for what stands in the
+    arguments, and `Asking` for what is kept of the answers. Black-box attacks (`DecisionSearch`, `Square`, `Noise`)
+    take it as any victim, once it is told whose image it is.
+
+    Args:
+        network: the command, a list of its arguments with ``{input}`` and ``{output}``.
+        classes: of its label maps, with the background.
+        timeout: seconds that one answer may take.
+        folder: for answers and the journal of queries; None for a temporary one.
+        most: queries that may be asked; None without a limit.
+        jobs: queries at once.
+        identified: derive from DICOM series that do not say that they are de-identified.
+
+    The other arguments are those of `LabelMapVictim`.
+
+    Raises:
+        ValueError: if an argument is outside its range; in use, an `AnswerError` where an answer does not fit.
+
+    Example:
+        >>> victim = CommandVictim(["segment", "{input}", "{output}"], classes=2)
+        >>> victim.open("ct.nii.gz")  # doctest: +SKIP
+        >>> DecisionSearch(eps=20.0, clip=None)(victim, image, label)  # doctest: +SKIP
+    """
+
+    network: Any = field(kw_only=False, repr=False)
+    timeout: float = 600.0
+    folder: Path | None = None
+    most: int | None = None
+    jobs: int = 1
+    identified: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, Asked):
+            command = Command(self.network, timeout=self.timeout)
+            options: dict[str, Any] = {"most": self.most, "jobs": self.jobs, "identified": self.identified}
+            self.network = Asked(Asking(command, self.classes, self.folder, **options))
+        super().__post_init__()

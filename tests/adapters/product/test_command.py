@@ -1,0 +1,226 @@
+"""Products that are commands: figures as in process, wrong answers refused by name, kills that lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from product_helpers import InProcess, cases, command
+
+from monai_smia.adapters.product import AnswerError, Asking, Command, CommandVictim, QueryLimitError, product_evaluation
+from monai_smia.attacks import DecisionSearch
+from monai_smia.cli import main
+from monai_smia.evaluation.errors import FailedCasesError
+
+QUERIES = 6
+VARY = ("seconds", "config_sha256", "versions", "input_sha256")
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in VARY} for line in lines]
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "product" / "queries.jsonl").read_text().splitlines()]
+
+
+def evaluation(product: Any, folder: Path, images: Path, labels: Path, **options: Any) -> Any:
+    shared = {"eps": 60.0, "queries": QUERIES, "figures": False, "progress": False, "write_volumes": "all"}
+    return product_evaluation(product, images=images, labels=labels, output_dir=folder, **{**shared, **options})
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folder of a test by command line, and its data."""
+    folder = tmp_path_factory.mktemp("blackbox")
+    images, labels = cases(folder)
+    line = " ".join(command(folder / "script"))
+    options = ["--eps", "60", "--queries", str(QUERIES), "--write_volumes", "all", "--name", "Lung 2.0"]
+    before, hook = os.getcwd(), sys.excepthook
+    try:
+        assert main(["blackbox", "--command", line, "--images", str(images), "--labels", str(labels)]
+                    + ["--output_dir", str(folder / "out"), *options]) == 0  # fmt: skip
+    finally:
+        sys.excepthook = hook
+        os.chdir(before)
+    return folder / "out", folder
+
+
+def test_figures_are_those_in_process_to_the_last_digit(tested: tuple[Path, Path], tmp_path: Path) -> None:
+    out, folder = tested
+    evaluation(InProcess(), tmp_path / "here", folder / "images", folder / "labels").run()
+    ours, theirs = records(out), records(tmp_path / "here")
+    assert len(ours) == 7
+    assert ours == theirs
+    worst = min(record["jaccard"] for record in ours if record["attack"] == "DecisionSearch")
+    assert worst < next(record["jaccard"] for record in ours if record["attack"] == "Noise")
+    for name in ("Noise", "Square", "DecisionSearch"):  # what was asked is what can be stored
+        computed, stored = ([r for r in ours if (r["attack"], r["stage"]) == (name, s)] for s in ("computed", "stored"))
+        assert computed[0]["jaccard"] == stored[0]["jaccard"]
+        assert computed[0]["linf"] == stored[0]["linf"] == 60
+
+
+def test_every_query_is_counted_and_the_page_says_what_was_known(tested: tuple[Path, Path]) -> None:
+    out, _ = tested
+    queries = {r["attack"]: r["queries"] for r in records(out) if "queries" in r}
+    assert queries == {"Square": QUERIES + 1, "DecisionSearch": QUERIES + 1}
+    lines = journal(out)
+    asked = [line["asked"] for line in lines if "asked" in line]
+    assert len(asked) == len(set(asked)) + 1  # the clean image twice, to see whether answers repeat
+    assert [line["came"] for line in lines if "came" in line] == ["answered"] * len(asked)
+    assert not (out / "product" / "scratch").exists() or not list((out / "product" / "scratch").iterdir())
+    page = (out / "report.html").read_text()
+    for text in ("black box: query access alone (NIST AI 100-2), decision-based", "voxel for voxel", "Lung 2.0"):
+        assert text in page
+
+
+def test_run_again_nothing_is_asked_again(tested: tuple[Path, Path]) -> None:
+    out, folder = tested
+    before = len(journal(out))
+    product = Command(command(folder / "script"))
+    evaluation(product, out, folder / "images", folder / "labels", resume=False).run()
+    assert len(journal(out)) == before
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("status", "ended with status 1. It said: no licence"),
+        ("nothing", "said that all was well and wrote no answer"),
+        ("empty", "cannot be read: answer.nii.gz is empty"),
+        ("half", "cannot be read: answer.nii.gz is damaged"),
+        ("half_plain", "answer.nii cannot be read"),
+        ("shape", r"on the grid of what was asked, \(12, 10, 8\), got \(11, 10, 8\)"),
+        ("affine", "has another affine"),
+        ("fractions", "must hold whole numbers"),
+        ("classes", "classes from 0 to 1, got 0 to 7"),
+        ("yesterday", "written before it was asked for"),
+        ("two", "must write one answer, got 2"),
+        ("slow", "took longer than 3 s"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_refused(how: str, reason: str, tmp_path: Path) -> None:
+    images, _ = cases(tmp_path)
+    asking = Asking(Command(command(tmp_path, how), timeout=3.0 if how == "slow" else 60.0), 2, tmp_path / "asked")
+    source = asking.open(images / "case0.nii.gz", "case0")
+    with pytest.raises(AnswerError, match=reason):
+        asking.answer(source.before)
+    assert not list((tmp_path / "asked" / "scratch").iterdir())
+    assert not (tmp_path / "asked" / "answers").exists()
+    lines = (tmp_path / "asked" / "queries.jsonl").read_text().splitlines()
+    assert re.search("refused: the (command|answer|product)", lines[1])
+
+
+def test_a_refused_answer_is_a_failure_of_its_case_and_no_figure(tmp_path: Path) -> None:
+    images, labels = cases(tmp_path, 2)
+    product = _Wrong(images / "case1.nii.gz")
+    with pytest.raises(FailedCasesError, match=r"case1: .*same reason"):
+        evaluation(product, tmp_path / "out", images, labels, repeats=1).run()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["cases"], summary["evaluated"]) == (2, 1)
+    assert {r["case"] for r in records(tmp_path / "out") if r["status"] == "ok"} == {"case0"}
+
+
+class _Wrong(InProcess):
+    """Has no answer for the second case."""
+
+    def __init__(self, second: Path) -> None:
+        self.second = second
+
+    def ask(self, query: Any, folder: Path, classes: int) -> np.ndarray:
+        asked, second = (nib.load(path).get_fdata() for path in (query.path, self.second))  # type: ignore[attr-defined]
+        if np.abs(asked - second).max() <= 60:
+            raise AnswerError("always the same reason")
+        return super().ask(query, folder, classes)
+
+
+def test_killed_at_any_moment_it_goes_on_and_loses_a_query_at_most(tmp_path: Path) -> None:
+    images, labels = cases(tmp_path)
+    line = [sys.executable, "-m", "monai_smia", "blackbox", "--command", " ".join(command(tmp_path / "script"))]
+    line += ["--images", str(images), "--labels", str(labels), "--output_dir", str(tmp_path / "out"), "--eps", "60"]
+    line += ["--queries", str(QUERIES)]
+    log = tmp_path / "out" / "product" / "queries.jsonl"
+    for count in (3, 9):  # events of the journal: in the middle of a query
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        until = time.time() + 200
+        while time.time() < until and not (log.is_file() and len(log.read_text().splitlines()) >= count):
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(line, check=True, capture_output=True)
+    evaluation(InProcess(), tmp_path / "here", images, labels).run()
+    assert records(tmp_path / "out") == records(tmp_path / "here")
+    asked = [entry["asked"] for entry in journal(tmp_path / "out") if "asked" in entry]
+    assert len(asked) - len(set(asked)) <= 1 + 2  # the repeated one, and one for each kill
+    assert not list((tmp_path / "out" / "product").rglob("query_0000.nii.gz"))
+
+
+def test_the_limit_on_queries_holds(tmp_path: Path) -> None:
+    images, _ = cases(tmp_path)
+    asking = Asking(InProcess(), 2, tmp_path / "asked", most=2)
+    source = asking.open(images / "case0.nii.gz")
+    for change in (0, 1):
+        asking.answer(source.before + np.int16(change))
+    asking.answer(source.before)  # asked before
+    with pytest.raises(QueryLimitError, match="limit of 2 queries"):
+        asking.answer(source.before + np.int16(2))
+    assert asking.asked == 2
+
+
+def test_a_command_is_a_victim_of_any_black_box_attack(tmp_path: Path) -> None:
+    images, labels = cases(tmp_path)
+    victim = CommandVictim(list(command(tmp_path)), classes=2)
+    victim.open(images / "case0.nii.gz")
+    image, label = (torch.from_numpy(nib.load(folder / "case0.nii.gz").get_fdata()[None, None]).float() for folder in (images, labels))  # type: ignore[attr-defined]  # fmt: skip  # noqa: E501
+    result = DecisionSearch(eps=100.0, queries=2, clip=None)(victim, image, label.long())
+    assert float(result.damage) > float(result.clean_damage)
+    assert victim.asking.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["segment", "{input}"], "must have {output} or {output_folder}"),
+        (["segment", "{output}"], "must have {input} or {input_folder}"),
+        ("segment {input} {output}", "must be a list of arguments"),
+        ([], "must have {input}"),
+    ],
+)
+def test_commands_that_cannot_work_are_refused(arguments: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        Command(arguments)
+    with pytest.raises(ValueError, match="timeout must be a number of seconds > 0"):
+        Command(("a", "{input}", "{output}"), timeout=0)
+
+
+def test_mistakes_on_the_command_line_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, _ = cases(tmp_path)
+    line = " ".join(command(tmp_path))
+    hook = sys.excepthook
+    for options, text in (
+        (["--images", str(tmp_path / "no")], "does not exist: images are"),
+        (["--images", str(images), "--labels", str(tmp_path / "no")], "does not exist: labels are"),
+        (["--images", str(images), "--preset", "standard"], "preset must be one of"),
+        (["--images", str(images), "--eps", "-1"], "eps must be"),
+        (["--images", str(images), "--attacks", "PGD"], "only must name attacks of"),
+        (["--images", str(images), "--queries", "0"], "queries must be a whole number >= 1"),
+        (["--images", str(images), "--classes", "1"], "classes must be a whole number >= 2"),
+    ):
+        assert main(["blackbox", "--command", line, "--output_dir", str(tmp_path / "out"), *options]) == 1
+        assert text in capsys.readouterr().err
+    assert main(["blackbox", "--command", "no-such-program {input} {output}", "--images", str(images)]
+                + ["--output_dir", str(tmp_path / "out")]) == 1  # fmt: skip
+    assert "command 'no-such-program' cannot be run" in capsys.readouterr().err
+    sys.excepthook = hook
