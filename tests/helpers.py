@@ -23,6 +23,7 @@ from monai_smia.attacks import (
     SMIA,
     Attack,
     CosPGD,
+    DecisionSearch,
     Ensemble,
     Noise,
     SegPGD,
@@ -53,10 +54,13 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "survival": lambda **o: SurvivalSMIA(eps=0.05, steps=6, **{"keep": "best", **o}),
     "fmn": lambda **o: FMN(eps=0.2, steps=6, success=0.2, **o),
     "square": lambda **o: Square(eps=0.05, queries=20, **o),
+    "decision": lambda **o: DecisionSearch(eps=0.05, queries=12, block=4, **o),
     "ensemble": lambda **o: Ensemble(attacks=[PGD(eps=0.05, steps=3, **o), Square(eps=0.05, queries=3, **o)], **o),
 }
-SEGMENTATION_ONLY = ("segpgd", "cospgd")
-RANDOM = [name for name in ATTACKS if "pgd" in name or "noise" in name or name in ("difgsm", "square", "ensemble")]
+SEGMENTATION_ONLY = ("segpgd", "cospgd", "decision")
+RANDOM = [
+    name for name in ATTACKS if "pgd" in name or "noise" in name or name in ("difgsm", "square", "decision", "ensemble")
+]
 SUITABLE = [
     (n, task, dims) for n in ATTACKS for task, dims in KINDS if task == "segmentation" or n not in SEGMENTATION_ONLY
 ]

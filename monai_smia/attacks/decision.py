@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -10,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from monai_smia.attacks.base import Attack, AttackProblem
-from monai_smia.attacks.result import AttackResult
+from monai_smia.attacks.result import AttackResult, joined
 from monai_smia.attacks.steps import steps
 from monai_smia.attacks.trajectory import Trajectory
+from monai_smia.threat import per_sample
 from monai_smia.victims.segmentation import SegmentationVictim
 
 EXPLORED = (1, 2, 4, 8)  # voxels across a line or cube of the discrete noise that is tried first
@@ -59,7 +61,6 @@ class DecisionSearch(Attack):
         super().__post_init__()
         self.require_fixed(norm="linf")
         self.require_fixed(keep="best")
-        self.require_fixed(targeted=False)
         self.queries = self.require_count("queries", 1)
         self.block = self.require_count("block", 1)
 
@@ -75,9 +76,14 @@ class DecisionSearch(Attack):
 
     @torch.no_grad()
     def run(self, problem: AttackProblem) -> AttackResult:
-        """Explore, then calibrate; every sample for itself, side by side."""
+        """Explore, then calibrate: one sample after the other."""
+        each = torch.eye(len(problem.image), dtype=torch.bool, device=problem.image.device)
+        return joined([self._alone(problem if len(each) == 1 else problem.subset(one)) for one in each])
+
+    def _alone(self, problem: AttackProblem) -> AttackResult:
+        """A batch of one."""
         victim = self.require_victim(problem.victim, SegmentationVictim)
-        found = Trajectory(problem.image)
+        found = Trajectory(problem.image, targeted=self.targeted)
         search = _Search(self, problem, victim)
         for query in steps(self.queries + 1, name=self.name, show=self.progress):
             candidate = search.candidate(query)
@@ -92,111 +98,97 @@ class DecisionSearch(Attack):
 
 @dataclass
 class _Search:
-    """The signs that are kept, and what is known of the decision at every voxel.
+    """A search on one sample: the signs that are kept, and what is known of the decision at every voxel.
 
     Attributes:
-        signs: of the perturbation that is kept ``(B, C, *spatial)``.
-        wrong: cost of the decision at every voxel there ``(B, 1, *spatial)``, on the grid of the image.
+        signs: of the perturbation that is kept ``(1, C, *spatial)``.
+        wrong: cost of the decision there at every voxel ``(1, 1, *spatial)``, on the grid of the image.
+        measured: whether that point was asked for as a whole, and not put together from several.
+        tried: signs of what is asked now.
+        best: signs, cost and damage of the point of most damage (of least, where the label is a target).
     """
 
     attack: DecisionSearch
     problem: AttackProblem
     victim: SegmentationVictim
     signs: Tensor = field(init=False)
-    measured: bool = field(init=False)  # whether the point that is kept was asked for as a whole
+    wrong: Tensor = field(init=False)
+    measured: bool = field(init=False, default=True)
     tried: Tensor = field(init=False)
-    wrong: Tensor | None = field(init=False, default=None)
-    best: Tensor = field(init=False)  # signs of the point of most damage
-    most: Tensor = field(init=False)
-    best_wrong: Tensor = field(init=False)
+    best: tuple[Tensor, Tensor, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        image = self.problem.image
-        self.signs, self.measured = torch.zeros_like(image), True
-        self.patterns = _patterns(image.shape[2:])
+        self.generator = self.problem.generators[0]
+        self.signs = self.wrong = torch.zeros_like(self.problem.image)
+        first, *rest = _patterns(self.problem.image.shape[2:])
+        order = torch.randperm(len(rest), generator=torch.Generator().manual_seed(0)).tolist()
+        self.patterns = [first, *[rest[number] for number in order]]
         self.explored = min(len(self.patterns), max(self.attack.queries // 3, 1))
-        order = torch.randperm(len(self.patterns) - 2, generator=torch.Generator().manual_seed(0)) + 2
-        self.order = [0, 1, *order.tolist()]
 
     def candidate(self, query: int) -> Tensor:
         """What is asked next; the clean image first."""
-        self.tried = self._proposed(query)
         image, threat = self.problem.image, self.problem.threat
-        radius = threat.radius.view(-1, *[1] * (image.ndim - 1)) if isinstance(threat.radius, Tensor) else threat.radius
-        return threat.project(image + radius * self.tried, image)
+        self.tried = self._proposed(query)
+        return threat.project(image + per_sample(threat.radius, image) * self.tried, image)
 
     def _proposed(self, query: int) -> Tensor:
-        image, spatial = self.problem.image, self.problem.image.shape[2:]
+        image, start = self.problem.image, self.problem.start
         if query == 0:
             return self.signs
-        if query == 1 and self.problem.start is not None:
-            return self.problem.start.sign()
+        if query == 1 and start is not None:
+            return start.sign()
         if query <= self.explored:
-            kind, width = self.patterns[self.order[query - 1]]
-            return torch.stack([_noise(kind, width, image[0], g) for g in self.problem.generators])
+            return _noise(*self.patterns[query - 1], image[0], self.generator)[None]
         if not self.measured and (query - self.explored) % REFRESH == 1:
             return self.signs
         size = self._size(query)
-        grid = [max(-(-n // size), 1) for n in spatial]
-        drawn = torch.stack(
-            [torch.rand(image.shape[1], *grid, generator=g, device=image.device) for g in self.problem.generators]
-        )
-        shift = [
-            int(torch.randint(size, (1,), generator=self.problem.generators[0], device=image.device)) for _ in grid
-        ]
-        flip = _upsampled(drawn < FLIPPED, size, shift, spatial)
-        return torch.where(flip, -self.signs, self.signs)
+        grid = [-(-n // size) for n in image.shape[2:]]
+        device, generator = image.device, self.generator
+        drawn = torch.rand(1, image.shape[1], *grid, generator=generator, device=device) < FLIPPED
+        shift = [int(torch.randint(size, (1,), generator=generator, device=device)) for _ in grid]
+        return torch.where(_as_voxels(drawn, size, shift, image.shape[2:]), -self.signs, self.signs)
 
     def _size(self, query: int) -> int:
         share = (query - self.explored) / max(self.attack.queries - self.explored, 1)
         return max(self.attack.block >> sum(share > moment for moment in HALVINGS), 1)
 
     def ask(self, query: int, candidate: Tensor) -> Tensor:
-        """The damage of a candidate ``(B,)``; what it does better, block by block, is kept."""
-        victim, problem = self.victim, self.problem
+        """The damage of a candidate ``(1,)``; what it does better, block by block, is kept."""
+        victim, label = self.victim, self.problem.label
         prediction = victim.predict(candidate)
         if query == 0:
-            victim.check_label(prediction, problem.label)
-        damage = victim.damage(prediction, problem.label)
-        wrong = self._wrong(prediction, damage)
-        if query == 0:
-            self.wrong, self.most, self.best = wrong, damage, self.signs
-            self.best_wrong = wrong
-            return damage
-        assert self.wrong is not None
-        own = bool((self.tried == self.signs).all())
-        better = (damage > self.most).view(-1, *[1] * (wrong.ndim - 1))
-        self.most = torch.maximum(damage, self.most)
-        self.best, self.best_wrong = self.tried.where(better, self.best), wrong.where(better, self.best_wrong)
-        if own:  # what was put together block by block, measured as a whole
-            fell = (damage < self.most).view(better.shape)
-            self.signs, self.wrong = self.best.where(fell, self.signs), self.best_wrong.where(fell, wrong)
+            victim.check_label(prediction, label)
+        damage = victim.damage(prediction, label)
+        wrong = self._cost(prediction, damage)
+        goal = -float(damage) if self.attack.targeted else float(damage)
+        if query == 0 or goal > self.best[2]:
+            self.best = self.tried, wrong, goal
+        if query <= 1:
+            self.signs, self.wrong = self.tried, wrong
+        elif self.tried is self.signs:  # put together block by block, and now asked for as a whole
+            self.signs, self.wrong = (self.tried, wrong) if goal == self.best[2] else self.best[:2]
             self.measured = True
-            return damage
-        size = self._size(max(query, self.explored + 1))
-        gained = _pooled(wrong, size) > _pooled(self.wrong, size)
-        if query == 1:
-            gained = torch.ones_like(gained)
-        self.measured = (self.measured and not bool(gained.any())) or bool(gained.all())
-        self.signs, self.wrong = self.tried.where(gained, self.signs), wrong.where(gained, self.wrong)
+        else:
+            size = self._size(max(query, self.explored + 1))
+            gained = _around(wrong, size) > _around(self.wrong, size)
+            self.measured = bool(gained.all()) or (self.measured and not bool(gained.any()))
+            self.signs, self.wrong = self.tried.where(gained, self.signs), wrong.where(gained, self.wrong)
         return damage
 
-    def _wrong(self, prediction: Tensor, damage: Tensor) -> Tensor:
+    def _cost(self, prediction: Tensor, damage: Tensor) -> Tensor:
         """What the decision costs at every voxel of the image: a miss more than what is invented, as in 1 - Jaccard."""
-        victim, problem = self.victim, self.problem
-        target = victim.target(problem.label)
-        decided = victim.decide(prediction)
+        target = self.victim.target(self.problem.label)
+        decided = self.victim.decide(prediction)
         truth = target.unsqueeze(1) if target.ndim == decided.ndim - 1 else target
-        kept = (1 - damage).clamp(0, 1).view(-1, *[1] * (decided.ndim - 1))
-        wrong = (decided != truth).to(problem.image.dtype)
-        cost = torch.where(truth > 0, wrong, wrong * kept.to(wrong)).sum(1, keepdim=True)
-        if cost.shape[2:] == problem.image.shape[2:]:
-            return cost
-        return functional.interpolate(cost, size=problem.image.shape[2:], mode="nearest")
+        invented = float((1 - damage).clamp(0, 1))
+        cost = ((decided != truth) * torch.where(truth > 0, 1.0, invented)).sum(1, keepdim=True)
+        spatial = self.problem.image.shape[2:]
+        cost = -cost if self.attack.targeted else cost
+        return cost if cost.shape[2:] == spatial else functional.interpolate(cost, size=spatial, mode="nearest")
 
 
-def _patterns(spatial: tuple[int, ...]) -> list[tuple[str, int]]:
-    """Kinds of discrete noise, with their widths: two offsets first."""
+def _patterns(spatial: Sequence[int]) -> list[tuple[str, int]]:
+    """Kinds of discrete noise, with their widths; an offset first."""
     lines = [(f"lines{axis}", width) for width in EXPLORED for axis in range(len(spatial))]
     return [("down", 0), ("up", 0), *lines, *[("cubes", width) for width in EXPLORED]]
 
@@ -209,20 +201,21 @@ def _noise(kind: str, width: int, image: Tensor, generator: torch.Generator) -> 
     along = None if kind == "cubes" else int(kind.removeprefix("lines"))
     sizes = [n if along is not None and axis != along else width for axis, n in enumerate(spatial)]
     grid = [-(-n // size) for n, size in zip(spatial, sizes, strict=True)]
-    signs = torch.randint(0, 2, (image.shape[0], *grid), generator=generator, device=image.device).to(image) * 2 - 1
+    drawn = torch.randint(0, 2, (image.shape[0], *grid), generator=generator, device=image.device)
+    signs = drawn.to(image) * 2 - 1
     for axis, (size, n) in enumerate(zip(sizes, spatial, strict=True), 1):
         signs = signs.repeat_interleave(size, axis).narrow(axis, 0, n)
     return signs
 
 
-def _upsampled(blocks: Tensor, size: int, shift: list[int], spatial: tuple[int, ...]) -> Tensor:
+def _as_voxels(blocks: Tensor, size: int, shift: Sequence[int], spatial: Sequence[int]) -> Tensor:
     """Blocks ``(B, C, *grid)`` as voxels, moved by less than a block around the edge."""
     for axis, (n, moved) in enumerate(zip(spatial, shift, strict=True), 2):
         blocks = blocks.repeat_interleave(size, axis).roll(moved, axis).narrow(axis, 0, n)
     return blocks
 
 
-def _pooled(cost: Tensor, size: int) -> Tensor:
+def _around(cost: Tensor, size: int) -> Tensor:
     """The mean cost around every voxel, over twice the edge of a block."""
     pool = functional.avg_pool3d if cost.ndim == 5 else functional.avg_pool2d
     axes = range(cost.ndim - 2)

@@ -105,7 +105,7 @@ def test_the_perturbation_obeys_the_threat_model(name: str, task: str) -> None:
     assert bool(((result.adversarial != c.image) & mask)[2].any())
 
 
-@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"pgd-restarts", "fmn", "square", "ensemble"}))
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"pgd-restarts", "fmn", "square", "decision", "ensemble"}))
 def test_the_whole_radius_is_used(name: str) -> None:
     """Guards the test above against an attack that does nothing."""
     c = case("segmentation", 2, dtype=torch.float64)
@@ -140,7 +140,7 @@ def test_eps_of_one_call(name: str) -> None:
 
 
 # APGD's larger balls, random transforms, a mean over degradations, a norm, a search, a choice: each has its own test
-COMPARED_OTHERWISE = ("apgd-sea", "difgsm", "survival", "fmn", "square", "ensemble")
+COMPARED_OTHERWISE = ("apgd-sea", "difgsm", "survival", "fmn", "square", "decision", "ensemble")
 
 
 def record_iterates(victim: Victim) -> list[Tensor]:

@@ -16,7 +16,7 @@ from monai_smia.victims import SegmentationVictim
 
 HONOURED = [s for s in SUITABLE if not s[0].startswith("noise")]
 # the first phase's ball is larger; random transforms and means over degradations are not the iterate's own loss
-FIRST_LOSS = [s for s in HONOURED if s[0] not in ("apgd-sea", "difgsm", "survival", "square", "ensemble")]
+FIRST_LOSS = [s for s in HONOURED if s[0] not in ("apgd-sea", "difgsm", "survival", "square", "decision", "ensemble")]
 
 
 def perturbed(c: Case, size: float) -> Tensor:
