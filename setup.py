@@ -74,7 +74,7 @@ setup(
         "pillow>=11.3",  # photographs, JPEG and JPEG 2000 as degradation
     ],
     extras_require={
-        "dicom": ["pynetdicom>=2.1"],  # the example that fetches a series from a PACS
+        "dicom": ["pynetdicom>=2.1", "highdicom>=0.25"],  # a DICOM node as a victim, the example with a PACS
         "tracking": ["mlflow>=3", "tensorboard>=2.15"],  # figures of a run while it runs
         "test": ["jsonschema>=4", "pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox, ART and adv_lib need

@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_nnunet(commands)
     _add_blackbox(commands)
+    _add_node(commands)
 
     report = commands.add_parser("report", help="make the report of a finished evaluation anew, from its records")
     report.add_argument("folder", metavar="FOLDER", help="output folder of the evaluation")
@@ -151,9 +152,23 @@ def _add_blackbox(commands: Any) -> None:
     blackbox.set_defaults(command=_blackbox)
 
 
-def _add_product(add: Any, output_dir: str) -> None:
+def _add_node(commands: Any) -> None:
+    """The command that attacks a product which is a DICOM node; `DicomNode` and the evaluation check values."""
+    node = commands.add_parser("node", help="the same of a DICOM node: series out by C-STORE, DICOM SEG in")
+    add = node.add_argument
+    add("--send-to", required=True, metavar="AE@HOST:PORT", help="the product")
+    add("--receive-as", required=True, metavar="AE:PORT", help="where it sends its results; loopback without a host")
+    add("--timeout", type=float, default=600.0, help="seconds that one answer may take (default: %(default)s)")
+    add("--retries", type=int, default=2, help="how often sending is tried again (default: %(default)s)")
+    add("--per_minute", type=float, help="queries a minute, at most")
+    add("--dry_run", action="store_true", help="send one series unchanged, and show what came back")
+    _add_product(add, "node", "--series")
+    node.set_defaults(command=_node)
+
+
+def _add_product(add: Any, output_dir: str, images: str = "--images") -> None:
     """Options of a test of a product."""
-    add("--images", nargs="+", required=True, help="NIfTI files, or folders of those or of DICOM series")
+    add(images, nargs="+", required=True, dest="images", help="NIfTI files, or folders of those or of DICOM series")
     add("--labels", help="folder of label maps CASE.nii.gz; without it the answer to the clean image is the reference")
     add("--output_dir", default=output_dir, help="where to write (default: %(default)s)")
     add("--eps", nargs="+", default=["20"], help="radius in the unit of the images, or several (default: 20)")
@@ -183,6 +198,30 @@ def _blackbox(options: argparse.Namespace) -> int:
     except EXPECTED as error:
         print(error, file=sys.stderr)
         return 1
+    return 0
+
+
+def _node(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.product import DicomNode, dry_run, product_evaluation
+    from monai_smia.command_line import EXPECTED, end_unless_met, quiet
+
+    quiet()
+    arguments = {name: value for name, value in vars(options).items() if name not in ("command", "others")}
+    own = {name: arguments.pop(name) for name in ("send_to", "receive_as", "timeout", "retries", "per_minute")}
+    node = None
+    try:
+        node = DicomNode(**own)
+        if arguments.pop("dry_run"):
+            identified = arguments["identified"]
+            print(*dry_run(node, arguments["images"], arguments["classes"], identified=identified), sep="\n")
+        else:
+            end_unless_met(product_evaluation(node, **arguments).run())
+    except EXPECTED as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        if node is not None:
+            node.close()
     return 0
 
 

@@ -109,6 +109,7 @@ def of_seg(seg: Any, query: Query) -> np.ndarray:
     for name in ("StudyInstanceUID", "PatientID", "FrameOfReferenceUID"):
         if seg.get(name) != header.get(name):
             raise AnswerError(f"the answer has another {name} than the series that was sent.")
+    _check_references(seg, {str(plane.header.SOPInstanceUID) for plane in query.series.slices})
     import highdicom
 
     uids = [str(plane.header.SOPInstanceUID) for plane in query.series.slices]
@@ -123,3 +124,23 @@ def of_seg(seg: Any, query: Query) -> np.ndarray:
     if labels.shape != query.shape:
         raise AnswerError(f"the answer must lie on the grid of what was sent, {query.shape}, got {labels.shape}.")
     return labels
+
+
+def _check_references(seg: Any, sent: set[str]) -> None:
+    """Raise where a frame refers to an image that was not sent, or to none: readers leave it out, as if it were empty.
+
+    Raises:
+        AnswerError: that says how many.
+    """
+    referred: set[str] = set()
+    for frame in seg.get("PerFrameFunctionalGroupsSequence") or []:
+        images = [
+            str(source.ReferencedSOPInstanceUID)
+            for derivation in frame.get("DerivationImageSequence") or []
+            for source in derivation.get("SourceImageSequence") or []
+        ]
+        if not images:
+            raise AnswerError("the answer holds a frame that does not say which image it is of.")
+        referred.update(images)
+    if others := referred - sent:
+        raise AnswerError(f"the answer refers to {len(others)} images that were not sent.")

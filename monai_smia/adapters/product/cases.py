@@ -90,7 +90,8 @@ class ProductLoading:
     def __init__(self, clip: tuple[float, float] | None = None) -> None:
         self.clip = clip
         self._read = Compose([LoadImage(image_only=True), EnsureChannelFirst()])
-        self._series = Compose([LoadImage(reader=DicomSeriesReader(), image_only=True), EnsureChannelFirst()])
+        series = LoadImage(reader=DicomSeriesReader(), image_only=True)
+        self._series = Compose([series, EnsureChannelFirst()], map_items=False)  # a list of files is one series
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides, for the fingerprint of records."""

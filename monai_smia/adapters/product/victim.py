@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from monai_smia.adapters.product.asking import Asked, Asking
 from monai_smia.adapters.product.command import Command
+from monai_smia.adapters.product.node import DicomNode
 from monai_smia.victims.label_map import LabelMapVictim
 
 
@@ -74,4 +75,44 @@ class CommandVictim(ProductVictim):
             command = Command(self.network, timeout=self.timeout)
             options: dict[str, Any] = {"most": self.most, "jobs": self.jobs, "identified": self.identified}
             self.network = Asked(Asking(command, self.classes, self.folder, **options))
+        super().__post_init__()
+
+
+@dataclass(kw_only=True, eq=False)
+class DicomNodeVictim(ProductVictim):
+    """A DICOM node as a victim: derived series out by C-STORE, results in as DICOM SEG (needs the extra ``dicom``).
+
+    Args:
+        send_to: ``AE@host:port`` of the product.
+        receive_as: ``AE:port`` that its results go to, on this machine's loopback, or ``AE@host:port``.
+        timeout, retries, per_minute: as for `DicomNode`.
+        classes, folder, most, identified: as for `CommandVictim`.
+
+    The other arguments are those of `LabelMapVictim`.
+
+    Raises:
+        ValueError: if an argument is outside its range; in use, an `AnswerError` where an answer does not fit.
+
+    Example:
+        >>> victim = DicomNodeVictim(send_to="LUNGS@127.0.0.1:11112", receive_as="TESTER:11113", classes=2)
+        >>> victim.open("ct")  # doctest: +SKIP
+        >>> DecisionSearch(eps=20.0, clip=None)(victim, image, label)  # doctest: +SKIP
+    """
+
+    network: Any = field(default=None, kw_only=False, repr=False)
+    send_to: str
+    receive_as: str
+    timeout: float = 600.0
+    retries: int = 2
+    per_minute: float | None = None
+    folder: Path | None = None
+    most: int | None = None
+    identified: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, Asked):
+            options: dict[str, Any] = {"timeout": self.timeout, "retries": self.retries, "per_minute": self.per_minute}
+            node = DicomNode(self.send_to, self.receive_as, **options)
+            asking = Asking(node, self.classes, self.folder, most=self.most, identified=self.identified)
+            self.network = Asked(asking)
         super().__post_init__()

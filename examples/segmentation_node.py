@@ -1,0 +1,146 @@
+"""A DICOM node on this machine alone that segments the CT series that it is sent: something to try a black-box test on.
+
+    python examples/segmentation_node.py --listen LUNGS:11112 --answer TESTER:11113
+    python -m monai_smia node --send-to LUNGS@127.0.0.1:11112 --receive-as TESTER:11113 --series FOLDER
+
+It listens on the loopback address, takes CT images by C-STORE, and once an association has ended segments every series
+that came with it and sends a DICOM SEG back. The model is the lung segmentation of this repository, or the bundle of
+--bundle, of the same layout. Needs pynetdicom and highdicom: pip install 'monai_smia[dicom]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.sr.codedict import codes
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import CTImageStorage, SegmentationStorage
+
+from monai_smia.dicom import DicomSeriesReader, read_dicom_series
+
+LOOPBACK = "127.0.0.1"
+BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
+Segment = Callable[[Path], np.ndarray]
+
+
+def seg_of(folder: Path, mask: np.ndarray) -> Dataset:
+    """The DICOM SEG of a mask ``(columns, rows, planes)`` of a series."""
+    series = read_dicom_series(folder)
+    images = [dcmread(plane.path) for plane in series.slices]
+    algorithm = hd.AlgorithmIdentificationSequence("ct_lung_segmentation", codes.DCM.ArtificialIntelligence, "0.3.0")
+    lungs = hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Lungs",
+        segmented_property_category=codes.SCT.Organ,
+        segmented_property_type=codes.SCT.Lung,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+    )
+    return hd.seg.Segmentation(
+        source_images=images,
+        pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8),
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[lungs],
+        series_instance_uid=hd.UID(),
+        series_number=1,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="monai_smia",
+        manufacturer_model_name="example of a segmentation node",
+        software_versions="0.2",
+        device_serial_number="0",
+        omit_empty_frames=False,
+    )
+
+
+class SegmentationNode:
+    """Takes CT series and sends a DICOM SEG of each.
+
+    Args:
+        segment: from the folder of a series to its mask ``(columns, rows, planes)``.
+        listen: title and port of this node.
+        answer: title and port that results go to.
+        change: what becomes of a SEG before it is sent, for tests: the objects that are sent in its place.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        listen: tuple[str, int],
+        answer: tuple[str, int],
+        change: Callable[[Dataset], list[Dataset]] = lambda seg: [seg],
+    ) -> None:
+        self.segment, self.listen, self.answer, self.change = segment, listen, answer, change
+        self.came: dict[Any, Path] = {}
+        self.scratch = tempfile.TemporaryDirectory()
+
+    def start(self, *, block: bool) -> Any:
+        """Serve; returns the server where it does not block."""
+        entity = AE(ae_title=self.listen[0])
+        entity.add_supported_context(CTImageStorage)
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_RELEASED, self._released)]
+        return entity.start_server((LOOPBACK, self.listen[1]), block=block, evt_handlers=handlers)
+
+    def _store(self, event: Any) -> int:
+        folder = self.came.setdefault(event.assoc, Path(tempfile.mkdtemp(dir=self.scratch.name)))
+        dataset = event.dataset
+        dataset.file_meta = event.file_meta
+        (folder / str(dataset.SeriesInstanceUID)).mkdir(exist_ok=True)
+        path = folder / str(dataset.SeriesInstanceUID) / f"{dataset.SOPInstanceUID}.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        return 0x0000
+
+    def _released(self, event: Any) -> None:
+        folder = self.came.pop(event.assoc, None)
+        for series in sorted(folder.iterdir()) if folder else []:
+            self._send(self.change(seg_of(series, self.segment(series))))
+
+    def _send(self, objects: list[Dataset]) -> None:
+        entity = AE(ae_title=self.listen[0])
+        entity.add_requested_context(SegmentationStorage)
+        association = entity.associate(LOOPBACK, self.answer[1], ae_title=self.answer[0])
+        if association.is_established:
+            for each in objects:
+                association.send_c_store(each)
+            association.release()
+
+
+def bundle_segmentation(bundle: Path) -> Segment:
+    """What the lung bundle decides of a series, by its own network, inferer and preprocessing."""
+    from monai.bundle import ConfigParser
+    from monai.transforms import Compose, EnsureChannelFirst, LoadImage
+
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "attack_eval.yaml"))
+    parser["bundle_root"] = str(bundle)
+    parser.get_parsed_content("initialize")
+    victim = parser.get_parsed_content("victim")
+    load = Compose([LoadImage(reader=DicomSeriesReader(), image_only=True), EnsureChannelFirst()])
+
+    def segment(folder: Path) -> np.ndarray:
+        return np.asarray(victim.decide(victim.infer(load(folder)[None]))[0, 0].cpu(), dtype=np.uint8)
+
+    return segment
+
+
+def address(text: str) -> tuple[str, int]:
+    """``AE:port``."""
+    title, port = text.rsplit(":", 1)
+    return title, int(port)
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--listen", type=address, default=("LUNGS", 11112), help="AE:port of this node")
+    arguments.add_argument("--answer", type=address, default=("TESTER", 11113), help="AE:port that results go to")
+    arguments.add_argument("--bundle", type=Path, default=BUNDLE)
+    options = arguments.parse_args()
+    print(f"{options.listen[0]} listens on {LOOPBACK}:{options.listen[1]}", flush=True)
+    SegmentationNode(bundle_segmentation(options.bundle), options.listen, options.answer).start(block=True)
