@@ -48,7 +48,7 @@ DEPLOY := .venv-deploy/bin
 EXAMPLE := examples/monai_deploy_app
 
 test_deploy: .venv-deploy/installed
-	$(DEPLOY)/python -m pytest tests/adapters/monai_deploy monai_smia/adapters/monai_deploy $(ARGS)
+	$(DEPLOY)/python -m pytest tests/adapters/monai_deploy tests/adapters/product/test_node.py monai_smia/adapters/monai_deploy $(ARGS)
 
 # a synthetic thorax as DICOM; ARGS="-i IN -o OUT" for a series of your own
 deploy_example: .venv-deploy/installed

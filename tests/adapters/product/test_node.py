@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import planes, save
+from dicom_files import phantom_series, planes, save
 
 pytest.importorskip("pynetdicom", reason="needs pynetdicom: pip install 'monai_smia[dicom]'")
 pytest.importorskip("highdicom", reason="needs highdicom: pip install 'monai_smia[dicom]'")
@@ -40,8 +40,14 @@ def dark(folder: Path) -> np.ndarray:
 class InProcess:
     """The node's own segmentation, without a network between."""
 
+    def __init__(self, segment: Callable[[Path], np.ndarray] = dark) -> None:
+        self.segment = segment
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        return {}
+
     def ask(self, query: Query, folder: Path, classes: int) -> np.ndarray:
-        return dark(query.path).astype(np.uint16)
+        return self.segment(query.path).astype(np.uint16)
 
 
 def free_port() -> int:
@@ -71,12 +77,12 @@ def serve() -> Iterator[Serve]:
     """Starts a node that answers in a way; its address, where it sends answers, and the objects that it was sent."""
     servers = []
 
-    def start(change: Any = lambda seg: [seg]) -> tuple[str, str, list[pydicom.Dataset]]:
+    def start(change: Any = lambda seg: [seg], by: Any = dark) -> tuple[str, str, list[pydicom.Dataset]]:
         ports, seen = (free_port(), free_port()), []
 
         def segment(folder: Path) -> np.ndarray:
             seen.extend(pydicom.dcmread(path) for path in sorted(folder.iterdir()))
-            return dark(folder)
+            return np.asarray(by(folder))
 
         node = EXAMPLES.SegmentationNode(segment, ("LUNGS", ports[0]), ("TESTER", ports[1]), change)
         servers.append(node.start(block=False))
@@ -127,6 +133,21 @@ def test_figures_are_those_in_process_and_no_name_goes_out(
     assert "refers to the series that was sent" in said.out
     assert "SECRET" not in said.out
     sys.excepthook = hook
+
+
+@pytest.mark.slow
+def test_the_lung_bundle_behind_a_node_is_that_in_process(serve: Serve, tmp_path: Path) -> None:
+    series, label = phantom_series(tmp_path)
+    segment = EXAMPLES.bundle_segmentation(EXAMPLES.BUNDLE)
+    send_to, receive_as, _ = serve(by=segment)
+    shared = {"images": series, "labels": label, "eps": 70.0, "queries": 2, "figures": False, "progress": False}
+    node = DicomNode(send_to, receive_as)
+    product_evaluation(node, output_dir=tmp_path / "node", **shared).run()
+    node.close()
+    product_evaluation(InProcess(segment), output_dir=tmp_path / "here", **shared).run()
+    ours = records(tmp_path / "node")
+    assert ours == records(tmp_path / "here")
+    assert 0.5 < ours[0]["jaccard"] < 1
 
 
 def other_series(seg: Any) -> list[Any]:
