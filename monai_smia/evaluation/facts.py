@@ -26,7 +26,7 @@ from monai_smia.victims.base import Victim
 
 ABOUT = (  # what a report has a place for
     *("acceptance", "asset", "data", "hazard", "intended_use", "limitations", "metadata", "model"),
-    *("requirement", "residual_risk"),
+    *("knowledge", "requirement", "residual_risk"),
 )
 PARAMETERS = ("steps", "step_size", "alpha", "random_start", "restarts", "targeted", "stop_at", "keep", "seed")
 
