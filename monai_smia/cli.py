@@ -12,6 +12,7 @@ from typing import Any
 
 from monai_smia import __version__
 from monai_smia.adapters import OVERLAY
+from monai_smia.options import add_product, add_shared
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,32 +124,16 @@ def _add_nnunet(commands: Any) -> None:
         help="valid range of the images; without it that of every file's type",
     )
     add("--unit", help="of the images, for tables; without it HU where the model normalizes as for CT")
-    _add_shared(add)
+    add_shared(add)
     nnunet.set_defaults(command=_nnunet)
-
-
-def _add_shared(add: Any) -> None:
-    """Options of every evaluation."""
-    add("--accept", help="criteria of your own, such as 'jaccard >= 0.80 at 28 HU'; exit status 3 where one is not met")
-    add("--write_volumes", default="worst", help="adversarial images that stay: worst (default), all, none")
-    add("--restart", action="store_false", dest="resume", help="start anew, and not from what the folder holds")
-    add("--retry_failed", action="store_true", help="try cases again that have failed before")
-    add("--limit", type=int, help="the first cases only")
-    add("--seed", type=int, default=0, help="of all attacks (default: %(default)s)")
 
 
 def _add_blackbox(commands: Any) -> None:
     """The command that attacks a product which is a command; values are checked by `product_evaluation`."""
     blackbox = commands.add_parser("blackbox", help="evaluate a product under attack, of which answers alone are known")
     add = blackbox.add_argument
-    add(
-        "--command",
-        required=True,
-        dest="product",
-        help="program and arguments, with {input} or {input_folder}, and {output} or {output_folder}; no shell runs it",
-    )
-    add("--timeout", type=float, default=600.0, help="seconds that one answer may take (default: %(default)s)")
-    _add_product(add, "blackbox")
+    add("--command", required=True, dest="product", help="program and arguments, with {input} and {output}; no shell")
+    add_product(add, "blackbox")
     blackbox.set_defaults(command=_blackbox)
 
 
@@ -158,32 +143,11 @@ def _add_node(commands: Any) -> None:
     add = node.add_argument
     add("--send-to", required=True, metavar="AE@HOST:PORT", help="the product")
     add("--receive-as", required=True, metavar="AE:PORT", help="where it sends its results; loopback without a host")
-    add("--timeout", type=float, default=600.0, help="seconds that one answer may take (default: %(default)s)")
     add("--retries", type=int, default=2, help="how often sending is tried again (default: %(default)s)")
     add("--per_minute", type=float, help="queries a minute, at most")
     add("--dry_run", action="store_true", help="send one series unchanged, and show what came back")
-    _add_product(add, "node", "--series")
+    add_product(add, "node", "--series")
     node.set_defaults(command=_node)
-
-
-def _add_product(add: Any, output_dir: str, images: str = "--images") -> None:
-    """Options of a test of a product."""
-    add(images, nargs="+", required=True, dest="images", help="NIfTI files, or folders of those or of DICOM series")
-    add("--labels", help="folder of label maps CASE.nii.gz; without it the answer to the clean image is the reference")
-    add("--output_dir", default=output_dir, help="where to write (default: %(default)s)")
-    add("--eps", nargs="+", default=["20"], help="radius in the unit of the images, or several (default: 20)")
-    add("--preset", default="blackbox", help="blackbox (default)")
-    add("--queries", type=int, default=200, help="of every attack and case (default: %(default)s)")
-    add("--most_queries", type=int, help="that the product may be asked in all, earlier runs included")
-    add("--repeats", type=int, default=2, help="how often the first clean image is asked about (default: %(default)s)")
-    add("--attacks", nargs="+", dest="only", metavar="NAME", help="attacks to run; without it all of the preset")
-    add("--classes", type=int, default=2, help="of the answers, with the background (default: %(default)s)")
-    add("--class_names", nargs="+", help="their names, the background's included")
-    add("--clip", nargs=2, type=float, metavar=("LOW", "HIGH"), help="valid range of the images")
-    add("--unit", default="HU", help="of the images, for tables (default: %(default)s)")
-    add("--name", default="product", help="of the product, for the page")
-    add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")
-    _add_shared(add)
 
 
 def _blackbox(options: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ LEVELS = (
     ("report",),
     ("evaluation",),
     ("adapters",),
+    ("options",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,36 @@
+"""Options that commands of ``python -m monai_smia`` share; nothing slow is imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_shared(add: Any) -> None:
+    """Options of every evaluation."""
+    add("--accept", help="criteria of your own, such as 'jaccard >= 0.80 at 28 HU'; exit status 3 where one is not met")
+    add("--write_volumes", default="worst", help="adversarial images that stay: worst (default), all, none")
+    add("--restart", action="store_false", dest="resume", help="start anew, and not from what the folder holds")
+    add("--retry_failed", action="store_true", help="try cases again that have failed before")
+    add("--limit", type=int, help="the first cases only")
+    add("--seed", type=int, default=0, help="of all attacks (default: %(default)s)")
+
+
+def add_product(add: Any, output_dir: str, images: str = "--images") -> None:
+    """Options of a test of a product."""
+    add(images, nargs="+", required=True, dest="images", help="NIfTI files, or folders of those or of DICOM series")
+    add("--labels", help="folder of label maps CASE.nii.gz; without it the answer to the clean image is the reference")
+    add("--timeout", type=float, default=600.0, help="seconds that one answer may take (default: %(default)s)")
+    add("--output_dir", default=output_dir, help="where to write (default: %(default)s)")
+    add("--eps", nargs="+", default=["20"], help="radius in the unit of the images, or several (default: 20)")
+    add("--preset", default="blackbox", help="blackbox (default)")
+    add("--queries", type=int, default=200, help="of every attack and case (default: %(default)s)")
+    add("--most_queries", type=int, help="that the product may be asked in all, earlier runs included")
+    add("--repeats", type=int, default=2, help="how often the first clean image is asked about (default: %(default)s)")
+    add("--attacks", nargs="+", dest="only", metavar="NAME", help="attacks to run; without it all of the preset")
+    add("--classes", type=int, default=2, help="of the answers, with the background (default: %(default)s)")
+    add("--class_names", nargs="+", help="their names, the background's included")
+    add("--clip", nargs=2, type=float, metavar=("LOW", "HIGH"), help="valid range of the images")
+    add("--unit", default="HU", help="of the images, for tables (default: %(default)s)")
+    add("--name", default="product", help="of the product, for the page")
+    add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")
+    add_shared(add)
