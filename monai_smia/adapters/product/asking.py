@@ -159,20 +159,40 @@ class Asking:
             return list(pool.map(self.answer, stored))
 
     def repeated(self, times: int = 2) -> float:
-        """Ask about the open case's clean image again: the least share of voxels that two answers have alike."""
+        """Ask about the open case's clean image again: the least share of voxels that two answers have alike.
+
+        Of a case that was asked about in an earlier run, once more: answers of two versions are never mixed.
+
+        Raises:
+            AnswerError: if the product, which gave the same answer again and again, gives another one now.
+        """
         assert self.source is not None
         key, path = f"{self.key} {self.source.sha256(self.source.before)} {times}", self.folder / REPEATS
         known: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        if key not in known:
+        if key in known:
+            again = self.answer(self.source.before, again=True)
+            if known[key] == 1 and not np.array_equal(again, self.answer(self.source.before)):
+                raise AnswerError(
+                    "the product answers otherwise than in the run that is gone on with, and did not vary then: is it "
+                    "another version? Start anew, into another output_dir."
+                )
+        else:
             first = self.answer(self.source.before)
             others = [self.answer(self.source.before, again=True) for _ in range(times - 1)]
             known[key] = min(float((other == first).mean()) for other in others)
             write_text(path, json.dumps(known))
         return known[key]
 
-    def begin(self) -> None:
-        """Remove what a run that was killed has left of scratch."""
+    def begin(self, *, anew: bool = False) -> None:
+        """Remove what a run that was killed has left of scratch.
+
+        Args:
+            anew: remove the answers that are kept, too; the journal stays, and counts.
+        """
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+        if anew:
+            shutil.rmtree(self.folder / "answers", ignore_errors=True)
+            (self.folder / REPEATS).unlink(missing_ok=True)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

@@ -106,7 +106,7 @@ def product_evaluation(
     with console(progress):
         limitations = [LOWER, *[UNSUPERVISED] * (labels is None)]
         with locked(Path(output_dir)):
-            asking.begin()
+            asking.begin(anew=not resume)
             limitations += _repeated(asking, cases, repeats)
         for line in limitations[1:]:
             LOGGER.info(line)

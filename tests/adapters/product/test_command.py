@@ -86,12 +86,25 @@ def test_every_query_is_counted_and_the_page_says_what_was_known(tested: tuple[P
         assert text in page
 
 
-def test_run_again_nothing_is_asked_again(tested: tuple[Path, Path]) -> None:
-    out, folder = tested
-    before = len(journal(out))
-    product = Command(command(folder / "script"))
-    evaluation(product, out, folder / "images", folder / "labels", resume=False).run()
-    assert len(journal(out)) == before
+def test_run_again_it_is_asked_once_whether_it_is_the_same_product(tmp_path: Path) -> None:
+    """A threshold that is moved, as by an update, is told before its answers are mixed with others."""
+    images, labels = cases(tmp_path)
+    product = InProcess()
+    evaluation(product, tmp_path / "out", images, labels, only=["Noise"]).run()
+    asked = len(journal(tmp_path / "out"))
+    evaluation(product, tmp_path / "out", images, labels, only=["Noise"]).run()
+    assert len(journal(tmp_path / "out")) == asked + 2  # the lines of one query
+    with pytest.raises(AnswerError, match="answers otherwise than in the run that is gone on with"):
+        evaluation(_Updated(), tmp_path / "out", images, labels, only=["Noise"])
+    evaluation(product, tmp_path / "out", images, labels, only=["Noise"], resume=False).run()
+    assert len(journal(tmp_path / "out")) > asked + 2 + asked  # all anew
+
+
+class _Updated(InProcess):
+    """Called as before, and another one."""
+
+    def ask(self, query: Any, folder: Path, classes: int) -> np.ndarray:
+        return (nib.load(query.path).get_fdata() < -640).astype(np.uint16)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +176,7 @@ def test_killed_at_any_moment_it_goes_on_and_loses_a_query_at_most(tmp_path: Pat
     evaluation(InProcess(), tmp_path / "here", images, labels).run()
     assert records(tmp_path / "out") == records(tmp_path / "here")
     asked = [entry["asked"] for entry in journal(tmp_path / "out") if "asked" in entry]
-    assert len(asked) - len(set(asked)) <= 1 + 2  # the repeated one, and one for each kill
+    assert len(asked) - len(set(asked)) <= 1 + 2 + 2  # the repeated one, with every start, and one for each kill
     assert not list((tmp_path / "out" / "product").rglob("query_0000.nii.gz"))
 
 
