@@ -61,11 +61,14 @@ def command(folder: Path, how: str = "well") -> tuple[str, ...]:
 class InProcess:
     """The same product without a process."""
 
+    def __init__(self, threshold: float = -620) -> None:
+        self.threshold = threshold
+
     def fingerprint_parts(self) -> dict[str, str]:
         return {"product": "called alike whatever it does"}
 
     def ask(self, query: Query, folder: Path, classes: int) -> np.ndarray:
-        return (nib.load(query.path).get_fdata() < -620).astype(np.uint16)  # type: ignore[attr-defined]
+        return (nib.load(query.path).get_fdata() < self.threshold).astype(np.uint16)  # type: ignore[attr-defined]
 
 
 def cases(folder: Path, count: int = 1) -> tuple[Path, Path]:

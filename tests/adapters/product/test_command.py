@@ -95,16 +95,9 @@ def test_run_again_it_is_asked_once_whether_it_is_the_same_product(tmp_path: Pat
     evaluation(product, tmp_path / "out", images, labels, only=["Noise"]).run()
     assert len(journal(tmp_path / "out")) == asked + 2  # the lines of one query
     with pytest.raises(AnswerError, match="answers otherwise than in the run that is gone on with"):
-        evaluation(_Updated(), tmp_path / "out", images, labels, only=["Noise"])
+        evaluation(InProcess(-640), tmp_path / "out", images, labels, only=["Noise"])
     evaluation(product, tmp_path / "out", images, labels, only=["Noise"], resume=False).run()
     assert len(journal(tmp_path / "out")) > asked + 2 + asked  # all anew
-
-
-class _Updated(InProcess):
-    """Called as before, and another one."""
-
-    def ask(self, query: Any, folder: Path, classes: int) -> np.ndarray:
-        return (nib.load(query.path).get_fdata() < -640).astype(np.uint16)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +143,7 @@ class _Wrong(InProcess):
     """Has no answer for the second case."""
 
     def __init__(self, second: Path) -> None:
+        super().__init__()
         self.second = second
 
     def ask(self, query: Any, folder: Path, classes: int) -> np.ndarray:
