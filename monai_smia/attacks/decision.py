@@ -138,7 +138,8 @@ class _Search:
         if query == 1 and start is not None:
             return start.sign()
         if query <= self.explored:
-            return _noise(*self.patterns[query - 1], image[0], self.generator)[None]
+            kind, width = self.patterns[query - 1]
+            return _noise(kind, width, image[0], self.generator)[None]
         if not self.measured and (query - self.explored) % REFRESH == 1:
             return self.signs
         size = self._size(query)

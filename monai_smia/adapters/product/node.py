@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.uid import CTImageStorage
 
 from monai_smia.adapters.product.answers import SEGMENTATION, checked, of_seg
 from monai_smia.adapters.product.errors import AnswerError
 from monai_smia.adapters.product.queries import Query
 
 LOOPBACK = "127.0.0.1"
+VERIFICATION = "1.2.840.10008.1.1"  # C-ECHO
 SUCCESS = 0x0000
 SETTLE = 0.5  # seconds after an answer in which a second one would be noticed
 LONGEST = 30.0  # seconds that the association of an answer may stay open
@@ -145,12 +147,11 @@ class DicomNode:
         if self._server is not None:
             return
         from pynetdicom import AE, StoragePresentationContexts, evt
-        from pynetdicom.sop_class import Verification
 
         entity = AE(ae_title=self.own.title)
         entity.supported_contexts = StoragePresentationContexts
-        entity.add_supported_context(Verification)
-        handlers = [(evt.EVT_C_STORE, self._stored)]
+        entity.add_supported_context(VERIFICATION)
+        handlers: list[Any] = [(evt.EVT_C_STORE, self._stored)]
         try:
             self._server = entity.start_server((self.own.host, self.own.port), block=False, evt_handlers=handlers)
         except OSError as error:
@@ -201,7 +202,6 @@ class DicomNode:
     def _try(self, files: list[Path]) -> str:
         """Send files in one association; what went wrong, nothing where all were taken."""
         from pynetdicom import AE
-        from pynetdicom.sop_class import CTImageStorage
 
         entity = AE(ae_title=self.own.title)
         entity.add_requested_context(CTImageStorage)

@@ -49,18 +49,19 @@ class Source:
     """
 
     def __init__(self, source: Any, *, identified: bool = False) -> None:
-        self.identified, self.series, self.file = identified, None, None
+        self.identified = identified
+        self.file: Any = None
+        self.series: DicomSeries | None = None
         first = Path(str(source[0] if isinstance(source, (list, tuple)) else source))
         if first.name.endswith(NIFTI) and first.is_file():
-            self.file: Any = nib.Nifti1Image.from_filename(first)
+            self.file = nib.Nifti1Image.from_filename(first)
             self.slope, self.intercept = float(self.file.dataobj.slope), float(self.file.dataobj.inter)
-            self.kind = self.file.get_data_dtype()
-            self.affine = self.file.affine
+            self.kind, self.affine = self.file.get_data_dtype(), self.file.affine
             whole = self.kind.kind in "iu"
             self.before = np.asarray(self.file.dataobj.get_unscaled() if whole else self.file.dataobj)
         elif first.is_dir() or looks_like_dicom(first):
-            self.series: DicomSeries | None = read_dicom_series(source)
-            self.before, self.affine, self.kind = self.series.stored(), self.series.affine, np.dtype(np.int32)
+            series = self.series = read_dicom_series(source)
+            self.before, self.affine, self.kind = series.stored(), series.affine, np.dtype(np.int32)
         else:
             raise ValueError(f"{first.name} must be a NIfTI file or a DICOM series, to be asked about.")
 
@@ -84,7 +85,7 @@ class Source:
                 return self._of_planes(self.series, delta, most)
             if self.kind.kind in "iu":
                 limits = np.iinfo(self.kind)
-                bounds = {"eps": most, "unit": self.slope, "limits": (limits.min, limits.max)}
+                bounds: dict[str, Any] = {"eps": most, "unit": self.slope, "limits": (limits.min, limits.max)}
                 return add_whole_units(self.before, delta, slack=2.0**-23, **bounds).astype(self.kind)
         except BelowOneUnitError:
             return self.before

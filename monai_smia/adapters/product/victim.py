@@ -27,7 +27,8 @@ class ProductVictim(LabelMapVictim):
     @property
     def asking(self) -> Asking:
         """What asks it."""
-        asking: Asking = self.network.asking
+        network: Any = self.network
+        asking: Asking = network.asking
         return asking
 
     def open(self, source: Any) -> None:
