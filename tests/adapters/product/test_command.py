@@ -95,7 +95,7 @@ def test_run_again_it_is_asked_once_whether_it_is_the_same_product(tmp_path: Pat
     evaluation(product, tmp_path / "out", images, labels, only=["Noise"]).run()
     assert len(journal(tmp_path / "out")) == asked + 2  # the lines of one query
     with pytest.raises(AnswerError, match="answers otherwise than in the run that is gone on with"):
-        evaluation(InProcess(-640), tmp_path / "out", images, labels, only=["Noise"])
+        evaluation(InProcess(-700), tmp_path / "out", images, labels, only=["Noise"])
     evaluation(product, tmp_path / "out", images, labels, only=["Noise"], resume=False).run()
     assert len(journal(tmp_path / "out")) > asked + 2 + asked  # all anew
 
