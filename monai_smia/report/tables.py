@@ -213,9 +213,8 @@ def _attacks(content: ReportContent) -> Table:
     for a in content.attacks:
         costs = took.get(a["row"])
         goal = [a["norm"], cell(a["steps"]), cell(a["step_size"]), _yes(a["random_start"]), cell(a["restarts"])]
-        spent: tuple[float | None, ...] = (None,) * 4
-        if costs is not None:
-            spent = (costs.queries, costs.gradients, costs.most_gradients_of_setting, costs.seconds)
+        names = ("queries", "gradients", "most_gradients_of_setting", "seconds")
+        spent = [getattr(costs, name, None) for name in names]
         lines.append([a["row"], cell(a["eps_input"]), *goal, cell(a["stop_at"]), cell(a["seed"]), *map(cell, spent)])
     return Table(["attack", *heads, "queries", "gradients", "most of its setting", "seconds a case"], lines)
 
