@@ -52,6 +52,9 @@ QUICK = (
     f"dicom_survival.py --dicom ${DATA}/dicom/covidctmd_cap001 --label ${DATA}/ct/covidctmd_cap001_lung.nii.gz "
     "--eps 2 --steps 1",
     f"presets.py --dataset_dir ${DATA}/ct --crop 32 --presets quick",
+    f"invented.py --dataset_dir ${DATA}/endoscopy --frames 1 --gradients 2",
+    f"coarse_to_fine.py --dataset_dir ${DATA}/ct --crop 48 --thorough 2 --pairs 1",
+    "evaluation.py --only overhead --steps 1 --rows Clean BIM",
     "documents.py --check",
 )
 

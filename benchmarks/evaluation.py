@@ -10,6 +10,7 @@ The share of records and report grows with fewer steps: of the ten that are the 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -117,10 +118,12 @@ def overhead(folder: Path, args: argparse.Namespace) -> list[Row]:
     run = evaluation(data, folder / "out", args.steps, preset="paper", split=split)
     run.attacks = [planned for planned in run.attacks if not args.rows or planned.name in args.rows]
     run.run()
-    rows = []
+    rows, peak = [], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     for part, (wall, processor) in spent.items():
         found = {"part": part, "wall": wall, "processor": processor, "share": processor / spent["whole run"][1]}
-        rows.append({**found, "rows": len(run.attacks), "steps": args.steps, "patient": bool(args.dataset_dir)})
+        rows.append(
+            {**found, "rows": len(run.attacks), "steps": args.steps, "patient": bool(args.dataset_dir), "peak_mb": peak}
+        )
     return rows
 
 
@@ -132,7 +135,8 @@ def data_of(args: argparse.Namespace) -> list[Path]:
 def network_claim(rows: list[Row]) -> Claims:
     """The share of the network."""
     share = next(row["share"] for row in rows if row["part"] == "network")
-    yield f"The network takes {100 * share:.0f} % of the processor time.", 0 < share < 1
+    peak = f"{rows[0]['peak_mb']:.0f} MB of memory at most"
+    yield f"The network takes {100 * share:.0f} % of the processor time; {peak}.", 0 < share < 1
 
 
 def print_throughput(found: dict[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import torch
@@ -129,6 +129,7 @@ class _Squares:
         stripes: each one or the other, along the first spatial axis.
         corners: where the square of a query begins, in [0, 1) of its places ``(B, queries, axes)``.
         raised: whether a channel of it is raised ``(B, queries, C)``.
+        lines: what a square covers along an axis, by the lengths of both: made once, shared by all parts.
     """
 
     low: Tensor
@@ -136,6 +137,7 @@ class _Squares:
     stripes: Tensor
     corners: Tensor
     raised: Tensor
+    lines: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     @classmethod
     def drawn(cls, problem: AttackProblem, queries: int) -> _Squares:
@@ -154,18 +156,24 @@ class _Squares:
 
     def painted(self, point: Tensor, query: int, side: int) -> Tensor:
         """A copy of the points with one square of a query painted into each."""
-        shape = point.shape[2:]
-        places = torch.tensor([n - side + 1 for n in shape], device=point.device)
-        first = (self.corners[:, query - 1] * places).long()
-        inside: Tensor | None = None
+        shape, inside = point.shape[2:], None
         for axis, n in enumerate(shape):
-            offset = torch.arange(n, device=point.device) - first[:, axis, None]
-            within = ((offset >= 0) & (offset < side)).view(-1, 1, *[n if a == axis else 1 for a in range(len(shape))])
+            first = (self.corners[:, query - 1, axis] * (n - side + 1)).long()
+            within = self._lines(n, side)[first].view(-1, 1, *[n if a == axis else 1 for a in range(len(shape))])
             inside = within if inside is None else inside & within
         assert inside is not None
         raised = self.raised[:, query - 1].view(*self.raised.shape[::2], *[1] * len(shape))
         return torch.where(inside, torch.where(raised, self.high, self.low), point)
 
+    def _lines(self, n: int, side: int) -> Tensor:
+        """Of every place of a square along an axis, the voxels that it covers ``(n - side + 1, n)``."""
+        if (n, side) not in self.lines:
+            voxel, first = torch.arange(n, device=self.low.device), torch.arange(n - side + 1, device=self.low.device)
+            offset = voxel - first.unsqueeze(1)
+            self.lines[n, side] = (offset >= 0) & (offset < side)
+        return self.lines[n, side]
+
     def subset(self, index: Tensor) -> _Squares:
         """Of some samples, by a boolean mask ``(B,)``."""
-        return _Squares(*(getattr(self, f.name)[index] for f in fields(self)))
+        parts = (getattr(self, f.name)[index] for f in fields(self) if f.name != "lines")
+        return _Squares(*parts, self.lines)

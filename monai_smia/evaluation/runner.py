@@ -38,6 +38,7 @@ from monai_smia.evaluation.facts import about_of, checked_about, spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.lock import locked
+from monai_smia.evaluation.memory import keep_freed_memory
 from monai_smia.evaluation.pace import Pace
 from monai_smia.evaluation.pipeline import Pipeline
 from monai_smia.evaluation.plan import PlannedAttack, check_cases, check_settings, plan_of, share_of
@@ -178,6 +179,7 @@ class AttackEvaluation:
             MachineError: if the machine, such as the GPU, fails again and again, or memory runs out beside the cases.
             LostWorkerError: if another process is gone.
         """
+        keep_freed_memory()
         self._prepare()
         rank = idist.get_rank()
         with console(self.progress and rank == 0), output_trouble(), memory_trouble():
