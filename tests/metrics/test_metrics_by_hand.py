@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from monai_smia.metrics import SegmentationMetrics
+from monai_smia.metrics import DetectionMetrics, SegmentationMetrics
 from monai_smia.metrics.boxes import check_numbers
 from monai_smia.metrics.classification import calibration_error, wilson_interval
 from monai_smia.metrics.surfaces import surface_scores
@@ -84,6 +84,7 @@ def test_a_spread_needs_two_cases_and_a_mean() -> None:
         (torch.zeros(2, 4) + torch.tensor([0, 0, 1, 1.0]), torch.zeros(1), True),
         (torch.zeros(2, 3), torch.zeros(2), True),
         (torch.zeros(0, 4), torch.zeros(0), False),
+        (torch.tensor([[0, 0, 0, 1, 1, 1.0]]), torch.zeros(1), False),
         (torch.tensor([[0, 0, 1, torch.nan]]), torch.zeros(1), True),
         (torch.tensor([[0, 0, 1, torch.inf]]), torch.zeros(1), True),
     ],
@@ -94,6 +95,15 @@ def test_boxes_that_are_none(boxes: torch.Tensor, labels: torch.Tensor, refused:
             check_numbers("label", {"boxes": boxes, "labels": labels})
     else:
         check_numbers("label", {"boxes": boxes, "labels": labels})
+
+
+@pytest.mark.parametrize(("least", "refused"), [(0.0, False), (1.0, False), (1.5, True), (2.0, True), (-0.1, True)])
+def test_a_score_is_a_share(least: float, refused: bool) -> None:
+    if refused:
+        with pytest.raises(ValueError, match="min_score"):
+            DetectionMetrics(["a"], min_score=least)
+    else:
+        DetectionMetrics(["a"], min_score=least)
 
 
 def test_surfaces_of_two_squares_apart() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ from record_helpers import record
 
 from monai_smia.records.damage import damages
 from monai_smia.records.journal import Journal, JournalLine, _read, _with_checksum, read_journals
+from monai_smia.records.seal import SEAL_FILE, SEALED, seal
 from monai_smia.records.summary import AfterRound, AtRadius
 
 
@@ -43,6 +46,13 @@ def test_a_journal_that_ends_whole_gets_no_empty_line(tmp_path: Path) -> None:
     assert [line.case for line in read_journals(tmp_path)] == ["case0", "case1", "case2"]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_is_never_journaled(value: float, tmp_path: Path) -> None:
+    with Journal(tmp_path / "rank0.jsonl") as journal, pytest.raises(ValueError, match="JSON"):
+        journal.add(JournalLine("a", "bim", 1, "x", [record(jaccard=value)]))
+    assert read_journals(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("attacked", "moved"), [([], None), ([0.7], None), ([0.7, 0.6], 0.1), ([0.9, 0.7, 0.6], 0.1), ([0.7, None], None)]
 )
@@ -50,3 +60,11 @@ def test_how_far_the_last_round_moved_the_figure(attacked: list[float | None], m
     rounds = [AfterRound(**dict.fromkeys(AfterRound.__dataclass_fields__) | {"attacked": a}) for a in attacked]
     found = AtRadius.moved.fget(SimpleNamespace(rounds=rounds))
     assert found == (None if moved is None else pytest.approx(moved))
+
+
+def test_a_seal_holds_the_hash_of_every_file(tmp_path: Path) -> None:
+    for name in SEALED:
+        (tmp_path / name).write_text(name)
+    seal(tmp_path)
+    kept = json.loads((tmp_path / SEAL_FILE).read_text())
+    assert kept == {name: hashlib.sha256(name.encode()).hexdigest() for name in SEALED}
