@@ -175,5 +175,5 @@ class _Squares:
 
     def subset(self, index: Tensor) -> _Squares:
         """Of some samples, by a boolean mask ``(B,)``."""
-        parts = (getattr(self, f.name)[index] for f in fields(self) if f.name != "lines")
-        return _Squares(*parts, self.lines)
+        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "lines"}
+        return replace(self, **parts)
