@@ -90,6 +90,9 @@ def test_every_document_of_the_project_is_what_its_results_files_say() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+PRINTED = r"<!-- results: .*?<!-- end -->|<!-- shifts -->.*?<!-- end of shifts -->|```.*?```|`[^`]*`"
+
+
 def test_no_table_of_figures_is_written_by_hand() -> None:
     """Outside of the marks and of code no table has a figure of two decimals, and no commit is named.
 
@@ -98,7 +101,7 @@ def test_no_table_of_figures_is_written_by_hand() -> None:
     files = [path for pattern in PAGES for path in ROOT.glob(pattern)]
     assert len(files) > 8
     for path in files:
-        text = re.sub(r"<!-- results: .*?<!-- end -->|<!-- shifts -->.*?<!-- end of shifts -->|```.*?```|`[^`]*`", "", path.read_text(), flags=re.DOTALL)
+        text = re.sub(PRINTED, "", path.read_text(), flags=re.DOTALL)
         written = re.findall(r"^\|.*\d\.\d\d.*$|^.*\bcommit [0-9a-f]{7}\b.*$", text, re.MULTILINE)
         assert not written, f"{path.relative_to(ROOT)}: {written}"
 
