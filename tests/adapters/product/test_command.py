@@ -153,6 +153,7 @@ class _Wrong(InProcess):
         return super().ask(query, folder, classes)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_and_loses_a_query_at_most(tmp_path: Path) -> None:
     images, labels = cases(tmp_path)
     line = [sys.executable, "-m", "monai_smia", "blackbox", "--command", " ".join(command(tmp_path / "script"))]
