@@ -14,8 +14,9 @@ from helpers import case
 from torch import nn
 
 import monai_smia.attacks as attacks
-from monai_smia.attacks import APGDT, PGD, SMIA, Attack, IterativeAttack
+from monai_smia.attacks import APGDT, PGD, SMIA, Attack, IterativeAttack, TryAll
 from monai_smia.attacks.composite.base import CompositeAttack
+from monai_smia.shifts import HUOffset
 from monai_smia.victims import ClassificationVictim
 
 ATTACKS = [
@@ -27,10 +28,9 @@ SWITCHES: tuple[Any, ...] = ("False", "no", 0, 1, None, [])
 
 def parts_of(kind: type[Attack]) -> dict[str, Any]:
     victim = ClassificationVictim(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
-    if not issubclass(kind, CompositeAttack):
-        return {"eps": 0.1}
     names = {field.name for field in fields(kind)}
-    parts = {"attack": PGD(eps=0.1), "attacks": [PGD(eps=0.1), PGD(eps=0.1)], "surrogate": victim}
+    parts: dict[str, Any] = {"attack": PGD(eps=0.1), "attacks": [PGD(eps=0.1), PGD(eps=0.1)], "surrogate": victim}
+    parts |= {"shift": HUOffset()} | ({} if issubclass(kind, CompositeAttack | TryAll) else {"eps": 0.1})
     return {name: part for name, part in parts.items() if name in names}
 
 
