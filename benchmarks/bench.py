@@ -37,6 +37,7 @@ QUICK = (
     "kernels.py",
     "fisher.py",
     "stabilization.py --draws 2 --epochs 1",
+    "blackbox.py --queries 4 --processes 1",
     f"strength.py {THORAX}",
     f"survival_study.py {THORAX} --attacks main seen",
     "coverage.py --draws 8",

@@ -87,8 +87,9 @@ def result_of(folder: Path) -> dict[str, Any]:
     rows = json.loads((folder / "summary.json").read_text())["rows"]
     timeless = [{name: value for name, value in each.items() if name != "seconds"} for each in [*lines, *rows]]
     files = [path for name in ("figures", "volumes") for path in sorted((folder / name).iterdir())]
-    pictures = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.suffix == ".png"}
-    volumes = {p.name: nib.load(p).get_fdata().tobytes() for p in files if p.suffix != ".png"}
+    drawn = (".png", ".json")  # pictures, and slices of volumes
+    pictures = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.suffix in drawn}
+    volumes = {p.name: nib.load(p).get_fdata().tobytes() for p in files if p.suffix not in drawn}
     left = [path.name for path in folder.rglob(".unfinished-*")]
     return {"records": timeless, "pictures": pictures, "volumes": volumes, "left": left}
 
