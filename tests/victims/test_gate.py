@@ -62,7 +62,8 @@ class TestNaNAtTheKthPrediction:
         for number in range(count):
             c = case(task, 2)
             c.victim.network = Sick(c.victim.network, number)
-            with pytest.raises(ValueError, match=r"NaN or infinite for samples \[.*2\]"):
+            # the decision-based search asks for every sample alone
+            with pytest.raises(ValueError, match=r"NaN or infinite for samples \[.*[02]\]"):
                 ATTACKS[name](**options)(c.victim, c.image, c.label)
 
     @pytest.mark.parametrize(
