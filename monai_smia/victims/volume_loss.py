@@ -34,6 +34,7 @@ class VolumeLoss(GoalLoss):
     Example:
         >>> from monai_smia.attacks import PGD
         >>> from monai_smia.victims import SegmentationVictim
+        >>> _ = torch.manual_seed(0)
         >>> victim, image = SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1)), torch.rand(1, 1, 16, 16)
         >>> attack = PGD(eps=0.1, steps=3, loss=VolumeLoss("up", structure=1))
         >>> adversarial = attack(victim, image, (image > 0.5).long()).adversarial
