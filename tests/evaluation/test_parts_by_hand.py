@@ -150,7 +150,7 @@ def test_one_case_and_what_was_done_before(caplog: pytest.LogCaptureFixture) -> 
     case: Any = SimpleNamespace(name="b", unlabeled=False, image=SimpleNamespace(numel=lambda: 10))
     with caplog.at_level(logging.INFO):
         tell_plan(line, Told([PlannedAttack(), NOISE], [{"case": "a", "image": "gone"}], 1, 1), case)
-    assert caplog.records[0].getMessage().startswith("1 case x 2 rows (1 of 2 done before), at most: 0 gradients")
+    assert caplog.records[0].getMessage().startswith("1 case x 2 rows (1 of 2 done before), at most: 1 queries a case")
     assert caplog.records[1].getMessage() == "Kept: records, report, pictures of 1 case."
 
 

@@ -126,7 +126,8 @@ def test_gradients_are_a_whole_number_from_one_on() -> None:
         with pytest.raises(ValueError, match=f"{name} must be"):
             preset_plan("quick", "detection", 0.1, **{name: wrong})
     assert len(preset_plan("quick", "detection", 0.1, alpha=0, steps=0)) == 11
-    assert PRESETS == {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20, "shifts": 8}
+    gradients = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20, "shifts": 8}
+    assert gradients | {"blackbox": 200} == PRESETS  # queries
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation", "detection"])
