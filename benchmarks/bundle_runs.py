@@ -5,7 +5,8 @@
     python benchmarks/bundle_runs.py endoscopic_artefact_detection attack_eval+polyps --dataset_dir ENDOSCOPY
 
 The second word is the id that runs, and with ``+`` further configs laid over ``attack_eval.yaml``. What follows
-goes to ``monai.bundle run`` as it is. The one row of the results file is ``summary.json``.
+goes to ``monai.bundle run`` as it is. The one row of the results file is ``summary.json``. With ``--keep FOLDER`` the
+run's own folder stays, and the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from bundle_tables import TABLES as TABLES  # for `documents.py`
@@ -27,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", choices=sorted(path.name for path in (ROOT / "bundles").iterdir()))
     parser.add_argument("run", help="attack_eval or paper_tables, + configs")
+    parser.add_argument("--keep", type=Path, help="folder of the run; without it, one that is removed")
     add_save(parser)
     arguments, overrides = parser.parse_known_args()
     bundle = ROOT / "bundles" / arguments.bundle
@@ -36,9 +39,9 @@ def main() -> None:
     weights = Path(
         given.get("--weights", bundle / "models" / ("model_polyps.pt" if "polyps" in further else "model.pt"))
     )
-    with tempfile.TemporaryDirectory() as output:
+    with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "monai.bundle", "run", run, "--config_file", str(configs)]
-        command += ["--bundle_root", str(bundle), "--output_dir", output, *overrides]
+        command += ["--bundle_root", str(bundle), "--output_dir", str(output), *overrides]
         subprocess.run(command, check=True)
         summary = json.loads((Path(output) / "summary.json").read_text(encoding="utf-8"))
     data = [given[name] for name in DATA if name in given]
