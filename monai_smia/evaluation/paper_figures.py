@@ -33,7 +33,7 @@ VIEWS: Mapping[type[Victim], type[View]] = {
 ITERATIONS = (1, 4, 9)
 
 
-@dataclass
+@dataclass(frozen=True)
 class PaperFigures:
     """The figures of one case, whose attacks are rows of the evaluation's plan, as `paper_comparison` makes them.
 

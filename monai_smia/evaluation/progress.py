@@ -21,7 +21,7 @@ from monai_smia.evaluation.fingerprint import digest, input_hash, input_stat
 from monai_smia.evaluation.plain import canonical
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.files import remove, remove_unfinished, write_text, writing
-from monai_smia.records import JournalLine, Outcome, Provenance, Record, current, next_run, read_journals
+from monai_smia.records import JournalLine, JournalReader, Outcome, Provenance, Record, current, next_run
 from monai_smia.records.record import FAILURE
 
 
@@ -78,11 +78,13 @@ class Progress:
     digests: dict[str, str] = field(init=False)  # of the attacks, by slug
     run: int = field(init=False, default=1)  # one more than that of any line that was there
     round: int = field(init=False, default=1)  # rows of later ones are not planned yet
+    journals: JournalReader = field(init=False)
     _lines: dict[str, dict[str, JournalLine]] = field(init=False, default_factory=dict)
     _missing: dict[str, list[PlannedAttack]] = field(init=False, default_factory=dict)
     _inputs: dict[str, tuple[str, list[list[int]]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.journals = JournalReader(self.folder)
         self.digests = {row.slug: digest(row) for row in self.attacks}
         self._config_sha256 = digest(self.configuration)
         self._versions = ", ".join(f"{name} {number}" for name, number in versions().items())
@@ -107,18 +109,18 @@ class Progress:
             with writing(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.output_dir)
-            lines = read_journals(self.folder)
+            lines = self.journals.read()
             if lines and path.exists():
                 self._check(json.loads(path.read_text(encoding="utf-8")))
             write_text(path, json.dumps(self.configuration, indent=1))
         wait_for_all()
-        self.run = next_run(read_journals(self.folder))
+        self.run = next_run(self.journals.read())
         self.begin(1)
 
     def begin(self, number: int) -> None:
         """Look up what is missing of the rounds up to this one."""
         first = number == 1
-        self.round, self._lines = number, current(read_journals(self.folder))
+        self.round, self._lines = number, current(self.journals.read())
         self._missing = {item["case"]: self._find_missing(item, try_again=first) for item in self.cases}
 
     @property
@@ -173,7 +175,7 @@ class Progress:
         Raises:
             LostWorkerError: if a case has neither its records nor a failure.
         """
-        cases = current(read_journals(self.folder))
+        cases = current(self.journals.read())
         outcomes: list[Outcome] = []
         lost = []
         planned = {row.slug: self.digests[row.slug] for row in self.planned}

@@ -268,7 +268,7 @@ class AttackEvaluation:
         return FigureSelector(Path(self.output_dir) / "figures", self.names, self.figures, Primary.of(self.metrics))
 
     def _volumes(self, progress: Progress) -> Volumes:
-        return Volumes(str(self.write_volumes), self.storage, self.names, self.plan, progress.folder)
+        return Volumes(str(self.write_volumes), self.storage, self.names, self.plan, progress.journals)
 
     def _finish(self, progress: Progress) -> dict[str, Any]:
         """Merge the records of all processes, and write their summary and report."""

@@ -13,7 +13,7 @@ from monai_smia.analysis.comparisons import extremes
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.files import remove, write_text
 from monai_smia.nearest import nearest
-from monai_smia.records import STORED, Outcome, Primary, Record, current, read_journals
+from monai_smia.records import STORED, JournalReader, Outcome, Primary, Record, current
 from monai_smia.report.figures.selector import FigureSelector
 from monai_smia.storage import Storage
 from monai_smia.storage.stored import files_by_stem
@@ -58,14 +58,14 @@ class Volumes:
         storage: that writes; one without a `folder` of its own keeps what was the worst when it was written.
         cases: names of all cases.
         plan: the rows.
-        journal: folder of the records.
+        journal: of the evaluation.
     """
 
     keep: str
     storage: Storage | None
     cases: Sequence[str]
     plan: Sequence[PlannedAttack]
-    journal: Path
+    journal: JournalReader
     _written: set[str] = field(init=False, default_factory=set)  # in this process
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Volumes:
             run: number of the one that begins.
         """
         kept = run if self.keep == ALL else self._kept_until(run - 1)
-        write_text(self.journal / STATE, json.dumps({"kept_until_run": kept}))
+        write_text(self.journal.folder / STATE, json.dumps({"kept_until_run": kept}))
 
     def settle(self, record: Record, path: Path, selector: FigureSelector) -> None:
         """Keep the file of a record for now, or remove it.
@@ -153,12 +153,12 @@ class Volumes:
         return {stem_of(entry.worst.case, entry.slug) for entry in found if entry.worst is not None}
 
     def _kept_until(self, otherwise: int) -> int:
-        path = self.journal / STATE
+        path = self.journal.folder / STATE
         return int(json.loads(path.read_text(encoding="utf-8"))["kept_until_run"]) if path.is_file() else otherwise
 
     def _made_after(self, run: int) -> set[str]:
         """Stems of what later runs have made."""
-        lines = current(read_journals(self.journal))
+        lines = current(self.journal.read())
         return {stem_of(case, slug) for case, rows in lines.items() for slug, line in rows.items() if line.run > run}
 
     def _remove(self, stems: Collection[str], folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai_smia.records.journal import Journal, JournalLine, current, next_run, read_journals
+from monai_smia.records.journal import Journal, JournalLine, JournalReader, current, next_run, read_journals
 from monai_smia.records.parts import RECORD_VERSION, Costs, Probe, Provenance, RecordVersionError
 from monai_smia.records.record import Failure, Outcome, Record, read_records, write_records
 from monai_smia.records.rows import CLEAN, COMPUTED, STORED, RowKey, Stage
@@ -22,6 +22,7 @@ __all__ = [
     "Flag",
     "Journal",
     "JournalLine",
+    "JournalReader",
     "Outcome",
     "PlannedRow",
     "Primary",

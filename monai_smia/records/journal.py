@@ -134,22 +134,71 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
-def read_journals(folder: Path) -> list[JournalLine]:
-    """Every whole line of every process's file, those of the oldest run first.
+@dataclass
+class JournalReader:
+    """The files of all processes, of which each line is parsed once: a later `read` parses what was added since.
 
-    A line that is torn or damaged does not count, and what it held is done again; it is named in the log.
+    Args:
+        folder: of the files, which grow and are not changed while this is used.
 
-    Raises:
-        RecordVersionError: if another version has written one of them.
+    Example:
+        >>> import tempfile
+        >>> reader = JournalReader(Path(tempfile.mkdtemp()))
+        >>> with Journal(reader.folder / "rank0.jsonl") as journal:
+        ...     journal.add(JournalLine("a", "bim", 1, "3f", []))
+        ...     first = reader.read()
+        ...     journal.add(JournalLine("a", "pgd", 1, "3f", []))
+        >>> [line.key for line in reader.read()], reader.read()[0] is first[0]
+        (['bim', 'pgd'], True)
     """
-    lines = []
-    for path in sorted(folder.glob("*.jsonl")):
-        for number, text in enumerate(path.read_bytes().split(b"\n"), 1):
-            if text and (line := _read(text)) is not None:
-                lines.append(line)
-            elif text:
-                LOGGER.warning("%s, line %d is torn or damaged: what it held is done again.", path, number)
-    return sorted(lines, key=lambda line: line.run)  # stable: within a run a case is of one file, in its order
+
+    folder: Path
+    _files: dict[Path, _Parsed] = field(init=False, default_factory=dict)
+
+    def read(self) -> list[JournalLine]:
+        """Every whole line of every process's file, those of the oldest run first.
+
+        A line that is torn or damaged does not count, and what it held is done again; it is named in the log.
+
+        Raises:
+            RecordVersionError: if another version has written one of them.
+        """
+        paths = sorted(self.folder.glob("*.jsonl"))
+        lines = [line for path in paths for line in self._files.setdefault(path, _Parsed(path)).update()]
+        return sorted(lines, key=lambda line: line.run)  # stable: within a run a case is of one file, in its order
+
+
+@dataclass
+class _Parsed:
+    """What is known of a file: its lines up to `end`, where a line ends."""
+
+    path: Path
+    end: int = 0
+    number: int = 0
+    lines: list[JournalLine] = field(default_factory=list)
+
+    def update(self) -> list[JournalLine]:
+        """The lines of the file as it is now."""
+        with self.path.open("rb") as file:
+            file.seek(self.end)
+            *whole, torn = file.read().split(b"\n")
+        added = [self._read(text, number) for number, text in enumerate(whole, self.number + 1)]
+        self.lines += [line for line in added if line is not None]
+        self.number += len(whole)
+        self.end += sum(len(text) + 1 for text in whole)
+        last = self._read(torn, self.number + 1)  # read again next time: it may be on its way
+        return self.lines if last is None else [*self.lines, last]
+
+    def _read(self, text: bytes, number: int) -> JournalLine | None:
+        line = _read(text) if text else None
+        if text and line is None:
+            LOGGER.warning("%s, line %d is torn or damaged: what it held is done again.", self.path, number)
+        return line
+
+
+def read_journals(folder: Path) -> list[JournalLine]:
+    """Every whole line of every process's file, once: `JournalReader.read`."""
+    return JournalReader(folder).read()
 
 
 def next_run(lines: Sequence[JournalLine]) -> int:

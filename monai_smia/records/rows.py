@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 CLEAN = "Clean"  # name of the row without an attack
@@ -134,7 +135,7 @@ class RowKey:
         parts = [self.title, self.setting_label, None if self.eps is None else f"eps {self.eps:g}"]
         return ", ".join(part for part in parts if part)
 
-    @property
+    @cached_property
     def slug(self) -> str:
         """A safe name for files, unique within an evaluation."""
         norm = None if self.norm in (None, "linf") else self.norm

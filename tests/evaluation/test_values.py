@@ -10,6 +10,7 @@ def test_what_is_handed_on_is_a_value() -> None:
         "Pace",
         "Progress",
         "RowEvaluator",
+        "ShiftRow",
         "Volumes",
         "Work",
     }

@@ -140,8 +140,12 @@ def test_defaults_are_read_from_the_class() -> None:
     )
 
 
+def repr_of(loss: Any) -> str:
+    return getattr(loss, "__name__", str(loss))
+
+
 class TestPickle:
-    @pytest.mark.parametrize("loss", [*SegmentationVictim.losses, DiceLoss(sigmoid=True), first_logit], ids=str)
+    @pytest.mark.parametrize("loss", [*SegmentationVictim.losses, DiceLoss(sigmoid=True), first_logit], ids=repr_of)
     def test_of_a_segmenter(self, loss: Any) -> None:
         victim = SegmentationVictim(nn.Conv2d(1, 1, 1), activation="sigmoid", ignore_index=9, loss=loss)
         prediction, label = drawn()
