@@ -14,8 +14,11 @@ PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 attack_eval: .venv/installed  # the configs are these, and not to be warned of
 	PYTHONWARNINGS="ignore:parsing config_file" $(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
 
+# by two processes of one thread each; what measures time (`-m slow`) is run by one: WORKERS=0
+WORKERS ?= 2
+
 test: .venv/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 # nnU-Net brings packages of its own, among them a torchvision that does not fit a CPU's torch: an environment on top of .venv
 NNUNET := .venv-nnunet/bin

@@ -76,7 +76,15 @@ setup(
     extras_require={
         "dicom": ["pynetdicom>=2.1", "highdicom>=0.25"],  # a DICOM node as a victim, the example with a PACS
         "tracking": ["mlflow>=3", "tensorboard>=2.15"],  # figures of a run while it runs
-        "test": ["jsonschema>=4", "pytest>=8", "ruff>=0.6", "mypy>=1.11", "pynetdicom>=2.1", "pycocotools>=2.0.7"],
+        "test": [
+            "jsonschema>=4",
+            "mypy>=1.11",
+            "pycocotools>=2.0.7",
+            "pynetdicom>=2.1",
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+        ],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox, ART and adv_lib need
         "nnunet": ["nnunetv2>=2.8"],  # nnU-Net v2 as a victim
         "deploy": ["monai-deploy-app-sdk>=4.0", "highdicom>=0.25"],  # steps of MONAI Deploy applications
