@@ -199,20 +199,21 @@ def _bounds(clip: Sequence[float]) -> tuple[float, float]:
 
 
 def draw(sampler: Callable[..., Tensor], image: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """One draw of `sampler` (torch.rand, torch.randn) per sample, shaped like the image."""
-    return torch.stack(
-        [sampler(image.shape[1:], generator=g, dtype=image.dtype, device=image.device) for g in generators]
-    )
+    """One draw of `sampler` (torch.rand, torch.randn) per sample, shaped like the image, on its device."""
+    return torch.stack([sampler(image.shape[1:], generator=g, dtype=image.dtype) for g in generators]).to(image.device)
 
 
-def seeded_generators(seed: int | Sequence[int], count: int, device: torch.device) -> list[torch.Generator]:
-    """One generator per sample; a single seed serves all of them, so that a batch draws what its samples draw alone."""
+def seeded_generators(seed: int | Sequence[int], count: int) -> list[torch.Generator]:
+    """One generator per sample; a single seed serves all of them, so that a batch draws what its samples draw alone.
+
+    They are the CPU's wherever the image is, so that a seed draws the same on every device.
+    """
     seeds = checked_seeds(seed)
     if np.ndim(seed) == 0:
         seeds *= count
     if len(seeds) != count:
         raise ValueError(f"seed must be an integer or one per sample: {count} samples, got {len(seeds)} seeds.")
-    return [torch.Generator(device).manual_seed(s) for s in seeds]
+    return [torch.Generator().manual_seed(s) for s in seeds]
 
 
 def checked_seeds(seed: int | Sequence[int]) -> list[int]:

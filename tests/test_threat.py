@@ -11,7 +11,7 @@ from monai_smia.threat import ThreatModel, per_sample, seeded_generators
 
 
 def generators(count: int, seed: int = 0) -> list[torch.Generator]:
-    return seeded_generators(list(range(seed, seed + count)), count, torch.device("cpu"))
+    return seeded_generators(list(range(seed, seed + count)), count)
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -164,7 +164,7 @@ def test_bad_input(arguments: dict[str, Any], message: str) -> None:
 
 def test_wrong_number_of_seeds() -> None:
     with pytest.raises(ValueError, match="3 samples, got 2 seeds"):
-        seeded_generators([1, 2], 3, torch.device("cpu"))
+        seeded_generators([1, 2], 3)
 
 
 def test_an_l2_ball_of_many_voxels() -> None:

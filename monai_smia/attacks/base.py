@@ -34,7 +34,7 @@ class AttackProblem:
         image: clean batch ``(B, C, *spatial)``, a plain tensor.
         label: truth or target on the network's grid, as the bound victim takes it.
         threat: allowed perturbations of this batch.
-        generators: one per sample, for every random draw.
+        generators: one per sample, of the CPU, for every random draw.
         seed: that the call was given, which holds for all parts of a composite; None where each has its own.
         source_image: the batch as it was handed to the attack, a MetaTensor where it has an affine.
         source_label: the label on the image's own grid; with `source_image` what another victim is bound to.
@@ -66,7 +66,7 @@ class AttackProblem:
         if attack.needs_gradient:
             victim.check_differentiable()
         seed = attack.seed if self.seed is None else self.seed
-        generators = seeded_generators(seed, len(self.image), self.image.device)
+        generators = seeded_generators(seed, len(self.image))
         return replace(self, victim=victim, generators=generators)
 
     def subset(self, index: Tensor) -> AttackProblem:
@@ -183,7 +183,7 @@ class Attack(ABC):
             plain = plain_image(image)
             threat = ThreatModel(self.eps if eps is None else eps, self.norm, self.clip, mask).on(plain)
             check_radius(self, threat, plain)
-            generators = seeded_generators(self.seed if seed is None else seed, len(plain), plain.device)
+            generators = seeded_generators(self.seed if seed is None else seed, len(plain))
             bound, target = victim.bind(image, label)
             if self.needs_gradient:
                 bound.check_differentiable()

@@ -97,9 +97,9 @@ class DAG(IterativeAttack):
     def initial_state(self, problem: AttackProblem) -> DAGState:
         """A number per sample from which its wrong classes are drawn; the first prediction tells the targets."""
         device = problem.image.device
-        draws = [torch.randint(2**31, (), generator=g, device=device) for g in problem.generators]
+        draws = [torch.randint(2**31, (), generator=g) for g in problem.generators]
         none = torch.empty(len(draws), 0, dtype=torch.long, device=device)
-        return DAGState(torch.stack(draws), none, none, none)
+        return DAGState(torch.stack(draws).to(device), none, none, none)
 
     def done(self, victim: Victim, iterate: Iterate) -> Tensor:
         """Samples without a target of the true class; T_m is found on the way."""

@@ -144,9 +144,9 @@ class _Search:
             return self.signs
         size = self._size(query)
         grid = [-(-n // size) for n in image.shape[2:]]
-        device, generator = image.device, self.generator
-        drawn = torch.rand(1, image.shape[1], *grid, generator=generator, device=device) < FLIPPED
-        shift = [int(torch.randint(size, (1,), generator=generator, device=device)) for _ in grid]
+        generator = self.generator
+        drawn = (torch.rand(1, image.shape[1], *grid, generator=generator) < FLIPPED).to(image.device)
+        shift = [int(torch.randint(size, (1,), generator=generator)) for _ in grid]
         return torch.where(_as_voxels(drawn, size, shift, image.shape[2:]), -self.signs, self.signs)
 
     def _size(self, query: int) -> int:
@@ -202,7 +202,7 @@ def _noise(kind: str, width: int, image: Tensor, generator: torch.Generator) -> 
     along = None if kind == "cubes" else int(kind.removeprefix("lines"))
     sizes = [n if along is not None and axis != along else width for axis, n in enumerate(spatial)]
     grid = [-(-n // size) for n, size in zip(spatial, sizes, strict=True)]
-    drawn = torch.randint(0, 2, (image.shape[0], *grid), generator=generator, device=image.device)
+    drawn = torch.randint(0, 2, (image.shape[0], *grid), generator=generator)
     signs = drawn.to(image) * 2 - 1
     for axis, (size, n) in enumerate(zip(sizes, spatial, strict=True), 1):
         signs = signs.repeat_interleave(size, axis).narrow(axis, 0, n)

@@ -49,7 +49,7 @@ class DIFGSM(MIFGSM):
 
     def _one(self, image: Tensor, generator: torch.Generator) -> Tensor:
         size = image.shape[2:]
-        resized, ratio, *places = torch.rand(2 + len(size), generator=generator, device=image.device).tolist()
+        resized, ratio, *places = torch.rand(2 + len(size), generator=generator).tolist()
         if resized >= self.probability:
             return image
         small = [max(round(n * (self.shrink + (1 - self.shrink) * ratio)), 1) for n in size]

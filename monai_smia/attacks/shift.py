@@ -162,10 +162,7 @@ class ShiftAttack(ShiftSearch):
         damage = loss = unit.new_full((len(unit),), -torch.inf)
         for step in steps(self.steps, name=self.name, show=self.progress):
             drawn = torch.stack(
-                [
-                    torch.randn(unit.shape[1], generator=g, dtype=torch.float64, device=g.device)
-                    for g in found.problem.generators
-                ]
+                [torch.randn(unit.shape[1], generator=g, dtype=torch.float64) for g in found.problem.generators]
             ).to(unit)
             tried = (unit + self.step_size * (1 - step / self.steps) * drawn).clamp(0, 1)
             new_damage, new_loss = found.try_values(self.shift.from_unit(tried, found.dims))

@@ -145,14 +145,14 @@ class _Squares:
         image, threat = problem.image, problem.threat
         radius = per_sample(threat.radius, image)
         low, high = threat.project(image - radius, image), threat.project(image + radius, image)
-        shape, channels, device = image.shape[2:], image.shape[1], image.device
+        shape, channels = image.shape[2:], image.shape[1]
         stripes, corners, raised = [], [], []
         for generator in problem.generators:
-            stripes.append(torch.randint(0, 2, (channels, 1, *shape[1:]), generator=generator, device=device))
-            corners.append(torch.rand(queries, len(shape), generator=generator, device=device, dtype=torch.float64))
-            raised.append(torch.randint(0, 2, (queries, channels), generator=generator, device=device))
-        striped = torch.where(torch.stack(stripes) == 1, high, low)
-        return cls(low, high, striped, torch.stack(corners), torch.stack(raised) == 1)
+            stripes.append(torch.randint(0, 2, (channels, 1, *shape[1:]), generator=generator))
+            corners.append(torch.rand(queries, len(shape), generator=generator, dtype=torch.float64))
+            raised.append(torch.randint(0, 2, (queries, channels), generator=generator))
+        stripe, corner, up = (torch.stack(each).to(image.device) for each in (stripes, corners, raised))
+        return cls(low, high, torch.where(stripe == 1, high, low), corner, up == 1)
 
     def painted(self, point: Tensor, query: int, side: int) -> Tensor:
         """A copy of the points with one square of a query painted into each."""

@@ -209,7 +209,7 @@ class Shift(ABC):
     def draw(self, count: int, dims: int, generator: torch.Generator) -> Tensor:
         """Values drawn uniformly from the box ``(count, P)``, factors by their logarithm; float64."""
         size = len(self.neutral(dims))
-        unit = torch.rand(count, size, generator=generator, dtype=torch.float64, device=generator.device)
+        unit = torch.rand(count, size, generator=generator, dtype=torch.float64)
         return self.from_unit(unit, dims)
 
     def at_severity(self, level: int, dims: int, generator: torch.Generator | None = None) -> Tensor:
@@ -220,7 +220,7 @@ class Shift(ABC):
             return values
         low, high = own.box(dims)
         signed = _each(own.parameters(dims), lambda p: float(p.signed)) > 0
-        up = torch.rand(len(values), generator=generator, device=generator.device).cpu() < 0.5
+        up = torch.rand(len(values), generator=generator) < 0.5
         return torch.where(signed, torch.where(up, high, low), values)
 
     def reseeded(self, seed: int) -> Self:
