@@ -20,16 +20,16 @@ WORKERS ?= 2
 test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
-# nnU-Net brings packages of its own, among them a torchvision that does not fit a CPU's torch: an environment on top of .venv
+# ONNX Runtime's tests run here, too. nnU-Net brings packages of its own, among them a torchvision that does not fit a CPU's torch: an environment on top of .venv
 NNUNET := .venv-nnunet/bin
 
 test_nnunet: .venv-nnunet/installed
-	$(NNUNET)/python -m pytest tests/adapters/nnunet monai_smia/adapters/nnunet $(ARGS)
+	$(NNUNET)/python -m pytest tests/adapters/nnunet tests/adapters/model_file/test_onnx.py monai_smia/adapters/nnunet $(ARGS)
 
 .venv-nnunet/installed: .venv/installed-test
 	test -x $(NNUNET)/python || $(BIN)/python -m venv .venv-nnunet
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(NNUNET)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
-	$(NNUNET)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[nnunet]'
+	$(NNUNET)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[nnunet,onnx]'
 	touch $@
 
 # the wheel in an environment without the checkout, on top of the packages of .venv: a bundle is copied out of it, and runs

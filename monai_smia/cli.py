@@ -12,7 +12,7 @@ from typing import Any
 
 from monai_smia import __version__
 from monai_smia.adapters import OVERLAY
-from monai_smia.options import add_product, add_shared
+from monai_smia.commands import add_evaluations
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,9 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("folder", metavar="FOLDER", nargs="?", help="new folder (default: its name)")
     bundle.set_defaults(command=_bundle)
 
-    _add_nnunet(commands)
-    _add_blackbox(commands)
-    _add_node(commands)
+    add_evaluations(commands)
 
     report = commands.add_parser("report", help="make the report of a finished evaluation anew, from its records")
     report.add_argument("folder", metavar="FOLDER", help="output folder of the evaluation")
@@ -73,134 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--page", default="comparison.html", help="where to write (default: %(default)s)")
     compare.set_defaults(command=_compare)
     return parser
-
-
-def _add_nnunet(commands: Any) -> None:
-    """The command that attacks a trained nnU-Net; values are checked by `nnunet_evaluation`."""
-    nnunet = commands.add_parser("nnunet", help="evaluate a trained nnU-Net v2 under attack, as it is deployed")
-    add = nnunet.add_argument
-    add("model_folder", metavar="MODEL_FOLDER", help="such as nnUNetTrainer__nnUNetPlans__3d_fullres")
-    add("--images", nargs="+", required=True, help="folders or files, named CASE_0000.nii.gz for the first channel")
-    add("--labels", help="folder of label maps CASE.nii.gz; without it the clean decision is the reference")
-    add("--output_dir", default="nnunet_attack_eval", help="where to write (default: %(default)s)")
-    add(
-        "--eps",
-        nargs="+",
-        help="radius in the unit of the images, or several; without it 3 %% of the foreground's range",
-    )
-    add("--preset", default="quick", help="quick (default), standard, thorough, radius or paper")
-    add("--gradients", type=int, help="of the first strong attack, in the last round")
-    add("--steps", type=int, default=10, help="of the paper's attacks (default: %(default)s)")
-    add(
-        "--attacks",
-        nargs="+",
-        dest="only",
-        metavar="NAME",
-        help="names of attacks to run, such as Noise PGD APGD; without it all",
-    )
-    add("--volumes", nargs="+", help="down, up: attacks on the volume that is segmented")
-    add("--folds", nargs="+", help="numbers, or all; without it those that are there")
-    add("--checkpoint", help="in the folder of every fold; without it checkpoint_final.pth")
-    add("--trusted", action="store_true", help="load checkpoints though they hold what may run when it is loaded")
-    add("--device", default="cpu", help="cpu (default), cuda, cuda:1")
-    add("--disable_tta", action="store_false", dest="mirroring", help="no mirroring, as nnU-Net's own switch")
-    add(
-        "--step_size",
-        type=float,
-        default=0.5,
-        dest="step",
-        metavar="SHARE",
-        help="of the tiles, nnU-Net's own (default: %(default)s)",
-    )
-    add(
-        "--statistics", default="differentiate", help="mean and deviation of the image: differentiate (default), freeze"
-    )
-    add("--background", default="keep", help="zeros around the body: keep (default), attack")
-    add(
-        "--clip",
-        nargs=2,
-        type=float,
-        metavar=("LOW", "HIGH"),
-        help="valid range of the images; without it that of every file's type",
-    )
-    add("--unit", help="of the images, for tables; without it HU where the model normalizes as for CT")
-    add_shared(add)
-    nnunet.set_defaults(command=_nnunet)
-
-
-def _add_blackbox(commands: Any) -> None:
-    """The command that attacks a product which is a command; values are checked by `product_evaluation`."""
-    blackbox = commands.add_parser("blackbox", help="evaluate a product under attack, of which answers alone are known")
-    add = blackbox.add_argument
-    add("--command", required=True, dest="product", help="program and arguments, with {input} and {output}; no shell")
-    add_product(add, "blackbox")
-    blackbox.set_defaults(command=_blackbox)
-
-
-def _add_node(commands: Any) -> None:
-    """The command that attacks a product which is a DICOM node; `DicomNode` and the evaluation check values."""
-    node = commands.add_parser("node", help="the same of a DICOM node: series out by C-STORE, DICOM SEG in")
-    add = node.add_argument
-    add("--send-to", required=True, metavar="AE@HOST:PORT", help="the product")
-    add("--receive-as", required=True, metavar="AE:PORT", help="where it sends its results; loopback without a host")
-    add("--retries", type=int, default=2, help="how often sending is tried again (default: %(default)s)")
-    add("--per_minute", type=float, help="queries a minute, at most")
-    add("--dry_run", action="store_true", help="send one series unchanged, and show what came back")
-    add_product(add, "node", "--series")
-    node.set_defaults(command=_node)
-
-
-def _blackbox(options: argparse.Namespace) -> int:
-    from monai_smia.adapters.product import Command, product_evaluation
-    from monai_smia.command_line import EXPECTED, end_unless_met, quiet
-
-    quiet()
-    arguments = {name: value for name, value in vars(options).items() if name not in ("command", "others")}
-    try:
-        product = Command(tuple(shlex.split(arguments.pop("product"))), timeout=arguments.pop("timeout"))
-        end_unless_met(product_evaluation(product, **arguments).run())
-    except EXPECTED as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def _node(options: argparse.Namespace) -> int:
-    from monai_smia.adapters.product import DicomNode, dry_run, product_evaluation
-    from monai_smia.command_line import EXPECTED, end_unless_met, quiet
-
-    quiet()
-    arguments = {name: value for name, value in vars(options).items() if name not in ("command", "others")}
-    own = {name: arguments.pop(name) for name in ("send_to", "receive_as", "timeout", "retries", "per_minute")}
-    node = None
-    try:
-        node = DicomNode(**own)
-        if arguments.pop("dry_run"):
-            identified = arguments["identified"]
-            print(*dry_run(node, arguments["images"], arguments["classes"], identified=identified), sep="\n")
-        else:
-            end_unless_met(product_evaluation(node, **arguments).run())
-    except EXPECTED as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        if node is not None:
-            node.close()
-    return 0
-
-
-def _nnunet(options: argparse.Namespace) -> int:
-    from monai_smia.adapters.nnunet import nnunet_evaluation
-    from monai_smia.command_line import EXPECTED, end_unless_met, quiet
-
-    quiet()
-    arguments = {name: value for name, value in vars(options).items() if name not in ("command", "others")}
-    try:
-        end_unless_met(nnunet_evaluation(**arguments).run())
-    except EXPECTED as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
 
 
 def _overlay(options: argparse.Namespace) -> int:

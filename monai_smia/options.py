@@ -5,6 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 
+def add_attacks(add: Any) -> None:
+    """Options of attacks that know the network."""
+    add("--gradients", type=int, help="of the first strong attack, in the last round")
+    add("--steps", type=int, default=10, help="of the paper's attacks (default: %(default)s)")
+    add("--attacks", nargs="+", dest="only", metavar="NAME", help="to run, such as Noise PGD APGD; without it all")
+    add("--volumes", nargs="+", help="down, up: attacks on the volume that is segmented")
+
+
+def add_range(add: Any) -> None:
+    """The valid range."""
+    add("--clip", nargs=2, type=float, metavar=("LOW", "HIGH"), help="valid range; without it that of every file")
+
+
 def add_shared(add: Any) -> None:
     """Options of every evaluation."""
     add("--accept", help="criteria of your own, such as 'jaccard >= 0.80 at 28 HU'; exit status 3 where one is not met")
@@ -29,7 +42,7 @@ def add_product(add: Any, output_dir: str, images: str = "--images") -> None:
     add("--attacks", nargs="+", dest="only", metavar="NAME", help="attacks to run; without it all of the preset")
     add("--classes", type=int, default=2, help="of the answers, with the background (default: %(default)s)")
     add("--class_names", nargs="+", help="their names, the background's included")
-    add("--clip", nargs=2, type=float, metavar=("LOW", "HIGH"), help="valid range of the images")
+    add_range(add)
     add("--unit", default="HU", help="of the images, for tables (default: %(default)s)")
     add("--name", default="product", help="of the product, for the page")
     add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")

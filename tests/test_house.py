@@ -28,6 +28,7 @@ LEVELS = (
     ("evaluation",),
     ("adapters",),
     ("options",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class Noise(IterativeAttack):
         ([-0.1, 0.1], [0])
     """
 
+    needs_gradient: ClassVar[bool] = False
     steps: int = 0
 
     def __post_init__(self) -> None:

@@ -63,11 +63,15 @@ def chosen_plan(
     for radius in radii:
         ball = in_input_unit(radius, unit_scale)
         attacks += [PlannedAttack(make(eps=ball, seed=seed, clip=clip), radius, EQUAL_RADIUS) for make in extra or ()]
-    return attacks if only is None else _selected(attacks, only)
+    return attacks if only is None else selected(attacks, only)
 
 
-def _selected(attacks: Sequence[PlannedAttack], names: Sequence[str]) -> list[PlannedAttack]:
-    """The clean row and the attacks of these names."""
+def selected(attacks: Sequence[PlannedAttack], names: Sequence[str]) -> list[PlannedAttack]:
+    """The clean row and the attacks of these names.
+
+    Raises:
+        ValueError: if a name is of none of them.
+    """
     known = {row.name for row in attacks}
     if unknown := set(names) - known:
         raise ValueError(

@@ -132,6 +132,8 @@ class _Describer:
         return text if affine is None else [text, self.of(affine)]
 
     def _module(self, value: nn.Module) -> dict[str, Any]:
+        if isinstance(value, Described):
+            return {"class": self._class(type(value)), **self._mapping(value.fingerprint_parts())}
         parts: dict[str, Any] = {}
         for name, module in value.named_modules():
             code = getattr(module, "code", None)  # of TorchScript and torch.fx

@@ -6,22 +6,24 @@ import os
 from pathlib import Path
 from typing import Any
 
-from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_smia.storage.base import BelowOneUnitError, NotStorableError
 from monai_smia.storage.dicom import DicomStorage
+from monai_smia.storage.limits import PICTURES
 from monai_smia.storage.nifti import NiftiStorage
+from monai_smia.storage.png import PngStorage
 
 
 class FormatStorage:
-    """Writes an adversarial CT as its source is: a DICOM series as a series derived from it, else NIfTI.
+    """Writes an adversarial image as its source is: a series as one derived from it, a picture as PNG, else NIfTI.
 
     Args:
         folder: where to write; made if it does not exist.
         like_source: as for `NiftiStorage`; False stores NIfTI alone.
         note: for derived series, as for `DicomStorage`.
         identified: store series though their sources do not say that they are de-identified.
+        width_first: images of pictures have their width before their height.
 
     Example:
         >>> FormatStorage("eval/volumes").of("ct/series_1.nii.gz").__class__.__name__
@@ -29,18 +31,27 @@ class FormatStorage:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, like_source: bool = True, note: str = "", identified: bool = False
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        like_source: bool = True,
+        note: str = "",
+        identified: bool = False,
+        width_first: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.nifti = NiftiStorage(folder, like_source=like_source)
         self.dicom = DicomStorage(folder, note=note, identified=identified)
+        self.pictures = PngStorage(folder, transposed=width_first)
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides, for the fingerprint of records."""
-        return {"nifti": self.nifti, "dicom": self.dicom}
+        return {"nifti": self.nifti, "dicom": self.dicom, "pictures": self.pictures.transposed}
 
-    def of(self, source: Any) -> NiftiStorage | DicomStorage:
+    def of(self, source: Any) -> NiftiStorage | DicomStorage | PngStorage:
         """The storage of a case: series are folders, or lists of files."""
+        if not isinstance(source, (list, tuple)) and Path(str(source)).suffix.lower() in PICTURES:
+            return self.pictures if self.nifti.like_source else self.nifti
         series = isinstance(source, (list, tuple)) or Path(str(source)).is_dir()
         return self.dicom if series and self.nifti.like_source else self.nifti
 
@@ -50,7 +61,8 @@ class FormatStorage:
         """As `monai_smia.storage.Storage.write`.
 
         Raises:
-            NotStorableError: if the series cannot be derived from, as one that is not de-identified.
+            NotStorableError: if the series cannot be derived from, as one that is not de-identified, or the picture is
+                not one of 8 bits a color.
         """
         storage = self.of(source)
         try:
@@ -62,6 +74,6 @@ class FormatStorage:
                 raise
             raise NotStorableError(str(error)) from error
 
-    def read(self, path: str | os.PathLike[str]) -> MetaTensor:
+    def read(self, path: str | os.PathLike[str]) -> Tensor:
         """The image ``(C, *spatial)`` as a pipeline reads it."""
         return self.of(path).read(path)

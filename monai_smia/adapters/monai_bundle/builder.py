@@ -17,9 +17,10 @@ from monai_smia.adapters.monai_bundle.grids import affine_of
 from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
+from monai_smia.adapters.ruled import metrics_of
 from monai_smia.dicom import DicomSeriesError, read_dicom_series
 from monai_smia.evaluation.errors import cause_of
-from monai_smia.metrics import CaseMetrics, ClassificationMetrics, DetectionMetrics, SegmentationMetrics
+from monai_smia.metrics import CaseMetrics, DetectionMetrics
 from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import FrozenPreprocessing
@@ -224,16 +225,7 @@ class BundleBuilder:
             assert self.detector is not None
             return DetectionMetrics([str(number) for number in range(self.detector.num_classes)])
         assert self.rule is not None
-        if self.task == "classification":
-            return ClassificationMetrics(max(self.rule.classes, 2), calibration=self.rule.keeps_probabilities)
-        count, channels = self.rule.classes, self.rule.channels
-        if class_names is not None and len(class_names) != channels:
-            raise ValueError(f"class_names must hold a name for each of the {channels} channels, got {class_names}.")
-        names = None if class_names is None else list(class_names)[channels - count :]
-        if self.rule.activation == "softmax":
-            return SegmentationMetrics(count, class_names=names)
-        numbers = [str(number) for number in range(channels - count, channels)]
-        return SegmentationMetrics(None, class_names=names or numbers)
+        return metrics_of(self.task, self.rule, class_names)
 
     def figure(self) -> Callable[..., None] | None:
         """The function that draws its cases, None where there is none."""

@@ -147,17 +147,25 @@ def rule_of(postprocessing: Sequence[Any], raw: Tensor, activation: str | None =
     activated = any(_of_pred(t, name) for t in steps for name in ("softmax", "sigmoid"))
     thresholds = [float(value) for t in steps if (value := _of_pred(t, "threshold")) is not None]
     argmax = any(_of_pred(t, "argmax") for t in steps)
-    values = as_plain(raw).detach()
-    inside = bool(((values >= 0) & (values <= 1)).all())
-    if kind == "softmax":
-        inside = inside and torch.allclose(values.sum(1), torch.ones_like(values[:, 0]), atol=1e-3)
     return DecisionRule(
         kind,
         raw.shape[1],
-        probabilities=inside and not activated,
+        probabilities=not activated and are_probabilities(raw, kind),
         threshold=thresholds[0] if thresholds and not argmax else None,
         activated=activated,
     )
+
+
+def are_probabilities(raw: Tensor, kind: str) -> bool:
+    """Whether what a network returned ``(B, K, ...)`` is what a softmax or a sigmoid returns.
+
+    Example:
+        >>> are_probabilities(torch.tensor([[0.25, 0.75]]), "softmax"), are_probabilities(torch.ones(1, 2), "softmax")
+        (True, False)
+    """
+    values = as_plain(raw).detach()
+    inside = bool(((values >= 0) & (values <= 1)).all())
+    return inside and (kind != "softmax" or torch.allclose(values.sum(1), torch.ones_like(values[:, 0]), atol=1e-3))
 
 
 def activation_of(postprocessing: Any) -> str:

@@ -7,7 +7,7 @@ logits that decide as the postprocessing does. A judge is a victim without a net
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from torch import Tensor, nn
 
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
+from monai_smia.adapters.ruled import RuledClassification, RuledSegmentation
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
@@ -33,18 +34,8 @@ def network_sees(twin: Victim, image: Tensor) -> Tensor:
 
 
 @dataclass(kw_only=True, eq=False)
-class SegmentationTwin(SegmentationVictim):
-    """A segmentation bundle's twin.
-
-    Args:
-        rule: how its postprocessing decides.
-    """
-
-    rule: DecisionRule = field(repr=False)
-
-    def forward(self, network_input: Tensor) -> Tensor:
-        """Logits that decide as the postprocessing does."""
-        return self.rule.logits(super().forward(network_input))
+class SegmentationTwin(RuledSegmentation):
+    """A segmentation bundle's twin: its logits decide as the postprocessing does."""
 
     def _check_on_grid(self, image: Tensor, label: Any) -> None:
         """The label lies on the network's grid, and its shape is compared with the prediction's."""
@@ -54,18 +45,8 @@ class SegmentationTwin(SegmentationVictim):
 
 
 @dataclass(kw_only=True, eq=False)
-class ClassificationTwin(ClassificationVictim):
-    """A classification bundle's twin.
-
-    Args:
-        rule: how its postprocessing decides.
-    """
-
-    rule: DecisionRule = field(repr=False)
-
-    def forward(self, network_input: Tensor) -> Tensor:
-        """Logits that decide as the postprocessing does."""
-        return self.rule.logits(super().forward(network_input))
+class ClassificationTwin(RuledClassification):
+    """A classification bundle's twin: its logits decide as the postprocessing does."""
 
 
 @dataclass(kw_only=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from monai_smia.adapters.given import OWN_STATISTICS, check_limit, default_radius, range_of
 from monai_smia.adapters.nnunet.cases import find_cases
 from monai_smia.adapters.nnunet.loading import ATTACK, KEEP, NNUNetLoading, NNUNetReading
 from monai_smia.adapters.nnunet.normalization import CT
@@ -21,18 +22,13 @@ from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.chosen import chosen_plan
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.pipeline import UNSUPERVISED
-from monai_smia.evaluation.plan import check_number, radii_of
+from monai_smia.evaluation.plan import radii_of
 from monai_smia.evaluation.volumes import WORST
 from monai_smia.metrics import SegmentationMetrics
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.report.figures import segmentation_figure
 
 LOGGER = logging.getLogger(__name__)
-SHARE = 0.03  # of the foreground's range: the radius where none is given
-OWN_UNITS = (
-    "nnU-Net normalizes every image by its own mean and deviation: a radius has no fixed size in network units, and "
-    "what stands here as such is in the unit of the files."
-)
 KEPT = (
     "Voxels around the body that are 0 in every channel, by which nnU-Net crops and masks, were left as they are "
     "(--background attack attacks them, too)."
@@ -103,8 +99,7 @@ def nnunet_evaluation(
     """
     if background not in (KEEP, ATTACK):
         raise ValueError(f"background must be one of {KEEP}, {ATTACK}, got {background!r}.")
-    if limit is not None:
-        check_number("limit", limit, whole=True, least=1, unless="None or ")
+    check_limit(limit)
     radii = None if eps is None else radii_of(eps)
     victim = NNUNetVictim.from_folder(model_folder, **model)
     deployed, channels = victim.deployed, victim.preprocessing.channels
@@ -114,8 +109,8 @@ def nnunet_evaluation(
     width = min(channel.high - channel.low for channel in channels) or 1.0
     scale = {channel.scale for channel in channels}
     per_unit = scale.pop() if len(scale) == 1 else None
-    radii = [_default(width)] if radii is None else radii
-    valid: Any = None if clip is None else tuple(float(end) for end in clip)
+    radii = [default_radius(width)] if radii is None else radii
+    valid = range_of(clip)
     plan = chosen_plan(
         preset,
         "segmentation",
@@ -132,7 +127,9 @@ def nnunet_evaluation(
     )
     reading = NNUNetReading(deployed)
     storage = NNUNetStorage(Path(output_dir) / "volumes", reading)
-    limitations = [UNSUPERVISED] * (labels is None) + [OWN_UNITS] * (per_unit is None) + [KEPT] * (background == KEEP)
+    limitations = (
+        [UNSUPERVISED] * (labels is None) + [OWN_STATISTICS] * (per_unit is None) + [KEPT] * (background == KEEP)
+    )
     metrics, unnamed = _metrics(victim)
     with console(progress):
         told = [
@@ -165,12 +162,6 @@ def nnunet_evaluation(
         progress=progress,
         pipeline=NNUNetPipeline(victim, labeled=labels is not None),
     )
-
-
-def _default(width: float) -> float:
-    """The radius where none is given: whole units where there is one."""
-    radius = SHARE * width
-    return float(round(radius)) if radius >= 1 else float(f"{radius:.2g}")
 
 
 def _metrics(victim: NNUNetVictim) -> tuple[SegmentationMetrics, str]:

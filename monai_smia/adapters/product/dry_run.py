@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_smia.adapters.case_files import find_cases
 from monai_smia.adapters.product.answers import checked, of_seg
-from monai_smia.adapters.product.cases import find_cases
 from monai_smia.adapters.product.node import DicomNode
 from monai_smia.adapters.product.queries import Source
 

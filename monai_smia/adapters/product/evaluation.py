@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_smia.adapters.case_files import FileLoading, find_cases, width_of
+from monai_smia.adapters.given import check_limit, range_of
 from monai_smia.adapters.product.asking import Asked, Asking, Product
-from monai_smia.adapters.product.cases import ProductLoading, find_cases, storage_of, width_of
 from monai_smia.adapters.product.pipeline import ProductPipeline
 from monai_smia.adapters.product.victim import ProductVictim
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.blackbox_plan import QUERIES, blackbox_plan
+from monai_smia.evaluation.chosen import selected
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.lock import locked
 from monai_smia.evaluation.pipeline import UNSUPERVISED
-from monai_smia.evaluation.plan import PlannedAttack, check_number, radii_of
+from monai_smia.evaluation.plan import check_number, radii_of
 from monai_smia.evaluation.volumes import WORST
 from monai_smia.metrics import SegmentationMetrics
 from monai_smia.report.figures import segmentation_figure
+from monai_smia.storage import FormatStorage
 
 LOGGER = logging.getLogger(__name__)
 PRESETS = ("blackbox",)
@@ -91,18 +94,16 @@ def product_evaluation(
     """
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {PRESETS} for a product, of which nothing is known, got {preset!r}.")
-    if limit is not None:
-        check_number("limit", limit, whole=True, least=1, unless="None or ")
+    check_limit(limit)
     check_number("repeats", repeats, whole=True, least=1)
     radii = radii_of(eps)
-    valid: Any = None if clip is None else tuple(float(end) for end in clip)
+    valid = range_of(clip)
     plan = blackbox_plan("segmentation", radii, queries=queries, clip=valid, seed=seed, scores=False)
-    plan = plan if only is None else _selected(plan, only)
-    paths = [images] if isinstance(images, (str, Path)) else list(images)
-    cases = find_cases(paths, labels, limit=limit)
+    plan = plan if only is None else selected(plan, only)
+    cases = find_cases(images, labels, limit=limit)
     asking = Asking(product, classes, Path(output_dir) / "product", most=most_queries, identified=identified)
     victim = ProductVictim(Asked(asking), classes=classes, allow_empty=True)
-    loading = ProductLoading(valid)
+    loading = FileLoading(valid)
     with console(progress):
         limitations = [LOWER, *[UNSUPERVISED] * (labels is None)]
         with locked(Path(output_dir)):
@@ -118,7 +119,7 @@ def product_evaluation(
         attacks=plan,
         metrics=SegmentationMetrics(classes, class_names=None if class_names is None else list(class_names)),
         output_dir=output_dir,
-        storage=storage_of(cases, Path(output_dir) / "volumes", identified=identified),
+        storage=FormatStorage(Path(output_dir) / "volumes", note="Black-box test.", identified=identified),
         figure=segmentation_figure if figures else None,
         num_probed_cases=0,
         unit=unit,
@@ -131,13 +132,6 @@ def product_evaluation(
         progress=progress,
         pipeline=ProductPipeline(victim, labeled=labels is not None),
     )
-
-
-def _selected(plan: Sequence[PlannedAttack], names: Sequence[str]) -> list[PlannedAttack]:
-    known = {row.name for row in plan}
-    if unknown := sorted(set(names) - known):
-        raise ValueError(f"only must name attacks of {sorted(known)}, got {unknown}.")
-    return [row for row in plan if row.attack is None or row.name in names]
 
 
 def _repeated(asking: Asking, cases: Sequence[dict[str, Any]], times: int) -> list[str]:

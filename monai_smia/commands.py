@@ -1,0 +1,167 @@
+"""Commands of ``python -m monai_smia`` that evaluate a model or a product under attack; nothing slow is imported."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from monai_smia.options import add_attacks, add_product, add_range, add_shared
+
+
+def add_evaluations(commands: Any) -> None:
+    """Add the commands; values are checked by the evaluations themselves."""
+    _add_run(commands)
+    _add_nnunet(commands)
+    _add_blackbox(commands)
+    _add_node(commands)
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser("run", help="evaluate a network in a file (TorchScript, torch.export, ONNX) under attack")
+    add = run.add_argument
+    add("--model", required=True, metavar="FILE", help="TorchScript, a program of torch.export (.pt2), or ONNX")
+    add("--task", required=True, help="segmentation or classification")
+    add("--images", nargs="+", required=True, help="NIfTI files, pictures, or folders of those or of DICOM series")
+    add("--labels", help="folder of label maps CASE.nii.gz, or a CSV of image,label; without it the clean decision")
+    add("--output_dir", default="model_attack_eval", help="where to write (default: %(default)s)")
+    add("--roi", nargs="+", type=int, metavar="N", help="sliding window in voxels; without it whole images")
+    add("--overlap", type=float, default=0.25, help="of windows (default: %(default)s)")
+    add("--blend", default="constant", help="of windows: constant (default), gaussian")
+    add("--orientation", metavar="AXES", help="axes that the network wants, such as RAS")
+    add("--spacing", nargs="+", type=float, metavar="MM", help="voxel size that the network wants")
+    add("--window", nargs=2, type=float, metavar=("LOW", "HIGH"), help="intensities that become 0 to 1, clipped")
+    add("--preprocessing", metavar="CONFIG", help="MONAI config with the id preprocessing, in the place of these three")
+    add("--activation", help="softmax or sigmoid; without it softmax where there are several channels")
+    add("--returns", help="logits or probabilities; without it as they look")
+    add("--output", metavar="NAME", help="which of several outputs counts, a number or a key")
+    add("--class_names", nargs="+", help="of the channels, the background's included")
+    add("--width_first", action="store_true", help="give pictures with the width first, as MONAI's own loader")
+    add("--trusted", action="store_true", help="open a program though it holds what may run when it is opened")
+    add("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+    add("--eps", nargs="+", help="radius in the unit of the images, or several; without it 3 %% of the window")
+    add("--preset", help="quick (default), standard, thorough, radius, paper or blackbox, which an ONNX network has")
+    add_attacks(add)
+    add_range(add)
+    add("--unit", help="of the images, for tables, such as HU")
+    add("--straight_through", action="store_true", help="let the gradient through where the window clips")
+    add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")
+    add_shared(add)
+    run.set_defaults(command=_run)
+
+
+def _add_nnunet(commands: Any) -> None:
+    nnunet = commands.add_parser("nnunet", help="evaluate a trained nnU-Net v2 under attack, as it is deployed")
+    add = nnunet.add_argument
+    add("model_folder", metavar="MODEL_FOLDER", help="such as nnUNetTrainer__nnUNetPlans__3d_fullres")
+    add("--images", nargs="+", required=True, help="folders or files, named CASE_0000.nii.gz for the first channel")
+    add("--labels", help="folder of label maps CASE.nii.gz; without it the clean decision is the reference")
+    add("--output_dir", default="nnunet_attack_eval", help="where to write (default: %(default)s)")
+    add(
+        "--eps",
+        nargs="+",
+        help="radius in the unit of the images, or several; without it 3 %% of the foreground's range",
+    )
+    add("--preset", default="quick", help="quick (default), standard, thorough, radius or paper")
+    add_attacks(add)
+    add("--folds", nargs="+", help="numbers, or all; without it those that are there")
+    add("--checkpoint", help="in the folder of every fold; without it checkpoint_final.pth")
+    add("--trusted", action="store_true", help="load checkpoints though they hold what may run when it is loaded")
+    add("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+    add("--disable_tta", action="store_false", dest="mirroring", help="no mirroring, as nnU-Net's own switch")
+    add(
+        "--step_size",
+        type=float,
+        default=0.5,
+        dest="step",
+        metavar="SHARE",
+        help="of the tiles, nnU-Net's own (default: %(default)s)",
+    )
+    add(
+        "--statistics", default="differentiate", help="mean and deviation of the image: differentiate (default), freeze"
+    )
+    add("--background", default="keep", help="zeros around the body: keep (default), attack")
+    add_range(add)
+    add("--unit", help="of the images, for tables; without it HU where the model normalizes as for CT")
+    add_shared(add)
+    nnunet.set_defaults(command=_nnunet)
+
+
+def _add_blackbox(commands: Any) -> None:
+    blackbox = commands.add_parser("blackbox", help="evaluate a product under attack, of which answers alone are known")
+    add = blackbox.add_argument
+    add("--command", required=True, dest="product", help="program and arguments, with {input} and {output}; no shell")
+    add_product(add, "blackbox")
+    blackbox.set_defaults(command=_blackbox)
+
+
+def _add_node(commands: Any) -> None:
+    node = commands.add_parser("node", help="the same of a DICOM node: series out by C-STORE, DICOM SEG in")
+    add = node.add_argument
+    add("--send-to", required=True, metavar="AE@HOST:PORT", help="the product")
+    add("--receive-as", required=True, metavar="AE:PORT", help="where it sends its results; loopback without a host")
+    add("--retries", type=int, default=2, help="how often sending is tried again (default: %(default)s)")
+    add("--per_minute", type=float, help="queries a minute, at most")
+    add("--dry_run", action="store_true", help="send one series unchanged, and show what came back")
+    add_product(add, "node", "--series")
+    node.set_defaults(command=_node)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.model_file import model_evaluation
+
+    return _evaluated(options, model_evaluation)
+
+
+def _nnunet(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.nnunet import nnunet_evaluation
+
+    return _evaluated(options, nnunet_evaluation)
+
+
+def _blackbox(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.product import Command, product_evaluation
+
+    def build(*, product: str, timeout: float, **arguments: Any) -> Any:
+        return product_evaluation(Command(tuple(shlex.split(product)), timeout=timeout), **arguments)
+
+    return _evaluated(options, build)
+
+
+def _node(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.product import DicomNode, dry_run, product_evaluation
+
+    nodes: list[DicomNode] = []
+
+    def build(**arguments: Any) -> Any:
+        own = ("send_to", "receive_as", "timeout", "retries", "per_minute")
+        nodes.append(DicomNode(**{name: arguments.pop(name) for name in own}))
+        if not arguments.pop("dry_run"):
+            return product_evaluation(nodes[0], **arguments)
+        identified = arguments["identified"]
+        print(*dry_run(nodes[0], arguments["images"], arguments["classes"], identified=identified), sep="\n")
+        return None
+
+    try:
+        return _evaluated(options, build)
+    finally:
+        for node in nodes:
+            node.close()
+
+
+def _evaluated(options: argparse.Namespace, build: Callable[..., Any]) -> int:
+    """Run the evaluation that a function makes of the options, where it makes one; what is wrong is said in a line."""
+    from monai_smia.command_line import EXPECTED, end_unless_met, quiet
+
+    quiet()
+    arguments = {name: value for name, value in vars(options).items() if name not in ("command", "others")}
+    try:
+        evaluation = build(**arguments)
+        if evaluation is not None:
+            end_unless_met(evaluation.run())
+    except EXPECTED as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
