@@ -13,6 +13,7 @@ from typing import Any
 from monai_smia import __version__
 from monai_smia.adapters import OVERLAY
 from monai_smia.commands import add_evaluations
+from monai_smia.options import add_evidence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options, others = parser.parse_known_args(arguments)
-    if others and not getattr(options, "check", None):
+    if others and not (getattr(options, "check", None) or options.command is _verify):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     options.others = others
     return int(options.command(options))
@@ -70,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--page", default="comparison.html", help="where to write (default: %(default)s)")
     compare.set_defaults(command=_compare)
+
+    evidence, verify = add_evidence(commands)
+    evidence.set_defaults(command=_evidence)
+    verify.set_defaults(command=_verify)
     return parser
 
 
@@ -147,3 +152,15 @@ def _report(options: argparse.Namespace) -> int:
         print(report.headline)
     print(f"Report: {report.path.resolve()}")
     return 0
+
+
+def _evidence(options: argparse.Namespace) -> int:
+    from monai_smia.evidence.commands import run_evidence
+
+    return run_evidence(options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from monai_smia.evidence.commands import run_verify
+
+    return run_verify(options, _overrides(options.others))

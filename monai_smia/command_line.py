@@ -61,12 +61,12 @@ def check_arguments(arguments: Sequence[str] | None = None) -> None:
         >>> check_arguments(["/usr/bin/pytest", "--epz", "0.03"])
     """
     arguments = sys.argv if arguments is None else arguments
-    if not _is_run(arguments):
+    if not is_bundle_run(arguments):
         return
     if arguments is sys.argv:
         quiet()
-    given = dict(_overrides(arguments[2:]))
-    files = _files(given.get("config_file", ""))
+    given = dict(overrides_of(arguments[2:]))
+    files = config_files(given.get("config_file", ""))
     if not files:
         return
     config: dict[str, Any] = {}
@@ -180,11 +180,11 @@ def _is_ours(error: BaseException) -> bool:
     return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
 
 
-def _is_run(arguments: Sequence[str]) -> bool:
+def is_bundle_run(arguments: Sequence[str]) -> bool:
     return Path(arguments[0]).parts[-3:] == ("monai", "bundle", "__main__.py") and arguments[1:2] == ["run"]
 
 
-def _overrides(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+def overrides_of(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Names and values of what begins with two dashes."""
     for number, argument in enumerate(arguments):
         if not argument.startswith("--") or argument == "--":
@@ -194,7 +194,7 @@ def _overrides(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield name.replace("-", "_"), value if equals else "" if following.startswith("--") else following
 
 
-def _files(value: str) -> list[str]:
+def config_files(value: str) -> list[str]:
     """The config files of ``--config_file``: one, a list as Python writes it, or several with commas."""
     try:
         found = ast.literal_eval(value)

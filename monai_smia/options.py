@@ -47,3 +47,24 @@ def add_product(add: Any, output_dir: str, images: str = "--images") -> None:
     add("--name", default="product", help="of the product, for the page")
     add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")
     add_shared(add)
+
+
+def add_evidence(commands: Any) -> tuple[Any, Any]:
+    """The commands ``evidence`` and ``verify``."""
+    evidence = commands.add_parser("evidence", help="pack a finished evaluation with the hashes of all its files")
+    evidence.add_argument("folder", metavar="FOLDER", help="output folder of the evaluation")
+    evidence.add_argument("--zip", help="where to write (default: evidence.zip in the folder)")
+    evidence.add_argument("--key", help="PEM file of an Ed25519 private key to sign with; extra `sign`")
+    verify = commands.add_parser(
+        "verify",
+        help="check evidence: every hash, what follows from the records, and some rows computed again",
+        description="Overrides of this machine for the recorded command, such as --dataset_dir or --bundle_root, "
+        "follow as those of a run. Exit status: 0 nothing differs, 3 something does, 1 it cannot be told in full.",
+    )
+    add = verify.add_argument
+    add("evidence", metavar="EVIDENCE", help="output folder of an evaluation, or its zip")
+    add("--public_key", help="PEM file of the Ed25519 key that it must be signed by")
+    add("--rows", type=int, default=3, help="rows to compute again, drawn at random; 0 for none (default: %(default)s)")
+    add("--seed", type=int, help="of the draw; without it one that nobody knew before")
+    add("--trusted", action="store_true", help="run recorded overrides though they hold code")
+    return evidence, verify

@@ -27,6 +27,7 @@ LEVELS = (
     ("report",),
     ("evaluation",),
     ("adapters",),
+    ("evidence",),
     ("options",),
     ("commands",),
     ("cli",),

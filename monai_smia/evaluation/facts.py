@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import torch
 from monai_smia.attacks.iterative import IterativeAttack
 from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.evaluation.private import without_private
+from monai_smia.evaluation.recipe import recipe_of, without_folders
 from monai_smia.metrics import CaseMetrics
 from monai_smia.nearest import nearest
 from monai_smia.records import EvaluationSpec, PlannedRow, Primary
@@ -63,7 +62,8 @@ def spec_of(
         primary=Primary.of(metrics),
         rows=[_planned_row(row, unit) for row in attacks],
         about=_about_data(cases) | {name: value for name, value in about.items() if name != "metadata"} | read,
-        command=shlex.join(["python", *map(_without_folders, sys.orig_argv[1:])]),
+        command=shlex.join(["python", *map(without_folders, sys.orig_argv[1:])]),
+        again=recipe_of(sys.argv),
         commit=source_commit(),
         processes=idist.get_world_size(),
         threads=torch.get_num_threads(),
@@ -82,12 +82,6 @@ def about_of(evaluation: Any) -> dict[str, Any]:
                     about["limitations"] = [UNSUPERVISED, *about.get("limitations", ())]
                 break
     return about
-
-
-def _without_folders(argument: str) -> str:
-    """An argument of the command line whose paths are names alone."""
-    name, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
-    return f"{name}{equals}{without_private(value, [value] if os.path.isabs(value) else ())}"
 
 
 def checked_about(about: Mapping[str, Any] | None) -> dict[str, Any]:

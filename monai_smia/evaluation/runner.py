@@ -52,6 +52,7 @@ from monai_smia.evaluation.volumes import WORST, Volumes, which_volumes
 from monai_smia.evaluation.work import Work
 from monai_smia.metrics import CaseMetrics
 from monai_smia.records import Journal, Outcome, Primary, seal, write_records
+from monai_smia.records.manifest import write_manifest
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.report import make_report
 from monai_smia.report.figures.selector import FigureSelector
@@ -229,18 +230,7 @@ class AttackEvaluation:
     def _evaluate(
         self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal, line: ProgressLine
     ) -> None:
-        evaluate_row = RowEvaluator(
-            victim=self.victim,
-            metrics=self.metrics,
-            output_dir=Path(self.output_dir),
-            storage=self.storage,
-            figure=self.figure,
-            device=torch.device(self.device),
-            unit=self.unit,
-            data_range=self.data_range,
-            survival=self.survival or {},
-            pipeline=self.pipeline,
-        )
+        evaluate_row = self.row_evaluator(self.output_dir)
         selector = self._selector()
         selector.note(known := progress.known())
         later = [row for row in self.plan if row not in progress.planned]
@@ -264,6 +254,16 @@ class AttackEvaluation:
             first=first,
         ).run(items)
 
+    def row_evaluator(self, folder: str | Path) -> RowEvaluator:
+        """What makes the records of a row; pictures go into a folder."""
+        return RowEvaluator(
+            **{name: getattr(self, name) for name in ("victim", "metrics", "storage", "figure", "unit", "data_range")},
+            output_dir=Path(folder),
+            device=torch.device(self.device),
+            survival=self.survival or {},
+            pipeline=self.pipeline,
+        )
+
     def _selector(self) -> FigureSelector:
         return FigureSelector(Path(self.output_dir) / "figures", self.names, self.figures, Primary.of(self.metrics))
 
@@ -277,7 +277,9 @@ class AttackEvaluation:
         settings: dict[str, Any] = {"tolerance": self.tolerance, "share": share_of(self.plan)}
         summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit, **settings)
         summary.criteria = judge(self.criteria, groups_of(outcomes), summary.critical_radii)
-        self._keep_figures(outcomes)
+        selector = self._selector()  # pictures of cases that are none of the chosen ones any more go
+        selector.note(record for group in groups_of(outcomes) for record in group.records)
+        selector.remove_others([row.slug for row in self.plan])
         volumes = self._volumes(progress).finish(outcomes, Primary.of(self.metrics))
         settings = {"unit": self.unit, "device": torch.device(self.device), "about": about_of(self)}
         spec = spec_of(self.victim, progress.planned, self.metrics, cases=self.cases, **settings)
@@ -287,14 +289,9 @@ class AttackEvaluation:
         seal(folder)
         track(self.handlers, summary.rows)
         report = make_report(folder, spec, summary, outcomes)
+        write_manifest(folder)
         tell_outcome(summary, report, self.metrics.primary, volumes)
         if summary.failures:
             reasons = "; ".join(f"{failure.case}: {failure.reason}" for failure in summary.failures)
             raise FailedCasesError(f"{len(summary.failures)} of {len(self.cases)} cases failed: {reasons}")
         return summary.to_json()
-
-    def _keep_figures(self, outcomes: Sequence[Outcome]) -> None:
-        """Remove the pictures of cases that are none of the chosen ones any more."""
-        selector = self._selector()
-        selector.note(record for group in groups_of(outcomes) for record in group.records)
-        selector.remove_others([row.slug for row in self.plan])

@@ -84,6 +84,7 @@ class EvaluationSpec:
         processes: how many.
         threads: of each.
         deterministic: whether PyTorch is held to deterministic algorithms.
+        again: how the command can be run again, as `monai_smia.evaluation.recipe` records it; empty from Python.
     """
 
     network: str
@@ -99,6 +100,7 @@ class EvaluationSpec:
     threads: int = 1
     deterministic: bool = False
     sampled: str = "case"
+    again: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As in ``spec.json``."""

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from monai_smia.analysis import groups_of
 from monai_smia.files import write_text
 from monai_smia.records import EvaluationSpec, Outcome, Summary, check_seal, read_records
+from monai_smia.records.manifest import update_manifest
+from monai_smia.report import instructions
 from monai_smia.report.case_table import case_table
 from monai_smia.report.charts import NEEDS, charts
 from monai_smia.report.content import report_content
@@ -49,6 +51,7 @@ PANELS = (  # of a volume: what each picture is, and its layers from the lowest 
     ("Perturbation", ("perturbation",)),
 )
 FILES = ("cases.csv", "report.json", "summary.json", "records.jsonl", "volumes", "photographs")
+MADE = ("cases.csv", "report.json", instructions.FILE, "report.html")  # of the records, and made anew of them
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def write_report(folder: str | os.PathLike[str]) -> Report:
     """Make the report of a finished evaluation anew, from ``spec.json``, ``summary.json`` and ``records.jsonl``.
 
     Args:
-        folder: output folder of the evaluation; ``report.html``, ``report.json`` and ``cases.csv`` are written there.
+        folder: output folder of the evaluation; `MADE` are written there.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -80,11 +83,13 @@ def write_report(folder: str | os.PathLike[str]) -> Report:
         raise FileNotFoundError(f"folder {folder} does not exist or is a file; give that of an evaluation.")
     spec, summary, records = EvaluationSpec.read(folder), Summary.read(folder), read_records(folder)
     check_seal(folder)
-    return make_report(folder, spec, summary, records)
+    report = make_report(folder, spec, summary, records)
+    update_manifest(folder, MADE)
+    return report
 
 
 def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Outcome]) -> Report:
-    """Write ``cases.csv``, ``report.json`` and ``report.html``.
+    """Write `MADE`.
 
     Args:
         folder: where to; pictures are taken from its ``figures``.
@@ -92,9 +97,26 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
         summary: what was found.
         outcomes: all of them.
     """
-    write_text(folder / "cases.csv", case_table(outcomes).csv())
+    headline, texts = report_files(folder, spec, summary, outcomes)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return Report(folder / "report.html", headline)
+
+
+def report_files(
+    folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Outcome], made: str | None = None
+) -> tuple[str, dict[str, str]]:
+    """The headline in a sentence, and the texts of `MADE`; nothing is written.
+
+    Args:
+        folder: that pictures are taken from.
+        spec: what was planned.
+        summary: what was found.
+        outcomes: all of them.
+        made: when, as the report says it; None for now.
+    """
     content = report_content(spec, summary, outcomes)
-    write_text(folder / "report.json", json.dumps(content.to_json(), indent=2, allow_nan=False))
+    content = content if made is None else replace(content, made=made)
     shown = charts(groups_of(outcomes), summary.rows, content.primary.metric, summary.headline, summary.critical_radii)
     titles = {chart.title for chart in shown}
     structures = structure_tables(content)
@@ -112,7 +134,8 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
         showcase=showcase(content, folder / "figures"),
         panels=PANELS,
         first=FIRST,
-        files=[name for name in FILES if (folder / name).exists()],
+        files=[name for name in FILES if name in MADE or (folder / name).exists()],
+        instructions=instructions.FILE,
         sections=[s for s in SECTIONS if {"structures": structures, "shifts": summary.shifts}.get(s[0], True)],
         descriptions=metric_descriptions(content, structure_metrics(content)),
         structures=structures,
@@ -125,8 +148,9 @@ def make_report(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: 
         verdicts=[(verdict.met, verdict_text(verdict, content.flags)) for verdict in content.criteria],
         t=report_tables(content, spec.unit),
     )
-    write_text(folder / "report.html", page)
-    return Report(folder / "report.html", headline)
+    text = instructions.instructions_text(content, outcomes, spec.unit, headline)
+    document = json.dumps(content.to_json(), indent=2, allow_nan=False)
+    return headline, dict(zip(MADE, (case_table(outcomes).csv(), document, text, page), strict=True))
 
 
 def _figures(content: ReportContent, folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -9,7 +9,7 @@ from evaluation.test_resume import plan, quick
 from evaluation.test_runner import write_case
 
 from monai_smia.evaluation.errors import FailedCasesError
-from monai_smia.evaluation.facts import _without_folders
+from monai_smia.evaluation.recipe import without_folders
 from monai_smia.evaluation.private import without_private
 
 
@@ -34,8 +34,8 @@ def test_folders_and_uids_go_and_other_text_stays(text: str, expected: str) -> N
 
 @pytest.mark.parametrize("part", ["/data/John Doe/x.yaml", "--dataset_dir=/data/John Doe", "--eps", "0.05"])
 def test_of_a_command_line(part: str) -> None:
-    assert "John Doe/" not in _without_folders(part)
-    assert _without_folders(part) in ("x.yaml", "--dataset_dir=John Doe", "--eps", "0.05")
+    assert "John Doe/" not in without_folders(part)
+    assert without_folders(part) in ("x.yaml", "--dataset_dir=John Doe", "--eps", "0.05")
 
 
 def cut(path: Path) -> None:
