@@ -75,6 +75,7 @@ setup(
     ],
     extras_require={
         "dicom": ["pynetdicom>=2.1", "highdicom>=0.25"],  # a DICOM node as a victim, the example with a PACS
+        "sign": ["cryptography>=42"],  # signatures of evidence
         "tracking": ["mlflow>=3", "tensorboard>=2.15"],  # figures of a run while it runs
         "test": [
             "jsonschema>=4",

@@ -24,6 +24,7 @@ from test_house import FACADES, PACKAGE, graph_of, room  # noqa: E402  # what re
 # room -> where it stands from left to right, its group, and what it is for
 ROOMS = {
     "cli": (4.3, "use", "python -m\nmonai_smia"),
+    "evidence": (4.3, "results", "signed, checked,\ncomputed again"),
     "adapters": (4.3, "use", "a MONAI bundle\nas a victim"),
     "evaluation": (4.3, "results", "cases x attacks:\nplan and run"),
     "report": (6.4, "results", "page, tables,\ncharts, pictures"),

@@ -181,6 +181,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def is_bundle_run(arguments: Sequence[str]) -> bool:
+    """Whether a command line is one of ``python -m monai.bundle run``."""
     return Path(arguments[0]).parts[-3:] == ("monai", "bundle", "__main__.py") and arguments[1:2] == ["run"]
 
 

@@ -51,7 +51,7 @@ from monai_smia.evaluation.tracking import track
 from monai_smia.evaluation.volumes import WORST, Volumes, which_volumes
 from monai_smia.evaluation.work import Work
 from monai_smia.metrics import CaseMetrics
-from monai_smia.records import Journal, Outcome, Primary, seal, write_records
+from monai_smia.records import Journal, Primary, seal, write_records
 from monai_smia.records.manifest import write_manifest
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.report import make_report

@@ -47,19 +47,19 @@ def evaluation_of(
             "monai_smia.evidence.verify(evidence, evaluation=...) takes the evaluation itself."
         )
     recorded = {name: str(value) for name, value in recipe["overrides"].items() if name not in given}
-    if coded := [name for name, value in recorded.items() if CODE.search(f"{value}") or CODE.search(name)]:
-        if not trusted:
-            raise NotAgainError(
-                f"the recorded overrides {', '.join(coded)} hold code, which would be run here: read them in spec.json, "
-                "and give them behind the command, or --trusted."
-            )
+    coded = [name for name, value in recorded.items() if CODE.search(value) or CODE.search(name)]
+    if coded and not trusted:
+        raise NotAgainError(
+            f"the recorded overrides {', '.join(coded)} hold code, which would be run here: read them in spec.json, "
+            "and give them behind the command, or --trusted."
+        )
+    configs, root = _configs(recipe["configs"], given)
+    if root is not None and not Path(recorded.get("bundle_root", "."), "configs").is_dir():
+        recorded["bundle_root"] = str(root)
     lost = [name for name in recipe["shortened"] if name in recorded and not is_output(name)]
     if lost := [name for name in lost if not Path(recorded[name]).exists()]:
         raise NotAgainError(f"where it lies here is not recorded: give {' '.join(f'--{name} ...' for name in lost)}.")
     overrides: dict[str, Any] = {name: _parsed(value) for name, value in recorded.items() if not is_output(name)}
-    configs, root = _configs(recipe["configs"], given)
-    if root is not None and not Path(str(overrides.get("bundle_root", "."))).joinpath("configs").is_dir():
-        overrides["bundle_root"] = str(root)
     overrides |= {name: _parsed(value) for name, value in given.items() if name != CONFIGS}
     return _built(configs, overrides | {"output_dir": str(output_dir)}, output_dir)
 
@@ -104,7 +104,7 @@ def _built(configs: Sequence[str], overrides: Mapping[str, Any], output_dir: Pat
 
     meta = {"meta_file": overrides["meta_file"]} if "meta_file" in overrides else {}
     rest = {name: value for name, value in overrides.items() if name not in ("meta_file", "args_file", "init_id")}
-    logging.getLogger("monai.bundle.workflows").setLevel(logging.WARNING)
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
     workflow = ConfigWorkflow(config_file=list(configs), logging_file=False, workflow_type="inference", **meta, **rest)
     workflow.initialize()
     names = [name for name, target in _targets(workflow.parser.get()) if target.rpartition(".")[2] in TARGETS]

@@ -51,7 +51,9 @@ def _journal(folder: Path, spec: EvaluationSpec, outcomes: Iterable[Outcome]) ->
     finally:
         logger.disabled = before
     slugs = {row.row.slug for row in spec.rows}
-    written = {_canonical(o): (o.case, key) for keys in lines.values() for key, l in keys.items() for o in l.outcomes}
+    written = {
+        _canonical(o): (o.case, key) for keys in lines.values() for key, line in keys.items() for o in line.outcomes
+    }
     there = {_canonical(outcome): outcome for outcome in outcomes}
     for text, outcome in there.items():
         if text not in written:
@@ -98,7 +100,7 @@ def _summary(spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome]) ->
 
 
 def _made(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome]) -> tuple[list[str], list[str]]:
-    """Tables, page and draft, made once more; the pictures of another Matplotlib are other bytes, and are not compared."""
+    """Tables, page and draft, made once more; charts of another Matplotlib are other bytes, and are not compared."""
     try:
         made = str(json.loads((folder / "report.json").read_text(encoding="utf-8"))["made"])
         _, texts = report_files(folder, spec, summary, outcomes, made)

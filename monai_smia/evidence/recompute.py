@@ -90,7 +90,9 @@ def check_setting(
         yield f"the configuration is another: {_configured(folder, configuration)}."
     slugs = [row.row.slug for row in spec.rows]
     planned = [row for row in evaluation.plan if row.slug in slugs]
-    attacks = {line.key: line.attack for keys in current(read_journals(folder / "journal")).values() for line in keys.values()}
+    attacks = {
+        line.key: line.attack for keys in current(read_journals(folder / "journal")).values() for line in keys.values()
+    }
     others = [row.slug for row in planned if attacks.get(row.slug, digest(row)) != digest(row)]
     if others or [row.slug for row in planned] != slugs or _rounds(evaluation.plan, planned):
         yield f"the plan is another: {_few(others or sorted({*slugs} ^ {row.slug for row in evaluation.plan}))}."

@@ -20,7 +20,7 @@ def sign(data: bytes, key: str | os.PathLike[str]) -> bytes:
 
     Args:
         data: whatever is signed.
-        key: PEM file of an Ed25519 private key without a passphrase, as ``openssl genpkey -algorithm ed25519`` makes it.
+        key: PEM file of an Ed25519 private key without a passphrase, as of ``openssl genpkey -algorithm ed25519``.
 
     Raises:
         SignatureError: if the file holds no such key, or cryptography is not installed.

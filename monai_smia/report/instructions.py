@@ -9,7 +9,10 @@ from monai_smia.report.document import ReportContent
 from monai_smia.report.verdicts import verdict_text
 
 FILE = "instructions_for_use.md"
-NORMS = {"linf": "every voxel by at most {radius} {unit}", "l2": "all voxels together by at most {radius} {unit} (L2 norm)"}
+NORMS = {
+    "linf": "every voxel by at most {radius} {unit}",
+    "l2": "all voxels together by at most {radius} {unit} (L2 norm)",
+}
 NAMES = {"linf": "L-inf", "l2": "L2"}
 UNITLESS = "in the unit of the images"
 MOST = 8  # values of a stratum that are named
@@ -37,8 +40,8 @@ def instructions_text(content: ReportContent, outcomes: Sequence[Outcome], unit:
     ]
     head = [
         "# Robustness against adversarial images: text for the instructions for use",
-        f"Draft made of the records of an evaluation of {content.made[:10]}, to be checked and completed by who answers "
-        "for the product. It says what was tested; whether that is enough is not for it to say.",
+        f"Draft made of the records of an evaluation of {content.made[:10]}, to be checked and completed by who "
+        "answers for the product. It says what was tested; whether that is enough is not for it to say.",
     ]
     body = [f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in parts if lines]
     return "\n\n".join([*head, *body]) + "\n"
@@ -47,7 +50,9 @@ def instructions_text(content: ReportContent, outcomes: Sequence[Outcome], unit:
 def _tested(content: ReportContent) -> list[str]:
     model, data = content.model, content.data
     name = " ".join(part for part in (model.name, model.version) if part)
-    hashed = f" ({model.network}, weights {model.weights_sha256[:12]})" if model.weights_sha256 else f" ({model.network})"
+    hashed = (
+        f" ({model.network}, weights {model.weights_sha256[:12]})" if model.weights_sha256 else f" ({model.network})"
+    )
     patients = f" of {_count(data.patients, 'patient')}" if data.sampled == "patient" else ""
     excluded = f"; {_count(len(data.excluded), 'more case')} could not be evaluated" if data.excluded else ""
     lines = [
@@ -96,13 +101,13 @@ def _found(content: ReportContent, headline: str) -> list[str]:
 def _not_tested(content: ReportContent, unit: str) -> list[str]:
     rows = content.threat_model.rows_by_knowledge
     largest = {
-        norm: max((r["eps_input"] for r in content.threat_model.radii if r["norm"] == norm and r["eps_input"]), default=0)
+        norm: max(
+            (r["eps_input"] for r in content.threat_model.radii if r["norm"] == norm and r["eps_input"]), default=0
+        )
         for norm in NORMS
     }
     lines = [
-        f"Changes of more than {size:g} {unit or UNITLESS} ({NAMES[norm]})."
-        for norm, size in largest.items()
-        if size
+        f"Changes of more than {size:g} {unit or UNITLESS} ({NAMES[norm]})." for norm, size in largest.items() if size
     ]
     lines += [f"Changes that are bounded in {NAMES[norm]}." for norm, size in largest.items() if not size]
     if "transfer" not in rows:

@@ -9,8 +9,8 @@ from evaluation.test_resume import plan, quick
 from evaluation.test_runner import write_case
 
 from monai_smia.evaluation.errors import FailedCasesError
-from monai_smia.evaluation.recipe import without_folders
 from monai_smia.evaluation.private import without_private
+from monai_smia.evaluation.recipe import without_folders
 
 
 @pytest.mark.parametrize(

@@ -207,8 +207,8 @@ SEALED = {  # every hash made anew
 AGAIN = {  # consistent throughout: only what is computed once more tells
     "an attack that did less": everywhere(safer),
     "an image that is another's": swapped,
-    "a larger radius in the plan": of("spec.json", lambda s: s["rows"][2]["parameters"].update(eps_input=700.0), remade),
-    "another unit": of("spec.json", lambda s: s.update(network="Safe"), remade),
+    "a larger radius": of("spec.json", lambda s: s["rows"][2]["parameters"].update(eps_input=700.0), remade),
+    "another network": of("spec.json", lambda s: s.update(network="Safe"), remade),
     "a criterion that is met": of(
         "summary.json",
         lambda s: s.update(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,27 @@ import numpy as np
 import pytest
 from evaluation.test_resume import quick
 from evaluation.test_runner import write_case
-
 from evidence.tampering import AGAIN, HASHES, SEALED, rezipped
+
 from monai_smia.cli import main
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evidence import EvidenceError, verify, write_evidence
 from monai_smia.evidence.verify import DIFFERS, EQUAL, NOT_CHECKED
 from monai_smia.records.manifest import ManifestError
 from monai_smia.report import write_report
+from monai_smia.report.charts import Chart, charts
 from monai_smia.report.figures import segmentation_figure
+
+PIXEL = (  # stands for every chart: drawing them takes longer than all else
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plain_charts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("monai_smia.report.html.charts", lambda *_: [Chart("A chart", "of", "values", PIXEL)])
+        yield
 
 
 class Made:
@@ -55,6 +68,11 @@ def test_untouched(made: Made, tmp_path: Path) -> None:
     assert (len(found.rows), found.status) == (8, EQUAL)
     assert all(row.text.endswith("values to the last digit.") and row.compared > 20 for row in found.rows)
     assert {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()} == before
+
+
+def test_untouched_with_its_charts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monai_smia.report.html.charts", charts)
+    assert verify(Made(tmp_path).folder, rows=0).differences == []
 
 
 def test_a_page_made_anew_is_still_evidence(copy: Path) -> None:

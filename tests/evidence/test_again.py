@@ -1,0 +1,74 @@
+"""Recorded commands that are run again: only plain values and configs of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_smia.adapters.shipped import shipped_bundles
+from monai_smia.evaluation.recipe import recipe_of
+from monai_smia.evidence.again import NotAgainError, evaluation_of
+
+ENTRY = "monai/bundle/__main__.py"
+CT = shipped_bundles()["ct_lung_segmentation"]
+CONFIG = CT / "configs" / "attack_eval.yaml"
+SMALL = ["--preprocess#pixdim", "[8,8,8]", "--inferer#roi_size=[32,32,32]", "--gradients", "2", "--output_dir", "out"]
+
+
+def recorded(*words: str, config: Path = CONFIG) -> dict[str, Any]:
+    return recipe_of(
+        [ENTRY, "run", "attack_eval", "--config_file", str(config), "--bundle_root", "/else/lungs", *words]
+    )
+
+
+def test_a_bundle_of_the_package_is_found_by_its_hash(tmp_path: Path) -> None:
+    recipe = recorded(*SMALL)
+    assert list(recipe["configs"]) == ["attack_eval.yaml"]
+    assert set(recipe["shortened"]) == {"bundle_root"}
+    evaluation = evaluation_of(recipe, tmp_path / "new", {})
+    assert (Path(evaluation.output_dir), evaluation.names) == (tmp_path / "new", ["phantom_000"])
+    assert list(evaluation.victim.inferer.roi_size) == [32, 32, 32]
+    assert max(row.attack.steps for row in evaluation.plan if row.name == "APGD") == 2
+
+
+def test_what_has_to_be_given_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NotAgainError, match=r"give --dataset_dir \.\.\."):
+        evaluation_of(recorded("--dataset_dir", "/data/ward7"), tmp_path, {})
+    own = tmp_path / "mine.yaml"
+    own.write_text(CONFIG.read_text() + "\n# mine\n")
+    recipe = recorded(config=own)
+    own.write_text(CONFIG.read_text())
+    with pytest.raises(NotAgainError, match=r"mine.yaml of SHA-256 .* is not here"):
+        evaluation_of(recipe, tmp_path, {"bundle_root": str(CT), "config_file": str(own)})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--eps", "$__import__('os').system('touch {}')"),
+        ("--attacks", "[{{'_target_': 'os.mkdir', 'path': '{}'}}]"),
+        ("--network_def", "%{}#network"),
+        ("--network_def#_target_", "os.mkdir"),
+    ],
+)
+def test_code_in_an_override_is_not_run(words: tuple[str, str], tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    recipe = recorded(words[0], words[1].format(mark))
+    with pytest.raises(NotAgainError, match="hold code, which would be run here"):
+        evaluation_of(recipe, tmp_path / "new", {"bundle_root": str(CT)})
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("recipe", [{}, {"program": "monai_smia", "words": ["nnunet", "folder"], "shortened": []}])
+def test_what_is_no_run_of_a_bundle(recipe: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(NotAgainError, match="takes the evaluation itself"):
+        evaluation_of(recipe, tmp_path, {})
+
+
+def test_configs_that_write_elsewhere(tmp_path: Path) -> None:
+    config = tmp_path / "own.yaml"
+    config.write_text("evaluation:\n  _target_: monai_smia.evaluation.AttackEvaluation\n  output_dir: there\n")
+    with pytest.raises((NotAgainError, RuntimeError)):
+        evaluation_of(recorded(config=config), tmp_path / "new", {"bundle_root": str(CT), "config_file": str(config)})
