@@ -16,14 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import highdicom as hd
 import numpy as np
-from pydicom import Dataset, dcmread
-from pydicom.sr.codedict import codes
+from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage, SegmentationStorage
 
 from monai_smia.dicom import DicomSeriesReader, read_dicom_series
+from monai_smia.dicom.seg_writer import segmentation_of
 
 LOOPBACK = "127.0.0.1"
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
@@ -32,32 +31,8 @@ Segment = Callable[[Path], np.ndarray]
 
 def seg_of(folder: Path, mask: np.ndarray) -> Dataset:
     """The DICOM SEG of a mask ``(columns, rows, planes)`` of a series."""
-    series = read_dicom_series(folder)
-    images = [dcmread(plane.path) for plane in series.slices]
-    algorithm = hd.AlgorithmIdentificationSequence("ct_lung_segmentation", codes.DCM.ArtificialIntelligence, "0.3.0")
-    lungs = hd.seg.SegmentDescription(
-        segment_number=1,
-        segment_label="Lungs",
-        segmented_property_category=codes.SCT.Organ,
-        segmented_property_type=codes.SCT.Lung,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
-    )
-    return hd.seg.Segmentation(
-        source_images=images,
-        pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[lungs],
-        series_instance_uid=hd.UID(),
-        series_number=1,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer="monai_smia",
-        manufacturer_model_name="example of a segmentation node",
-        software_versions="0.2",
-        device_serial_number="0",
-        omit_empty_frames=False,
-    )
+    by = {"algorithm": "ct_lung_segmentation", "version": "0.3.0", "adversarial": False}
+    return segmentation_of(read_dicom_series(folder), mask, ["Lungs"], **by)
 
 
 class SegmentationNode:

@@ -46,6 +46,7 @@ class DicomSegmentation:
             pixels = np.asarray(pixel_array(parse(self.path), raw=True))
         pixels = pixels[None] if pixels.ndim == 2 else pixels
         groups = self.header.PerFrameFunctionalGroupsSequence
+        shared = self.header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()]
         if pixels.shape != (len(groups), *series.shape[1::-1]):
             raise DicomSeriesError(
                 f"{self.path.name} must hold frames of {series.shape[1]} rows and {series.shape[0]} columns, as its "
@@ -53,7 +54,8 @@ class DicomSegmentation:
             )
         for frame, group in enumerate(groups):
             with naming(self.path, "ReferencedSegmentNumber"):
-                number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+                own = group if "SegmentIdentificationSequence" in group else shared[0]  # there, where all are of one
+                number = int(own.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
             if number in numbers:
                 found[..., self._plane(series, frame)] |= pixels[frame].T.astype(np.uint8)
         return found

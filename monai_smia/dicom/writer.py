@@ -15,6 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from monai_smia.dicom.compressed import check_compression, compress
 from monai_smia.dicom.files import UNFINISHED, DicomSlice, decode, stored_range
 from monai_smia.dicom.kept import kept_of
 from monai_smia.dicom.series import DicomSeries
@@ -34,6 +35,7 @@ def write_dicom_series(
     description: str = "",
     same_study: bool = False,
     identified: bool = False,
+    compression: str | None = None,
 ) -> Path:
     """Write the planes of a CT series with other stored values, as a series derived from it.
 
@@ -42,8 +44,8 @@ def write_dicom_series(
     Synthetic Data, ContentQualification RESEARCH, DerivationCodeSequence, ContributingEquipmentSequence, the source
     images), and in text, which does not. By default it is a study of its own of a research patient, so that no worklist
     picks it up; of the header it keeps numbers of how the scan was made and where it lies, and a short list of
-    text (`monai_smia.dicom.kept`), no sequence but the codes of de-identification. Pixels are uncompressed, private
-    attributes are left out at any depth.
+    text (`monai_smia.dicom.kept`), no sequence but the codes of de-identification. Private attributes are left out at
+    any depth.
 
     Files are written into a hidden folder beside `folder`, read back and compared, and the folder renamed: it is
     complete or not there. Sources are only read.
@@ -55,6 +57,7 @@ def write_dicom_series(
         description: for DerivationDescription: the attack, its radius, its seed.
         same_study: stay in the study and with the patient of the source.
         identified: allow a source that does not say that it is de-identified.
+        compression: without loss, of `monai_smia.dicom.compressed.COMPRESSIONS`; None for uncompressed pixels.
 
     Returns:
         The folder.
@@ -66,13 +69,14 @@ def write_dicom_series(
     """
     folder = Path(folder)
     _check(source, stored, identified)
+    check_compression(compression)
     if folder.exists():
         raise FileExistsError(f"folder {folder.name} exists; a series is never overwritten.")
     partial = unfinished(folder.with_name(f"{folder.name}{UNFINISHED}"))
     with writing(folder):
         partial.mkdir(parents=True)
         try:
-            _write_planes(source, stored, partial, description, same_study)
+            _write_planes(source, stored, partial, description, same_study, compression)
             _sync(partial)
             os.rename(partial, folder)
         except BaseException:
@@ -82,7 +86,14 @@ def write_dicom_series(
     return folder
 
 
-def _write_planes(source: DicomSeries, stored: np.ndarray, partial: Path, description: str, same_study: bool) -> None:
+def _write_planes(
+    source: DicomSeries,
+    stored: np.ndarray,
+    partial: Path,
+    description: str,
+    same_study: bool,
+    compression: str | None,
+) -> None:
     """Every plane as a file, read back and compared."""
     series_uid, study_uid, frame_uid = generate_uid(), generate_uid(), generate_uid()
     for index, plane in enumerate(source.slices):
@@ -92,6 +103,8 @@ def _write_planes(source: DicomSeries, stored: np.ndarray, partial: Path, descri
             ds.StudyInstanceUID = study_uid
         if not ds.get("FrameOfReferenceUID"):
             ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = frame_uid, ""
+        if compression is not None:
+            compress(ds, compression)
         path = partial / f"{index:05d}.dcm"
         _save(ds, path)
         if not np.array_equal(decode(path), stored[..., index].T):  # a disk that lies, a header that was wrong

@@ -18,6 +18,7 @@ from monai_smia.attacks import Attack, AttackResult, CriticalRadius, ShiftSearch
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.errors import DisagreementError
+from monai_smia.evaluation.overlays import write_overlays
 from monai_smia.evaluation.pipeline import Pipeline, Scored, VictimPipeline
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.predictor import attacked, case_seed
@@ -76,7 +77,8 @@ class RowEvaluator:
     pipeline: Pipeline | None = None
 
     def __post_init__(self) -> None:
-        self._told: set[str] = set()
+        self._told, self._class_names = set[str](), getattr(self.metrics, "class_names", None)
+        self._decided: Any = None  # on the image that was stored last
         self._worst: dict[Any, tuple[float, Path]] = {}  # of a case within a radius: damage, and its slices
         self._bound_to: tuple[Case, Victim] | None = None
         self._similar_to: tuple[Tensor, StructuralSimilarity] | None = None  # the clean image, for all rows of it
@@ -131,6 +133,7 @@ class RowEvaluator:
                 records.append(stored)
                 if path is not None and settle is not None:
                     settle(computed, path)
+                    write_overlays(path, case.clean_decision, self._decided, self._class_names, self._told)
             except NotStorableError as error:
                 if case.name not in self._told:
                     LOGGER.info("%s has no stored rows: %s", case.name, error)
@@ -252,6 +255,7 @@ class RowEvaluator:
         except BelowOneUnitError:
             again = case.image[0]
         scored = self.score(case, again.unsqueeze(0) if path is None else path)
+        self._decided = scored.decision
         metrics = scored.metrics | self._damages(case, scored) | self._sizes(again, case, result, eps)
         before, computed, after = (as_plain(each) for each in (case.image[0], adversarial[0], again))
         lost = bool((computed != before).any()) and not bool((after != before).any())

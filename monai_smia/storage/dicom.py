@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage
 from torch import Tensor
 
+from monai_smia.dicom.compressed import check_compression
 from monai_smia.dicom.files import stored_range
 from monai_smia.dicom.reader import DicomSeriesReader
 from monai_smia.dicom.series import DicomSeries, Paths, read_dicom_series
@@ -33,6 +34,7 @@ class DicomStorage:
         note: more for DerivationDescription, such as a hash of the attacked model; no patient's name.
         same_study: stay in the study and with the patient of the source.
         identified: allow sources that do not say that they are de-identified.
+        compression: of the pixels, without loss: ``"jpegls"`` or ``"rle"``; None for none.
 
     Example:
         >>> storage = DicomStorage("eval/volumes", note="model 3f2a")
@@ -40,17 +42,25 @@ class DicomStorage:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, note: str = "", same_study: bool = False, identified: bool = False
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        note: str = "",
+        same_study: bool = False,
+        identified: bool = False,
+        compression: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.note = note
         self.same_study = same_study
         self.identified = identified
+        self.compression = check_compression(compression)
         self._read = Compose([LoadImage(reader=DicomSeriesReader(), image_only=True), EnsureChannelFirst()])
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides, for the fingerprint of records: not where they are written, or what lies there."""
-        return {name: value for name, value in vars(self).items() if name != "folder"}
+        told = {name: value for name, value in vars(self).items() if name not in ("folder", "compression")}
+        return told if self.compression is None else {**told, "compression": self.compression}
 
     def write(
         self, image: Tensor, adversarial: Tensor, *, eps: float, source: Paths, stem: str, norm: str = "linf"
@@ -95,6 +105,7 @@ class DicomStorage:
             description=description,
             same_study=self.same_study,
             identified=self.identified,
+            compression=self.compression,
         )
 
     def read(self, path: str | os.PathLike[str]) -> MetaTensor:

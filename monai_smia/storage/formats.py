@@ -23,6 +23,7 @@ class FormatStorage:
         like_source: as for `NiftiStorage`; False stores NIfTI alone.
         note: for derived series, as for `DicomStorage`.
         identified: store series though their sources do not say that they are de-identified.
+        compression: of the pixels of series, as for `DicomStorage`.
         width_first: images of pictures have their width before their height.
 
     Example:
@@ -37,11 +38,12 @@ class FormatStorage:
         like_source: bool = True,
         note: str = "",
         identified: bool = False,
+        compression: str | None = None,
         width_first: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.nifti = NiftiStorage(folder, like_source=like_source)
-        self.dicom = DicomStorage(folder, note=note, identified=identified)
+        self.dicom = DicomStorage(folder, note=note, identified=identified, compression=compression)
         self.pictures = PngStorage(folder, transposed=width_first)
 
     def fingerprint_parts(self) -> dict[str, Any]:

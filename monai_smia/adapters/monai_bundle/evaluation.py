@@ -26,6 +26,7 @@ from monai_smia.adapters.monai_bundle.storing import BundleStorage
 from monai_smia.attacks import Attack
 from monai_smia.command_line import check_arguments
 from monai_smia.degradations import Degradation
+from monai_smia.dicom.compressed import COMPRESSIONS
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.chosen import chosen_plan
 from monai_smia.evaluation.console import console
@@ -74,6 +75,7 @@ def bundle_evaluation(
     unit: str = "",
     survival: Mapping[str, Degradation] | None = None,
     identified: bool = False,
+    compression: str | None = None,
     limit: int | None = None,
     only: Sequence[str] | None = None,
     accept: str | Sequence[str] | None = None,
@@ -124,6 +126,7 @@ def bundle_evaluation(
         unit: unit of the images, for tables.
         survival: degradations by name, after which every attack is measured again, as for `AttackEvaluation`.
         identified: store DICOM series though their sources do not say that they are de-identified.
+        compression: of the pixels of stored DICOM series, without loss: ``"jpegls"`` or ``"rle"``; None for none.
         limit: number of cases.
         only: attacks to run, by their names, of the preset or the paper's comparison; None for all of the preset.
         accept: criteria of your own, as for `AttackEvaluation`.
@@ -143,6 +146,7 @@ def bundle_evaluation(
     check_choice("eps_unit", eps_unit, ("network", "image"))
     check_choice("space", space, (*SPACES, None))
     check_choice("task", task, (*TASKS, None))
+    check_choice("compression", compression, (*COMPRESSIONS, None))
     unsupervised = as_optional_switch("unsupervised", unsupervised)
     seeded, straight_through = as_switch("seeded", seeded), as_switch("straight_through", straight_through)
     identified, figures = as_switch("identified", identified), as_switch("figures", figures)
@@ -181,7 +185,7 @@ def bundle_evaluation(
     storage: Any = None
     if in_scanner:
         note = f"Seed {seed}, model {weights_hash(evaluator.network)[:16]}."
-        storage = BundleStorage(folder, chain, note=note, identified=identified)
+        storage = BundleStorage(folder, chain, note=note, identified=identified, compression=compression)
     elif not (builder.dimensions == 2 and builder.channels > 1):
         storage = NiftiStorage(folder, like_source=False)
     pipeline.storage = storage

@@ -29,19 +29,23 @@ class BundleStorage:
         chain: the bundle's.
         note: for derived DICOM series.
         identified: store DICOM series though their sources do not say that they are de-identified.
+        compression: of the pixels of series, as for `DicomStorage`.
     """
 
-    def __init__(self, folder: Path, chain: Chain, *, note: str = "", identified: bool = False) -> None:
+    def __init__(
+        self, folder: Path, chain: Chain, *, note: str = "", identified: bool = False, compression: str | None = None
+    ) -> None:
         self.folder = folder
         self.chain = chain
         self._known: tuple[Any, Axes] | None = None
         self.nifti = NiftiStorage(folder)
         self.pictures = PictureStorage(folder, chain.read)
-        self.dicom = DicomStorage(folder, note=note, identified=identified)
+        self.dicom = DicomStorage(folder, note=note, identified=identified, compression=compression)
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides, for the fingerprint of records."""
-        return {"transform": self.chain.compose, "note": self.dicom.note, "identified": self.dicom.identified}
+        told = {"transform": self.chain.compose, "note": self.dicom.note, "identified": self.dicom.identified}
+        return told if self.dicom.compression is None else {**told, "compression": self.dicom.compression}
 
     def write(
         self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
