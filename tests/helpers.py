@@ -21,10 +21,12 @@ from monai_smia.attacks import (
     PGD,
     SEA_SCHEDULE,
     SMIA,
+    VAFA,
     Attack,
     CosPGD,
     DecisionSearch,
     Ensemble,
+    LowFrequency,
     Noise,
     SegPGD,
     Square,
@@ -55,6 +57,8 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "fmn": lambda **o: FMN(eps=0.2, steps=6, success=0.2, **o),
     "square": lambda **o: Square(eps=0.05, queries=20, **o),
     "decision": lambda **o: DecisionSearch(eps=0.05, queries=12, block=4, **o),
+    "vafa": lambda **o: VAFA(eps=0.05, steps=4, **o),
+    "low-frequency": lambda **o: LowFrequency(PGD(eps=0.05, steps=4, **o), spacing=4),
     "ensemble": lambda **o: Ensemble(attacks=[PGD(eps=0.05, steps=3, **o), Square(eps=0.05, queries=3, **o)], **o),
 }
 SEGMENTATION_ONLY = ("segpgd", "cospgd", "decision")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from monai_smia.analysis.certificates import certificate_flags, certificates_of
 from monai_smia.analysis.critical_radius import SHARE, critical_radii
 from monai_smia.analysis.flags import flags_of
 from monai_smia.analysis.headline import has_converged, headline_of
@@ -48,9 +49,11 @@ def summary_of(
     clean = [record for group in groups if group.row.is_clean for record in group.records]
     rows = summarize(outcomes, metrics.summary, with_intervals=True, shares=metrics.shares)
     add_recovered(rows, metrics.primary)
+    shifts = shift_groups_of(outcomes)
+    certificates = certificates_of(shifts, Primary.of(metrics))
     return Summary(
         rows=rows,
-        flags=flags_of(groups),
+        flags=[*flags_of(groups), *certificate_flags(certificates)],
         failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
         cases=cases,
         evaluated=cases - len(failed_cases(outcomes)),
@@ -58,7 +61,8 @@ def summary_of(
         seconds=sum(outcome.costs.seconds or 0.0 for outcome in outcomes if isinstance(outcome, Record)),
         headline=headline_of(groups, rows, Primary.of(metrics), tolerance),
         critical_radii=critical_radii(groups, share),
-        shifts=shift_gaps(shift_groups_of(outcomes), Primary.of(metrics), clean),
+        shifts=shift_gaps(shifts, Primary.of(metrics), clean),
+        certificates=certificates,
     )
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from scipy.stats import binom
 
+from monai_smia.analysis.certificates import is_certificate
 from monai_smia.analysis.statistics import Sample, mean_of
 from monai_smia.analysis.summary import Group
 from monai_smia.records import Primary, Record
 from monai_smia.records.damage import CLEAN_DAMAGE, DAMAGE
 from monai_smia.records.rows import EVERY_VALUE
-from monai_smia.records.shift import AVERAGE, DRAW_VALUES, SEVERITY, TOLD, ShiftGap
+from monai_smia.records.shift import AVERAGE, DRAW_VALUES, LATTICE, SEVERITY, TOLD, ShiftGap
 
 SHARE = CONFIDENCE = 0.95  # "95 % of draws, with 95 % confidence", from 59 draws on
 CHANGES = "volume_change_"
@@ -26,7 +27,8 @@ def shift_gaps(groups: Sequence[Group], primary: Primary, clean: Sequence[Record
         primary: headline metric of the task.
         clean: records of the clean images.
     """
-    return [_gap(group, primary, {record.case: record for record in clean}) for group in groups]
+    known = {record.case: record for record in clean}
+    return [_gap(group, primary, known) for group in groups if not is_certificate(group)]
 
 
 def _gap(group: Group, primary: Primary, clean: dict[str, Record]) -> ShiftGap:
@@ -68,6 +70,7 @@ def _gap(group: Group, primary: Primary, clean: dict[str, Record]) -> ShiftGap:
         told="" if lowest is None else str(lowest.metrics[TOLD]),
         slug=group.row.slug,
         gradients=_mean([float(record.costs.gradients or 0) for record in group.records]),
+        lattice=str(group.records[0].metrics.get(LATTICE) or ""),
         changes={key: [mean(f"{AVERAGE}{key}")[0], mean(key)[0]] for key in changes},
     )
 

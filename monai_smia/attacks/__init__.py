@@ -7,7 +7,14 @@ from monai_smia.attacks.apgd import APGD, SEA_SCHEDULE
 from monai_smia.attacks.apgdt import APGDT
 from monai_smia.attacks.base import Attack, AttackProblem
 from monai_smia.attacks.bim import BIM
-from monai_smia.attacks.composite import CoarseToFine, CriticalRadius, Ensemble, NetworkSpaceAttack, Transfer
+from monai_smia.attacks.composite import (
+    CoarseToFine,
+    CriticalRadius,
+    Ensemble,
+    LowFrequency,
+    NetworkSpaceAttack,
+    Transfer,
+)
 from monai_smia.attacks.cospgd import CosPGD
 from monai_smia.attacks.dag import DAG
 from monai_smia.attacks.decision import DecisionSearch
@@ -26,9 +33,11 @@ from monai_smia.attacks.segpgd import SegPGD
 from monai_smia.attacks.shift import ShiftAttack
 from monai_smia.attacks.shift_search import ShiftResult, ShiftSearch
 from monai_smia.attacks.smia import SMIA
+from monai_smia.attacks.smoothed_shift import SmoothedShift
 from monai_smia.attacks.square import Square
 from monai_smia.attacks.survival import SurvivalSMIA
 from monai_smia.attacks.try_all import TryAll
+from monai_smia.attacks.vafa import VAFA
 
 __all__ = [
     "APGD",
@@ -44,6 +53,7 @@ __all__ = [
     "READINGS",
     "SEA_SCHEDULE",
     "SMIA",
+    "VAFA",
     "Attack",
     "AttackProblem",
     "AttackResult",
@@ -55,6 +65,7 @@ __all__ = [
     "Ensemble",
     "Iterate",
     "IterativeAttack",
+    "LowFrequency",
     "NetworkSpaceAttack",
     "Noise",
     "Reading",
@@ -62,6 +73,7 @@ __all__ = [
     "ShiftAttack",
     "ShiftResult",
     "ShiftSearch",
+    "SmoothedShift",
     "Square",
     "State",
     "SurvivalSMIA",

@@ -77,6 +77,19 @@ class TryAll(ShiftSearch):
             raise ValueError(f"lattice must have at most {MOST} points, got {self.count(dims)}; take a coarser one.")
         return product(*self._axes(dims))
 
+    def told(self, dims: int) -> str:
+        """The distance of neighboring values, as one says it.
+
+        Example:
+            >>> from monai_smia.shifts import HUCalibration
+            >>> TryAll(HUCalibration(), lattice=(1.0, 0.5)).told(3)
+            'offset 1 HU, slope 0.5 %'
+        """
+        names, units = self.shift.names(dims), self.shift.units(dims)
+        sizes = list(self.lattice) * (len(names) if len(self.lattice) == 1 else 1)
+        told = [f"{n} {size:g} {unit}".rstrip() for n, size, unit in zip(names, sizes, units, strict=True) if unit]
+        return ", ".join(dict.fromkeys(told))
+
     def _axes(self, dims: int) -> list[list[float]]:
         low, high = self.shift.box(dims)
         neutral, sizes = self.shift.neutral(dims), list(self.lattice)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from monai_smia.analysis.critical_radius import SHARE
-from monai_smia.attacks import Attack, CriticalRadius, ShiftSearch, TryAll
+from monai_smia.attacks import Attack, CriticalRadius, ShiftSearch, SmoothedShift, TryAll
 from monai_smia.files import check_file_name
 from monai_smia.records import CLEAN, RowKey
-from monai_smia.records.rows import EQUAL_RADIUS, EVERY_VALUE, SHIFT, is_as_the_paper
+from monai_smia.records.rows import CERTIFIED, EQUAL_RADIUS, EVERY_VALUE, SHIFT, is_as_the_paper
 
 ROUNDING = 1e-6  # of a width, by which a radius may exceed it
 AROUND = 60  # bytes of a file's name beside the case's and the row's, while it is written, too
@@ -146,7 +146,8 @@ def _at_equal_radius(attack: Any, data_range: float) -> PlannedAttack:
     if not isinstance(attack, Attack):
         raise ValueError(f"attacks must hold attacks or rows of a plan, got {attack!r}.")
     if isinstance(attack, ShiftSearch):
-        how = EVERY_VALUE if isinstance(attack, TryAll) else SHIFT
+        kinds = ((TryAll, EVERY_VALUE), (SmoothedShift, CERTIFIED), (ShiftSearch, SHIFT))
+        how = next(word for kind, word in kinds if isinstance(attack, kind))
         return PlannedAttack(attack, None, f"{how}, severity {attack.shift.severity}")
     eps = None if attack.eps is None else float(f"{attack.eps / data_range:.9g}")
     return PlannedAttack(attack, eps, EQUAL_RADIUS)

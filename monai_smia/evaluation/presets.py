@@ -21,6 +21,7 @@ from monai_smia.attacks import (
     Square,
 )
 from monai_smia.evaluation.blackbox_plan import QUERIES, blackbox_plan
+from monai_smia.evaluation.frequency_plan import frequency_rows
 from monai_smia.evaluation.paper_plan import paper_comparison
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
 from monai_smia.evaluation.shift_plan import shift_rows
@@ -29,7 +30,17 @@ from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
 
 TASKS = ("classification", "segmentation", "detection")
 # gradients of the first strong attack, in the last round; "radius" has no rounds, "blackbox" queries
-PRESETS = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20, "shifts": 8, "blackbox": QUERIES}
+PRESETS = {
+    "paper": None,
+    "quick": 20,
+    "standard": 100,
+    "thorough": 300,
+    "radius": 20,
+    "shifts": 8,
+    "frequency": 20,
+    "blackbox": QUERIES,
+}
+LOSSES = {"segmentation": "soft_jaccard", "detection": "ranking"}  # that their task's attacks are strongest on
 FIRST = 10  # gradients, below which an attack that stands still has hardly begun
 CURVE = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # radii of the preset "radius", over the largest
 
@@ -143,6 +154,9 @@ def preset_plan(
     ``"shifts"`` has acquisition shifts on average and at their worst, see `shift_rows`, beside noise and the strongest
     attack at the radii.
 
+    ``"frequency"`` has the strongest attack free, on low frequencies and on a B-spline, with SurvivalSMIA and VAFA, see
+    `frequency_rows`.
+
     ``"blackbox"`` has attacks that ask for predictions alone, `gradients` queries each (200): `blackbox_plan`.
 
     Args:
@@ -189,6 +203,8 @@ def preset_plan(
         return plan + _over_radii(task, balls, int(count), shared)
     if preset == "shifts":
         return plan + _beside_shifts(task, balls, int(count), shared) + _shift_rows(task, int(count), shifts, shared)
+    if preset == "frequency":
+        return plan + _frequencies(task, balls, int(count), shared)
     for radius, ball in balls:
         smia = SMIA(eps=ball, steps=steps, alpha=alpha, **shared)
         plan += [PlannedAttack(a, radius, EQUAL_RADIUS) for a in (Noise(eps=ball, **shared), smia)]
@@ -239,8 +255,18 @@ def _shift_rows(
     task: str, gradients: int, given: Mapping[str, Any] | None, shared: dict[str, Any]
 ) -> list[PlannedAttack]:
     """Shifts by the loss that their task's attacks are strongest on."""
-    loss = {"segmentation": "soft_jaccard", "detection": "ranking"}.get(task)
-    return shift_rows(**{"gradients": gradients, "loss": loss, **shared, **(given or {})})
+    return shift_rows(**{"gradients": gradients, "loss": LOSSES.get(task), **shared, **(given or {})})
+
+
+def _frequencies(
+    task: str, balls: Sequence[tuple[float, float]], gradients: int, shared: dict[str, Any]
+) -> list[PlannedAttack]:
+    """Attacks in the frequency domain at every radius, as many gradients each."""
+    rows = []
+    for radius, ball in balls:
+        free = _members(task, gradients, {"eps": ball, "norm": "linf", "progress": True, **shared})[0]
+        rows += frequency_rows(free, radius, gradients=gradients, loss=LOSSES.get(task), **shared)
+    return rows
 
 
 def _rounds(gradients: int) -> list[int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from monai_smia.attacks import ShiftAttack, TryAll
+from monai_smia.attacks import ShiftAttack, SmoothedShift, TryAll
 from monai_smia.evaluation.plan import PlannedAttack, check_number
-from monai_smia.records.rows import EVERY_VALUE, SHIFT
-from monai_smia.shifts import LEVELS, MODALITIES, HUOffset, Shift, shifts_for
+from monai_smia.nearest import nearest
+from monai_smia.records.rows import CERTIFIED, EVERY_VALUE, SHIFT
+from monai_smia.shifts import FINITE, LEVELS, MODALITIES, Shift, SlicePhase, WindowSetting, shifts_for
+from monai_smia.shifts.finite import OF_CT
 
 # those that a preset runs where none are named: what happens most, and what takes little time
 USUAL: dict[str, tuple[str, ...]] = {
@@ -31,12 +34,17 @@ def shift_rows(
     gradients: int = 8,
     span: Sequence[float] | None = None,
     geometric: bool = True,
+    proofs: str | Sequence[str] | None = None,
+    lattices: Mapping[str, Sequence[float]] | None = None,
+    window: Sequence[float] | None = None,
+    certify: str | Sequence[str] | None = None,
+    certificate_draws: int = 60,
     clip: tuple[float, float] | None = (0.0, 1.0),
     seed: int = 0,
     loss: str | None = None,
     **options: Any,
 ) -> list[PlannedAttack]:
-    """Every shift of a modality on average and at its worst within its box; of CT all whole HU offsets, too.
+    """Every shift of a modality on average and at its worst within its box; proofs of finite sets, and certificates.
 
     Args:
         modality: one of `monai_smia.shifts.MODALITIES`; ``"any"`` where it is not known.
@@ -47,6 +55,12 @@ def shift_rows(
         gradients: of a case and shift, in two ascents.
         span: black and white of the images; None for each image's own.
         geometric: whether shifts that move anatomy are among them, which need a label that moves with it.
+        proofs: finite sets of which all are tried, by the names of `monai_smia.shifts.FINITE`, or ``"all"``; None for
+            all whole HU offsets of CT, where no shifts are named either.
+        lattices: distance of neighboring values of a finite set's parameters by its name, where another is wanted.
+        window: lowest and highest HU that gray levels are read by, for ``"WindowSetting"``.
+        certify: shifts that get a certificate beside, by their names, or ``"all"`` that are planned.
+        certificate_draws: of a certificate.
         clip: valid range of the images, or None.
         seed: of the draws.
         loss: that is ascended; None for the victim's.
@@ -74,16 +88,53 @@ def shift_rows(
     there = [kind.__name__ for kind in MODALITIES[modality] if dims in kind.dimensions]
     names = [name for name in wanted if name in there] if only is None and wanted is not None else wanted
     shared: dict[str, Any] = {"clip": clip, "seed": seed, "loss": loss, "progress": True}
+    if proofs is None:
+        proofs = ["HUOffset"] if modality == "ct" and (names is None or only is None) else []
+    finite = _finite_of(modality, dims, proofs, geometric, window)
+    asked = [] if certify is None else _names(certify)
     rows = []
     for level in levels:
         found = shifts_for(modality, dims, severity=level, span=span, only=names, **options)
-        for shift in found if geometric else [shift for shift in found if not shift.geometric]:
+        found = found if geometric else [shift for shift in found if not shift.geometric]
+        planned = {type(shift).__name__: shift for shift in found}
+        if unknown := set(asked) - {*planned, ALL}:
+            name = min(unknown)
+            raise ValueError(f"certify must name shifts of {list(planned)}, got {name!r}{nearest(name, planned)}")
+        for shift in found:
             attack = ShiftAttack(shift, draws=count, steps=steps, starts=starts, **shared)
             rows.append(PlannedAttack(attack, None, setting_of(shift, SHIFT)))
-        if modality == "ct" and (names is None or only is None):
-            proof = TryAll(HUOffset(severity=level), lattice=(1.0,), **{**shared, "loss": None})
+        still: dict[str, Any] = {**shared, "loss": None}
+        for name, make in finite.items():
+            sizes = tuple(float(size) for size in (lattices or {}).get(name, FINITE[name][1]))
+            proof = TryAll(make(severity=level), lattice=sizes, **still)
             rows.append(PlannedAttack(proof, None, setting_of(proof.shift, EVERY_VALUE)))
+        for name, shift in planned.items():
+            if name in asked or ALL in asked:
+                smoothed = SmoothedShift(shift, draws=certificate_draws, **still)
+                rows.append(PlannedAttack(smoothed, None, setting_of(shift, CERTIFIED)))
     return rows
+
+
+def _finite_of(
+    modality: str, dims: int, proofs: str | Sequence[str], geometric: bool, window: Sequence[float] | None
+) -> dict[str, Callable[..., Shift]]:
+    """The finite sets of a modality that are wanted, each ready to be made at a severity."""
+    of_ct = modality == "ct"
+    made: dict[str, Callable[..., Shift]] = {name: kind for name, (kind, _) in FINITE.items()}
+    made["SlicePhase"] = partial(SlicePhase, whole=of_ct)
+    if window is not None:
+        low, high = window
+        made["WindowSetting"] = partial(WindowSetting, window=(float(low), float(high)))
+    there = [
+        name
+        for name, (kind, _) in FINITE.items()
+        if dims in kind.dimensions and (of_ct or name not in OF_CT) and (geometric or not kind.geometric)
+    ]
+    wanted = _names(proofs) if proofs else []
+    if unknown := set(wanted) - {*there, ALL}:
+        name = min(unknown)
+        raise ValueError(f"proofs must be of {there} for {modality} in {dims}-D, got {name!r}{nearest(name, there)}")
+    return {name: made[name] for name in there if name in wanted or ALL in wanted}
 
 
 def setting_of(shift: Shift, how: str) -> str:

@@ -12,12 +12,13 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from monai_smia.attacks import ShiftResult, ShiftSearch
+from monai_smia.attacks import ShiftResult, ShiftSearch, SmoothedShift, TryAll
 from monai_smia.evaluation.cases import Case
+from monai_smia.evaluation.certificate_facts import certificate_facts
 from monai_smia.evaluation.pipeline import Scored
 from monai_smia.evaluation.predictor import attacked
 from monai_smia.metrics import CaseMetrics, means
-from monai_smia.records.shift import AVERAGE, DRAW_VALUES, PARAMETERS, SEVERITY, TOLD, WORST_DRAW
+from monai_smia.records.shift import AVERAGE, DRAW_VALUES, LATTICE, PARAMETERS, SEVERITY, TOLD, WORST_DRAW
 from monai_smia.records.spec import Primary
 from monai_smia.victims.base import Victim
 
@@ -94,12 +95,19 @@ class ShiftRow:
             {**scored.metrics, **self.metrics.changes(scored.metrics, clean), "damage": scored.damage}
             for scored in self.draws
         ]
-        primary = Primary.of(self.metrics).among(every).metric
-        dims = self.worst.image.ndim - 2
+        of_cases, dims = Primary.of(self.metrics).among(every), self.worst.image.ndim - 2
+        drawn, up = [each.get(of_cases.metric) for each in every], of_cases.higher_is_better
+        own: dict[str, Any] = {}
+        if isinstance(attack, SmoothedShift):
+            before = clean.get(of_cases.metric, self.case.clean_damage)
+            own = certificate_facts(attack, drawn, before, higher_is_better=up, dims=dims)
+        elif isinstance(attack, TryAll):
+            own = {LATTICE: attack.told(dims)}
         values = [float(value) for value in self.worst.values]
         return {
             **{f"{AVERAGE}{name}": value for name, value in _averages(every).items()},
-            DRAW_VALUES: [each.get(primary) for each in every],
+            DRAW_VALUES: drawn,
+            **own,
             WORST_DRAW: max((scored.damage for scored in self.draws), default=None),
             PARAMETERS: dict(zip(attack.shift.names(dims), values, strict=True)),
             SEVERITY: attack.shift.severity,

@@ -18,6 +18,7 @@ PAPER_ITERATIONS, PAPER_ALPHA = "paper, iterations", "paper, alpha"  # in it, ro
 CRITICAL_RADIUS = "critical radius"  # the smallest radius that succeeds, within that of the row
 SHIFT = "shift"  # "shift, severity 3": a shift of how the image was taken, on average and at its worst
 EVERY_VALUE = "every value"  # the same, of all values of a finite set
+CERTIFIED = "certified"  # "certified, severity 3": what half of the draws around any parameters of the box keep
 WHITE_BOX, TRANSFER, BLACK_BOX, NO_KNOWLEDGE = "white box", "transfer", "black box", "none"  # of an attacker
 ITERATIONS = "iterations"  # rows that differ by their steps
 ALPHA = "alpha"  # rows that differ by SMIA's weight
@@ -80,7 +81,7 @@ class RowKey:
             >>> RowKey("Dose", "shift, severity 3").is_shift, RowKey("SMIA", EQUAL_RADIUS).is_shift
             (True, False)
         """
-        return self.setting.partition(",")[0] in (SHIFT, EVERY_VALUE)
+        return self.setting.partition(",")[0] in (SHIFT, EVERY_VALUE, CERTIFIED)
 
     @property
     def round(self) -> int | None:

@@ -10,6 +10,8 @@ AVERAGE = "average_"  # before the name of a metric: its mean over a case's draw
 DRAW_VALUES = "draw_values"  # the headline metric at every draw
 WORST_DRAW = "worst_draw"  # damage of the worst draw
 PARAMETERS, SEVERITY, TOLD = "parameters", "severity", "told"  # of the worst case
+LATTICE = "lattice"  # of a finite set: the distance of neighboring values, as one says it
+DRAWS, SIGMA, CONFIDENCE = "draws", "sigma", "confidence"  # of a certificate
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class ShiftGap:
         slug: of the row, which its pictures are named for.
         gradients: of a case.
         changes: of volumes, by name: on average and at worst, means over cases.
+        lattice: of a finite set: the distance of neighboring values, as one says it.
     """
 
     shift: str
@@ -60,6 +63,7 @@ class ShiftGap:
     slug: str
     gradients: float | None = None
     changes: dict[str, list[float | None]] = field(default_factory=dict)
+    lattice: str = ""
 
     @property
     def gap(self) -> float | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_smia.files import write_text
+from monai_smia.records.certificate import ShiftCertificate
 from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.parts import RECORD_VERSION, check_version
 from monai_smia.records.record import Failure
@@ -235,7 +236,7 @@ class Summary:
         headline: the figures that matter most; None without an attack.
         critical_radii: the smallest radius that breaks a case, by norm; empty where the plan does not look for it.
         criteria: the user's own, met or not.
-        shifts: acquisition shifts, on average and at their worst; empty where the plan has none.
+        shifts: acquisition shifts on average and at their worst; in `certificates` what their median over draws keeps.
     """
 
     rows: list[SummaryRow]
@@ -249,6 +250,7 @@ class Summary:
     critical_radii: list[CriticalRadii] = field(default_factory=list)
     criteria: list[Verdict] = field(default_factory=list)
     shifts: list[ShiftGap] = field(default_factory=list)
+    certificates: list[ShiftCertificate] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As in ``summary.json``."""
@@ -259,8 +261,7 @@ class Summary:
             "rows": [row.to_json() for row in self.rows],
             "flags": [asdict(flag) for flag in self.flags],
             "failures": [failure.to_json() for failure in self.failures],
-            "criteria": [asdict(verdict) for verdict in self.criteria],
-            "shifts": [asdict(gap) for gap in self.shifts],
+            **{name: [asdict(each) for each in getattr(self, name)] for name in ("criteria", "shifts", "certificates")},
             **{name: getattr(self, name) for name in ("cases", "evaluated", "unit", "seconds")},
         }
 
@@ -281,6 +282,7 @@ class Summary:
             critical_radii=[CriticalRadii.from_json(found) for found in data["critical_radii"]],
             criteria=[Verdict(**verdict) for verdict in data.get("criteria", ())],
             shifts=[ShiftGap.from_json(gap) for gap in data.get("shifts", ())],
+            certificates=[ShiftCertificate.from_json(found) for found in data.get("certificates", ())],
             **{name: data[name] for name in ("cases", "evaluated", "unit", "seconds")},
         )
 

@@ -95,7 +95,7 @@ def _overview(rows: Sequence[SummaryRow], metric: str) -> Chart | None:
 
     values = "; ".join(f"{row.row.label}: {row.value(metric):.3f}" for row in rows)
     caption = f"Mean {metric} of every attack as computed; bars are the 95 % interval, where there is one."
-    return Chart("All attacks", caption, values, _draw(draw, height=0.8 + 0.27 * len(rows)))
+    return Chart("All attacks", caption, values, drawn(draw, height=0.8 + 0.27 * len(rows)))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _over_gradients(headline: Headline | None, metric: str) -> Chart | None:
         return None
     label = "gradients a case in one round, of all attacks together"
     ends = "; ".join(f"{name}: {', '.join(f'{y:.3f}' for y in values)}" for name, (_, values) in lines.items())
-    picture = _draw(partial(_draw_lines, lines=lines, x_label=label, y_label=metric))
+    picture = drawn(partial(_draw_lines, lines=lines, x_label=label, y_label=metric))
     caption = f"Mean {metric} under the worst of all attacks so far; it has converged where doubled gradients leave it."
     return Chart("Over the number of gradients", caption, f"round by round: {ends}", picture)
 
@@ -140,7 +140,7 @@ def _holding(found: CriticalRadii) -> Chart | None:
     shares = [1 - number / len(found.cases) for number in range(len(radii))]
     lines = {f"cases that hold, {found.norm}": ([*radii, found.largest], [*shares, shares[-1]])}
     label = "radius (network units)"
-    picture = _draw(partial(_draw_lines, lines=lines, x_label=label, y_label="share of cases", steps=True, ms=3))
+    picture = drawn(partial(_draw_lines, lines=lines, x_label=label, y_label="share of cases", steps=True, ms=3))
     caption = "Share of cases of which no attack found left half of what is right, over the radius: an upper bound."
     caption = caption.replace("half", f"at most {100 * found.share:g} %")
     return Chart("Cases that hold", caption, f"{shares[-1]:.3f} at the largest radius", picture)
@@ -188,7 +188,7 @@ def _curves(points: Sequence[_Point], metric: str, title: str, label: str, *, on
         return None
     lines = {name: ([point.x for point in m], [point.y for point in m]) for name, m in series.items()}
     ends = "; ".join(f"{name}: {y[0]:.3f} to {y[-1]:.3f}" for name, (_, y) in lines.items())
-    picture = _draw(partial(_draw_lines, lines=lines, x_label=label, y_label=metric))
+    picture = drawn(partial(_draw_lines, lines=lines, x_label=label, y_label=metric))
     return Chart(title, f"Mean {metric} by {label}.", f"first to last value: {ends}", picture)
 
 
@@ -235,7 +235,7 @@ def _history(
     if not lines:
         return None
     ends = "; ".join(f"{name}: {values[-1]:.3g}" for name, (_, values) in lines.items())
-    picture = _draw(partial(_draw_lines, lines=lines, x_label="iteration", y_label=label, whole=True, ms=4))
+    picture = drawn(partial(_draw_lines, lines=lines, x_label="iteration", y_label=label, whole=True, ms=4))
     return Chart(title, f"Mean over cases of the {label}.", f"at the end: {ends}", picture)
 
 
@@ -262,7 +262,8 @@ def _draw_lines(
     axis.legend(fontsize=8)
 
 
-def _draw(draw: Callable[[Any], None], height: float = 3.2) -> str:
+def drawn(draw: Callable[[Any], None], height: float = 3.2) -> str:
+    """A picture of one axis, base64."""
     figure = Figure(figsize=(7.2, height), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()

@@ -74,6 +74,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         convergence=_convergence(summary.headline),
         critical_radii=summary.critical_radii,
         shifts=summary.shifts,
+        certificates=summary.certificates,
         cases=cases,
         differences=differences(groups, of_cases.metric),
         damage=_damage(summary.rows),

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai_smia.analysis.comparisons import CaseOutcome, Difference, Extreme, Stratum, WorstCase
 from monai_smia.records import Flag, RowKey, SummaryRow, Verdict
+from monai_smia.records.certificate import ShiftCertificate
 from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.shift import ShiftGap
 from monai_smia.records.summary import AfterRound
@@ -142,6 +143,7 @@ class ReportContent:
     convergence: list[Convergence]
     critical_radii: Sequence[CriticalRadii]
     shifts: Sequence[ShiftGap]
+    certificates: Sequence[ShiftCertificate]
     cases: list[CaseOutcome]
     differences: list[Difference]
     damage: list[RowDamage]

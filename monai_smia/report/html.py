@@ -17,6 +17,7 @@ from monai_smia.records import EvaluationSpec, Outcome, Summary, check_seal, rea
 from monai_smia.records.manifest import update_manifest
 from monai_smia.report import instructions
 from monai_smia.report.case_table import case_table
+from monai_smia.report.certificate_table import bracket_chart, certificate_text
 from monai_smia.report.charts import NEEDS, charts
 from monai_smia.report.content import report_content
 from monai_smia.report.document import ReportContent
@@ -120,9 +121,11 @@ def report_files(
     shown = charts(groups_of(outcomes), summary.rows, content.primary.metric, summary.headline, summary.critical_radii)
     titles = {chart.title for chart in shown}
     structures = structure_tables(content)
+    optional = {"structures": structures, "shifts": summary.shifts or summary.certificates}
     sentences = [headline_text(summary.headline, spec.unit, spec.sampled, summary.flags)]
     sentences += [critical_radius_text(found, spec.unit, spec.sampled) for found in summary.critical_radii]
-    headline = " ".join(part for part in [*sentences, shift_text(summary.shifts)] if part)
+    sentences += [shift_text(summary.shifts), *(certificate_text(found) for found in summary.certificates)]
+    headline = " ".join(part for part in sentences if part)
     environment = Environment(
         loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -136,13 +139,14 @@ def report_files(
         first=FIRST,
         files=[name for name in FILES if name in MADE or (folder / name).exists()],
         instructions=instructions.FILE,
-        sections=[s for s in SECTIONS if {"structures": structures, "shifts": summary.shifts}.get(s[0], True)],
+        sections=[s for s in SECTIONS if optional.get(s[0], True)],
         descriptions=metric_descriptions(content, structure_metrics(content)),
         structures=structures,
         max_structures=MAX_STRUCTURES,
         charts=shown,
         missing=[f"{title} ({needs})" for title, needs in NEEDS.items() if title not in titles],
         figures=_figures(content, folder / "figures"),
+        bracket=bracket_chart(summary.certificates, summary.shifts),
         shift_pictures=shift_pictures(summary.shifts, folder / "figures"),
         broken=len(most_damaged(content)),
         verdicts=[(verdict.met, verdict_text(verdict, content.flags)) for verdict in content.criteria],

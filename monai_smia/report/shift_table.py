@@ -6,7 +6,9 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
+from monai_smia.records.certificate import ShiftCertificate
 from monai_smia.records.shift import ShiftGap
+from monai_smia.report.certificate_table import certificate_table
 from monai_smia.report.figures.selector import figure_path
 from monai_smia.report.table import Table, cell, interval_text
 
@@ -44,10 +46,21 @@ def proof_text(gap: ShiftGap) -> str:
     """What is proven of a finite set, in a sentence."""
     side = "below" if gap.higher_is_better else "above"
     cases = "this case" if gap.cases == 1 else f"any of these {gap.cases} cases"
+    steps = f" (steps of {gap.lattice})" if gap.lattice else ""
     return (
-        f"Proof by trying all {gap.draws} whole values: no {gap.shift} in the box of severity {gap.severity} brings "
+        f"Proof by trying all {gap.draws} values{steps}: no {gap.shift} in the box of severity {gap.severity} brings "
         f"{cases} {side} {gap.metric} {cell(gap.lowest)} ({gap.told})."
     )
+
+
+def shift_tables(gaps: Sequence[ShiftGap], certificates: Sequence[ShiftCertificate]) -> dict[str, Table]:
+    """The tables of shifts by their names.
+
+    Args:
+        gaps: of the summary.
+        certificates: of the summary.
+    """
+    return {"shifts": shift_table(gaps), "certificates": certificate_table(certificates)}
 
 
 def shift_table(gaps: Sequence[ShiftGap]) -> Table:

@@ -13,7 +13,7 @@ from monai_smia.records import CLEAN, COMPUTED, STORED, SummaryRow
 from monai_smia.records.record import SIZES
 from monai_smia.records.summary import Interval
 from monai_smia.report.document import ReportContent
-from monai_smia.report.shift_table import shift_table
+from monai_smia.report.shift_table import shift_tables
 from monai_smia.report.summary_table import shown_metrics
 from monai_smia.report.table import Table, cell, interval_text
 
@@ -81,7 +81,7 @@ def report_tables(content: ReportContent, unit: str) -> dict[str, Table]:
         "worst": _worst(content),
         "rounds": _rounds(content),
         "critical": _critical(content, unit),
-        "shifts": shift_table(content.shifts),
+        **shift_tables(content.shifts, content.certificates),
         "strata": _strata(content),
         "differences": _differences(content),
         "damage": _damage(content),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from monai_smia.shifts.base import LEVELS, Parameter, Shift
 from monai_smia.shifts.chain import ShiftChain
 from monai_smia.shifts.ct import Dose, HUCalibration, HUOffset, MetalInsert, ReconstructionKernel, SliceThickness
+from monai_smia.shifts.finite import FINITE, SlicePhase, StoredCalibration, WindowSetting
 from monai_smia.shifts.geometry import Breathing, Flip, RigidMotion, SmoothDeformation, Zoom
 from monai_smia.shifts.intensity import Blur, Contrast, Gamma, NoiseLevel
 from monai_smia.shifts.labels import moved_label, moved_points
@@ -23,6 +24,7 @@ from monai_smia.shifts.pictures import (
 )
 
 __all__ = [
+    "FINITE",
     "LEVELS",
     "MODALITIES",
     "BiasField",
@@ -53,10 +55,13 @@ __all__ = [
     "RigidMotion",
     "Shift",
     "ShiftChain",
+    "SlicePhase",
     "SliceThickness",
     "SmoothDeformation",
     "SpecularSpots",
     "Spike",
+    "StoredCalibration",
+    "WindowSetting",
     "Zoom",
     "moved_label",
     "moved_points",

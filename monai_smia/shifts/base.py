@@ -75,6 +75,7 @@ class Shift(ABC):
     source: ClassVar[str]  # of the severities
     differentiable: ClassVar[bool] = True  # in its parameters
     geometric: ClassVar[bool] = False  # whether it moves anatomy, and labels with it
+    involution: ClassVar[bool] = False  # whether twice is nothing, so that what is seen went where it came from
     needs_spacing: ClassVar[bool] = False
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
 
@@ -173,6 +174,11 @@ class Shift(ABC):
         for p in self.parameters(dims):
             found += [p.name] if p.count == 1 else [f"{p.name} {number + 1}" for number in range(p.count)]
         return found
+
+    def units(self, dims: int) -> list[str]:
+        """The unit of every value; millimeters in the shift's unit of length."""
+        own = self.parameters(dims)
+        return [self.lengths if p.unit == "mm" else p.unit for p in own for _ in range(p.count)]
 
     def neutral(self, dims: int) -> Tensor:
         """The values at which nothing happens ``(P,)``."""

@@ -63,14 +63,13 @@ class ShiftChain(Shift):
 
     def apply(self, image: Tensor, values: Tensor, grid: Grid) -> Tensor:
         """One after the other."""
-        for shift, own in zip(self.shifts, self._split(values, len(grid.shape)), strict=True):
+        for shift, own in self.parts(values, len(grid.shape)):
             image = shift.apply(image, own, grid)
         return image
 
     def sources(self, points: Tensor, values: Tensor, grid: Grid) -> Tensor:
         """From the last shift to the first."""
-        pairs = list(zip(self.shifts, self._split(values, len(grid.shape)), strict=True))
-        for shift, own in reversed(pairs):
+        for shift, own in reversed(self.parts(values, len(grid.shape))):
             points = shift.sources(points, own, grid)
         return points
 
@@ -82,5 +81,7 @@ class ShiftChain(Shift):
         """All of them."""
         return dataclasses.replace(self, shifts=[shift.reseeded(seed) for shift in self.shifts], seed=seed)
 
-    def _split(self, values: Tensor, dims: int) -> Sequence[Tensor]:
-        return values.split([len(shift.neutral(dims)) for shift in self.shifts], dim=1)
+    def parts(self, values: Tensor, dims: int) -> list[tuple[Shift, Tensor]]:
+        """Every shift with its own of the values ``(B, P)``."""
+        own = values.split([len(shift.neutral(dims)) for shift in self.shifts], dim=1)
+        return list(zip(self.shifts, own, strict=True))

@@ -214,6 +214,7 @@ class Flip(GeometricShift):
     title: ClassVar[str] = "flip"
     source: ClassVar[str] = "On or off; severities are alike."
     differentiable: ClassVar[bool] = False
+    involution: ClassVar[bool] = True
     needs_spacing: ClassVar[bool] = False
 
     def parameters(self, dims: int) -> tuple[Parameter, ...]:

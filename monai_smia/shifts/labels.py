@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.shifts.base import Shift
+from monai_smia.shifts.chain import ShiftChain
 from monai_smia.shifts.grid import Grid, sample
 
 
@@ -46,10 +47,10 @@ def moved_map(shift: Shift, label: Tensor, values: Tensor, grid: Grid, to_image:
 
 
 def moved_points(shift: Shift, points: Tensor, values: Tensor, grid: Grid, *, rounds: int = 30) -> Tensor:
-    """Where landmarks are seen after a shift, by fixed-point iteration of `Shift.sources`.
+    """Where landmarks are seen after a shift, by fixed-point iteration of `Shift.sources`; of a chain shift by shift.
 
     Args:
-        shift: that moved the image; continuous.
+        shift: that moved the image; continuous, or an involution.
         points: ``(B, N, dims)`` before it, in units of length from the image's center.
         values: ``(B, P)``.
         grid: of the image.
@@ -57,6 +58,12 @@ def moved_points(shift: Shift, points: Tensor, values: Tensor, grid: Grid, *, ro
     """
     if not shift.geometric:
         return points
+    if isinstance(shift, ShiftChain):
+        for part, own in shift.parts(values, len(grid.shape)):
+            points = moved_points(part, points, own, grid, rounds=rounds)
+        return points
+    if shift.involution:  # the iteration would run away
+        return shift.sources(points, values, grid)
     found = points
     for _ in range(rounds):
         found = found + (points - shift.sources(found, values, grid))

@@ -127,7 +127,21 @@ def test_gradients_are_a_whole_number_from_one_on() -> None:
             preset_plan("quick", "detection", 0.1, **{name: wrong})
     assert len(preset_plan("quick", "detection", 0.1, alpha=0, steps=0)) == 11
     gradients = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20, "shifts": 8}
-    assert gradients | {"blackbox": 200} == PRESETS  # queries
+    assert gradients | {"frequency": 20, "blackbox": 200} == PRESETS  # the last one's are queries
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"), [("classification", None), ("segmentation", "soft_jaccard"), ("detection", "ranking")]
+)
+def test_the_preset_frequency(task: str, loss: str | None) -> None:
+    plan = preset_plan("frequency", task, [0.1, 0.2], unit_scale=0.01, clip=None, seed=4, gradients=12)
+    names = ["Noise", "APGD", "LowFrequency(APGD, dct)", "LowFrequency(APGD, spline)", "SurvivalSMIA", "VAFA"]
+    assert [(row.name, row.eps) for row in plan] == [("Clean", None), *((n, e) for e in (0.1, 0.2) for n in names)]
+    assert len({row.slug for row in plan}) == 13
+    for row in plan[1:]:
+        assert row.attack is not None
+        assert (row.attack.eps, row.attack.clip, row.attack.seed) == (row.eps * 100 if row.eps else None, None, 4)
+        assert row.name == "Noise" or (row.attack.planned_gradients, row.loss) == (12, loss)
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation", "detection"])
