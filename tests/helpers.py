@@ -63,7 +63,9 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
 }
 SEGMENTATION_ONLY = ("segpgd", "cospgd", "decision")
 RANDOM = [
-    name for name in ATTACKS if "pgd" in name or "noise" in name or name in ("difgsm", "square", "decision", "ensemble")
+    name
+    for name in ATTACKS
+    if "pgd" in name or "noise" in name or name in ("difgsm", "square", "decision", "low-frequency", "ensemble")
 ]
 SUITABLE = [
     (n, task, dims) for n in ATTACKS for task, dims in KINDS if task == "segmentation" or n not in SEGMENTATION_ONLY

@@ -37,6 +37,8 @@ from monai_smia.attacks.smoothed_shift import SmoothedShift
 from monai_smia.attacks.square import Square
 from monai_smia.attacks.survival import SurvivalSMIA
 from monai_smia.attacks.try_all import TryAll
+from monai_smia.attacks.universal import Universal
+from monai_smia.attacks.universal_making import UniversalPattern, make_universal
 from monai_smia.attacks.vafa import VAFA
 
 __all__ = [
@@ -79,5 +81,8 @@ __all__ = [
     "SurvivalSMIA",
     "Transfer",
     "TryAll",
+    "Universal",
+    "UniversalPattern",
+    "make_universal",
 ]
 __getattr__ = moved(__name__, {"OnNetworkGrid": "monai_smia.attacks.composite:NetworkSpaceAttack"})

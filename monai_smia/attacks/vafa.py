@@ -123,6 +123,8 @@ class VAFA(Attack):
                 break
             with torch.set_grad_enabled(not final):
                 prediction = victim.predict(adversarial)
+                if step == 0:
+                    victim.check_label(prediction, problem.label)
                 loss = victim.checked_loss(prediction, problem.label)
             found.add_loss(loss)
             if self.keep == "best":

@@ -9,6 +9,7 @@ from monai_smia.evaluation.pipeline import Pipeline
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.presets import preset_plan, standard_attack
 from monai_smia.evaluation.runner import AttackEvaluation
+from monai_smia.evaluation.universal_plan import universal_rows
 from monai_smia.evaluation.volume_rows import volume_rows
 from monai_smia.report.paper_tables import write_tables
 
@@ -21,6 +22,7 @@ __all__ = [
     "preset_plan",
     "standard_attack",
     "tables_plan",
+    "universal_rows",
     "volume_rows",
     "write_tables",
 ]

@@ -16,6 +16,7 @@ ROUND = "round"  # "round 2": the second of a plan whose gradients are doubled u
 PAPER = "paper"  # the SMIA paper's own setting: steps of epsilon, the last iterate, nothing projects
 PAPER_ITERATIONS, PAPER_ALPHA = "paper, iterations", "paper, alpha"  # in it, rows that differ by these
 CRITICAL_RADIUS = "critical radius"  # the smallest radius that succeeds, within that of the row
+PATCH = "patch"  # "patch of 32 x 32": anything, in a place of its own
 SHIFT = "shift"  # "shift, severity 3": a shift of how the image was taken, on average and at its worst
 EVERY_VALUE = "every value"  # the same, of all values of a finite set
 CERTIFIED = "certified"  # "certified, severity 3": what half of the draws around any parameters of the box keep
@@ -113,7 +114,7 @@ class RowKey:
     @property
     def is_within(self) -> bool:
         """Whether the row is compared with the others of its radius."""
-        return not self.as_the_paper and self.setting != CRITICAL_RADIUS
+        return not self.as_the_paper and self.setting != CRITICAL_RADIUS and self.setting.partition(" ")[0] != PATCH
 
     @property
     def title(self) -> str:

@@ -14,7 +14,7 @@ from helpers import case
 from torch import nn
 
 import monai_smia.attacks as attacks
-from monai_smia.attacks import APGDT, PGD, SMIA, Attack, IterativeAttack, TryAll
+from monai_smia.attacks import APGDT, PGD, SMIA, Attack, IterativeAttack, SmoothedShift, TryAll
 from monai_smia.attacks.composite.base import CompositeAttack
 from monai_smia.shifts import HUOffset
 from monai_smia.victims import ClassificationVictim
@@ -30,7 +30,8 @@ def parts_of(kind: type[Attack]) -> dict[str, Any]:
     victim = ClassificationVictim(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
     names = {field.name for field in fields(kind)}
     parts: dict[str, Any] = {"attack": PGD(eps=0.1), "attacks": [PGD(eps=0.1), PGD(eps=0.1)], "surrogate": victim}
-    parts |= {"shift": HUOffset()} | ({} if issubclass(kind, CompositeAttack | TryAll) else {"eps": 0.1})
+    parts |= {"shift": HUOffset(), "pattern": torch.zeros(1, 2, 2)}
+    parts |= {} if issubclass(kind, CompositeAttack | TryAll | SmoothedShift) else {"eps": 0.1}
     return {name: part for name, part in parts.items() if name in names}
 
 
