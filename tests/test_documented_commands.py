@@ -47,6 +47,12 @@ SMALL = {  # by bundle and what runs
     (CT, "paper_tables"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 2 --cases 1",
     (CT, "figure_1"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 2",
     (CT, "figure_2"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 9",
+    (
+        CT,
+        "universal",
+    ): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --epochs 1 --sizes [8,8,8] --eps 0.05",
+    (FUNDUS, "universal"): "--epochs 1 --sizes [16,16] --eps 0.02",
+    (ENDOSCOPY, "universal"): "--frame_count 1 --train_count 1 --frame_size [128,96] --epochs 1 --eps 0.02",
     (FUNDUS, "figure_1"): "--steps 2 --demo {eyes}",
     (FUNDUS, "figure_2"): "--steps 9 --demo {eyes}",
     (ENDOSCOPY, "figure_1"): "--frame_count 1 --frame_size [128,96] --steps 2",
