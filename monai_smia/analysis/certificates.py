@@ -33,8 +33,8 @@ def _certificate(group: Group, primary: Primary) -> ShiftCertificate:
     worse: Callable[[Any], float | None] = min if of_cases.higher_is_better else max
 
     def every(name: str) -> list[float]:
-        known = [record.metrics.get(name) for record in records]
-        return [] if None in known else known
+        known = [value for record in records if isinstance(value := record.metrics.get(name), (int, float))]
+        return known if len(known) == len(records) else []  # of some cases alone it would be another figure
 
     bounds, first = every(BOUND), records[0].metrics
     least = min(records, key=lambda record: record.metrics[RANGE])
