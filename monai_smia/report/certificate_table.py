@@ -80,7 +80,8 @@ def bracket_chart(certificates: Sequence[ShiftCertificate], gaps: Sequence[Shift
             for number, (name, mark) in enumerate(marks.items()):
                 if values.get(name) is not None:
                     label = name if place == 0 else None
-                    axis.plot(values[name], place, mark, color=COLORS[number], ls="", ms=8, label=label, zorder=2)
+                    style = {"color": COLORS[number], "ms": 8} if name != "clean" else {"color": COLORS[-1], "ms": 14}
+                    axis.plot(values[name], place, mark, ls="", mew=2, label=label, zorder=2, **style)
         axis.set_yticks(range(len(lines)), [name for name, _ in reversed(lines)], fontsize=8)
         axis.set_ylim(-0.5, len(lines) + 0.3)
         axis.set_xlabel(metric)

@@ -80,8 +80,12 @@ def shift_table(gaps: Sequence[ShiftGap]) -> Table:
         if gap.kept is not None and gap.kept_share is not None:
             kept = f"{100 * gap.kept_share:.0f} % of {gap.draws}: {cell(gap.kept)}"
         ends = gap.changes.get(volume or "", [None, None])
-        told = [] if volume is None else [" / ".join("-" if end is None else f"{end:+.1f} %" for end in ends)]
-        relative = "-" if gap.relative_drop is None else f"{100 * gap.relative_drop:.1f} %"
+        told = (
+            []
+            if volume is None
+            else [" / ".join("-" if end is None else f"{round(end, 1) + 0.0:+.1f} %" for end in ends)]
+        )
+        relative = "-" if gap.relative_drop is None else f"{round(100 * gap.relative_drop, 1) + 0.0:.1f} %"
         numbers = [cell(gap.clean), average, relative, worst, cell(gap.gap), kept, *told]
         lines.append([gap.shift, gap.severity, *numbers, cell(gap.lowest), gap.case, gap.told])
     heads = ["clean", "on average", "relative drop", "at its worst", "gap", "draws keep (95 % confidence)"]
