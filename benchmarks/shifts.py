@@ -44,19 +44,30 @@ def claims(rows: list[Row]) -> Claims:
     yield (f"In {worse} of them it is worse than the average by more than .005.", True)
 
 
-TABLES = {
-    "table": Table(
+def with_interval(row: Row, name: str) -> str:
+    """A mean with its interval of 95 %, where the patients are enough for one."""
+    interval = row.get(f"{name}_interval")
+    return f"{row[name]:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+
+
+def lines(rows: list[Row]) -> list[dict[str, str]]:
+    """The table."""
+    several = len({row["weights"] for row in rows}) > 1
+    return [
         {
-            "weights": "{weights}",
-            "shift": "{shift}",
-            "clean": "{clean:.3f}",
-            "on average": "{average:.3f}",
-            "at its worst": "{worst:.3f}",
-            "parameters of the worst case": "{told}",
-        },
-        claims=claims,
-    ),
-}
+            **({"weights": row["weights"]} if several else {}),
+            "shift": row["shift"],
+            "clean": f"{row['metric']} {row['clean']:.3f}",
+            "on average": with_interval(row, "average"),
+            "at its worst": with_interval(row, "worst"),
+            "cases": str(row["cases"]),
+            "parameters of the worst case": row["told"],
+        }
+        for row in rows
+    ]
+
+
+TABLES = {"table": Table(lines, claims=claims)}
 
 
 class Coarse:
@@ -108,6 +119,7 @@ def rows_of(folder: Path, weights: str) -> tuple[list[Row], list[ShiftGap]]:
         label = f"L-inf, eps {end.eps:g}"
         told = {"clean": summary.headline.clean, "average": end.noise, "worst": end.attacked, "cases": end.cases}
         more = {"kind": "linf", "weights": weights, "shift": label, "metric": summary.headline.metric}
+        more |= {"worst_interval": end.interval}
         found.append({**more, **told, "told": "noise of this size as the average"})
     return found, summary.shifts
 

@@ -80,11 +80,8 @@ def shift_table(gaps: Sequence[ShiftGap]) -> Table:
         if gap.kept is not None and gap.kept_share is not None:
             kept = f"{100 * gap.kept_share:.0f} % of {gap.draws}: {cell(gap.kept)}"
         ends = gap.changes.get(volume or "", [None, None])
-        told = (
-            []
-            if volume is None
-            else [" / ".join("-" if end is None else f"{round(end, 1) + 0.0:+.1f} %" for end in ends)]
-        )
+        both = " / ".join("-" if end is None else f"{round(end, 1) + 0.0:+.1f} %" for end in ends)
+        told = [] if volume is None else [both]
         relative = "-" if gap.relative_drop is None else f"{round(100 * gap.relative_drop, 1) + 0.0:.1f} %"
         numbers = [cell(gap.clean), average, relative, worst, cell(gap.gap), kept, *told]
         lines.append([gap.shift, gap.severity, *numbers, cell(gap.lowest), gap.case, gap.told])
