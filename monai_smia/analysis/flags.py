@@ -20,6 +20,7 @@ from monai_smia.records.rows import CRITICAL_RADIUS, WHITE_BOX
 MARGIN = 0.02  # of damage: differences below are not worth a flag
 AGREEMENT = 0.995  # of the twin with the pipeline on a clean case
 ENDS_EARLY = ("DeepFool", "DAG")  # these end where the decision changes
+HELD_BACK = ("LowFrequency", "Universal", "VAFA")  # of few forms alone: noise may do more damage
 
 
 def flags_of(groups: Sequence[Group]) -> list[Flag]:
@@ -114,13 +115,18 @@ def _control_flags(attacks: Sequence[_Row]) -> list[Flag]:
         if control.key.knowledge == WHITE_BOX:
             continue
         same = [row for row in attacks if (row.key.eps, row.key.norm) == (control.key.eps, control.key.norm)]
-        white = [row for row in same if row.key.knowledge == WHITE_BOX]
+        white = [row for row in same if row.key.knowledge == WHITE_BOX and not _is_held_back(row.key)]
         members = sorted((row for row in white if row.key.round is not None), key=lambda row: row.damage)
         for row in [*(row for row in white if row.key.round is None), *members[-1:]]:
             if control.damage > row.damage + MARGIN:
                 text = f"{control.name} does more damage ({control.damage:.3f}) than {row.name} ({row.damage:.3f})."
                 found.append(Flag("a weaker attack does more damage", text))
     return found
+
+
+def _is_held_back(key: RowKey) -> bool:
+    """Whether an attack may not do all that its ball allows, by intent."""
+    return key.attack.partition("(")[0] in HELD_BACK
 
 
 def _growth_flags(white: Sequence[_Row]) -> list[Flag]:

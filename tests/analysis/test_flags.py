@@ -261,6 +261,8 @@ def row(attack: str, damage: float, **values: Any) -> list[Record]:
         ([row("BIM", 0.5), row("Square", 0.7, gradients=0)], "a weaker attack does more damage"),
         ([row("BIM", 0.5), row("Transfer", 0.7)], "a weaker attack does more damage"),
         ([row("Noise", 0.2, gradients=0), row("Transfer", 0.1)], None),  # neither knows the gradient
+        ([row("Noise", 0.2, gradients=0), row("VAFA", 0.1)], None),  # of few forms alone
+        ([row("Noise", 0.2, gradients=0), row("LowFrequency(APGD, dct)", 0.1), row("APGD", 0.3)], None),
         ([row("BIM", 0.5), row("Noise", 0.9, gradients=0, eps=0.2)], None),  # another radius
         ([row("BIM", 0.5), row("BIM", 0.3, eps=0.2)], "less damage with more radius"),
         ([row("BIM", 0.5), row("BIM", 0.3, steps=8)], "less damage with more steps"),
