@@ -105,6 +105,21 @@ def endoscopy(rows: list[Row]) -> Claims:
     )
 
 
+def universal(rows: list[Row]) -> Claims:
+    made = [row for row in rows if row["attack"] == "Universal"]
+    noise = {row["eps"]: row["accuracy"] for row in rows if row["attack"] == "Noise"}
+    largest = max(made, key=lambda row: row["eps"])
+    yield (
+        f"Of {largest['cases']} eyes that it was not made on it leaves an accuracy of {largest['accuracy']:.2f} at "
+        f"{largest['eps_input']:.3g} grey levels, where noise leaves {noise[largest['eps']]:.2f}.",
+        largest["accuracy"] < noise[largest["eps"]],
+    )
+    yield (
+        "More radius never leaves more.",
+        all(a["accuracy"] >= b["accuracy"] for a in made for b in made if a["eps"] < b["eps"]),
+    )
+
+
 HEADS = {"attack": "{attack}", "setting": "{setting}"}
 FUNDUS = {"attack": "{attack}", "grey levels": "{eps_input:.3g}", "accuracy": "{accuracy:.2f}{interval}"}
 FUNDUS |= {"stored": "{stored:.2f}{stored_interval}", "kappa": "{kappa:.3f}", "AUC": "{auc:.3f}", "FPR": "{fpr:.3f}"}
@@ -114,7 +129,10 @@ BOXES |= {"stored": "{stored:.3f}{stored_interval}", "mAP@0.5:0.95": "{map:.3f}"
 BOXES |= {"invented boxes": "{invented:.1f}", "Var": "{var:.3f}", "Cos": "{cos:.1f}"}
 
 
+UNIVERSAL = {**HEADS, "grey levels": "{eps_input:.3g}", "accuracy": "{accuracy:.2f}{interval}"}
+UNIVERSAL |= {"stored": "{stored:.2f}{stored_interval}", "kappa": "{kappa:.3f}", "eyes": "{cases}"}
 TABLES = {
+    "universal_fundus": Attacked("accuracy", UNIVERSAL, universal),
     "fundus_attack": Attacked("accuracy", FUNDUS, fundus),
     "endoscopy_attack": Attacked("map50", BOXES, endoscopy),
     "ct_tables": PaperTables("COVID-19", {"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}, 0.05),
