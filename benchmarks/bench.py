@@ -49,6 +49,8 @@ QUICK = (
     f"identical_pictures.py --fundus ${DATA}/fundus",
     f"clean.py fundus_dr_grading ${DATA}",
     f"structures.py --volumes --dataset_dir ${DATA}/ct --cases 1 --crop 32 --gradients 2",
+    f"shifts.py --dataset_dir ${DATA}/ct --cases 1 --spacing 12 12 24 --draws 2 --gradients 2 --shifts HUCalibration",
+    f"frequency.py --dataset_dir ${DATA}/ct --cases 1 --spacing 12 12 24 --gradients 2",
     "nnunet.py --pairs 1 --settings '1 fold'",
     "square.py --eps 0.1 --batch 5 --queries 5 --epochs 1 --pairs 1",
     f"dicom_survival.py --dicom ${DATA}/dicom/covidctmd_cap001 --label ${DATA}/ct/covidctmd_cap001_lung.nii.gz "

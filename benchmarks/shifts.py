@@ -88,7 +88,7 @@ def evaluation(args: argparse.Namespace, weights: Path, folder: Path) -> AttackE
     parser = ConfigParser()
     parser.read_config(str(root / "configs" / "attack_eval.yaml"))
     parser.read_meta(str(root / "configs" / "metadata.json"))
-    given = {"bundle_root": str(root), "output_dir": str(folder), "weights": str(weights), "preset": "shifts"}
+    given = {"bundle_root": str(root), "output_dir": str(folder), "weights": str(weights), "preset": args.preset}
     given |= {DATA[args.bundle]: str(args.dataset_dir), "eps": args.eps, "severity": args.severity, "draws": args.draws}
     for name, value in {**given, "shifts": args.shifts, "gradients": args.gradients}.items():
         parser[name] = value
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--shifts", nargs="+", default=None)
     parser.add_argument("--progress", action="store_true")
     add_save(parser)
-    args = parser.parse_args()
+    args = parser.parse_args(namespace=argparse.Namespace(preset="shifts"))
     torch.set_num_threads(1)
     rows, gaps = [], {}
     files = [BUNDLES / NAMES[args.bundle] / "models" / name for name in args.weights]

@@ -46,9 +46,10 @@ def proof_text(gap: ShiftGap) -> str:
     """What is proven of a finite set, in a sentence."""
     side = "below" if gap.higher_is_better else "above"
     cases = "this case" if gap.cases == 1 else f"any of these {gap.cases} cases"
-    steps = f" (steps of {gap.lattice})" if gap.lattice else ""
+    whole = bool(gap.lattice) and all(part.split()[-2] == "1" for part in gap.lattice.split(", "))
+    values = "whole values" if whole else f"values (steps of {gap.lattice})" if gap.lattice else "values"
     return (
-        f"Proof by trying all {gap.draws} values{steps}: no {gap.shift} in the box of severity {gap.severity} brings "
+        f"Proof by trying all {gap.draws} {values}: no {gap.shift} in the box of severity {gap.severity} brings "
         f"{cases} {side} {gap.metric} {cell(gap.lowest)} ({gap.told})."
     )
 

@@ -58,7 +58,8 @@ def test_rows_name_how_many_patients_it_was_made_on(done: Path) -> None:
     assert {row["cases"] for row in rows} == {2}
     assert {row["knowledge"] for row in rows if row["attack"] == "Universal"} == {"white box"}
     assert [row["eps_input"] for row in rows if row["attack"] == "Universal"] == [pytest.approx(2), pytest.approx(8)]
-    assert [row["linf"] for row in rows if row["attack"] == "Universal"] == [pytest.approx(2), pytest.approx(8)]
+    # four steps, two of a quarter of the radius and two of half as much
+    assert [row["linf"] for row in rows if row["attack"] == "Universal"] == [pytest.approx(1.5), pytest.approx(6)]
     page = (done / "report.html").read_text()
     assert "made on 2 patients" in page
 

@@ -175,8 +175,8 @@ def test_the_page_says_and_shows_it(folder: Path) -> None:
     assert certificate_text(found) in page
     assert "Certified with 95 % confidence for each case" in page
     assert TITLE in page
-    assert "Proof by trying all 21 values (steps of offset 1 HU): no HUOffset in the box of severity 3" in page
-    assert "Proof by trying all 16 values (steps of phase 1 slices): no SlicePhase" in page
+    assert "Proof by trying all 21 whole values: no HUOffset in the box of severity 3" in page
+    assert "Proof by trying all 16 whole values: no SlicePhase" in page
     assert "Proof by trying all 8 values: no Flip" in page
     chart = bracket_chart(summary.certificates, summary.shifts)
     assert chart is not None
