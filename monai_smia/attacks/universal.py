@@ -92,7 +92,7 @@ class Universal(Attack):
     Example:
         >>> from monai_smia.victims import ClassificationVictim
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
-        >>> attack = Universal(torch.ones(1, 4, 4), eps=0.1, layout="tiled")
+        >>> attack = Universal(pattern=torch.ones(1, 4, 4), eps=0.1, layout="tiled")
         >>> result = attack(ClassificationVictim(network), torch.full((2, 1, 8, 8), 0.5), torch.tensor([0, 1]))
         >>> result.perturbation.unique().tolist(), result.gradients.tolist()
         ([0.10000002384185791], [0, 0])
@@ -100,7 +100,7 @@ class Universal(Attack):
 
     needs_gradient: ClassVar[bool] = False
 
-    pattern: Tensor = field(kw_only=False, repr=False)
+    pattern: Tensor = field(repr=False)
     layout: str = "whole"
     place: Sequence[float] = ()
     transferred: bool = False

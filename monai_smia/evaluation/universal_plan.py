@@ -96,7 +96,7 @@ def universal_rows(
             found = read_universal(path)
             own |= {"layout": found["layout"], "place": tuple(found["place"])}
         attack = Universal(
-            found["pattern"],
+            pattern=found["pattern"],
             eps=ball,
             clip=clip,
             layout=own["layout"],
