@@ -63,20 +63,21 @@ def test_on_a_linear_model_it_is_the_optimum(layout: str, sizes: Any) -> None:
 
 
 def test_what_is_made_on_some_images_breaks_others() -> None:
-    c = case("segmentation", 2, batch=12, size=16)
+    c = case("classification", 2, batch=24, size=16)
     before = snapshot(c.victim.network)
-    parts = [(c.image[n : n + 1], c.label[n : n + 1]) for n in range(12)]
-    made = make_universal(c.victim, lambda: parts[:8], eps=0.15, epochs=8, progress=False)
+    parts = [(c.image[n : n + 1], c.label[n : n + 1]) for n in range(24)]
+    made = make_universal(c.victim, lambda: parts[:16], eps=0.15, epochs=8, progress=False)
     assert_untouched(c.victim.network, before)
-    assert (made.cases, len(made.damages)) == (8, 8)
+    assert (made.cases, len(made.damages)) == (16, 8)
     assert made.damages[0] < made.damages[-1]
     assert float(made.pattern.abs().max()) <= 0.15 + 1e-6
     noise = 0.15 * torch.randn(made.pattern.shape, generator=torch.Generator().manual_seed(0)).sign()
     ours, theirs = (
-        sum(float(Universal(pattern=p, eps=0.15)(c.victim, *part).damage) for part in parts[8:])
+        sum(float(Universal(pattern=p, eps=0.15)(c.victim, *part).damage) for part in parts[16:])
         for p in (made.pattern, noise)
     )
-    assert ours > 1.5 * theirs
+    assert ours >= 4
+    assert ours > theirs + 2
 
 
 def test_a_patch_takes_all_images_to_its_class() -> None:
