@@ -55,7 +55,7 @@ def universal_rows(
         against: items that it will be measured on; no patient may be in both.
         loading: transform from an item to its image and label.
         folder: where patterns are written.
-        eps: radius in network units, or several; a patch has none.
+        eps: radius in network units, or several; of a patch it is the width of the valid range.
         unit_scale: network units per unit of the images.
         clip: valid range of the images, or None.
         layout: ``"whole"``, ``"tiled"`` or ``"patch"``.
@@ -77,7 +77,8 @@ def universal_rows(
     if layout == "patch":
         if clip is None:
             raise ValueError("clip must be the valid range of the images for a patch, got None.")
-        balls: list[tuple[float | None, float]] = [(None, float(clip[1] - clip[0]))]
+        width = float(clip[1] - clip[0])
+        balls = [(float(f"{width * unit_scale:.9g}"), width)]
     else:
         balls = [(radius, in_input_unit(radius, unit_scale)) for radius in radii_of(eps)]
         balls = [ball for ball in balls if ball[1] > 0]
@@ -89,7 +90,7 @@ def universal_rows(
     own |= {"method": method, "epochs": epochs, "loss": loss, "target": target, "clip": clip}
     rows = [PlannedAttack()]
     for radius, ball in balls:
-        path = Path(patterns or folder) / _name(radius)
+        path = Path(patterns or folder) / _name(None if layout == "patch" else radius)
         if patterns is None:
             found = _made(victim, cases, loading, path, ball, own, torch.device(device), progress)
         else:
@@ -106,10 +107,9 @@ def universal_rows(
         )
         made = f"made on {found['patients']} patients"
         size = " x ".join(str(n) for n in found["pattern"].shape[1:])
-        if radius is not None:
+        if layout != "patch":
             rows.append(PlannedAttack(Noise(eps=ball, clip=clip, seed=seed), radius, EQUAL_RADIUS))
-        setting = made if radius is not None else f"{PATCH} of {size}, {made}"
-        rows.append(PlannedAttack(attack, radius, setting))
+        rows.append(PlannedAttack(attack, radius, f"{PATCH} of {size}, {made}" if layout == "patch" else made))
     return rows
 
 

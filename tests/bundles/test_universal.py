@@ -92,7 +92,7 @@ def test_a_patch_on_the_demo(tmp_path: Path) -> None:
     summary = universal(tmp_path, **options)
     row = next(row for row in summary["rows"] if row["attack"] == "Universal" and row["stage"] == "computed")
     assert row["setting"] == "patch of 40 x 60, made on 4 patients"
-    assert (row["eps"], row["eps_input"]) == (None, 255.0)
+    assert (row["eps"], row["eps_input"]) == (1.0, 255.0)
     assert summary["headline"] is None or not summary["headline"]["radii"]
     assert (tmp_path / "patterns" / "universal_ADVERSARIAL_patch.pt").is_file()
 
@@ -132,7 +132,7 @@ def test_of_another_network_it_is_a_transfer(tmp_path: Path) -> None:
 def test_the_other_bundles_name_all_that_it_takes(bundle: Any, tmp_path: Path) -> None:
     """Their commands run in tests/test_documented_commands.py."""
     parser = bundle.parser("attack_eval", "universal", output_dir=str(tmp_path))
-    parser.parse()
-    rows = parser.get_parsed_content("attacks" if bundle is CT else "plan", instantiate=False)
-    assert set(rows.get_config()) >= {"victim", "cases", "against", "loading", "folder", "eps", "patterns"}
+    rows = parser["attacks" if bundle is CT else "plan"]
+    assert rows["_target_"] == "monai_smia.evaluation.universal_rows"
+    assert {"victim", "cases", "against", "loading", "folder", "eps", "patterns", "layout", "sizes"} <= set(rows)
     assert parser["universal"] == ["$end_unless_met(@evaluation.run())"]
