@@ -19,11 +19,12 @@ from monai_smia.targets.fundus import write_fundus_phantoms
 from monai_smia.victims import ClassificationVictim
 
 SIZE = 96
+QUICK = {"evaluation#progress": False, "evaluation#figure": None, "evaluation#num_probed_cases": 0}
 
 
 def universal(output: Path, **options: Any) -> dict[str, Any]:
     files = FUNDUS.configs("attack_eval", "universal")
-    given = {"epochs": 2, "eps": [2 / 255, 8 / 255], "sizes": [32, 32], "evaluation#progress": False, **options}
+    given = {"epochs": 2, "eps": [2 / 255, 8 / 255], "sizes": [32, 32], **QUICK, **options}
     run(run_id="universal", config_file=files, bundle_root=str(FUNDUS.root), output_dir=str(output), **given)
     summary: dict[str, Any] = json.loads((output / "summary.json").read_text())
     return summary
@@ -83,15 +84,22 @@ def test_patterns_are_marked_and_taken_again(done: Path, eyes: Path, tmp_path: P
     names = ("attack", "setting", "eps", "accuracy", "linf")
     ours, theirs = ([[row.get(name) for name in names] for row in found["rows"]] for found in (same, other))
     assert ours == theirs
-    universal(tmp_path, dataset_dir=str(eyes), epochs=3)
+    universal(tmp_path, dataset_dir=str(eyes), epochs=1, eps=8 / 255)
     assert not torch.equal(read_universal(tmp_path / "patterns" / files[1].name)["pattern"], found["pattern"])
 
 
-def test_a_patch_on_the_demo(tmp_path: Path) -> None:
-    options = {"layout": "patch", "sizes": [40, 60], "place": [0.5, 1.0], "target": 0, "epochs": 1}
+def test_a_patch(eyes: Path, tmp_path: Path) -> None:
+    options = {
+        "dataset_dir": str(eyes),
+        "layout": "patch",
+        "sizes": [20, 30],
+        "place": [0.5, 1.0],
+        "target": 0,
+        "epochs": 1,
+    }
     summary = universal(tmp_path, **options)
     row = next(row for row in summary["rows"] if row["attack"] == "Universal" and row["stage"] == "computed")
-    assert row["setting"] == "patch of 40 x 60, made on 4 patients"
+    assert row["setting"] == "patch of 20 x 30, made on 2 patients"
     assert (row["eps"], row["eps_input"]) == (1.0, 255.0)
     assert summary["headline"] is None or not summary["headline"]["radii"]
     assert (tmp_path / "patterns" / "universal_ADVERSARIAL_patch.pt").is_file()
