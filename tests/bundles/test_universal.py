@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ def test_rows_name_how_many_patients_it_was_made_on(done: Path) -> None:
     assert "made on 2 patients" in page
 
 
-def test_patterns_are_marked_and_taken_again(done: Path, eyes: Path, tmp_path: Path) -> None:
+def test_patterns_are_marked(done: Path, eyes: Path) -> None:
     files = sorted((done / "patterns").iterdir())
     assert [file.name for file in files] == [
         "universal_ADVERSARIAL_eps0.00784314.pt",
@@ -76,16 +75,42 @@ def test_patterns_are_marked_and_taken_again(done: Path, eyes: Path, tmp_path: P
     assert (found["cases"], found["patients"], tuple(found["pattern"].shape)) == (2, 2, (3, 32, 32))
     assert float(found["pattern"].abs().max()) <= 8 + 1e-6
     assert not any(name in str(found) for name in ("healthy", str(eyes), ".png"))
-    before = [file.stat().st_mtime_ns for file in files]
-    shutil.copytree(done / "patterns", tmp_path / "patterns")
-    same = universal(done, dataset_dir=str(eyes))
-    assert [file.stat().st_mtime_ns for file in files] == before
-    other = universal(tmp_path / "other", dataset_dir=str(eyes), patterns=str(tmp_path / "patterns"))
-    names = ("attack", "setting", "eps", "accuracy", "linf")
-    ours, theirs = ([[row.get(name) for name in names] for row in found["rows"]] for found in (same, other))
-    assert ours == theirs
-    universal(tmp_path, dataset_dir=str(eyes), epochs=1, eps=8 / 255)
-    assert not torch.equal(read_universal(tmp_path / "patterns" / files[1].name)["pattern"], found["pattern"])
+
+
+class Bright(torch.nn.Module):
+    """Decides 1 where the mean is above .5."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        score = 20 * (image.flatten(1).mean(1) - 0.5)
+        return torch.stack([-score, score], 1)
+
+
+def test_a_pattern_is_made_again_where_anything_has_changed_that_it_hangs_on(tmp_path: Path) -> None:
+    def loading(item: dict[str, Any]) -> dict[str, Any]:
+        loaded.append(item["case"])
+        return {"image": torch.full((1, 4, 4), item["value"]), "label": item["label"]}
+
+    loaded: list[str] = []
+    victim = ClassificationVictim(Bright())
+    items: list[Any] = [{"case": f"c{n}", "image": n, "label": n % 2, "value": 0.4 + 0.2 * (n % 2)} for n in range(3)]
+    given: dict[str, Any] = {"folder": tmp_path, "eps": [0.05, 0.1], "epochs": 2, "progress": False}
+
+    def patterns(**options: Any) -> list[torch.Tensor]:
+        rows = universal_rows(victim, items[:2], items[2:], loading, **{**given, **options})
+        return [row.attack.pattern for row in rows if isinstance(row.attack, Universal)]
+
+    first = patterns()
+    assert loaded == ["c0", "c1"] * 4  # two epochs, two radii
+    assert all(torch.equal(a, b) for a, b in zip(first, patterns(), strict=True))
+    assert len(loaded) == 8
+    assert not torch.equal(patterns(epochs=3, eps=0.1)[0], first[1])
+    assert len(loaded) == 14
+    items[0]["value"] = 0.45
+    patterns(eps=0.05)
+    assert len(loaded) == 18
+    taken = patterns(patterns=tmp_path, eps=0.05)
+    assert len(loaded) == 18
+    assert torch.equal(taken[0], patterns(eps=0.05)[0])
 
 
 def test_a_patch(eyes: Path, tmp_path: Path) -> None:
