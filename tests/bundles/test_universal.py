@@ -92,7 +92,7 @@ def test_a_pattern_is_made_again_where_anything_has_changed_that_it_hangs_on(tmp
 
     loaded: list[str] = []
     victim = ClassificationVictim(Bright())
-    items: list[Any] = [{"case": f"c{n}", "image": n, "label": n % 2, "value": 0.4 + 0.2 * (n % 2)} for n in range(3)]
+    items: list[Any] = [{"case": f"c{n}", "image": n, "label": 1, "value": 0.6} for n in range(3)]
     given: dict[str, Any] = {"folder": tmp_path, "eps": [0.05, 0.1], "epochs": 2, "progress": False}
 
     def patterns(**options: Any) -> list[torch.Tensor]:
