@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from monai_smia.analysis import flags_of, groups_of, summarize
+from monai_smia.analysis.certificates import certificate_flags, certificates_of
 from monai_smia.analysis.critical_radius import critical_radii
 from monai_smia.analysis.headline import headline_of
 from monai_smia.analysis.shifts import shift_gaps
@@ -70,6 +71,8 @@ def _summary(spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome]) ->
     """All of the summary but what the task's own metrics say of many cases, for which they are needed."""
     groups = groups_of(outcomes)
     clean = [record for group in groups if group.row.is_clean for record in group.records]
+    shifts = shift_groups_of(outcomes)
+    certificates = certificates_of(shifts, spec.primary)
     share = next((found.share for found in summary.critical_radii), None)
     expected: dict[str, Any] = {
         "unit": spec.unit,
@@ -77,9 +80,10 @@ def _summary(spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome]) ->
         "cases": len({outcome.case for outcome in outcomes}),
         "failures": [outcome for outcome in outcomes if isinstance(outcome, Failure)],
         "seconds": sum(outcome.costs.seconds or 0.0 for outcome in outcomes if isinstance(outcome, Record)),
-        "flags": flags_of(groups),
+        "flags": [*flags_of(groups), *certificate_flags(certificates)],
         "critical_radii": critical_radii(groups) if share is None else critical_radii(groups, share),
-        "shifts": shift_gaps(shift_groups_of(outcomes), spec.primary, clean),
+        "shifts": shift_gaps(shifts, spec.primary, clean),
+        "certificates": certificates,
     }
     if summary.headline is not None:
         expected["headline"] = headline_of(groups, summary.rows, spec.primary, summary.headline.tolerance)
