@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--page", default="comparison.html", help="where to write (default: %(default)s)")
     compare.set_defaults(command=_compare)
 
+    index = commands.add_parser("index", help="many finished evaluations on one page, the most robust model first")
+    index.add_argument("folders", metavar="FOLDER", nargs="+", help="output folders, or folders that hold such")
+    index.add_argument("--page", default="index.html", help="where to write (default: %(default)s)")
+    index.set_defaults(command=_index)
+
     evidence, verify = add_evidence(commands)
     evidence.set_defaults(command=_evidence)
     verify.set_defaults(command=_verify)
@@ -136,6 +141,19 @@ def _compare(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     print(made.runs.text(), made.pairs.text(), *made.warnings, f"Page: {made.path.resolve()}", sep="\n")
+    return 0
+
+
+def _index(options: argparse.Namespace) -> int:
+    from monai_smia.records import DamagedRecordsError, RecordVersionError
+    from monai_smia.report.leaderboard import leaderboard
+
+    try:
+        boards, page = leaderboard(options.folders, options.page)
+    except (OSError, ValueError, RecordVersionError, DamagedRecordsError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(*(f"{board.title}\n{board.table.text()}\n" for board in boards), f"Page: {page.resolve()}", sep="\n")
     return 0
 
 

@@ -53,7 +53,7 @@ def compare(folders: Sequence[str | os.PathLike[str]], page: str | os.PathLike[s
         raise ValueError(
             f"folders must be those of at least two evaluations, each once, got {', '.join(map(str, paths))}."
         )
-    runs = [_run(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    runs = [run_of(path, name) for path, name in zip(paths, names_of(paths), strict=True)]
     pairs = _pairs(runs)
     warnings = [*uneven(runs), *(text for run in runs for text in _flags(run))]
     page = Path(page)
@@ -67,13 +67,14 @@ def compare(folders: Sequence[str | os.PathLike[str]], page: str | os.PathLike[s
         runs=made.runs,
         pairs=made.pairs,
         warnings=warnings,
-        links=[(run.name, _link(path, page)) for run, path in zip(runs, paths, strict=True)],
+        links=[(run.name, link_of(path, page)) for run, path in zip(runs, paths, strict=True)],
     )
     write_text(page, text)
     return made
 
 
-def _run(path: Path, name: str) -> Run:
+def run_of(path: Path, name: str) -> Run:
+    """A finished evaluation, checked by its seal."""
     if not path.is_dir():
         raise FileNotFoundError(f"folder {path} does not exist or is a file; give that of an evaluation.")
     spec, summary, records = EvaluationSpec.read(path), Summary.read(path), read_records(path)
@@ -86,7 +87,7 @@ def _flags(run: Run) -> list[str]:
     return [f"{run.name}: do not trust its figures as they stand, {names}."] if names else []
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def names_of(paths: Sequence[Path]) -> list[str]:
     """The last folders of the paths that tell them apart."""
     parts = [path.resolve().parts for path in paths]
     for count in range(1, max(map(len, parts)) + 1):
@@ -96,11 +97,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
     raise AssertionError("paths are different")
 
 
-def _link(path: Path, page: Path) -> str:
+def link_of(path: Path, page: Path) -> str:
+    """The report of a folder, as a page names it."""
     return Path(os.path.relpath(path.resolve() / "report.html", page.resolve().parent)).as_posix()
 
 
-def _radius(eps: float | None, norm: str | None, unit: str) -> str:
+def radius_of(eps: float | None, norm: str | None, unit: str) -> str:
+    """A radius in the unit of the images, with its norm where that is not L-inf."""
     text = f"{cell(eps)} {unit}".strip()
     return text if norm in (None, "linf") else f"{text} in {norm.replace('l', 'L')}"
 
@@ -109,7 +112,7 @@ def _table(runs: Sequence[Run]) -> Table:
     radii = list(dict.fromkeys(radius for run in runs for radius in run.radii))
     radii.sort(key=lambda radius: (radius[1] or "", radius[0] or 0.0))
     unit = runs[0].spec.unit
-    heads = ["run", "model", "weights", "cases", "clean", *(_radius(*radius, unit) for radius in radii)]
+    heads = ["run", "model", "weights", "cases", "clean", *(radius_of(*radius, unit) for radius in radii)]
     heads += [f"critical radius{f' ({unit})' if unit else ''}", "gradients", "seconds"]
     return Table(heads, [_line(run, radii) for run in runs])
 
@@ -120,7 +123,7 @@ def _line(run: Run, radii: Sequence[tuple[float | None, str | None]]) -> list[st
     at = {} if headline is None else {(r.eps_input, r.norm): r for r in headline.radii}
     attacked = [at.get(radius) for radius in radii]
     told = ["-" if r is None else cell(r.attacked) + interval_text(r.interval) for r in attacked]
-    critical = [_critical(found) for found in run.summary.critical_radii if found.norm in (None, "linf")]
+    critical = [critical_of(found) for found in run.summary.critical_radii if found.norm in (None, "linf")]
     return [
         *(run.name, content.model.name, (content.model.weights_sha256 or "unknown")[:12], str(run.summary.evaluated)),
         cell(None if headline is None else headline.clean),
@@ -133,7 +136,8 @@ def _line(run: Run, radii: Sequence[tuple[float | None, str | None]]) -> list[st
     ]
 
 
-def _critical(found: CriticalRadii) -> str:
+def critical_of(found: CriticalRadii) -> str:
+    """The median critical radius, in words."""
     if found.median_input is None:
         return f"more than {cell(found.largest_input)}"
     return f"at most {cell(found.median_input)}"
@@ -145,7 +149,7 @@ def _pairs(runs: Sequence[Run]) -> Table:
     lines = [
         [
             each.run,
-            CLEAN if each.at == CLEAN else f"worst case at {_radius(each.eps_input, each.norm, unit)}",
+            CLEAN if each.at == CLEAN else f"worst case at {radius_of(each.eps_input, each.norm, unit)}",
             "-" if each.difference is None else f"{each.difference:+.3f}",
             interval_text(each.interval).strip() or "too few patients",
             *(str(each.cases), str(each.patients)),
