@@ -15,6 +15,7 @@ import ignite.distributed as idist
 import torch
 
 from monai_smia.attacks.iterative import IterativeAttack
+from monai_smia.evaluation.duplicates import duplicates_told
 from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.recipe import recipe_of, without_folders
@@ -81,6 +82,8 @@ def about_of(evaluation: Any) -> dict[str, Any]:
                 if evaluation.load(item).label is None:
                     about["limitations"] = [UNSUPERVISED, *about.get("limitations", ())]
                 break
+    if told := duplicates_told(evaluation.cases, evaluation.training):
+        about["limitations"] = [*told, *about.get("limitations", ())]
     return about
 
 

@@ -99,6 +99,8 @@ class AttackEvaluation:
         retry_failed: try cases again that have failed before, though neither they nor their attack have changed.
         tolerance: no further round is run, with twice the gradients, where the last moved the headline metric by less.
         about: what the report says of model, intended use and acceptance, see `monai_smia.report.html`.
+        training: items of what the network was trained on, where known: the report says which cases show the same
+            picture as one of them, or as another case (`find_duplicates`).
         accept: criteria of your own on the worst case, such as ``"jaccard >= 0.80 at 28 HU"``; several in a list, or
             with ``;`` between them. Summary and report say whether they are met: `monai_smia.analysis.acceptance`.
         handlers: Ignite handlers that get the summary's figures as metrics, such as MONAI's MLFlowHandler.
@@ -131,6 +133,7 @@ class AttackEvaluation:
     retry_failed: bool = False
     tolerance: float = TOLERANCE
     about: Mapping[str, Any] | None = None
+    training: Sequence[Mapping[str, Any]] = ()
     accept: str | Sequence[str] | None = None
     handlers: Sequence[Any] = field(default_factory=list)
     progress: bool = True

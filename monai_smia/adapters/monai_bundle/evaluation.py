@@ -78,6 +78,7 @@ def bundle_evaluation(
     compression: str | None = None,
     limit: int | None = None,
     only: Sequence[str] | None = None,
+    training: Sequence[Mapping[str, Any]] = (),
     accept: str | Sequence[str] | None = None,
     write_volumes: str | bool = WORST,
     resume: bool = True,
@@ -129,6 +130,7 @@ def bundle_evaluation(
         compression: of the pixels of stored DICOM series, without loss: ``"jpegls"`` or ``"rle"``; None for none.
         limit: number of cases.
         only: attacks to run, by their names, of the preset or the paper's comparison; None for all of the preset.
+        training: items of what the network was trained on, where known, as for `AttackEvaluation`.
         accept: criteria of your own, as for `AttackEvaluation`.
         write_volumes: adversarial images that stay as files, as for `AttackEvaluation`.
         resume: go on from the records in `output_dir`, as for `AttackEvaluation`.
@@ -237,6 +239,7 @@ def bundle_evaluation(
         survival=survival,
         tolerance=tolerance,
         about={"limitations": limitations} if limitations else None,
+        training=training or (),
         accept=accept,
         write_volumes=write_volumes,
         resume=resume,
