@@ -51,7 +51,7 @@ DEPLOY := .venv-deploy/bin
 EXAMPLE := examples/monai_deploy_app
 
 test_deploy: .venv-deploy/installed
-	$(DEPLOY)/python -m pytest tests/adapters/monai_deploy tests/adapters/product/test_node.py monai_smia/adapters/monai_deploy $(ARGS)
+	$(DEPLOY)/python -m pytest tests/adapters/monai_deploy tests/adapters/product monai_smia/adapters/monai_deploy $(ARGS)
 
 # a synthetic thorax as DICOM; ARGS="-i IN -o OUT" for a series of your own
 deploy_example: .venv-deploy/installed
@@ -62,7 +62,7 @@ deploy_example: .venv-deploy/installed
 .venv-deploy/installed: .venv/installed-test
 	test -x $(DEPLOY)/python || $(BIN)/python -m venv .venv-deploy
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(DEPLOY)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
-	$(DEPLOY)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[deploy]'
+	$(DEPLOY)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[deploy,dicom]'
 	ln -sfn "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"/monai/* "$$($(DEPLOY)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/monai/"
 	touch $@
 

@@ -74,7 +74,7 @@ setup(
         "pillow>=11.3",  # photographs, JPEG and JPEG 2000 as degradation
     ],
     extras_require={
-        "dicom": ["pynetdicom>=2.1", "highdicom>=0.25"],  # a DICOM node as a victim, the example with a PACS
+        "dicom": ["pynetdicom>=2.1", "highdicom>=0.25", "dicomweb-client>=0.59"],  # products that are asked by DICOM
         "sign": ["cryptography>=42"],  # signatures of evidence
         "tracking": ["mlflow>=3", "tensorboard>=2.15"],  # figures of a run while it runs
         "test": [

@@ -14,6 +14,7 @@ from monai_smia import __version__
 from monai_smia.adapters import OVERLAY
 from monai_smia.commands import add_evaluations
 from monai_smia.options import add_evidence
+from monai_smia.product_commands import add_product_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.set_defaults(command=_bundle)
 
     add_evaluations(commands)
+    add_product_commands(commands)
 
     report = commands.add_parser("report", help="make the report of a finished evaluation anew, from its records")
     report.add_argument("folder", metavar="FOLDER", help="output folder of the evaluation")

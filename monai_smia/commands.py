@@ -1,22 +1,19 @@
-"""Commands of ``python -m monai_smia`` that evaluate a model or a product under attack; nothing slow is imported."""
+"""Commands of ``python -m monai_smia`` that evaluate a model under attack; nothing slow is imported."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from monai_smia.options import add_attacks, add_product, add_range, add_shared
+from monai_smia.options import add_attacks, add_range, add_shared
 
 
 def add_evaluations(commands: Any) -> None:
     """Add the commands; values are checked by the evaluations themselves."""
     _add_run(commands)
     _add_nnunet(commands)
-    _add_blackbox(commands)
-    _add_node(commands)
 
 
 def _add_run(commands: Any) -> None:
@@ -89,69 +86,19 @@ def _add_nnunet(commands: Any) -> None:
     nnunet.set_defaults(command=_nnunet)
 
 
-def _add_blackbox(commands: Any) -> None:
-    blackbox = commands.add_parser("blackbox", help="evaluate a product under attack, of which answers alone are known")
-    add = blackbox.add_argument
-    add("--command", required=True, dest="product", help="program and arguments, with {input} and {output}; no shell")
-    add_product(add, "blackbox")
-    blackbox.set_defaults(command=_blackbox)
-
-
-def _add_node(commands: Any) -> None:
-    node = commands.add_parser("node", help="the same of a DICOM node: series out by C-STORE, DICOM SEG in")
-    add = node.add_argument
-    add("--send-to", required=True, metavar="AE@HOST:PORT", help="the product")
-    add("--receive-as", required=True, metavar="AE:PORT", help="where it sends its results; loopback without a host")
-    add("--retries", type=int, default=2, help="how often sending is tried again (default: %(default)s)")
-    add("--per_minute", type=float, help="queries a minute, at most")
-    add("--dry_run", action="store_true", help="send one series unchanged, and show what came back")
-    add_product(add, "node", "--series")
-    node.set_defaults(command=_node)
-
-
 def _run(options: argparse.Namespace) -> int:
     from monai_smia.adapters.model_file import model_evaluation
 
-    return _evaluated(options, model_evaluation)
+    return evaluated(options, model_evaluation)
 
 
 def _nnunet(options: argparse.Namespace) -> int:
     from monai_smia.adapters.nnunet import nnunet_evaluation
 
-    return _evaluated(options, nnunet_evaluation)
+    return evaluated(options, nnunet_evaluation)
 
 
-def _blackbox(options: argparse.Namespace) -> int:
-    from monai_smia.adapters.product import Command, product_evaluation
-
-    def build(*, product: str, timeout: float, **arguments: Any) -> Any:
-        return product_evaluation(Command(tuple(shlex.split(product)), timeout=timeout), **arguments)
-
-    return _evaluated(options, build)
-
-
-def _node(options: argparse.Namespace) -> int:
-    from monai_smia.adapters.product import DicomNode, dry_run, product_evaluation
-
-    nodes: list[DicomNode] = []
-
-    def build(**arguments: Any) -> Any:
-        own = ("send_to", "receive_as", "timeout", "retries", "per_minute")
-        nodes.append(DicomNode(**{name: arguments.pop(name) for name in own}))
-        if not arguments.pop("dry_run"):
-            return product_evaluation(nodes[0], **arguments)
-        identified = arguments["identified"]
-        print(*dry_run(nodes[0], arguments["images"], arguments["classes"], identified=identified), sep="\n")
-        return None
-
-    try:
-        return _evaluated(options, build)
-    finally:
-        for node in nodes:
-            node.close()
-
-
-def _evaluated(options: argparse.Namespace, build: Callable[..., Any]) -> int:
+def evaluated(options: argparse.Namespace, build: Callable[..., Any]) -> int:
     """Run the evaluation that a function makes of the options, where it makes one; what is wrong is said in a line."""
     from monai_smia.command_line import EXPECTED, end_unless_met, quiet
 

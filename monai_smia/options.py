@@ -31,12 +31,36 @@ def add_shared(add: Any) -> None:
 def add_product(add: Any, output_dir: str, images: str = "--images") -> None:
     """Options of a test of a product."""
     add(images, nargs="+", required=True, dest="images", help="NIfTI files, or folders of those or of DICOM series")
-    add("--labels", help="folder of label maps CASE.nii.gz; without it the answer to the clean image is the reference")
+    add("--labels", help="folder of label maps CASE.nii.gz, of a finding a CSV of image,label; without it the answer "
+        "to the clean image is the reference")  # fmt: skip
+    add("--read", metavar="KEY", help="answers say something of the whole image: where it stands, of JSON a.b.c, of a "
+        "structured report the code or meaning of its concept")  # fmt: skip
+    add("--threshold", type=float, help="the reader's, of the number that --read finds: class 1 from it on")
+    add("--below", action="store_true", help="class 1 is decided below the threshold")
+    add("--rois", nargs="+", metavar="NAME", help="of an RTSTRUCT, its regions for the classes from 1 on")
     add("--timeout", type=float, default=600.0, help="seconds that one answer may take (default: %(default)s)")
     add("--output_dir", default=output_dir, help="where to write (default: %(default)s)")
     add("--eps", nargs="+", default=["20"], help="radius in the unit of the images, or several (default: 20)")
-    add("--preset", default="blackbox", help="blackbox (default)")
+    add("--preset", default="blackbox", help="blackbox (default), or shifts: how images are taken")
     add("--queries", type=int, default=200, help="of every attack and case (default: %(default)s)")
+    add("--transfer", nargs="+", metavar="BUNDLE", help="attacks are made on these, too, and transferred: a shipped "
+        "bundle's name, or the folder of one with a victim in its attack_eval.yaml")  # fmt: skip
+    add(
+        "--distil",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train a surrogate on N of the product's answers, and transfer",
+    )
+    add("--modality", help="of the preset shifts: ct (default where the unit is HU), mri, any, ...")
+    add(
+        "--shifts",
+        nargs="+",
+        metavar="NAME",
+        help="of the preset shifts: those to run, or all; else the usual ones",
+    )
+    add("--severity", nargs="+", type=int, help="of shifts, 1 to 5 or several: how far they reach (default: 3)")
+    add("--draws", type=int, help="of every shift and case, at random (default: 20)")
     add("--most_queries", type=int, help="that the product may be asked in all, earlier runs included")
     add("--repeats", type=int, default=2, help="how often the first clean image is asked about (default: %(default)s)")
     add("--attacks", nargs="+", dest="only", metavar="NAME", help="attacks to run; without it all of the preset")

@@ -33,7 +33,7 @@ from monai_smia.metrics.similarity import StructuralSimilarity
 from monai_smia.records import COMPUTED, STORED, Costs, Record
 from monai_smia.records.damage import ADDED_DAMAGE, FROZEN, damages
 from monai_smia.records.parts import History
-from monai_smia.records.rows import BLACK_BOX, RowKey
+from monai_smia.records.rows import BLACK_BOX, TRANSFER, RowKey
 from monai_smia.records.shift import TOLD
 from monai_smia.report.figures.panel import Panel
 from monai_smia.report.figures.selector import figure_path, slices_path, within_radius
@@ -158,7 +158,10 @@ class RowEvaluator:
             patient=case.patient,
             strata=case.strata or {},
             seed=case_seed(own.seed, case.name),
-            metrics=worst.scored.metrics | self._damages(case, worst.scored) | search.facts(own),
+            metrics=worst.scored.metrics
+            | self._damages(case, worst.scored)
+            | search.facts(own)
+            | _queries(own, result),
             costs=Costs(time.perf_counter() - start, int(result.gradients[0])),
         )
         if self.figure is not None and draw is not None and draw(record):
@@ -282,7 +285,9 @@ class RowEvaluator:
 
 
 def _queries(attack: Attack, result: AttackResult) -> dict[str, float]:
-    """How often an attack that asks for predictions alone has asked for one, the clean image included."""
+    """How often an attack that takes no gradient of the victim has asked it, the clean image too; transfer once."""
+    if attack.knowledge == TRANSFER:
+        return {QUERIES: 1.0}
     return {QUERIES: float(len(result.loss_history))} if attack.knowledge == BLACK_BOX else {}
 
 

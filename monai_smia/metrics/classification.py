@@ -102,7 +102,7 @@ class ClassificationMetrics(CaseMetrics):
             "auc": _mean([_area(records, k, [y == k for y in truth]) for k in classes]),
             "fpr": _share([d != 0 for y, d in zip(truth, decided, strict=True) if y == 0]),
             "fpr_macro": _mean(false_positives),
-            "ece": self._calibration([r["probabilities"][d] for r, d in zip(records, decided, strict=True)], right),
+            "ece": self._calibration([_sure(r, d) for r, d in zip(records, decided, strict=True)], right),
         }
 
     def _calibration(self, confidences: Sequence[float], right: Sequence[bool]) -> float | None:
@@ -148,9 +148,15 @@ class ClassificationMetrics(CaseMetrics):
         }
 
 
+def _sure(record: Mapping[str, Any], decided: int) -> float:
+    """Probability of the decided class; NaN where none is known."""
+    return float(record["probabilities"][decided]) if "probabilities" in record else math.nan
+
+
 def _area(records: Sequence[Mapping[str, Any]], k: int, positive: Sequence[bool]) -> float | None:
-    """Area under the ROC curve of one class; None where all cases are of it, or none."""
-    if not 0 < sum(positive) < len(positive):
+    """Area under the ROC curve of one class; None where all cases are of it, or none, or nothing ranks them."""
+    ranked = all("log_odds" in record or "probabilities" in record for record in records)
+    if not ranked or not 0 < sum(positive) < len(positive):
         return None
     name = "log_odds" if all("log_odds" in record for record in records) else "probabilities"
     scores = torch.tensor([float(record[name][k]) for record in records], dtype=torch.float64)

@@ -22,6 +22,8 @@ METRIC_DESCRIPTIONS = {
     "agreement": "share of voxels, boxes or labels that the twin, which gradients come from, decides as the deployed "
     "pipeline on the clean image",
     "accuracy": "share of right decisions; of a segmentation the mean over classes of the share of voxels found",
+    "answer": "the number that the product answers with, which its threshold is compared with",
+    "answer_change": "that number minus the one of the clean image",
     "auc": "area under the ROC curve, mean over classes",
     "cos": "percentage of consecutive steps of the attack that point the same way",
     "damage": "what the attack has broken: wrong decision, 1 - Jaccard, or share of objects no longer found (1: all)",

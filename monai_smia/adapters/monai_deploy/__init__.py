@@ -1,4 +1,4 @@
-"""Attack and degradation steps of MONAI Deploy applications (needs the extra ``deploy``)."""
+"""Attack, degradation and shift steps of MONAI Deploy applications (needs the extra ``deploy``)."""
 
 from __future__ import annotations
 
@@ -10,5 +10,6 @@ except ImportError as error:
 from monai_smia.adapters.monai_deploy.attack import AttackOperator
 from monai_smia.adapters.monai_deploy.degradation import DegradationOperator
 from monai_smia.adapters.monai_deploy.report import RobustnessReportOperator
+from monai_smia.adapters.monai_deploy.shift import ShiftOperator
 
-__all__ = ["AttackOperator", "DegradationOperator", "RobustnessReportOperator"]
+__all__ = ["AttackOperator", "DegradationOperator", "RobustnessReportOperator", "ShiftOperator"]

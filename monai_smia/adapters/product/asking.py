@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_smia.adapters.product.errors import AnswerError, QueryLimitError
+from monai_smia.adapters.product.kinds import Finding, Masks
 from monai_smia.adapters.product.queries import Query, Source
 from monai_smia.evaluation.fingerprint import describe
 from monai_smia.evaluation.plain import canonical, sha256
@@ -30,10 +31,13 @@ REPEATS = "repeats.json"
 
 
 class Product(Protocol):
-    """What is asked for label maps, such as a `Command`."""
+    """What is asked, such as a `Command`.
+
+    Where it has an attribute `answers`, `Masks` or a `Finding`, that says what its answers are; else label maps.
+    """
 
     def ask(self, query: Query, folder: Path, classes: int) -> np.ndarray:
-        """The label map of a query, in the query's axes.
+        """The label map of a query, in the query's axes, or what its `Finding` reads.
 
         Args:
             query: what is asked; its file or series lies in the folder.
@@ -80,6 +84,8 @@ class Asking:
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
         self.product, self.classes, self.most, self.jobs, self.identified = product, classes, most, jobs, identified
+        self.kind: Masks | Finding = getattr(product, "answers", None) or Masks()
+        self.kind.check(classes)
         self._own = tempfile.TemporaryDirectory(prefix="monai_smia_") if folder is None else None
         self.folder = Path(self._own.name) if self._own is not None else Path(folder or "")
         self.key = sha256(canonical([describe(product), classes]).encode())
@@ -106,12 +112,20 @@ class Asking:
     @property
     def asked(self) -> int:
         """Queries that the product was asked, earlier runs included."""
-        journal = self.folder / JOURNAL
-        lines = journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []
-        return sum('"asked"' in line for line in lines)
+        return sum("asked" in line for line in self._lines())
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """The journal, less a last line that a kill has cut off."""
+        journal, found = self.folder / JOURNAL, []
+        for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
 
     def answer(self, stored: np.ndarray, *, again: bool = False) -> np.ndarray:
-        """The label map of stored values of the open case.
+        """The label map, or finding, of stored values of the open case.
 
         Args:
             stored: as `Source.stored` gives them.
@@ -135,6 +149,8 @@ class Asking:
         try:
             with self._scratch() as folder:
                 query = self.source.write(stored, folder, "A query of a black-box test.")
+                if query.series is not None:
+                    self._note({"query": number, "series": query.series.uid})
                 labels = self.product.ask(query, folder, self.classes)
             came = "answered"
         except AnswerError as error:
@@ -152,11 +168,18 @@ class Asking:
         return labels
 
     def answers(self, stored: list[np.ndarray]) -> list[np.ndarray]:
-        """The label maps of several, as many at once as `jobs` says."""
+        """The answers to several, as many at once as `jobs` says."""
         if len(stored) == 1 or self.jobs == 1:
             return [self.answer(each) for each in stored]
         with ThreadPoolExecutor(self.jobs) as pool:
             return list(pool.map(self.answer, stored))
+
+    def prediction(self, answer: np.ndarray) -> Tensor:
+        """An answer as a victim predicts it, float32: a label map ``(1, 1, *spatial)``, or scores ``(1, K)``."""
+        if isinstance(self.kind, Finding):
+            answer = self.kind.scores(answer, self.classes)
+            return torch.from_numpy(answer.astype(np.float32))[None]
+        return torch.from_numpy(answer.astype(np.float32))[None, None]
 
     def repeated(self, times: int = 2) -> float:
         """Ask about the open case's clean image again: the least share of voxels that two answers have alike.
@@ -184,12 +207,14 @@ class Asking:
         return known[key]
 
     def begin(self, *, anew: bool = False) -> None:
-        """Remove what a run that was killed has left of scratch.
+        """Remove what a run that was killed has left of scratch, and know the series that it has sent.
 
         Args:
             anew: remove the answers that are kept, too; the journal stays, and counts.
         """
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+        if hasattr(self.product, "asked_before"):
+            self.product.asked_before(str(line["series"]) for line in self._lines() if "series" in line)
         if anew:
             shutil.rmtree(self.folder / "answers", ignore_errors=True)
             (self.folder / REPEATS).unlink(missing_ok=True)
@@ -205,21 +230,28 @@ class Asking:
 
     def _note(self, line: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / JOURNAL).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        journal = self.folder / JOURNAL
+        with journal.open("a+b") as file:
+            if file.tell():  # a line that a kill has cut off is ended
+                file.seek(-1, os.SEEK_END)
+                file.write(b"" if file.read(1) == b"\n" else b"\n")
+            file.write(json.dumps(line).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
 
 class Asked(nn.Module):
-    """An `Asking` where a network is expected: from images ``(B, 1, *spatial)`` to label maps of the same shape."""
+    """An `Asking` where a network is expected.
+
+    From images ``(B, 1, *spatial)`` to label maps of the same shape, or, of findings, to one score a class ``(B, K)``.
+    """
 
     def __init__(self, asking: Asking) -> None:
         super().__init__()
         self.asking = asking
 
     def forward(self, image: Tensor) -> Tensor:
-        """The label maps.
+        """The label maps, or the scores.
 
         Raises:
             ValueError: if no case is open, or the images lie on another grid than it.
@@ -231,8 +263,7 @@ class Asked(nn.Module):
             raise ValueError(f"image {tuple(image.shape)} must be of shape (B, 1) + {source.before.shape}.")
         clean = torch.from_numpy(source.values()).to(image)
         stored = [source.stored((each[0] - clean).cpu().numpy()) for each in image.detach()]
-        labels = np.stack([answer.astype(np.float32) for answer in self.asking.answers(stored)])
-        return torch.from_numpy(labels)[:, None].to(image)
+        return torch.cat([self.asking.prediction(answer) for answer in self.asking.answers(stored)]).to(image)
 
 
 def _read(path: Path) -> np.ndarray | None:

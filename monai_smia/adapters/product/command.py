@@ -1,4 +1,4 @@
-"""A product that is a command: it reads a file or a series and writes a mask or a DICOM SEG."""
+"""A product that is a command: it reads a file or a series and writes a mask, a DICOM object or JSON."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from monai_smia.adapters.product.answers import answer_of
 from monai_smia.adapters.product.errors import AnswerError
+from monai_smia.adapters.product.kinds import Finding, Masks
 from monai_smia.adapters.product.queries import Query
 
 PLACES = ("{input}", "{input_folder}", "{output}", "{output_folder}")
@@ -26,12 +27,14 @@ class Command:
     """Runs a command for every query, without a shell.
 
     In its arguments stand ``{input}`` (the NIfTI file, or the folder of the DICOM series) or ``{input_folder}`` (what
-    holds it, for commands that take a folder), and ``{output}`` (a file ``answer.nii.gz``) or ``{output_folder}`` (a
-    folder into which it writes one NIfTI file or one DICOM SEG).
+    holds it, for commands that take a folder), and ``{output}`` (a file ``answer.nii.gz``, of a finding
+    ``answer.json``) or ``{output_folder}`` (a folder into which it writes one NIfTI file, DICOM SEG or RTSTRUCT, of a
+    finding one of JSON or an SR).
 
     Args:
         arguments: the program first.
         timeout: seconds that one answer may take; then the command and all that it has started are ended.
+        answers: what they are: `Masks`, or a `Finding`.
 
     Raises:
         ValueError: if the arguments name no input or no output, or the limit is no time.
@@ -43,6 +46,7 @@ class Command:
 
     arguments: tuple[str, ...]
     timeout: float = 600.0
+    answers: Masks | Finding = field(default_factory=Masks)
 
     def __post_init__(self) -> None:
         given = self.arguments
@@ -56,7 +60,7 @@ class Command:
             raise ValueError(f"timeout must be a number of seconds > 0, got {self.timeout!r}.")
 
     def ask(self, query: Query, folder: Path, classes: int) -> np.ndarray:
-        """The label map that the command writes for a query.
+        """What the command writes for a query: a label map, or what its finding reads.
 
         Args:
             query: what is asked; its file or series lies in the folder.
@@ -68,13 +72,13 @@ class Command:
         """
         output = folder / "output"
         output.mkdir()
-        places = dict(zip(PLACES, (query.path, query.path.parent, output / "answer.nii.gz", output), strict=True))
+        places = dict(zip(PLACES, (query.path, query.path.parent, output / self.answers.file, output), strict=True))
         filled = list(self.arguments)
         for place, path in places.items():
             filled = [argument.replace(place, str(path)) for argument in filled]
         since = time.time_ns()
         self._run(filled, folder)
-        return answer_of(output, query, classes, since=since)
+        return answer_of(output, query, classes, since=since, kind=self.answers)
 
     def _run(self, arguments: list[str], folder: Path) -> None:
         said = folder / "stderr.txt"

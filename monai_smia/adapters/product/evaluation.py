@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_smia.adapters.case_files import FileLoading, find_cases, width_of
 from monai_smia.adapters.given import check_limit, range_of
 from monai_smia.adapters.product.asking import Asked, Asking, Product
+from monai_smia.adapters.product.findings import FindingMetrics
+from monai_smia.adapters.product.kinds import Finding
 from monai_smia.adapters.product.pipeline import ProductPipeline
-from monai_smia.adapters.product.victim import ProductVictim
+from monai_smia.adapters.product.plans import PRESETS, knowledge_of, product_plan, transferred
+from monai_smia.adapters.product.surrogates import bundle_surrogate, distilled
+from monai_smia.adapters.product.victim import FindingVictim, ProductVictim
 from monai_smia.evaluation import AttackEvaluation
-from monai_smia.evaluation.blackbox_plan import QUERIES, blackbox_plan
-from monai_smia.evaluation.chosen import selected
+from monai_smia.evaluation.blackbox_plan import QUERIES
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.lock import locked
 from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.evaluation.plan import check_number, radii_of
 from monai_smia.evaluation.volumes import WORST
-from monai_smia.metrics import SegmentationMetrics
+from monai_smia.metrics import CaseMetrics, SegmentationMetrics
 from monai_smia.report.figures import segmentation_figure
 from monai_smia.storage import FormatStorage
 
 LOGGER = logging.getLogger(__name__)
-PRESETS = ("blackbox",)
-KNOWLEDGE = "black box: query access alone (NIST AI 100-2), decision-based: the final masks, no scores and no weights"
+__all__ = ["PRESETS", "product_evaluation"]
+DISTILLED = "distilled"
 LOWER = "An attacker who knows the network, or a copy of it, may do more damage than one who only asks it."
 
 
@@ -39,6 +42,7 @@ def product_evaluation(
     eps: float | str | Sequence[float | str] = 20.0,
     preset: str = "blackbox",
     queries: int = QUERIES,
+    shifts: Mapping[str, Any] | None = None,
     only: Sequence[str] | None = None,
     classes: int = 2,
     class_names: Sequence[str] | None = None,
@@ -48,6 +52,8 @@ def product_evaluation(
     unit: str = "HU",
     name: str = "product",
     identified: bool = False,
+    transfer: Sequence[str | Path] | None = None,
+    distil: int = 0,
     seed: int = 0,
     limit: int | None = None,
     accept: str | Sequence[str] | None = None,
@@ -57,7 +63,7 @@ def product_evaluation(
     figures: bool = True,
     progress: bool = True,
 ) -> AttackEvaluation:
-    """The evaluation of a product that answers with label maps, of which nothing else is known.
+    """The evaluation of a product of which its answers alone are known: label maps, or a finding of the whole image.
 
     Every figure is an answer to what was written for it, in whole stored units: what an attack asks is what its figure
     is of. Without labels the answer to the clean image is the reference.
@@ -65,20 +71,25 @@ def product_evaluation(
     Args:
         product: what is asked, such as a `Command`.
         images: NIfTI files, or folders of those or of DICOM series.
-        labels: folder of label maps ``CASE.nii.gz``, or the file of a single case; None where there are none.
+        labels: folder of label maps ``CASE.nii.gz``, or the file of a single case; of findings a CSV file with the
+            columns ``image`` and ``label``; None where there are none.
         output_dir: where to write; answers and the journal of queries lie in its ``product``.
         eps: radius in the unit of the images, or several.
-        preset: ``"blackbox"``, see `blackbox_plan`.
-        queries: of every attack and case.
+        preset: ``"blackbox"``, see `blackbox_plan`, or ``"shifts"``, see `shift_rows`.
+        queries: of every attack and case of the preset ``"blackbox"``.
+        shifts: of the preset ``"shifts"``, such as ``{"severity": 3, "draws": 20}``: arguments of `shift_rows`; the
+            modality is ``"ct"`` where the unit is HU.
         only: attacks to run, by their names; None for all.
-        classes: of the label maps, with the background.
-        class_names: their names, the background's included; None for numbers.
+        classes: of the label maps, with the background, or of the findings.
+        class_names: their names, the background's included; None for numbers. Those of a finding are its own.
         most_queries: that the product may be asked in all, earlier runs included; None without a limit.
         repeats: how often the first clean image is asked about, to see whether answers repeat; 1 leaves it out.
         clip: valid range of the images; None for that of every file's type.
         unit: of the images, for tables.
         name: of the product, for the page.
         identified: derive from DICOM series that do not say that they are de-identified.
+        transfer: bundles that attacks are made on and transferred from, by the names of shipped ones or their folders.
+        distil: number of the product's answers that a surrogate is trained on, to transfer from; 0 trains none.
         seed: of all attacks.
         limit: number of cases, the first ones.
         accept, write_volumes, resume, retry_failed: as for `AttackEvaluation`.
@@ -92,35 +103,49 @@ def product_evaluation(
         ValueError: if something is missing or does not fit; it is named, before anything is asked. An `AnswerError`
             where the product does not answer to the first image.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {PRESETS} for a product, of which nothing is known, got {preset!r}.")
     check_limit(limit)
     check_number("repeats", repeats, whole=True, least=1)
-    radii = radii_of(eps)
+    check_number("distil", distil, whole=True, least=0)
     valid = range_of(clip)
-    plan = blackbox_plan("segmentation", radii, queries=queries, clip=valid, seed=seed, scores=False)
-    plan = plan if only is None else selected(plan, only)
-    cases = find_cases(images, labels, limit=limit)
     asking = Asking(product, classes, Path(output_dir) / "product", most=most_queries, identified=identified)
-    victim = ProductVictim(Asked(asking), classes=classes, allow_empty=True)
+    finding = asking.kind if isinstance(asking.kind, Finding) else None
+    own = {"modality": "ct" if unit == "HU" else "any", **(shifts or {})}
+    options: dict[str, Any] = {"queries": queries, "clip": valid, "seed": seed, "shifts": own, "only": only}
+    surrogates: dict[str, Any] = dict(bundle_surrogate(bundle) for bundle in transfer or ())
+    hoped = surrogates | ({DISTILLED: None} if distil else {})
+    product_plan(preset, asking.kind, eps, **options, surrogates=hoped)  # raises before anything is asked
+    cases = find_cases(images, labels, limit=limit, table=finding is not None)
+    names = None if class_names is None else list(class_names)
+    victim: ProductVictim | FindingVictim = FindingVictim(Asked(asking))
+    metrics: CaseMetrics = SegmentationMetrics(classes, class_names=names)
+    if finding is None:
+        victim = ProductVictim(Asked(asking), classes=classes, allow_empty=True)
+    else:
+        metrics = FindingMetrics(classes, finding)
     loading = FileLoading(valid)
     with console(progress):
         limitations = [LOWER, *[UNSUPERVISED] * (labels is None)]
         with locked(Path(output_dir)):
             asking.begin(anew=not resume)
             limitations += _repeated(asking, cases, repeats)
+            if distil:
+                found = distilled(asking, cases, queries=distil, eps=max(radii_of(eps)), seed=seed)
+                surrogates[DISTILLED] = found[0]
+                limitations.append(found[1])
         for line in limitations[1:]:
             LOGGER.info(line)
-    about = {"model": {"name": name}, "limitations": limitations, "knowledge": KNOWLEDGE}
+    plan = product_plan(preset, asking.kind, eps, **options, surrogates=surrogates)
+    knowledge = knowledge_of(asking.kind, preset) + (transferred(list(surrogates)) if surrogates else "")
+    about = {"model": {"name": name}, "limitations": limitations, "knowledge": knowledge}
     return AttackEvaluation(
         cases=cases,
         loading=loading,
         victim=victim,
         attacks=plan,
-        metrics=SegmentationMetrics(classes, class_names=None if class_names is None else list(class_names)),
+        metrics=metrics,
         output_dir=output_dir,
         storage=FormatStorage(Path(output_dir) / "volumes", note="Black-box test.", identified=identified),
-        figure=segmentation_figure if figures else None,
+        figure=segmentation_figure if figures and finding is None else None,
         num_probed_cases=0,
         unit=unit,
         data_range=width_of(loading, cases),
@@ -150,7 +175,9 @@ def _repeated(asking: Asking, cases: Sequence[dict[str, Any]], times: int) -> li
             errors.append(error)
             continue
         said = f"Asked {times} times about the clean image of {item['case']}, the product "
+        masks = not isinstance(asking.kind, Finding)
         if share == 1:
-            return [f"{said}gave the same answer, voxel for voxel."]
-        return [f"{said}gave answers that differ in {1 - share:.2%} of the voxels: figures are of one answer each."]
+            return [f"{said}gave the same answer{', voxel for voxel' * masks}."]
+        how = f"differ in {1 - share:.2%} of the voxels" if masks else "differ"
+        return [f"{said}gave answers that {how}: figures are of one answer each."]
     raise errors[0]

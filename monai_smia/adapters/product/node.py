@@ -1,28 +1,24 @@
-"""A product that is a DICOM node: derived series out by C-STORE, results in as DICOM SEG."""
+"""A product that is a DICOM node: derived series out by C-STORE, results in by C-STORE or through a folder."""
 
 from __future__ import annotations
 
 import re
 import socket
-import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 
-from monai_smia.adapters.product.answers import SEGMENTATION, checked, of_seg
-from monai_smia.adapters.product.errors import AnswerError
-from monai_smia.adapters.product.queries import Query
+from monai_smia.adapters.product.kinds import Finding, Masks
+from monai_smia.adapters.product.sender import Sender, described
+from monai_smia.adapters.product.watched import WatchedFolder
 
 LOOPBACK = "127.0.0.1"
 VERIFICATION = "1.2.840.10008.1.1"  # C-ECHO
-SUCCESS = 0x0000
-SETTLE = 0.5  # seconds after an answer in which a second one would be noticed
-LONGEST = 30.0  # seconds that the association of an answer may stay open
+SUCCESS, REFUSED = 0x0000, 0xA700
+TITLE = "MONAI_SMIA"  # of this side, where it takes no results
 ADDRESS = re.compile(r"(?P<title>[^@:]{1,16})(?:@(?P<host>[^@:]+))?:(?P<port>\d{1,5})")
 
 
@@ -52,8 +48,8 @@ class Address:
 
 
 @dataclass(eq=False)
-class DicomNode:
-    """Sends every query to a node as a derived series of its own, and waits for the DICOM SEG that refers to it.
+class DicomNode(Sender):
+    """Sends every query to a node as a derived series of its own, and waits for the object that refers to it.
 
     What is sent is marked, has new UIDs, and is of a research patient and study (`write_dicom_series`). An answer is
     matched by the SeriesInstanceUID that it refers to; all else that arrives is counted and never used. Connections go
@@ -62,89 +58,49 @@ class DicomNode:
     Args:
         send_to: ``AE@host:port`` of the product.
         receive_as: ``AE:port`` that the product sends its results to, on this machine's loopback; ``AE@host:port`` to
-            listen on another address.
+            listen on another address; None with `watch`.
         timeout: seconds that an answer may take.
         retries: how often sending is tried again.
         per_minute: queries a minute, at most; None without a limit.
+        watch: folder that results are written into, in the place of `receive_as`.
+        answers: what they are: `Masks` (DICOM SEG, RTSTRUCT) or a `Finding` (SR).
 
     Raises:
         ValueError: if an argument is outside its range.
     """
 
     send_to: str
-    receive_as: str
+    receive_as: str | None = None
     timeout: float = 600.0
     retries: int = 2
     per_minute: float | None = None
-    strays: dict[str, int] = field(init=False, default_factory=dict)
+    watch: Path | str | None = None
+    answers: Masks | Finding = field(default_factory=Masks)
 
     def __post_init__(self) -> None:
-        self.node, self.own = Address.of("send_to", self.send_to), Address.of("receive_as", self.receive_as)
-        for name, value in (("timeout", self.timeout), ("per_minute", self.per_minute)):
-            if value is not None and (not isinstance(value, (int, float)) or not 0 < value < float("inf")):
-                raise ValueError(f"{name} must be a number > 0, got {value!r}.")
-        if not isinstance(self.retries, int) or self.retries < 0:
-            raise ValueError(f"retries must be a whole number >= 0, got {self.retries!r}.")
+        self.node = Address.of("send_to", self.send_to)
+        if (self.receive_as is None) == (self.watch is None):
+            raise ValueError(
+                "results come in by receive_as (AE:port) or through a folder (watch): give one of the two."
+            )
+        self.own = None if self.receive_as is None else Address.of("receive_as", self.receive_as)
+        self.prepare()
         self._server: Any = None
-        self._changed = threading.Condition()
-        self._expected: dict[str, list[tuple[Dataset, Any]]] = {}
-        self._given_up: set[str] = set()
-        self._sent = 0.0
+        if self.watch is not None:
+            self.poll = WatchedFolder(Path(self.watch), self.inbox).poll
 
     def fingerprint_parts(self) -> dict[str, Any]:
-        """What decides its answers, for the fingerprint of records: which node it is."""
-        return {"node": self.send_to}
+        """What decides its answers, for the fingerprint of records: which node it is, and how it is read."""
+        return described(self, {"node": self.send_to})
 
-    def ask(self, query: Query, folder: Path, classes: int) -> np.ndarray:
-        """The label map that the node answers with.
-
-        Raises:
-            AnswerError: if it does not take the series, does not answer in time, or its answer does not fit.
-        """
-        return checked(of_seg(self.result(query), query), classes)
-
-    def result(self, query: Query) -> Dataset:
-        """The object that the node answers a series with.
-
-        Raises:
-            AnswerError: if it does not take the series, does not answer in time, or answers twice and differently.
-        """
-        if query.series is None:
-            raise AnswerError("a DICOM node is asked with DICOM series, and the case is none: give folders of series.")
-        self.start()
-        uid = query.series.uid
-        with self._changed:
-            self._expected[uid], before = [], dict(self.strays)
-        try:
-            self._send(query)
-            with self._changed:
-                self._changed.wait_for(lambda: self._expected[uid], self.timeout)
-            self._settle(uid)
-            found = [dataset for dataset, _ in self._expected[uid]]
-        finally:
-            with self._changed:
-                self._expected.pop(uid, None)
-                self._given_up.add(uid)
-        if not found:
-            others = {what: count - before.get(what, 0) for what, count in self.strays.items()}
-            told = ", ".join(f"{count} that {what}" for what, count in others.items() if count)
-            told = f"; there came {told}" if told else ""
-            raise AnswerError(f"the node did not answer within {self.timeout:g} s{told}.")
-        first, *more = {str(each.SOPInstanceUID): each for each in found}.values()
-        if any(each.get("PixelData") != first.get("PixelData") for each in more):
-            raise AnswerError(f"the node answered {len(more) + 1} times, and differently.")
-        return first
-
-    def _settle(self, uid: str) -> None:
-        """Wait until what has brought an answer is done, so that a second one is noticed."""
-        until = time.monotonic() + LONGEST
-        while any(each.is_established for _, each in self._expected[uid]) and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(SETTLE)
+    @property
+    def told(self) -> str:
+        """Its address."""
+        return self.send_to
 
     def start(self) -> None:
         """Listen for results."""
-        if self._server is not None:
+        if self._server is not None or self.own is None:
             return
         from pynetdicom import AE, StoragePresentationContexts, evt
 
@@ -167,43 +123,18 @@ class DicomNode:
     def _stored(self, event: Any) -> int:
         """Take what arrives: an answer that is waited for, or a stray."""
         if event.assoc.requestor.address != socket.gethostbyname(self.node.host):
-            self._note("came from another address")
-            return 0xA700
+            self.inbox.note("came from another address")
+            return REFUSED
         dataset = event.dataset
         dataset.file_meta = event.file_meta
-        referred = [str(each.get("SeriesInstanceUID")) for each in dataset.get("ReferencedSeriesSequence") or []]
-        with self._changed:
-            known = [uid for uid in referred if uid in self._expected]
-            for uid in known:
-                self._expected[uid].append((dataset, event.assoc))
-            self._changed.notify_all()
-        if not known:
-            late = any(uid in self._given_up for uid in referred)
-            kind = "refers to another series" if dataset.get("SOPClassUID") == SEGMENTATION else "is no DICOM SEG"
-            self._note("came too late or twice" if late else kind)
+        self.inbox.take(dataset, lambda: bool(event.assoc.is_established))
         return SUCCESS
 
-    def _note(self, what: str) -> None:
-        with self._changed:
-            self.strays[what] = self.strays.get(what, 0) + 1
-
-    def _send(self, query: Query) -> None:
-        if self.per_minute is not None:
-            time.sleep(max(self._sent + 60 / self.per_minute - time.monotonic(), 0.0))
-        self._sent = time.monotonic()
-        reason = ""
-        for _ in range(self.retries + 1):
-            reason = self._try(sorted(query.path.iterdir()))
-            if not reason:
-                return
-            time.sleep(0.2)
-        raise AnswerError(f"the node did not take the series in {self.retries + 1} tries: {reason}.")
-
-    def _try(self, files: list[Path]) -> str:
+    def attempt(self, files: list[Path]) -> str:
         """Send files in one association; what went wrong, nothing where all were taken."""
         from pynetdicom import AE
 
-        entity = AE(ae_title=self.own.title)
+        entity = AE(ae_title=TITLE if self.own is None else self.own.title)
         entity.add_requested_context(CTImageStorage)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = min(self.timeout, 60.0)
         association = entity.associate(self.node.host, self.node.port, ae_title=self.node.title)

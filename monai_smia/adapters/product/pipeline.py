@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from monai_smia.adapters.product.findings import ANSWER
+from monai_smia.adapters.product.kinds import Finding
 from monai_smia.adapters.product.queries import Source
-from monai_smia.adapters.product.victim import ProductVictim
+from monai_smia.adapters.product.victim import FindingVictim, ProductVictim
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.pipeline import Scored
 from monai_smia.metrics import CaseMetrics
@@ -27,15 +28,15 @@ class ProductPipeline:
         labeled: whether cases have labels; else the answer to the clean image is the truth.
     """
 
-    def __init__(self, victim: ProductVictim, *, labeled: bool) -> None:
+    def __init__(self, victim: ProductVictim | FindingVictim, *, labeled: bool) -> None:
         self.victim, self.labeled = victim, labeled
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides its figures, for the fingerprint of records."""
         return {"labeled": self.labeled}
 
-    def label_map(self, case: Case, image: Tensor | Path) -> Tensor:
-        """The answer ``(1, 1, *spatial)`` to an image ``(1, 1, *spatial)`` of a case, or to a file."""
+    def answer(self, case: Case, image: Tensor | Path) -> np.ndarray:
+        """The answer to an image ``(1, 1, *spatial)`` of a case, or to a file."""
         asking = self.victim.asking
         source = asking.open(case.source, case.name)
         if isinstance(image, Path):
@@ -43,7 +44,7 @@ class ProductPipeline:
             stored = other.before.astype(source.before.dtype)
         else:
             stored = source.stored(as_plain(image)[0, 0].cpu().numpy() - source.values())
-        return torch.from_numpy(asking.answer(stored).astype(np.int64))[None, None].to(case.image.device)
+        return asking.answer(stored)
 
     def prepare(self, case: Case) -> Case:
         """The case, with the answer to its clean image as its label where it has none.
@@ -54,16 +55,27 @@ class ProductPipeline:
         source = self.victim.asking.open(case.source, case.name)
         if not np.array_equal(as_plain(case.image)[0, 0].cpu().numpy(), source.values()):
             raise ValueError("the image must hold the values of its file, unchanged.")
-        return case if self.labeled else replace(case, label=self.label_map(case, case.image))
+        if self.labeled:
+            return case
+        prediction = self._prediction(self.answer(case, case.image), case)
+        return replace(case, label=self.victim.decide(prediction))
 
     def score(self, case: Case, image: Tensor | Path, metrics: CaseMetrics) -> Scored:
         """The product's answer to an image, compared with the case's label."""
-        prediction = self.label_map(case, image)
+        answer = self.answer(case, image)
+        prediction = self._prediction(answer, case)
+        kind = self.victim.asking.kind
+        told = {ANSWER: float(answer[0])} if isinstance(kind, Finding) and kind.scored else {}
         return Scored(
-            metrics=metrics.case(self.victim, prediction, case.label, case.image),
+            metrics=metrics.case(self.victim, prediction, case.label, case.image) | told,
             damage=float(self.victim.damage(prediction, case.label)[0]),
-            decision=prediction[0],
+            decision=None if isinstance(kind, Finding) else prediction[0],
         )
+
+    def _prediction(self, answer: np.ndarray, case: Case) -> Tensor:
+        """The answer as the victim predicts it; label maps as whole numbers."""
+        found = self.victim.asking.prediction(answer).to(case.image.device)
+        return found if isinstance(self.victim.asking.kind, Finding) else found.long()
 
     def agreement(self, case: Case) -> float | None:
         """None: there is no twin."""
@@ -74,5 +86,5 @@ class ProductPipeline:
         return ""
 
     def shown_truth(self, case: Case) -> Mapping[str, Any] | Any:
-        """The case's label."""
-        return case.label[0]
+        """The case's label, of a label map."""
+        return None if isinstance(self.victim.asking.kind, Finding) else case.label[0]

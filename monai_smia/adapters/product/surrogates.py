@@ -1,0 +1,187 @@
+"""Surrogates of a product: networks of our own, and one that is distilled on the product's answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.losses import DiceCELoss
+from monai.networks.nets import BasicUNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from monai_smia.adapters.product.asking import Asking
+from monai_smia.adapters.shipped import shipped_bundles
+from monai_smia.attacks import APGD, Transfer
+from monai_smia.inferers import CheckpointedSlidingWindowInferer
+from monai_smia.metrics.overlap import Overlap
+from monai_smia.victims import SegmentationVictim
+from monai_smia.victims.base import Victim
+
+LOGGER = logging.getLogger(__name__)
+CONFIG = Path("configs") / "attack_eval.yaml"
+STRONGEST = partial(APGD, steps=20, loss="soft_jaccard")
+LEAST, HELD_OUT = 5, 5  # queries to distil from; every fifth is held out
+WINDOW, DEEPEST = 48, 16  # voxels of a side that are trained on; of which the network wants multiples
+FEATURES = (8, 8, 16, 32, 32, 8)
+STEPS, BATCH, RATE = 200, 2, 2e-3
+BLOCKS = (1, 2, 4, 8)  # voxels of a side that noise is alike in
+
+
+@dataclass(kw_only=True, eq=False)
+class TransferFrom(Transfer):
+    """A transfer attack whose row is named after its surrogate.
+
+    Args:
+        origin: what the surrogate is called.
+
+    The other arguments are those of `Transfer`.
+    """
+
+    origin: str
+
+    @property
+    def name(self) -> str:
+        """``Transfer`` from a surrogate."""
+        return f"Transfer({self.origin})"
+
+
+def bundle_surrogate(bundle: str | Path) -> tuple[str, Victim]:
+    """The victim of a bundle of this package's layout, and what it is called.
+
+    Args:
+        bundle: one of `shipped_bundles`, or the folder of a bundle that has a ``victim`` in its attack_eval.yaml.
+
+    Raises:
+        ValueError: if it is none, or its victim is no segmentation.
+    """
+    shipped = shipped_bundles()
+    folder = shipped.get(str(bundle), Path(bundle))
+    if not (folder / CONFIG).is_file():
+        raise ValueError(
+            f"transfer must be a bundle with {CONFIG}, or one of {', '.join(shipped)}, got {str(bundle)!r}."
+        )
+    parser = ConfigParser()
+    parser.read_config(str(folder / CONFIG))
+    parser["bundle_root"] = str(folder)
+    parser.get_parsed_content("initialize")
+    victim = parser.get_parsed_content("victim")
+    if not isinstance(victim, SegmentationVictim):
+        raise ValueError(f"transfer must be from segmentations, and {folder.name} has a {type(victim).__name__}.")
+    return folder.name, victim
+
+
+class _Standardized(nn.Module):
+    """A network on images of mean 0 and deviation 1, padded to what it takes."""
+
+    def __init__(self, network: nn.Module, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.network, self.mean, self.deviation = network, mean, deviation
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits on the image's own grid."""
+        pad = [size for n in reversed(image.shape[2:]) for size in (0, -n % DEEPEST)]
+        logits: Tensor = self.network(F.pad((image - self.mean) / self.deviation, pad))
+        return logits[(..., *(slice(n) for n in image.shape[2:]))]
+
+
+def distilled(
+    asking: Asking, cases: Sequence[Mapping[str, Any]], *, queries: int, eps: float, seed: int
+) -> tuple[Victim, str]:
+    """A small network that is trained to answer as the product does, and a sentence on how well it does.
+
+    It is shown the cases' images, clean and under block noise of the radius, and the product's answers to them; every
+    fifth is held out. The answers are kept as all are: asked for once.
+
+    Args:
+        asking: of the product, which answers with label maps.
+        cases: as `find_cases` gives them.
+        queries: answers to learn from, those held out included.
+        eps: radius of the noise, in the unit of the images.
+        seed: of noise, of the network and of its training.
+
+    Raises:
+        ValueError: if there are too few queries to hold one out.
+        AnswerError: if the product has no answer to one.
+    """
+    if queries < LEAST:
+        raise ValueError(f"distil must be a number of queries >= {LEAST}, or 0, got {queries!r}.")
+    generator = torch.Generator().manual_seed(seed)
+    pairs = [_pair(asking, cases[n % len(cases)], n >= len(cases), eps, generator) for n in range(queries)]
+    learned = [pair for n, pair in enumerate(pairs) if n % HELD_OUT != HELD_OUT - 1]
+    values = torch.cat([image.flatten() for image, _ in learned])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _Standardized(
+            BasicUNet(learned[0][0].ndim, 1, asking.classes, features=FEATURES, norm=("group", {"num_groups": 4})),
+            float(values.mean()),
+            float(values.std()) or 1.0,
+        )
+        _train(network, learned, generator)
+    network.eval().requires_grad_(False)
+    roi = [min(WINDOW * 2, size + -size % DEEPEST) for size in learned[0][0].shape]
+    victim = SegmentationVictim(network, inferer=CheckpointedSlidingWindowInferer(roi_size=roi, overlap=0.25))
+    held = pairs[HELD_OUT - 1 :: HELD_OUT]
+    alike = float(np.mean([_agreement(victim, image, answer, asking.classes) for image, answer in held]))
+    return victim, (
+        f"The surrogate was distilled on {len(learned)} of the product's answers and agrees with {len(held)} others at "
+        f"a Jaccard index of {alike:.3f}: the less, the less its transfer says."
+    )
+
+
+def _pair(asking: Asking, item: Mapping[str, Any], noisy: bool, eps: float, generator: torch.Generator) -> Any:
+    """An image and the product's answer to it."""
+    source = asking.open(item["image"], str(item["case"]))
+    clean = source.values()
+    delta = np.zeros_like(clean)
+    if noisy:
+        block = BLOCKS[int(torch.randint(len(BLOCKS), (1,), generator=generator))]
+        coarse = torch.randint(0, 2, [1 + (n - 1) // block for n in clean.shape], generator=generator) * 2 - 1
+        for axis in range(coarse.ndim):
+            coarse = coarse.repeat_interleave(block, axis)
+        delta = eps * coarse[tuple(slice(n) for n in clean.shape)].numpy().astype(np.float32)
+    stored = source.stored(delta)
+    asked = clean if not noisy else clean + delta
+    return torch.from_numpy(np.asarray(asked, np.float32)), torch.from_numpy(asking.answer(stored).astype(np.int64))
+
+
+def _train(network: nn.Module, pairs: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator) -> None:
+    loss = DiceCELoss(to_onehot_y=True, softmax=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
+    for step in range(STEPS):
+        chosen = [pairs[int(torch.randint(len(pairs), (1,), generator=generator))] for _ in range(BATCH)]
+        crops = [_crop(image, answer, step % 2 == 0, generator) for image, answer in chosen]
+        images, answers = (torch.stack([crop[place] for crop in crops])[:, None] for place in (0, 1))
+        optimizer.zero_grad()
+        value = loss(network(images), answers)
+        value.backward()
+        optimizer.step()
+    LOGGER.info("The surrogate was trained for %d steps, last loss %.3f.", STEPS, float(value))
+
+
+def _crop(image: Tensor, answer: Tensor, around: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A window of an image, around something that was found where there is something."""
+    found = answer.nonzero() if around else answer.new_zeros(0)
+    place = found[int(torch.randint(len(found), (1,), generator=generator))].tolist() if len(found) else None
+    where = []
+    for axis, size in enumerate(image.shape):
+        most = max(size - WINDOW, 0)
+        start = int(torch.randint(most + 1, (1,), generator=generator))
+        start = start if place is None else min(max(place[axis] - WINDOW // 2, 0), most)
+        where.append(slice(start, start + WINDOW))
+    return image[tuple(where)], answer[tuple(where)]
+
+
+@torch.no_grad()
+def _agreement(victim: Victim, image: Tensor, answer: Tensor, classes: int) -> float:
+    """Jaccard index of the surrogate's decision and the product's, mean over classes."""
+    decided = victim.decide(victim.infer(image[None, None]))
+    decided = decided[:, 0] if decided.ndim > answer.ndim + 1 else decided
+    return float(Overlap.of_classes(decided, answer[None], classes, None).jaccard())
