@@ -77,7 +77,7 @@ check: lint
 	$(BIN)/python -m pytest $(QUICK) $(ARGS)
 
 bench bench-quick: .venv/installed-test
-	$(PIP) --editable .[bench]
+	$(PIP) --editable '.[bench,dicom]'
 	$(BIN)/python benchmarks/bench.py $(if $(filter bench-quick,$@),--quick) $(ARGS)
 
 .venv/installed: setup.py constraints.txt $(LOCK)

@@ -39,6 +39,7 @@ QUICK = (
     "fisher.py",
     "stabilization.py --draws 2 --epochs 1",
     "blackbox.py --queries 4 --processes 1",
+    "product_kills.py --kills 2 --queries 3",
     f"strength.py {THORAX}",
     f"survival_study.py {THORAX} --attacks main seen",
     "coverage.py --draws 8",

@@ -114,6 +114,10 @@ class Asking:
         """Queries that the product was asked, earlier runs included."""
         return sum("asked" in line for line in self._lines())
 
+    def _strays(self) -> dict[str, int]:
+        """What has come back and was no answer, counted, of a product that knows."""
+        return dict(getattr(self.product, "strays", {}))
+
     def _lines(self) -> list[dict[str, Any]]:
         """The journal, less a last line that a kill has cut off."""
         journal, found = self.folder / JOURNAL, []
@@ -145,7 +149,7 @@ class Asking:
             raise QueryLimitError(f"the limit of {self.most} queries is reached: no more is asked.")
         number = self.asked + 1
         self._note({"query": number, "asked": digest, "case": self.case})
-        start, came = time.perf_counter(), "ended"
+        start, came, before = time.perf_counter(), "ended", self._strays()
         try:
             with self._scratch() as folder:
                 query = self.source.write(stored, folder, "A query of a black-box test.")
@@ -160,7 +164,9 @@ class Asking:
             came = f"failed: {type(error).__name__}"
             raise
         finally:
-            self._note({"query": number, "seconds": round(time.perf_counter() - start, 3), "came": came})
+            line = {"query": number, "seconds": round(time.perf_counter() - start, 3), "came": came}
+            strays = {what: count - before.get(what, 0) for what, count in self._strays().items()}
+            self._note(line | ({"strays": found} if (found := {w: n for w, n in strays.items() if n}) else {}))
         kept.parent.mkdir(parents=True, exist_ok=True)
         if not again:
             with replacing(kept) as temporary, temporary.open("wb") as file:
