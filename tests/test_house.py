@@ -30,6 +30,7 @@ LEVELS = (
     ("evidence",),
     ("options",),
     ("commands",),
+    ("product_commands",),
     ("cli",),
     ("__main__",),
 )

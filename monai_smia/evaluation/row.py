@@ -151,6 +151,7 @@ class RowEvaluator:
         search = ShiftRow(case, self._bound(case), self.score, self.metrics, self.device)
         result, worst = search.run(own), search.worst
         assert worst is not None
+        facts = search.facts(own) | _queries(own, result)
         record = Record(
             row=row.key(self.unit),
             stage=COMPUTED,
@@ -158,10 +159,7 @@ class RowEvaluator:
             patient=case.patient,
             strata=case.strata or {},
             seed=case_seed(own.seed, case.name),
-            metrics=worst.scored.metrics
-            | self._damages(case, worst.scored)
-            | search.facts(own)
-            | _queries(own, result),
+            metrics=worst.scored.metrics | self._damages(case, worst.scored) | facts,
             costs=Costs(time.perf_counter() - start, int(result.gradients[0])),
         )
         if self.figure is not None and draw is not None and draw(record):
@@ -286,9 +284,8 @@ class RowEvaluator:
 
 def _queries(attack: Attack, result: AttackResult) -> dict[str, float]:
     """How often an attack that takes no gradient of the victim has asked it, the clean image too; transfer once."""
-    if attack.knowledge == TRANSFER:
-        return {QUERIES: 1.0}
-    return {QUERIES: float(len(result.loss_history))} if attack.knowledge == BLACK_BOX else {}
+    count = {TRANSFER: 1, BLACK_BOX: len(result.loss_history)}.get(attack.knowledge)
+    return {} if count is None else {QUERIES: float(count)}
 
 
 def _history(result: AttackResult) -> History:

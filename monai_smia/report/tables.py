@@ -22,8 +22,6 @@ METRIC_DESCRIPTIONS = {
     "agreement": "share of voxels, boxes or labels that the twin, which gradients come from, decides as the deployed "
     "pipeline on the clean image",
     "accuracy": "share of right decisions; of a segmentation the mean over classes of the share of voxels found",
-    "answer": "the number that the product answers with, which its threshold is compared with",
-    "answer_change": "that number minus the one of the clean image",
     "auc": "area under the ROC curve, mean over classes",
     "cos": "percentage of consecutive steps of the attack that point the same way",
     "damage": "what the attack has broken: wrong decision, 1 - Jaccard, or share of objects no longer found (1: all)",
@@ -38,8 +36,7 @@ METRIC_DESCRIPTIONS = {
     "invented_ml": "volume decided as foreground where the reference holds none, in milliliters",
     "invented_voxels": "voxels decided as foreground where the reference holds none",
     "invented": "boxes that find no object, a case",
-    "false_lesions": "a case's separate parts of the decision of which the reference covers less than the "
-    "share asked for",
+    "false_lesions": "separate parts of a case's decision of which the reference covers less than the share asked for",
     "lesion_sensitivity": "share of a case's lesions (separate parts of the reference) of which the decision covers at "
     "least the share asked for",
     "iou": "mean over objects of the overlap with the best box of their class, each box for one object",
@@ -58,6 +55,7 @@ METRIC_DESCRIPTIONS = {
 
 
 KIND_DESCRIPTIONS = {
+    "answer": "the number that the product answers with (change: minus that of the clean image)",
     "surface_dice_": "share of the edge voxels of decision and reference that lie within this distance of the other's "
     "edge, 0 of a class that only one of them holds",
     "over_": "share of cases whose volume is above this threshold; wrong: of those where that of the reference is not "
