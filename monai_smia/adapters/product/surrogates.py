@@ -31,7 +31,7 @@ STRONGEST = partial(APGD, steps=20, loss="soft_jaccard")
 LEAST, HELD_OUT = 5, 5  # queries to distil from; every fifth is held out
 WINDOW, DEEPEST = 48, 16  # voxels of a side that are trained on; of which the network wants multiples
 FEATURES = (8, 8, 16, 32, 32, 8)
-STEPS, BATCH, RATE = 200, 2, 2e-3
+STEPS, BATCH, RATE = 200, 2, 5e-3
 BLOCKS = (1, 2, 4, 8)  # voxels of a side that noise is alike in
 
 
@@ -89,7 +89,9 @@ class _Standardized(nn.Module):
         """Logits on the image's own grid."""
         pad = [size for n in reversed(image.shape[2:]) for size in (0, -n % DEEPEST)]
         logits: Tensor = self.network(F.pad((image - self.mean) / self.deviation, pad))
-        return logits[(..., *(slice(n) for n in image.shape[2:]))]
+        for axis, size in enumerate(image.shape[2:], 2):
+            logits = logits.narrow(axis, 0, size)
+        return logits
 
 
 def distilled(
@@ -126,7 +128,7 @@ def distilled(
         )
         _train(network, learned, generator)
     network.eval().requires_grad_(False)
-    roi = [min(WINDOW * 2, size + -size % DEEPEST) for size in learned[0][0].shape]
+    roi = [min(WINDOW * 2, size) for size in learned[0][0].shape]  # padding is the network's, after standardizing
     victim = SegmentationVictim(network, inferer=CheckpointedSlidingWindowInferer(roi_size=roi, overlap=0.25))
     held = pairs[HELD_OUT - 1 :: HELD_OUT]
     alike = float(np.mean([_agreement(victim, image, answer, asking.classes) for image, answer in held]))
@@ -163,7 +165,7 @@ def _train(network: nn.Module, pairs: Sequence[tuple[Tensor, Tensor]], generator
         value = loss(network(images), answers)
         value.backward()
         optimizer.step()
-    LOGGER.info("The surrogate was trained for %d steps, last loss %.3f.", STEPS, float(value))
+    LOGGER.info("The surrogate was trained for %d steps, last loss %.3f.", STEPS, float(value.detach()))
 
 
 def _crop(image: Tensor, answer: Tensor, around: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
