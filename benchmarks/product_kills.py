@@ -29,6 +29,8 @@ import numpy as np
 import torch
 from measured import Claims, Row, Table, add_save, save
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pynetdicom import AE
+from pynetdicom.sop_class import SegmentationStorage
 
 from monai_smia.adapters.product import DicomNode, product_evaluation
 from monai_smia.adapters.product.inbox import EARLIER
@@ -39,7 +41,7 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "segmentation_node.
 SHAPE, AIR = (12, 10, 8), -1024
 VARY = ("seconds", "config_sha256", "versions", "input_sha256")
 SLOW, LATE = 0.05, 0.5  # seconds that the node takes, most often and at times
-PATIENCE = 4.0  # seconds that an answer may take
+PATIENCE = 8.0  # seconds that an answer may take
 
 
 def example() -> Any:
@@ -94,13 +96,16 @@ def serve(ports: tuple[int, int], log: Path, seed: int) -> None:
 
     class Stubborn(module.SegmentationNode):  # type: ignore[name-defined, misc]
         def _send(self, objects: list[Any]) -> None:
-            until = time.monotonic() + 20
+            entity, until = AE(ae_title=self.listen[0]), time.monotonic() + 20
+            entity.add_requested_context(SegmentationStorage)
             while time.monotonic() < until:
-                with socket.socket() as found:
-                    if found.connect_ex(("127.0.0.1", self.answer[1])) == 0:
-                        break
-                time.sleep(0.05)
-            super()._send(objects)
+                association = entity.associate("127.0.0.1", self.answer[1], ae_title=self.answer[0])
+                if association.is_established:
+                    for each in objects:
+                        association.send_c_store(each)
+                    return association.release()
+                time.sleep(0.1)
+            return None
 
     Stubborn(dark, ("LUNGS", ports[0]), ("TESTER", ports[1])).start(block=True)
 
