@@ -150,7 +150,8 @@ class ClassificationMetrics(CaseMetrics):
 
 def _sure(record: Mapping[str, Any], decided: int) -> float:
     """Probability of the decided class; NaN where none is known."""
-    return float(record["probabilities"][decided]) if "probabilities" in record else math.nan
+    value = record["probabilities"][decided] if "probabilities" in record else None
+    return math.nan if value is None else float(value)
 
 
 def _area(records: Sequence[Mapping[str, Any]], k: int, positive: Sequence[bool]) -> float | None:
