@@ -13,7 +13,10 @@ from torch import Tensor
 from monai_smia.attacks import Attack, AttackResult
 from monai_smia.engines import AttackEvaluator
 from monai_smia.evaluation.cases import Case
+from monai_smia.records.rows import BLACK_BOX, TRANSFER
 from monai_smia.victims.base import Victim
+
+QUERIES = "queries"  # of a black-box attack, a column of its rows
 
 
 def attacked(victim: Victim, case: Case, device: torch.device, attack: Attack) -> AttackResult:
@@ -50,3 +53,14 @@ class _NoPrediction(Inferer):
 def case_seed(seed: int | Sequence[int], case: str) -> int:
     """The seed of an attack on a case: of its name, not of when it is its turn."""
     return int(np.random.SeedSequence([*np.atleast_1d(seed), *case.encode()]).generate_state(1)[0])
+
+
+def queries_of(attack: Attack, result: AttackResult) -> dict[str, float]:
+    """How often an attack that takes no gradient of the victim has asked it, the clean image included; transfer once.
+
+    Args:
+        attack: that was run.
+        result: of it.
+    """
+    counts = {TRANSFER: 1.0, BLACK_BOX: float(len(result.loss_history))}
+    return {QUERIES: counts[attack.knowledge]} if attack.knowledge in counts else {}

@@ -21,7 +21,7 @@ from monai_smia.evaluation.errors import DisagreementError
 from monai_smia.evaluation.overlays import write_overlays
 from monai_smia.evaluation.pipeline import Pipeline, Scored, VictimPipeline
 from monai_smia.evaluation.plan import PlannedAttack
-from monai_smia.evaluation.predictor import attacked, case_seed
+from monai_smia.evaluation.predictor import attacked, case_seed, queries_of
 from monai_smia.evaluation.probe import probe
 from monai_smia.evaluation.shift_row import Shifted, ShiftRow
 from monai_smia.evaluation.survival import degraded_records
@@ -33,7 +33,7 @@ from monai_smia.metrics.similarity import StructuralSimilarity
 from monai_smia.records import COMPUTED, STORED, Costs, Record
 from monai_smia.records.damage import ADDED_DAMAGE, FROZEN, damages
 from monai_smia.records.parts import History
-from monai_smia.records.rows import BLACK_BOX, TRANSFER, RowKey
+from monai_smia.records.rows import RowKey
 from monai_smia.records.shift import TOLD
 from monai_smia.report.figures.panel import Panel
 from monai_smia.report.figures.selector import figure_path, slices_path, within_radius
@@ -45,7 +45,6 @@ from monai_smia.victims.preprocessing import as_plain
 LOGGER = logging.getLogger(__name__)
 AGREEMENT = "agreement"  # of the twin with the pipeline, a column of the clean row
 LEAST_AGREEMENT = 0.95
-QUERIES = "queries"  # of a black-box attack, a column of its rows
 
 
 @dataclass
@@ -151,7 +150,7 @@ class RowEvaluator:
         search = ShiftRow(case, self._bound(case), self.score, self.metrics, self.device)
         result, worst = search.run(own), search.worst
         assert worst is not None
-        facts = search.facts(own) | _queries(own, result)
+        facts = search.facts(own) | queries_of(own, result)
         record = Record(
             row=row.key(self.unit),
             stage=COMPUTED,
@@ -222,7 +221,7 @@ class RowEvaluator:
         self, record: Record, case: Case, adversarial: Tensor, attack: Attack, result: AttackResult
     ) -> Record:
         """The record with the size of the perturbation and what the attack tells of itself."""
-        sizes = self._sizes(adversarial, case, result, record.row.eps_input) | _queries(attack, result)
+        sizes = self._sizes(adversarial, case, result, record.row.eps_input) | queries_of(attack, result)
         costs = replace(
             record.costs,
             planned_gradients=int(attack.planned_gradients),
@@ -280,12 +279,6 @@ class RowEvaluator:
             self._worst[within] = added, path
             if before not in (None, path):
                 remove(before)
-
-
-def _queries(attack: Attack, result: AttackResult) -> dict[str, float]:
-    """How often an attack that takes no gradient of the victim has asked it, the clean image too; transfer once."""
-    count = {TRANSFER: 1, BLACK_BOX: len(result.loss_history)}.get(attack.knowledge)
-    return {} if count is None else {QUERIES: float(count)}
 
 
 def _history(result: AttackResult) -> History:
