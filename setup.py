@@ -75,6 +75,7 @@ setup(
     ],
     extras_require={
         "dicom": ["pynetdicom>=2.1", "highdicom>=0.25", "dicomweb-client>=0.59"],  # products that are asked by DICOM
+        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=1.0"],  # the site
         "sign": ["cryptography>=42"],  # signatures of evidence
         "tracking": ["mlflow>=3", "tensorboard>=2.15"],  # figures of a run while it runs
         "test": [
