@@ -38,6 +38,8 @@ DATA = {  # what stands for a folder, and the tree that is put there
     "many_eyes": published.many_eyes,
     "endoscopy": published.endoscopy,
     "ead2019": published.ead2019,
+    "dicom_eyes": published.dicom_eyes,
+    "dicom_frames": published.dicom_frames,
 }
 SMALL = {  # by bundle and what runs
     (CT, "train"): "--pixdim [8,8,8] --roi_size [32,32,32] --max_epochs 1 --patient_repeats 2 --phantom_dirs []",
@@ -134,6 +136,8 @@ NAMED = [
         "--evaluation::tolerance 0.01",
     ),
     (FUNDUS, "train --dataset_dir <many_eyes> --fold 0"),
+    (FUNDUS, "attack_eval --dataset_dir <dicom_eyes> --identified true --eps 0.02"),
+    (ENDOSCOPY, "attack_eval --dataset_dir <dicom_frames> --identified true --eps 0.02"),
     (FUNDUS, "attack_eval --dataset_dir <aptos> --split all --max_cases 1 --preset paper --steps 3 --stop_at never"),
     (ENDOSCOPY, "attack_eval --frames_dir <endoscopy> --preset paper --loss ranking"),
     (ENDOSCOPY, "train --frames_dir <endoscopy> --feature_extractor#booster False --weights there.pt"),

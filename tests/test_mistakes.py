@@ -58,10 +58,16 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
         [*RUN, "--dataset_dir", "listed", "--split", "$None"],
         r"row 1 of labels.csv names .*gone\.dcm, which does not exist",
     ),
-    "a series of eyes": ([*EYES, "--dataset_dir", "series"], "series is DICOM, of which this bundle takes none"),
+    "a series of eyes": (
+        [*EYES, "--dataset_dir", "series"],
+        r"series holds no color picture of DICOM: \S+ is greyscale \(MONOCHROME2, CT\)",
+    ),
     "no photographs": ([*EYES, "--dataset_dir", "gone"], "dataset_dir .*/gone does not exist"),
     "no frames": ([*FRAMES, "--dataset_dir", "gone"], "dataset_dir .*/gone does not exist"),
-    "a series of frames": ([*FRAMES, "--dataset_dir", "series"], "series is DICOM, of which this bundle takes none"),
+    "a series of frames": (
+        [*FRAMES, "--dataset_dir", "series"],
+        r"series holds no color picture of DICOM: \S+ is greyscale \(MONOCHROME2, CT\)",
+    ),
     "what is no text": ([*RUN, "--dataset_dir", "binary"], "binary is no table of cases: it holds no text; expected"),
     "another bundle_root": (
         [*RUN[:3], "--bundle_root", "empty"],

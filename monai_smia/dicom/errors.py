@@ -9,7 +9,7 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
 class DicomSeriesError(ValueError):
-    """A series that cannot be read as one volume; the message names the file and what is wrong with it."""
+    """A series that cannot be read as one volume, or a file as a picture; the message names it and what is wrong."""
 
 
 def cut_off(path: Path) -> str:

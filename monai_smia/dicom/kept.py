@@ -30,28 +30,41 @@ TEXT = (
     *("PatientIdentityRemoved", "DeidentificationMethod"),
 )
 CODES = ("DeidentificationMethodCodeSequence",)  # items of codes, of which these stay
+# Of a photograph or a frame, beside them: how the eye was photographed, and what colors mean.
+EYE = 0x0022
+PICTURE_TEXT = (
+    *("ImageLaterality", "PatientEyeMovementCommanded", "PupilDilated", "DetectorType", "PatientOrientation"),
+    *("BurnedInAnnotation", "ColorSpace", "ICCProfile"),
+)
+PICTURE_CODES = (
+    *("AnatomicRegionSequence", "AcquisitionDeviceTypeCodeSequence", "IlluminationTypeCodeSequence"),
+    *("LightPathFilterTypeStackCodeSequence", "ImagePathFilterTypeStackCodeSequence", "LensesCodeSequence"),
+)
 CODE = ("CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning")
 UTF8 = "ISO_IR 192"
 
 
-def kept_of(source: Dataset, same_study: bool) -> Dataset:
+def kept_of(source: Dataset, same_study: bool, *, picture: bool = False) -> Dataset:
     """The elements of a header that a derived image keeps, as copies.
 
     Args:
         source: the header.
         same_study: the image stays in the study and with the patient: all stays but what is private or stale, at any
             depth.
+        picture: keep what an allow-list has for pictures, too.
     """
     kept = Dataset()
+    text, codes = (TEXT + PICTURE_TEXT, CODES + PICTURE_CODES) if picture else (TEXT, CODES)
+    groups = (*GROUPS, EYE) if picture else GROUPS
     for element in source:
         if _is_stale(element):
             continue
         if same_study:
             kept.add(_without_stale(_of_legal_length(copy.deepcopy(element))))
-        elif element.keyword in CODES:
+        elif element.keyword in codes:
             items = [item for item in element.value or [] if isinstance(item, Dataset)]
             kept.add_new(element.tag, "SQ", [_only(item, CODE) for item in items])
-        elif element.keyword in TEXT or (element.VR in NUMBERS and element.tag.group in GROUPS):
+        elif element.keyword in text or (element.VR in NUMBERS and element.tag.group in groups):
             kept.add(_of_legal_length(copy.deepcopy(element)))
     if not same_study:
         kept.SpecificCharacterSet = UTF8

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import FileDataset
+from pydicom.uid import CTImageStorage, generate_uid
 
 from monai_smia.dicom.compressed import check_compression, compress
+from monai_smia.dicom.derived import check_deidentified, derived_file, mark, research_patient, save, sync
 from monai_smia.dicom.files import UNFINISHED, DicomSlice, decode, stored_range
 from monai_smia.dicom.kept import kept_of
 from monai_smia.dicom.series import DicomSeries
-from monai_smia.files import MARK, WriteError, unfinished, writing
-
-EMPTY = (
-    *("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "ReferringPhysicianName"),
-    *("StudyDate", "StudyTime", "PositionReferenceIndicator"),
-)
+from monai_smia.files import WriteError, unfinished, writing
 
 
 def write_dicom_series(
@@ -77,12 +69,12 @@ def write_dicom_series(
         partial.mkdir(parents=True)
         try:
             _write_planes(source, stored, partial, description, same_study, compression)
-            _sync(partial)
+            sync(partial)
             os.rename(partial, folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _sync(folder.parent)
+        sync(folder.parent)
     return folder
 
 
@@ -106,7 +98,7 @@ def _write_planes(
         if compression is not None:
             compress(ds, compression)
         path = partial / f"{index:05d}.dcm"
-        _save(ds, path)
+        save(ds, path)
         if not np.array_equal(decode(path), stored[..., index].T):  # a disk that lies, a header that was wrong
             raise WriteError(errno.EIO, f"{path.name} of {partial.name} does not hold what was to be written")
 
@@ -116,13 +108,8 @@ def _check(source: DicomSeries, stored: np.ndarray, identified: bool) -> None:
         header = plane.header
         if header.SOPClassUID != CTImageStorage:
             raise ValueError(f"source must be a CT series of one file a plane, got {header.SOPClassUID.name}.")
-        removed = header.get("PatientIdentityRemoved") == "YES"
-        how = header.get("DeidentificationMethod") or header.get("DeidentificationMethodCodeSequence")
-        if not identified and not (removed and how):
-            raise ValueError(
-                f"source is not de-identified: {plane.name} must have PatientIdentityRemoved YES and a "
-                "DeidentificationMethod; de-identify it first, or set identified=True to write it all the same."
-            )
+        if not identified:
+            check_deidentified(header, plane.name)
         low, high = stored_range(header)
     if stored.shape != source.shape or not np.issubdtype(stored.dtype, np.integer):
         raise ValueError(f"stored must hold integers of shape {source.shape}, got {stored.dtype} {stored.shape}.")
@@ -132,69 +119,14 @@ def _check(source: DicomSeries, stored: np.ndarray, identified: bool) -> None:
 
 def _derived(plane: DicomSlice, pixels: np.ndarray, description: str, same_study: bool) -> FileDataset:
     source = plane.header
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    ds.update(kept_of(source, same_study))
-    ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    ds = derived_file(kept_of(source, same_study))
     ds.SeriesNumber = 9000 + int(source.get("SeriesNumber") or 0) % 1000
     ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
     if not same_study:
-        _research_patient(ds, source)
-    _mark(ds, source, description)
+        research_patient(ds, source)
+    mark(ds, source, description)
+    ds.BurnedInAnnotation = "NO"
     kind = ("<i" if source.PixelRepresentation else "<u") + str(source.BitsAllocated // 8)
     data = np.ascontiguousarray(pixels.T).astype(kind).tobytes()
     ds.add_new("PixelData", "OW", data + b"\0" * (len(data) % 2))
     return ds
-
-
-def _research_patient(ds: Dataset, source: Dataset) -> None:
-    """What a study and a patient of its own must say, most of it nothing."""
-    pseudonym = hashlib.sha256(str(source.get("StudyInstanceUID")).encode()).hexdigest()[:12]
-    ds.PatientName, ds.PatientID = "ADVERSARIAL^TEST", f"RESEARCH-{pseudonym}"
-    for name in EMPTY:
-        setattr(ds, name, "")
-    ds.StudyDescription = MARK
-
-
-def _mark(ds: Dataset, source: Dataset, description: str) -> None:
-    ds.SeriesDescription = ds.ImageComments = MARK
-    ds.DerivationDescription = f"{MARK}. {description}".strip()[:1024]
-    ds.add_new(0x0008001C, "CS", "YES")  # Synthetic Data: some or all of the content was made artificially
-    ds.ContentQualification = "RESEARCH"
-    ds.BurnedInAnnotation = "NO"
-    ds.DerivationCodeSequence = [_item(codes.DCM.PixelByPixelAddition)]
-    origin = Dataset()
-    origin.ReferencedSOPClassUID, origin.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
-    origin.SpatialLocationsPreserved = "YES"
-    origin.PurposeOfReferenceCodeSequence = [_item(codes.DCM.SourceImageForImageProcessingOperation)]
-    ds.SourceImageSequence = [origin]
-    equipment = Dataset()
-    equipment.PurposeOfReferenceCodeSequence = [_item(codes.DCM.SynthesizingEquipment)]
-    equipment.Manufacturer, equipment.ManufacturerModelName = "monai_smia", "adversarial robustness test"
-    equipment.ContributionDescription = MARK
-    ds.ContributingEquipmentSequence = [*ds.get("ContributingEquipmentSequence", []), equipment]  # of the same study
-
-
-def _item(code: Code) -> Dataset:
-    """A coded concept as an item of a code sequence."""
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
-    return item
-
-
-def _save(ds: FileDataset, path: Path) -> None:
-    with path.open("xb") as file:
-        pydicom.dcmwrite(file, ds, enforce_file_format=True)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from dicom_picture_files import ES, JPEG, OP, VIDEO, picture, save_picture
 from PIL import Image
 
 from monai_smia.targets.ct_lung import write_ct_phantoms
@@ -117,6 +118,23 @@ def endoscopy(folder: Path) -> Path:
         rows.append({"file": name, "class": "polyp", "x1": 20, "y1": 30, "x2": 70, "y2": 80, "split": split})
     _table(folder / "labels.csv", rows)
     return folder
+
+
+def dicom_eyes(folder: Path) -> Path:
+    """Photographs of DICOM without grades: a JPEG, and one of two frames."""
+    first, second = (np.array(Image.open(file)) for _, file in _eyes(folder)[:2])
+    save_picture(picture(first, OP, look="YBR_FULL_422", syntax=JPEG), folder / "dicom" / "a.dcm")
+    save_picture(picture([first, second], OP), folder / "dicom" / "b.dcm")
+    return folder / "dicom"
+
+
+def dicom_frames(folder: Path) -> Path:
+    """Frames of DICOM without boxes."""
+    made = write_artefact_frames(folder / "made", 2, size=(128, 96))
+    first, second = (np.array(Image.open(file)) for file in sorted(made.rglob("*.png"))[:2])
+    save_picture(picture(first, ES, look="YBR_FULL_422", syntax=JPEG), folder / "dicom" / "a.dcm")
+    save_picture(picture([first, second], VIDEO), folder / "dicom" / "b.dcm")
+    return folder / "dicom"
 
 
 def _pictures(folder: Path, size: tuple[int, int]) -> Path:

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from monai_smia.dicom.files import looks_like_dicom
+from monai_smia.dicom.picture_loading import FRAME
+from monai_smia.dicom.picture_writer import write_dicom_picture
+from monai_smia.dicom.pictures import read_dicom_picture
 from monai_smia.files import replacing
 from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, add_artefacts
 from monai_smia.targets.endoscopy.clean import suppress_highlights
@@ -144,7 +148,7 @@ def fitted_frames(
 
     Args:
         items: frames with boxes, as from :func:`endoscopy_datalist`.
-        folder: where to write ``<case>.png``; made if absent.
+        folder: where to write ``<case>.png``, of DICOM ``<case>.dcm``, a derived picture of one frame; made if absent.
         size: width and height to fit a frame into, in pixels, each at least 64.
 
     Returns:
@@ -163,16 +167,36 @@ def fitted_frames(
     folder.mkdir(parents=True, exist_ok=True)
     fitted = []
     for item in items:
-        path = folder / f"{item['case']}.png"
-        with Image.open(item["image"]) as image:
-            check_picture(image, Path(item["image"]).name)
-            old, small = image.size, _fit(image, fit)
-        with replacing(path) as temporary:
-            small.save(temporary, format="png")
-        scale = [new / before for new, before in zip(small.size, old, strict=True)] * 2
-        boxes = [[v * s for v, s in zip(box, scale, strict=True)] for box in item["label"]["boxes"]]
-        fitted.append({**item, "image": str(path), "label": {**item["label"], "boxes": boxes}})
+        dicom = looks_like_dicom(Path(item["image"]))
+        path = folder / f"{item['case']}.{'dcm' if dicom else 'png'}"
+        old, new = (_fitted_dicom if dicom else _fitted_file)(item, path, fit)
+        known = {name: value for name, value in item.items() if name != FRAME}  # which the new file has one of
+        fitted.append({**known, "image": str(path)})
+        if "label" in item:
+            scale = [after / before for after, before in zip(new, old, strict=True)] * 2
+            boxes = [[v * s for v, s in zip(box, scale, strict=True)] for box in item["label"]["boxes"]]
+            fitted[-1]["label"] = {**item["label"], "boxes": boxes}
     return fitted
+
+
+def _fitted_file(item: Mapping[str, Any], path: Path, fit: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height before and after."""
+    with Image.open(item["image"]) as image:
+        check_picture(image, Path(item["image"]).name)
+        old, small = image.size, _fit(image, fit)
+    with replacing(path) as temporary:
+        small.save(temporary, format="png")
+    return old, small.size
+
+
+def _fitted_dicom(item: Mapping[str, Any], path: Path, fit: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height before and after, of a frame of DICOM that becomes a derived picture."""
+    picture = read_dicom_picture(item["image"], item.get(FRAME))
+    frame = Image.fromarray(picture.pixels)
+    small = _fit(frame, fit)
+    told = f"frame {picture.frame} of {frame.width} x {frame.height} pixels, scaled to {small.width} x {small.height}"
+    write_dicom_picture(picture, np.asarray(small), path, description=told, adversarial=False)
+    return frame.size, small.size
 
 
 def _fit(image: Image.Image, fit: tuple[int, int]) -> Image.Image:

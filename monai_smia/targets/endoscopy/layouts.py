@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from monai_smia.dicom.files import looks_like_dicom
+from monai_smia.dicom.pictures import picture_header
 from monai_smia.targets.carried import carried
-from monai_smia.targets.not_dicom import check_not_dicom
+from monai_smia.targets.dicom_pictures import ListedPicture, holds_pictures, listed_pictures, named_picture
 from monai_smia.targets.splits import ALL, of_split
 from monai_smia.transforms.photographs import check_picture
 
 __all__ = ["endoscopy_datalist"]
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".dcm")
 _CLASS_LISTS = ("classes.txt", "class_list.txt", "obj.names")
 _TEXT_FORMATS = ("yolo", "voc")
 _SPLITS = ("train", "val", "test")  # as folders and datalists are called
@@ -27,7 +29,8 @@ _SPLITS = ("train", "val", "test")  # as folders and datalists are called
 _LAYOUTS = """one of
   - EAD-2019: pictures, each with a text file of its name, and a class list (classes.txt, class_list.txt or obj.names)
   - COCO: a *.json with "images", "annotations" and "categories", pictures beside it or in a folder next to it
-  - labels.csv with the columns file, class, x1, y1, x2, y2 and optionally split"""
+  - labels.csv with the columns file, class, x1, y1, x2, y2 and optionally split
+  - DICOM files, at any depth"""
 
 
 class _Frame(NamedTuple):
@@ -36,6 +39,8 @@ class _Frame(NamedTuple):
     split: str
     boxes: list[tuple[str, str, list[float]]]  # where it is listed, class name, x1 y1 x2 y2
     carried: dict[str, Any]
+    frame: str = ""
+    picture: ListedPicture | None = None  # without a table, and boxes that are known
 
 
 def endoscopy_datalist(
@@ -61,9 +66,14 @@ def endoscopy_datalist(
        error. Folders ``train``, ``val``, ``test`` are its splits.
     3. COCO: the only ``*.json`` with ``images``, ``annotations`` (``bbox`` as x, y, width, height) and ``categories``;
        a name that holds ``train``, ``val`` or ``test`` says its split, by which one of several is chosen.
+    4. DICOM without a table: every frame of the color pictures in the folder and below, or of one file, all of the
+       split "test" and without a label.
+
+    A file that a table names may be a color picture of DICOM, with its frame (from 1 on) in a column ``frame``, or
+    ``"frame"`` of an image in COCO, where it has several. Such cases are called by a hash of their SOPInstanceUID.
 
     Args:
-        dataset_dir: the folder, or its CSV or JSON file.
+        dataset_dir: the folder, or its CSV or JSON file, or a file of DICOM.
         classes: the class names that a detector knows, in its order.
         split: the split to list; ``"all"`` or None lists all frames.
         held_out: share of the patients in ``"test"``, drawn by `split_seed`, where the dataset names no splits; the
@@ -73,8 +83,8 @@ def endoscopy_datalist(
 
     Returns:
         One ``{"image": path, "label": {"boxes": [[x1, y1, x2, y2], ...], "labels": [number, ...]}, "case": name}`` a
-        frame, boxes in pixels with x along the width, with ``patient`` and ``strata`` where the dataset says them.
-        Paths are absolute.
+        frame, boxes in pixels with x along the width, with ``patient`` and ``strata`` where the dataset says them,
+        ``frame`` of a file of several, and without ``label`` for DICOM without a table. Paths are absolute.
 
     Raises:
         FileNotFoundError: if the folder, a picture or a label file does not exist.
@@ -97,13 +107,15 @@ def endoscopy_datalist(
     path = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not path.exists():
         raise FileNotFoundError(f"dataset_dir {path} does not exist; expected a folder or file, {_LAYOUTS}")
-    check_not_dicom(path)
     if path.suffix == ".csv" or (path / "labels.csv").is_file():
         frames = _csv_frames(path if path.suffix == ".csv" else path / "labels.csv")
     elif path.suffix == ".json" or (list(path.glob("*.json")) and not _class_list(path)):
         frames = _coco_frames(path if path.suffix == ".json" else _coco_file(path, split))
     elif _class_list(path):
         frames = _text_frames(path, text_format)
+    elif holds_pictures(path):
+        named = "test" if held_out is None else ""  # what is given is there to be attacked
+        frames = [_Frame(p.case, p.image, named, [], p.carried, picture=p) for p in listed_pictures(path)]
     else:
         found = ", ".join(sorted(p.name for p in path.iterdir())[:10]) or "nothing"
         raise ValueError(f"dataset_dir {path} has no known layout: it holds {found}; expected {_LAYOUTS}")
@@ -120,14 +132,15 @@ def _csv_frames(source: Path) -> list[_Frame]:
             have = ", ".join(reader.fieldnames or ()) or "none"
             raise ValueError(f"dataset_dir: {source} needs the columns {', '.join(sorted(missing))}; it has: {have}")
         rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
-    frames: dict[str, _Frame] = {}
-    for number, row in enumerate(rows, start=1):
-        where = f"row {number} of {source.name}"
-        first = _Frame(where, source.parent / row["file"], row.get("split", ""), [], carried(row, where))
-        frame = frames.setdefault(row["file"], first)
+    frames: dict[tuple[str, str], _Frame] = {}
+    for line, row in enumerate(rows, start=1):
+        where = f"row {line} of {source.name}"
+        known, number = carried(row, where), row.get("frame", "")
+        first = _Frame(where, source.parent / row["file"], row.get("split", ""), [], known, number)
+        frame = frames.setdefault((row["file"], number), first)
         if frame.split != row.get("split", ""):
             raise ValueError(f"dataset_dir: {where} puts {row['file']} into a second split, after {frame.where}.")
-        if carried(row, where) != frame.carried:
+        if known != frame.carried:
             raise ValueError(f"dataset_dir: {where} gives {row['file']} another patient or strata than {frame.where}.")
         corners = [row[k] for k in ("x1", "y1", "x2", "y2")]
         if not row["class"] and any(corners):
@@ -212,7 +225,8 @@ def _coco_frames(source: Path) -> list[_Frame]:
             nested = sorted(source.parent.glob(f"*/{image['file_name']}"))
             picture = nested[0] if nested else picture
         where = f"image {image['id']} of {source.name}"
-        frames[image["id"]] = _Frame(where, picture, split, [], carried(image, where))
+        frame = str(image.get("frame", ""))
+        frames[image["id"]] = _Frame(where, picture, split, [], carried(image, where), frame)
     for number, annotation in enumerate(content["annotations"]):
         where = f"annotation {number} of {source.name}"
         if annotation["image_id"] not in frames or annotation["category_id"] not in names:
@@ -236,6 +250,9 @@ def _numbers(values: Iterable[Any], where: str) -> list[float]:
 def _size_of(picture: Path) -> tuple[int, int]:
     if not picture.is_file():
         raise FileNotFoundError(f"dataset_dir: the picture {picture} does not exist.")
+    if looks_like_dicom(picture):
+        header = picture_header(picture)
+        return int(header.Columns), int(header.Rows)
     with Image.open(picture) as image:
         check_picture(image, picture.name)
         return image.size
@@ -244,6 +261,7 @@ def _size_of(picture: Path) -> tuple[int, int]:
 def _items(frames: Sequence[_Frame], classes: list[str]) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
+    patients: dict[str, str] = {}
     for frame in frames:
         size = _size_of(frame.image)
         boxes, labels = [], []
@@ -252,12 +270,14 @@ def _items(frames: Sequence[_Frame], classes: list[str]) -> list[dict[str, Any]]
                 raise ValueError(f"dataset_dir: {where} has the class {name!r}; classes known: {', '.join(classes)}.")
             boxes.append(_checked_box(box, size, where, frame.image.name))
             labels.append(classes.index(name))
-        case = frame.image.stem
+        picture = frame.picture or named_picture(frame.image, frame.frame, f"dataset_dir: {frame.where}", patients)
+        item = {"image": str(frame.image), "case": frame.image.stem} if picture is None else picture.item
+        case = item["case"]
         if case in seen:
             raise ValueError(f"dataset_dir: {seen[case]} and {frame.where} are both the case {case!r}.")
         seen[case] = frame.where
-        label = {"boxes": boxes, "labels": labels}
-        items.append({"image": str(frame.image), "label": label, "case": case, **frame.carried})
+        label = {} if frame.picture else {"label": {"boxes": boxes, "labels": labels}}
+        items.append({**item, **label, **frame.carried})
     return items
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
 from monai_smia.targets.carried import carried
-from monai_smia.targets.not_dicom import check_not_dicom
+from monai_smia.targets.dicom_pictures import ListedPicture, holds_pictures, listed_pictures, named_picture
 from monai_smia.targets.splits import of_split
 
 __all__ = ["fundus_datalist"]
@@ -42,7 +42,7 @@ _EXPECTED = "; ".join(
         f"{layout.table} ({layout.image}, {layout.grade}) with {layout.folder or 'the images'}/*{layout.suffix}"
         for layout in _LAYOUTS
     ]
-    + [f"dataset.json with lists {', '.join(_LISTS)} of image and label"]
+    + [f"dataset.json with lists {', '.join(_LISTS)} of image and label", "DICOM files, at any depth"]
 )
 
 
@@ -62,9 +62,12 @@ def fundus_datalist(
     ``train_images/*.png``), Kaggle's of 2015 (``trainLabels.csv`` with ``image, level`` and ``train/*.jpeg``), a
     ``labels.csv`` with ``file, dr_grade`` and optionally ``split`` and ``dme_risk``, or a MONAI datalist
     ``dataset.json`` with lists ``training`` (its split is ``train``), ``validation``, ``test`` of ``image, label``.
+    A file that a table names may be a color picture of DICOM, with its frame in a column ``frame`` (from 1 on) where it
+    has several. Without any table, every frame of the color pictures of DICOM in the folder and below is listed: all of
+    the split "test", without a label. Pictures of DICOM are called by a hash of their SOPInstanceUID.
 
     Args:
-        dataset_dir: the folder.
+        dataset_dir: the folder; or one file of DICOM.
         split: only rows with this value in the column ``split``, or of this list; ``"all"`` or None for all.
         held_out: share of the patients in ``"test"``, drawn by `split_seed`, where the dataset names no splits (APTOS
             and Kaggle do not); the others are ``"train"``.
@@ -76,7 +79,8 @@ def fundus_datalist(
     Returns:
         One ``{"image": path, "label": grade, "case": name}`` a photograph, in the table's order; with ``"dme"``, the
         risk of macular edema, ``patient`` and ``strata`` where the dataset says them (of Kaggle's both eyes are one
-        person's). Paths are absolute, the name is the file's without its ending.
+        person's), ``frame`` of a file of several, and without ``label`` for DICOM without a table. Paths are absolute,
+        the name is the file's without its ending.
 
     Raises:
         FileNotFoundError: if the folder or an image that the table names does not exist.
@@ -92,25 +96,25 @@ def fundus_datalist(
         [('grade0_eye0', 0), ('grade1_eye1', 1)]
     """
     folder = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
-    if not folder.is_dir():
-        check_not_dicom(folder)
+    if not folder.is_dir() and not holds_pictures(folder):
         what = "is a file, and must be a folder" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"dataset_dir {folder} {what}.")
-    check_not_dicom(folder)
-    table, rows = _rows(folder)
+    table, rows = _rows(folder, alone=held_out is not None)
     rows = of_split(rows, split, where=table, held_out=held_out, seed=split_seed)
     if max_cases is not None and max_cases < len(rows):
         chosen = np.random.default_rng(seed).choice(len(rows), max_cases, replace=False)
         rows = [rows[i] for i in sorted(chosen)]
-    items = [_item(row) for row in rows]
-    missing = [item["image"] for item in items if not os.path.isfile(item["image"])]
+    missing = [str(row.image) for row in rows if not row.image.is_file()]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise FileNotFoundError(f"{table} names images that do not exist: {missing[:3]}{more}.")
+    items = _items(rows)
     double = [name for name, count in Counter(item["case"] for item in items).items() if count > 1]
     if double:
         raise ValueError(f"{table} names images more than once: {double[:3]}.")
     if need_all_grades:
+        if not all("label" in item for item in items):
+            raise ValueError(f"dataset_dir {folder.name} has no grades to train on: list its files in labels.csv.")
         _check_all_grades([item["label"] for item in items], str(table))
     return items
 
@@ -121,16 +125,23 @@ class _Row(NamedTuple):
     split: str
     edema: str
     carried: dict[str, Any]
+    where: str = ""
+    frame: str = ""
+    picture: ListedPicture | None = None  # without a table
 
 
-def _rows(folder: Path) -> tuple[Path, list[_Row]]:
-    """The table of the first layout that fits, and what it says."""
+def _rows(folder: Path, *, alone: bool = False) -> tuple[Path, list[_Row]]:
+    """The table of the first layout that fits, and what it says; of DICOM without one, every frame."""
     for layout in _LAYOUTS:
         if (table := folder / layout.table).is_file():
             rows, column = _csv_rows(table, layout), layout.grade
             break
     else:
         if not (table := folder / "dataset.json").is_file():
+            if holds_pictures(folder):
+                named = "" if alone else "test"  # what is given is there to be attacked
+                frames = [_Row(p.image, "", named, "", p.carried, picture=p) for p in listed_pictures(folder)]
+                return folder, frames
             raise ValueError(f"dataset_dir {folder} has no known layout, expected one of: {_EXPECTED}.")
         rows, column = _json_rows(table), "label"
     if not rows:
@@ -157,6 +168,8 @@ def _csv_rows(table: Path, layout: _Layout) -> list[_Row]:
             row.get("split", ""),
             row.get("dme_risk", ""),
             _person(row, layout) | carried(row, f"row {number} of {table.name}"),
+            f"row {number} of {table.name}",
+            row.get("frame", ""),
         )
         for number, row in enumerate(rows, start=1)
     ]
@@ -169,16 +182,26 @@ def _json_rows(table: Path) -> list[_Row]:
         for number, item in enumerate(load_decathlon_datalist(table, is_segmentation=False, data_list_key=name)):
             if not isinstance(item, dict) or not {"image", "label"} <= item.keys():
                 raise ValueError(f'{table}, item {number} of "{name}" needs an image and a label, got {item}.')
-            known = carried(item, f'item {number} of "{name}" in {table.name}')
-            rows.append(_Row(Path(item["image"]), str(item["label"]), _LISTS[name], "", known))
+            where = f'item {number} of "{name}" in {table.name}'
+            known, frame = carried(item, where), str(item.get("frame", ""))
+            rows.append(_Row(Path(item["image"]), str(item["label"]), _LISTS[name], "", known, where, frame))
     return rows
 
 
-def _item(row: _Row) -> dict[str, Any]:
-    item: dict[str, Any] = {"image": str(row.image), "label": int(row.grade), "case": row.image.stem}
-    if row.edema:
-        item["dme"] = int(row.edema)
-    return item | row.carried
+def _items(rows: Sequence[_Row]) -> list[dict[str, Any]]:
+    patients: dict[str, str] = {}
+    items = []
+    for row in rows:
+        picture = row.picture or named_picture(row.image, row.frame, row.where, patients)
+        item: dict[str, Any] = {"image": str(row.image), "case": row.image.stem}
+        if picture is not None:
+            item = picture.item
+        if row.grade:
+            item["label"] = int(row.grade)
+        if row.edema:
+            item["dme"] = int(row.edema)
+        items.append(item | row.carried)
+    return items
 
 
 def _person(row: dict[str, str], layout: _Layout) -> dict[str, str]:
