@@ -134,7 +134,8 @@ def test_without_a_table_the_clean_decision_is_the_reference_and_the_page_says_s
     metric = "accuracy" if bundle is FUNDUS else "map50"
     assert rows["Clean", "", None, "computed"][metric] == 1.0
     assert min(row[metric] for row in rows.values()) < 1
-    assert len({case["patient"] for case in evaluation.cases}) == 2
+    patients = {case["patient"] for case in evaluation.cases}
+    assert len(patients) == (2 if bundle is FUNDUS else 1)  # by what the headers say, which nobody is told
 
 
 def test_inference(eyes: Path, frames: Path, tmp_path: Path) -> None:
