@@ -79,6 +79,7 @@ class LoadPictured(MapTransform):
                 item[key] = load_dicom_picture(item[key], item.get(FRAME), min_size=self.min_size)
             else:
                 item[key] = self.load(item[key])
+        item.pop(FRAME, None)  # the image's metadata have it
         return item
 
 
@@ -87,10 +88,17 @@ class DicomPictureReader(ImageReader):
 
     Grey levels ``(columns, rows, 3)``, the width first, as MONAI's PILReader has pictures.
 
+    Args:
+        frame: its number, from 1 on; needed where a file has several.
+
     Example:
         >>> from monai.transforms import LoadImage
         >>> load = LoadImage(reader=DicomPictureReader())
     """
+
+    def __init__(self, frame: int | None = None) -> None:
+        super().__init__()
+        self.frame = frame
 
     def verify_suffix(self, filename: Any) -> bool:
         """Whether it is one file of DICOM by its looks."""
@@ -101,7 +109,7 @@ class DicomPictureReader(ImageReader):
         """A reader of the file, which `get_data` calls: where `read` itself raises, LoadImage tries another reader."""
         if not self.verify_suffix(data):
             raise ValueError("data must be one file of DICOM.")
-        return partial(_pixels_of, data if isinstance(data, (str, os.PathLike)) else data[0])
+        return partial(_pixels_of, data if isinstance(data, (str, os.PathLike)) else data[0], self.frame)
 
     def get_data(self, img: Callable[[], np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
         """Grey levels and metadata."""
@@ -110,12 +118,12 @@ class DicomPictureReader(ImageReader):
         return pixels, {str(key): value for key, value in meta.items()}
 
 
-def _pixels_of(path: str | os.PathLike[str]) -> np.ndarray:
-    return read_dicom_picture(path).pixels
+def _pixels_of(path: str | os.PathLike[str], frame: int | None) -> np.ndarray:
+    return read_dicom_picture(path, frame).pixels
 
 
 class LoadFramed(LoadImaged):
-    """MONAI's LoadImaged, which reads a color picture of DICOM like any other picture.
+    """MONAI's LoadImaged, which reads a color picture of DICOM, of several frames the item's ``frame``.
 
     Args:
         keys: images to load.
@@ -130,3 +138,10 @@ class LoadFramed(LoadImaged):
         super().__init__(keys, **options)
         if options.get("reader") is None:
             self._loader.register(DicomPictureReader())  # the last one is asked first, and leaves other files alone
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
+        """The item with pictures in place of paths."""
+        item = dict(data)
+        frame = item.pop(FRAME, None)
+        loaded: dict[Hashable, Any] = super().__call__(item, reader if frame is None else DicomPictureReader(frame))
+        return loaded

@@ -1,4 +1,4 @@
-"""``--stop_at never`` of the fundus bundle: every attack takes all its steps, but DeepFool, which ends at the boundary."""
+"""``--stop_at never`` of the fundus bundle: attacks take all their steps, but DeepFool, which ends at the boundary."""
 
 from __future__ import annotations
 

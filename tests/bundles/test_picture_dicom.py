@@ -194,8 +194,13 @@ def test_a_folder_without_colors_says_so_and_other_images_are_left_out_aloud(
     (tmp_path / "b.dcm").write_bytes((eyes / "b.dcm").read_bytes())
     assert len(fundus_datalist(tmp_path)) == 2
     assert "1 of 2 images are left out; the first: grey.dcm is greyscale" in caplog.text
-    with pytest.raises(ValueError, match=r"has no grades to train on: list its files in labels.csv"):
+    with pytest.raises(ValueError, match=r"has no grades, which are needed here: list its files in labels\.csv"):
         fundus_datalist(tmp_path, need_all_grades=True)
+    for bundle, what in ((FUNDUS, "grades"), (ENDOSCOPY, "boxes")):
+        parser = bundle.parser("evaluate", dataset_dir=str(tmp_path), output_dir=str(tmp_path / "out"))
+        with pytest.raises(RuntimeError) as caught:
+            parser.get_parsed_content("datalist")
+        assert f"has no {what}, which are needed here: list its files in labels.csv." in str(caught.value.__cause__)
 
 
 def test_one_file_is_a_dataset_and_two_of_one_name_are_none(eyes: Path, tmp_path: Path) -> None:

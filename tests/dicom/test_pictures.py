@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import planes
-from dicom_picture_files import CAPTURE, CAPTURES, ES, J2K, JPEG, OP, RLE, VIDEO, picture, save_picture, scene
+from dicom_picture_files import CAPTURE, ES, J2K, JPEG, RLE, VIDEO, picture, save_picture, scene
 from PIL import Image
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate
@@ -22,7 +22,6 @@ from monai_smia.dicom import DicomSeriesError, read_dicom_picture
 from monai_smia.dicom.pictures import picture_name
 
 FRAME = scene(3)
-KINDS = {"OP": OP, "ES": ES, "video": VIDEO, "capture": CAPTURE, "captures": CAPTURES}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,15 @@ def test_an_image_in_the_unit_interval_and_width_first(tmp_path: Path) -> None:
     assert torch.equal(again, loaded / 255)
 
 
+def test_a_frame_of_several_is_loaded_by_both_loaders(tmp_path: Path) -> None:
+    path = save_picture(picture([scene(0), FRAME], VIDEO), tmp_path / "a.dcm")
+    for load in (LoadPictured("image"), LoadFramed("image", image_only=True)):
+        item = load({"image": str(path), "frame": 2, "case": "a"})
+        assert item.keys() == {"image", "case"}
+        axes = (1, 2, 0) if isinstance(load, LoadPictured) else (1, 0, 2)
+        assert np.array_equal(item["image"].permute(axes).numpy(), FRAME)
+
+
 def test_of_a_frame_the_frame_changes(tmp_path: Path) -> None:
     frames = [scene(0), FRAME, scene(1)]
     path = save_picture(picture(frames, VIDEO), tmp_path / "a.dcm")

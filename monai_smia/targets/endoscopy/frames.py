@@ -207,6 +207,8 @@ def _fit(image: Image.Image, fit: tuple[int, int]) -> Image.Image:
 
 @lru_cache(maxsize=1)  # a frame shown several times is shown in a row
 def _real_frame(path: Path, fit: tuple[int, int]) -> Map:
+    if looks_like_dicom(path):
+        raise ValueError(f"frames must be picture files to draw on, got DICOM, {path.name}: it goes into dataset_dir.")
     with Image.open(path) as image:
         check_picture(image, path.name)
         pixels = np.asarray(_fit(image, fit))

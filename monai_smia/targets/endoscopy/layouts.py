@@ -51,6 +51,7 @@ def endoscopy_datalist(
     held_out: float | None = None,
     split_seed: int = 0,
     text_format: str = "yolo",
+    need_labels: bool = False,
 ) -> list[dict[str, Any]]:
     """List the frames of a detection dataset with their boxes. Nothing is written; of pictures the header is read.
 
@@ -80,6 +81,7 @@ def endoscopy_datalist(
             others are ``"train"``. A frame of a patient who is not named is a patient of its own.
         split_seed: of the draw.
         text_format: what the lines of text files hold, ``"yolo"`` or ``"voc"``.
+        need_labels: whether it is an error that frames have no boxes, as DICOM without a table has none.
 
     Returns:
         One ``{"image": path, "label": {"boxes": [[x1, y1, x2, y2], ...], "labels": [number, ...]}, "case": name}`` a
@@ -119,6 +121,8 @@ def endoscopy_datalist(
     else:
         found = ", ".join(sorted(p.name for p in path.iterdir())[:10]) or "nothing"
         raise ValueError(f"dataset_dir {path} has no known layout: it holds {found}; expected {_LAYOUTS}")
+    if need_labels and any(frame.picture for frame in frames):
+        raise ValueError(f"dataset_dir {path.name} has no boxes, which are needed here: list its files in labels.csv.")
     if not frames:
         raise ValueError(f"dataset_dir {path} lists no frame.")
     return _items(of_split(frames, split, where=path, held_out=held_out, seed=split_seed), list(classes))

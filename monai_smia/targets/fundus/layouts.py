@@ -55,6 +55,7 @@ def fundus_datalist(
     max_cases: int | None = None,
     seed: int = 0,
     need_all_grades: bool = False,
+    need_labels: bool = False,
 ) -> list[dict[str, Any]]:
     """List the photographs of a diabetic retinopathy dataset. Nothing is written, and no image is opened.
 
@@ -74,6 +75,7 @@ def fundus_datalist(
         split_seed: of the draw.
         max_cases: a random subset of this many (the SMIA paper takes 11,000 of Kaggle's), or all if there are fewer.
         seed: of the subset.
+        need_labels: whether it is an error that photographs have no grade, as DICOM without a table has none.
         need_all_grades: whether it is an error that a grade does not occur, as it is for training.
 
     Returns:
@@ -112,9 +114,11 @@ def fundus_datalist(
     double = [name for name, count in Counter(item["case"] for item in items).items() if count > 1]
     if double:
         raise ValueError(f"{table} names images more than once: {double[:3]}.")
+    if (need_all_grades or need_labels) and not all("label" in item for item in items):
+        raise ValueError(
+            f"dataset_dir {folder.name} has no grades, which are needed here: list its files in labels.csv."
+        )
     if need_all_grades:
-        if not all("label" in item for item in items):
-            raise ValueError(f"dataset_dir {folder.name} has no grades to train on: list its files in labels.csv.")
         _check_all_grades([item["label"] for item in items], str(table))
     return items
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dicom_picture_files import picture as dicom_picture
+from dicom_picture_files import save_picture, scene
 from PIL import Image
 
 from monai_smia.targets.endoscopy import EAD_CLASSES, endoscopy_datalist, fitted_frames, write_artefact_frames
@@ -112,6 +114,12 @@ def test_artefact_frames_come_back_as_they_were_drawn(tmp_path: Path) -> None:
         write_artefact_frames(tmp_path / "none", 1, frames=[])
     with pytest.raises(ValueError, match="count must be"):
         write_artefact_frames(tmp_path / "none", 0)
+
+
+def test_nothing_is_drawn_on_dicom(tmp_path: Path) -> None:
+    path = save_picture(dicom_picture(scene(0, (64, 64))), tmp_path / "a.dcm")
+    with pytest.raises(ValueError, match=r"frames must be picture files to draw on, got DICOM, a\.dcm: it goes into"):
+        write_artefact_frames(tmp_path / "out", 1, frames=[str(path)], size=(64, 64))
 
 
 def test_fitted_frames_keep_boxes_in_place(tmp_path: Path) -> None:
