@@ -29,7 +29,7 @@ class Recipe:
         overrides: of ids, ``{root}`` being the bundle's folder.
         packages: that its own config asks for, beside what this package needs.
         smaller: what is smaller than published, for time's sake.
-        config: in ``configs``, for one that is not called inference.
+        weights: what its config loads.
         apart: why it is not counted: it makes images, or takes none.
     """
 
@@ -37,7 +37,7 @@ class Recipe:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     packages: Sequence[str] = ()
     smaller: str = ""
-    config: str = ""
+    weights: str = "models/model.pt"
     apart: str = ""
 
 
@@ -59,7 +59,7 @@ def volume(path: Path, shape: Sequence[int] = (40, 36, 24), *, seed: int = 0, mr
     return path
 
 
-def labels(path: Path, classes: int, shape: Sequence[int] = (40, 36, 24)) -> Path:
+def labels(path: Path, classes: int, shape: Sequence[int]) -> Path:
     """A label map: slabs of the classes."""
     values = np.broadcast_to((np.arange(shape[0]) * classes // shape[0])[:, None, None], shape)
     nib.save(nib.Nifti1Image(values.astype(np.uint8), AFFINE), path)
@@ -127,19 +127,14 @@ def hands(root: Path) -> None:
 
 
 def architecture(part: str) -> Callable[[Path], None]:
-    """A data list, and a searched architecture of DiNTS, drawn: every cell has its first way and one operation."""
+    """A data list, and an architecture of DiNTS as its search would leave it: every way, each a convolution."""
 
     def make(root: Path) -> None:
         datalist(part)(root)
-        codes = np.zeros((12, 10)), np.zeros((12, 10))
-        codes[0][:, 0], codes[1][:, :] = 1, 1
-        codes[0][:, 2] = 1  # and the way one level down
-        codes[0][:, 3] = 1
-        nodes = np.ones((13, 4))
+        ways, nodes = np.ones((12, 10)), np.ones((13, 4))
         (root / "models").mkdir(exist_ok=True)
-        torch.save(
-            {"arch_code_a": codes[0], "arch_code_c": codes[1], "node_a": nodes}, root / "models/search_code_18590.pt"
-        )
+        code = {"arch_code_a": ways, "arch_code_c": ways, "node_a": nodes}
+        torch.save(code, root / "models/search_code_18590.pt")
 
     return make
 
@@ -163,8 +158,8 @@ def tiles(root: Path) -> None:
 
 def phases(root: Path) -> None:
     for number, name in enumerate(("12.nii.gz", "22-.nii.gz", "32-.nii.gz")):
-        volume(root / "data" / "case" / name, seed=number)
-    labels(root / "data" / "case" / "merged.nii.gz", 6)
+        volume(root / "data" / "case" / name, (24, 22, 18), seed=number)
+    labels(root / "data" / "case" / "merged.nii.gz", 6, (24, 22, 18))
 
 
 def prostate(root: Path) -> None:
@@ -214,7 +209,7 @@ RECIPES: dict[str, Recipe] = {
         smaller="window 48 x 40 x 32",
     ),
     "breast_density_classification": Recipe(mammogram, {"network_def#pretrained": False}, ("torchvision",)),
-    "classification_template": Recipe(template),
+    "classification_template": Recipe(template, {"output_dir": "{root}/out"}),
     "endoscopic_inbody_classification": Recipe(in_body),
     "endoscopic_tool_segmentation": Recipe(tool),
     "lung_nodule_ct_detection": Recipe(
@@ -227,16 +222,19 @@ RECIPES: dict[str, Recipe] = {
     "mednist_reg": Recipe(hands, {"datalist": "$list(sorted(glob.glob(@dataset_dir + '/*.jpeg')))"}),
     "multi_organ_segmentation": Recipe(architecture("testing"), DINTS, smaller="window 64 x 64 x 64"),
     "pancreas_ct_dints_segmentation": Recipe(architecture("testing"), DINTS, smaller="window 64 x 64 x 64"),
-    "pathology_nuclei_classification": Recipe(nuclei),
+    "pathology_nuclei_classification": Recipe(nuclei, {"attack#unsupervised": True}, ("tensorboard", "torchvision")),
     "pathology_nuclei_segmentation_classification": Recipe(tiles),
     "pathology_nuclick_annotation": Recipe(clicks),
     "pathology_tumor_detection": Recipe(slide, {"network_def#pretrained": False}, ("torchvision", "cucim", "pandas")),
     "pediatric_abdominal_ct_segmentation": Recipe(
         datalist("validation"),
         {"data_list_file_path": "{root}/data/list.json"},
+        weights="models/dynunet_FT.pt",
     ),
     "prostate_mri_anatomy": Recipe(prostate, {"dataset_dir": "{root}/data/"}, ("pandas",)),
-    "renalStructures_CECT_segmentation": Recipe(phases, SMALL, smaller="window 48 x 48 x 48"),
+    "renalStructures_CECT_segmentation": Recipe(
+        phases, {**SMALL, "attack#unsupervised": True}, smaller="window 48 x 48 x 48"
+    ),
     "renalStructures_UNEST_segmentation": Recipe(folder("data"), {}, ("einops", "timm")),
     "segmentation_template": Recipe(folder("data", shape=(32, 32, 32))),
     "spleen_ct_segmentation": Recipe(folder("data/imagesTs")),
@@ -249,7 +247,7 @@ RECIPES: dict[str, Recipe] = {
     "vista2d": Recipe(tiles, packages=("segment_anything", "cellpose", "fastremap", "opencv-python")),
     "vista3d": Recipe(
         prompted,
-        {"input_dict": "${{'image': '{root}/data/case.nii.gz', 'label_prompt': [3]}}", "patch_size": [64, 64, 64]},
+        {"input_dict": "${'image': '{root}/data/case.nii.gz', 'label_prompt': [3]}", "patch_size": [64, 64, 64]},
         ("einops",),
         smaller="window 64 x 64 x 64",
     ),

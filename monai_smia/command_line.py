@@ -77,7 +77,7 @@ def check_arguments(arguments: Sequence[str] | None = None) -> None:
         if name in OWN:
             continue
         unknown = _unknown(_parts(name), config)
-        if unknown is not None:
+        if unknown is not None and not _is_asked_for(name, config):
             raise SystemExit(_sentence(name, *unknown))
         if value in NOTHING:
             word = WORDS.get(name, "'$None'")
@@ -238,6 +238,15 @@ def _unknown(path: Sequence[str], config: Mapping[str, Any]) -> tuple[str, list[
         else:
             return None  # a reference or an expression: what it gives is not known here
     return None
+
+
+def _is_asked_for(name: str, config: Any) -> bool:
+    """Whether a reference of a config is to an id that no config has, such as ``@output_dir``, and this is it."""
+    if isinstance(config, Mapping):
+        return any(_is_asked_for(name, value) for value in config.values())
+    if isinstance(config, (list, tuple)):
+        return any(_is_asked_for(name, value) for value in config)
+    return isinstance(config, str) and re.search(rf"@{re.escape(name)}(?![\w#:])", config) is not None
 
 
 def _may_hold(here: Mapping[str, Any], part: str, within: bool, last: bool) -> bool:

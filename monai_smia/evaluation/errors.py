@@ -231,11 +231,11 @@ def reason_of(error: BaseException) -> str:
 
 def told_by(error: BaseException) -> BaseException:
     """The error that says what is wrong with what: the first that this package has raised, else the first of all."""
-    ours = [each for each in chain_of(error) if _is_ours(each)]
+    ours = [each for each in chain_of(error) if is_ours(each)]
     return ours[-1] if ours else cause_of(error)
 
 
-def _is_ours(error: BaseException) -> bool:
+def is_ours(error: BaseException) -> bool:
     """Whether a line of this package has raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

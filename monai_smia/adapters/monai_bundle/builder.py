@@ -14,6 +14,7 @@ from monai_smia.adapters.monai_bundle.chain import Chain, leaves
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, rule_of
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.grids import affine_of
+from monai_smia.adapters.monai_bundle.merging import before_merging
 from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
@@ -24,6 +25,15 @@ from monai_smia.metrics import CaseMetrics, DetectionMetrics
 from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import FrozenPreprocessing
+
+INTERPOLATED = (
+    "Postprocessing resamples a map of classes by interpolation after it was decided: figures are of the nearest class."
+)
+
+APART = (
+    "Preprocessing drops the affine of the image, and postprocessing takes the decision to another grid: twin and "
+    "pipeline cannot be compared voxel by voxel."
+)
 
 
 class BundleBuilder:
@@ -41,6 +51,9 @@ class BundleBuilder:
         labeled: whether items have labels that are the truth.
         straight_through: of the twin.
         seeded: random transforms are drawn alike every time, instead of refused.
+
+    Attributes:
+        notes: what is to be said of how decisions are read.
 
     Raises:
         ValueError: if the bundle's own way cannot be gone, or what it decides cannot be told; with the reason.
@@ -102,7 +115,14 @@ class BundleBuilder:
         elif self.detector is None:
             raise ValueError("a detection bundle's evaluator or its inferer must hold a MONAI RetinaNetDetector.")
         self.pipeline.judge = judge_of(self.task, self.rule, self.detector)
-        self.pipeline.decided(first)
+        first, merged = before_merging(
+            self.pipeline,
+            lambda left_out: QuietEngine(evaluator, postprocessing, self.detector, left_out),
+            self.case,
+            first,
+        )
+        nearest = self.rule is not None and self.rule.is_interpolated(first.output["pred"])
+        self.notes = [merged] * bool(merged) + [INTERPOLATED] * nearest + [APART] * self._is_apart(first)
         self.windowed = first.windowed
         seen = self.pipeline.clean(self.case)[0][chain.image_key]
         if tuple(seen.shape) != tuple(first.seen.shape[1:]):
@@ -110,6 +130,14 @@ class BundleBuilder:
                 f"the network must be given what the dataset gives as {chain.image_key!r}, {tuple(seen.shape)}, got "
                 f"{tuple(first.seen.shape[1:])} out of prepare_batch."
             )
+
+    def _is_apart(self, iteration: Iteration) -> bool:
+        """Whether nothing says how the network's grid lies to that of the decision."""
+        if self.task != "segmentation":
+            return False
+        found = self.pipeline.decided(iteration)
+        known = affine_of(iteration.seen) is not None and found.affine is not None
+        return not known and tuple(found.prediction.shape[2:]) != tuple(iteration.seen.shape[2:])
 
     def _first_that_works(self, items: Mapping[str, Any]) -> tuple[str, Iteration]:
         """The first case that the pipeline can go through; a broken file is for the evaluation to name."""
@@ -239,7 +267,7 @@ class BundleBuilder:
 
 def _check_boxes(chain: Chain, box_key: str, postprocessing: Sequence[Any]) -> None:
     """Refuse boxes whose coordinates nothing says, or that are not compared in one system of coordinates."""
-    if not any(isinstance(t, MapTransform) and box_key in t.keys for t in leaves(chain.compose)):
+    if not any(isinstance(t, MapTransform) and box_key in getattr(t, "keys", ()) for t in leaves(chain.compose)):
         raise ValueError(
             f"the boxes of items go through no transform of the bundle, and nothing says whether {box_key!r} are "
             "corners in voxels or world coordinates; use its train and evaluate configs, or --attack#unsupervised true."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,13 +159,14 @@ class _HandOver:
         return loaded
 
 
-def chain_of(transform: Any, image_key: str, item: Mapping[Any, Any]) -> Chain:
+def chain_of(transform: Any, image_key: str, item: Mapping[Any, Any], label_key: str = "label") -> Chain:
     """The transforms of a dataset.
 
     Args:
         transform: of the dataset.
         image_key: key of the image.
         item: one of the dataset's.
+        label_key: key of the label.
 
     Raises:
         ValueError: if they do not load the image by a dictionary transform, or items have none.
@@ -173,6 +174,8 @@ def chain_of(transform: Any, image_key: str, item: Mapping[Any, Any]) -> Chain:
     compose = transform if isinstance(transform, Compose) else Compose(transform)
     transforms = list(leaves(compose))
     source_keys = next((t.keys for t in transforms if isinstance(t, ConcatItemsd) and t.name == image_key), ())
+    if not source_keys and image_key not in item:
+        source_keys = _joined_by_others(transforms, item, label_key)
     missing = [key for key in source_keys or (image_key,) if key not in item]
     if missing:
         raise ValueError(
@@ -191,10 +194,22 @@ def chain_of(transform: Any, image_key: str, item: Mapping[Any, Any]) -> Chain:
     twin = [
         t
         for t in behind
-        if not (isinstance(t, MapTransform) and image_key not in t.keys)
+        if not (isinstance(t, MapTransform) and image_key not in getattr(t, "keys", (image_key,)))  # some forget them
         and not (isinstance(t, EnsureChannelFirstd) and image_key in t.keys)
     ]
     return Chain(compose, image_key, loaders[0], tuple(twin))
+
+
+def _joined_by_others(
+    transforms: Sequence[Callable[..., Any]], item: Mapping[Any, Any], label_key: str
+) -> tuple[Hashable, ...]:
+    """The keys of several images that a transform of the bundle's own makes into one; none where nothing is loaded.
+
+    That the image is there in the end is looked at when a case goes through.
+    """
+    loaded = [key for t in transforms if isinstance(t, LoadImaged) for key in t.keys]
+    keys = tuple(key for key in dict.fromkeys(loaded) if key in item and key != label_key)
+    return keys if len(keys) > 1 else ()
 
 
 def leaves(compose: Compose) -> Iterator[Callable[..., Any]]:

@@ -17,6 +17,10 @@ PRED = "pred"  # where MONAI's engines put a prediction
 TINY = 1e-12
 
 
+class ChannelsError(ValueError):
+    """Postprocessing leaves neither a map of classes nor the network's channels."""
+
+
 @dataclass(frozen=True)
 class DecisionRule:
     """What a bundle decides from the channels of its network.
@@ -76,14 +80,17 @@ class DecisionRule:
     def decided(self, prediction: Tensor) -> Tensor:
         """What postprocessing made of a case ``(K or 1, ...)`` as logits ``(1, classes, ...)`` that decide the same.
 
+        A map of classes that was interpolated after it was decided counts as the nearest class, see `is_interpolated`.
+
         Raises:
-            ValueError: if it has another number of channels than the network and than a map of classes.
+            ChannelsError: if it has another number of channels than the network and than a map of classes.
+            ValueError: if the map holds other classes.
         """
         value = as_plain(prediction).detach().double()
-        if self.kind == "softmax" and len(value) == 1 and self.channels > 1:
-            value = one_hot(value, self.channels)
+        if self.is_map(value):
+            value = one_hot(value.round(), self.channels)
         if len(value) != self.channels:
-            raise ValueError(
+            raise ChannelsError(
                 f"postprocessing must leave a map of classes or the network's {self.channels} channels, got "
                 f"{len(value)}: no metric here is of these."
             )
@@ -93,6 +100,15 @@ class DecisionRule:
         decisive = bool(((value == 0) | (value == 1)).all())
         middle = 0.5 if decisive or self.activated or self.probabilities else 0.0
         return (value - middle)[None]
+
+    def is_map(self, prediction: Tensor) -> bool:
+        """Whether what postprocessing made of a case is a map of exclusive classes."""
+        return self.kind == "softmax" and len(prediction) == 1 and self.channels > 1
+
+    def is_interpolated(self, prediction: Any) -> bool:
+        """Whether a map of classes was resampled after it was decided, as by Invertd without ``nearest_interp``."""
+        value = as_plain(prediction).detach()
+        return self.is_map(value) and not torch.equal(value, value.round())
 
     def label(self, label: Any) -> Tensor:
         """A label map, class number or vector as a victim of `activation` takes it, without the batch.
@@ -195,6 +211,13 @@ def later_steps(postprocessing: Any) -> list[str]:
     """Transforms of postprocessing that change a decision once it is made, which the twin does not know."""
     later = ("KeepLargest", "RemoveSmall", "FillHoles", "LabelFilter")
     return [name for t in leaves(_compose(postprocessing or [])) if (name := type(t).__name__).startswith(later)]
+
+
+def decides(transform: Any) -> bool:
+    """Whether a transform makes probabilities or a decision of the prediction."""
+    return any(_of_pred(transform, name) for name in ("softmax", "sigmoid", "argmax")) or (
+        _of_pred(transform, "threshold") is not None
+    )
 
 
 def _of_pred(transform: Any, name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,13 @@ class QuietEngine:
         evaluator: the bundle's; it is not touched.
         postprocessing: to apply where the evaluator has none of its own.
         detector: of a detection bundle; how it is called is noted.
+        left_out: steps of postprocessing that are not run, beside what saves files.
     """
 
-    def __init__(self, evaluator: Any, postprocessing: Any, detector: Any = None) -> None:
-        self.detector = detector
+    def __init__(
+        self, evaluator: Any, postprocessing: Any, detector: Any = None, left_out: Sequence[Callable[..., Any]] = ()
+    ) -> None:
+        self.detector, self.left_out = detector, tuple(left_out)
         self.engine = copy.copy(evaluator)
         self.engine.state = copy.copy(evaluator.state)
         self.engine._event_handlers = defaultdict(list)
@@ -112,7 +115,7 @@ class QuietEngine:
     def _postprocess(self, transform: Any) -> None:
         compose = transform if isinstance(transform, Compose) else Compose(transform)
         self.postprocessing.append(compose)
-        self.engine._register_postprocessing(without_savers(compose))
+        self.engine._register_postprocessing(without_savers(compose, self.left_out))
 
 
 class _Watched(Inferer):
@@ -155,12 +158,17 @@ def _in_place_of(inputs: Any, image: Tensor) -> Any:
     return MetaTensor(image, meta=inputs.meta, applied_operations=inputs.applied_operations)
 
 
-def without_savers(compose: Compose) -> Compose:
-    """A Compose without the transforms that write files."""
+def without_savers(compose: Compose, left_out: Sequence[Callable[..., Any]] = ()) -> Compose:
+    """A Compose without the transforms that write files, and without others that are named."""
     kept = copy.copy(compose)
     kept.transforms = tuple(
-        without_savers(t) if isinstance(t, Compose) else t
+        without_savers(t, left_out) if isinstance(t, Compose) else t
         for t in compose.transforms
-        if not type(t).__name__.startswith("Save")
+        if not is_saver(t) and not any(t is other for other in left_out)
     )
     return kept
+
+
+def is_saver(transform: Any) -> bool:
+    """Whether a transform writes files, by its name."""
+    return type(transform).__name__.startswith("Save")

@@ -156,7 +156,7 @@ def bundle_evaluation(
     resume, retry_failed = as_switch("resume", resume), as_switch("retry_failed", retry_failed)
     found, transform = dataset_of(evaluator)
     found = found[:limit]
-    chain = chain_of(transform, image_key, found[0])
+    chain = chain_of(transform, image_key, found[0], label_key)
     load_checkpoints(evaluator)
     device = torch.device(evaluator.state.device if evaluator.state.device is not None else "cpu")
     labeled = check_label_key(label_key, LABEL_KEY, found, unsupervised)
@@ -196,8 +196,8 @@ def bundle_evaluation(
     with console(progress):
         if unnamed:
             LOGGER.info(unnamed)
-        if lost:
-            LOGGER.info(lost)
+        for line in [lost] * bool(lost) + builder.notes:
+            LOGGER.info(line)
         _tell(reason, later_steps(pipeline.engine.postprocessing), None if labeled else label_key)
         if isinstance(storage, BundleStorage) and (unstored := storage.why_not(sources)):
             LOGGER.info(unstored)
@@ -220,7 +220,7 @@ def bundle_evaluation(
         only=only,
         shifts={"dims": builder.dimensions, "geometric": builder.task == "classification", **(shifts or {})},
     )
-    limitations = [UNSUPERVISED] * (not pipeline.labeled) + [lost] * bool(lost)
+    limitations = [UNSUPERVISED] * (not pipeline.labeled) + [lost] * bool(lost) + builder.notes
     check_window(chain, attacks, in_scanner)
     return AttackEvaluation(
         cases=[

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from monai_smia.adapters import OVERLAY
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.evaluation import AttackEvaluation
-from monai_smia.evaluation.errors import told_by
+from monai_smia.evaluation.errors import is_ours, told_by
 from monai_smia.evaluation.row import LEAST_AGREEMENT
 
 NEEDS = {
@@ -58,7 +58,18 @@ def check_bundle(config_files: Sequence[str], overrides: Mapping[str, Any] | Non
     try:
         return _go_through(_built(config_files, overrides))
     except (Exception, SystemExit) as error:  # whatever stops the run stops the check, and is what it is to say
-        return [str(told_by(error))]
+        return [_said(error)]
+
+
+def _said(error: BaseException) -> str:
+    """What stops a bundle, in a sentence: in this package's words, or that it is the bundle's own."""
+    told = told_by(error)
+    if is_ours(told) or isinstance(error, SystemExit):
+        return str(told)
+    if isinstance(told, ModuleNotFoundError):
+        return f"the bundle needs the package {told.name}, which is not installed here."
+    text = " ".join(str(told).split())
+    return f"the bundle does not run here by itself: {type(told).__name__}: {text or 'no more is known'}"
 
 
 def _built(config_files: Sequence[str], overrides: Mapping[str, Any]) -> AttackEvaluation:

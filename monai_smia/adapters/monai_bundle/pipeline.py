@@ -113,6 +113,10 @@ class BundlePipeline:
             self._clean = name, item, self.engine.run(item)
         return self._clean[1:]
 
+    def exchange(self, engine: QuietEngine) -> None:
+        """Go on with another engine."""
+        self.engine, self._clean = engine, None
+
     def iterate(self, name: str, image: Tensor | Path) -> Iteration:
         """What the evaluator makes of another image of a case, ``(1, C, *spatial)`` or a file."""
         if self.in_scanner:
@@ -182,7 +186,10 @@ class BundlePipeline:
         )
 
     def agreement(self, case: Case) -> float | None:
-        """The share of voxels, boxes or labels that twin and pipeline decide alike on the clean case."""
+        """The share of voxels, boxes or labels that twin and pipeline decide alike on the clean case.
+
+        None where they decide on different grids, and nothing says any more where the network's lies.
+        """
         iteration = self.clean(case.name)[1]
         assert self.judge is not None
         if self.task == "detection":
@@ -199,6 +206,8 @@ class BundlePipeline:
             return class_agreement(decided, theirs)
         if self.in_scanner and same_grid(theirs, found.affine, case.image, affine_of(case.image)):
             return class_agreement(self.twin.decide(self.twin.infer(case.image)), theirs)
+        if seen_affine is None or found.affine is None:
+            return None
         mapped = on_grid(decided[0], seen_affine, theirs[0], found.affine)
         return class_agreement(mapped[None], theirs)
 
