@@ -198,6 +198,14 @@ DINTS = {
     "dints_space#device": "$torch.device('cpu')",
     "inferer#roi_size": [64, 64, 64],
 }
+SWIN = {  # as published but for img_size, which MONAI 1.6 does not take any more
+    "_target_": "SwinUNETR",
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 14,
+    "feature_size": 48,
+    "use_checkpoint": False,
+}
 MAKES_IMAGES = "it makes images"
 
 RECIPES: dict[str, Recipe] = {
@@ -240,7 +248,10 @@ RECIPES: dict[str, Recipe] = {
     "spleen_ct_segmentation": Recipe(folder("data/imagesTs")),
     "spleen_deepedit_annotation": Recipe(folder("data/imagesTs"), {}, ("einops",)),
     "swin_unetr_btcv_segmentation": Recipe(
-        folder("data/imagesTs"), {"inferer#roi_size": [64, 64, 64]}, ("einops",), smaller="window 64 x 64 x 64"
+        folder("data/imagesTs"),
+        {"inferer#roi_size": [64, 64, 64], "network_def": SWIN},
+        ("einops",),
+        smaller="window 64 x 64 x 64",
     ),
     "valve_landmarks": Recipe(beats),
     "ventricular_short_axis_3label": Recipe(heart),

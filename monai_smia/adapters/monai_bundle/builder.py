@@ -17,6 +17,7 @@ from monai_smia.adapters.monai_bundle.grids import affine_of
 from monai_smia.adapters.monai_bundle.merging import before_merging
 from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
+from monai_smia.adapters.monai_bundle.prompts import Prompted
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
 from monai_smia.adapters.ruled import metrics_of
 from monai_smia.dicom import DicomSeriesError, read_dicom_series
@@ -184,6 +185,9 @@ class BundleBuilder:
     def twin(self, in_scanner: bool) -> Victim:
         """What is attacked, with its preprocessing (on the grid of the files) or without (what the network sees)."""
         network, inferer = self.evaluator.network, self.evaluator.inferer
+        prompt = self.pipeline.clean(self.case)[1].prompt
+        if any(prompt) and self.detector is None:
+            inferer = Prompted(inferer, prompt)
         options: dict[str, Any] = {"image_key": self.chain.image_key, "straight_through": self.straight_through}
         if in_scanner:
             compose = self.chain.compose

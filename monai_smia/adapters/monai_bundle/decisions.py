@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from monai.apps.vista3d.transforms import VistaPostTransformd
 from monai.transforms import Compose
 from torch import Tensor
 
@@ -196,6 +197,8 @@ def activation_of(postprocessing: Any) -> str:
             if _of_pred(t, name):
                 return name
     for t in steps:
+        if isinstance(t, VistaPostTransformd):  # what is above 0 is of a prompted class
+            return "sigmoid"
         if _of_pred(t, "argmax"):
             return "softmax"
         if _of_pred(t, "threshold") is not None:

@@ -7,6 +7,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class Iteration:
         seen: what the network was given ``(1, C, *spatial)``.
         raw: what the inferer returned.
         windowed: whether a detector was told to use its window.
+        prompt: what the inferer was given beside image and network, such as classes or points, by place and by name.
     """
 
     output: Mapping[Any, Any]
@@ -36,6 +38,7 @@ class Iteration:
     seen: Any
     raw: Any
     windowed: bool
+    prompt: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), MappingProxyType({}))
 
 
 class QuietEngine:
@@ -98,9 +101,8 @@ class QuietEngine:
         output, rest = (_first(value) for value in (engine.state.output, engine.state.batch))
         if not isinstance(output, Mapping):
             raise ValueError(f"the evaluator must give a dictionary for an item, got {type(output).__name__}.")
-        return Iteration(
-            output, rest if isinstance(rest, Mapping) else {}, self.inferer.seen, self.inferer.raw, any(calls)
-        )
+        beside = rest if isinstance(rest, Mapping) else {}
+        return Iteration(output, beside, self.inferer.seen, self.inferer.raw, any(calls), self.inferer.prompt)
 
     def _register(self, event: Any, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if getattr(handler, "__name__", "") == "_run_postprocessing":
@@ -128,12 +130,14 @@ class _Watched(Inferer):
 
     def begin(self, instead: Tensor | None) -> None:
         self.instead, self.seen, self.raw = instead, None, None
+        self.prompt: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
 
     def __call__(self, inputs: Any, network: Any, *args: Any, **kwargs: Any) -> Any:
         if self.instead is not None:
             inputs = _in_place_of(inputs, self.instead)
         if self.seen is None:
             self.seen = inputs[0][None] if isinstance(inputs, (list, tuple)) else inputs
+            self.prompt = args, dict(kwargs)
         raw = self.inferer(inputs, network, *args, **kwargs)
         check_prediction(raw)
         if self.raw is None:

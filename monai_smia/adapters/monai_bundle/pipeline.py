@@ -19,6 +19,7 @@ from monai_smia.adapters.monai_bundle.decided import Decided, check_label_grid, 
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, later_steps
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid, same_grid
+from monai_smia.adapters.monai_bundle.prompts import Prompted
 from monai_smia.adapters.monai_bundle.twins import box_agreement, class_agreement, network_sees, on_network_grid
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.pipeline import Scored
@@ -135,6 +136,8 @@ class BundlePipeline:
         iteration = self.clean(case.name)[1]
         if self.task == "detection":
             self.twin.windowed = iteration.windowed
+        if isinstance(self.twin.inferer, Prompted):
+            self.twin.inferer.prompt = iteration.prompt
         self.check_twin(case.name, case.image, iteration)
         if self.labeled:
             if self.task == "segmentation":
