@@ -21,8 +21,10 @@ from measured import DATA, ROOT
 
 THORAX = "--phantoms 1 --crop 32 --gradients 2"
 BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
+ZOO = "MONAI_SMIA_ZOO"  # as zoo.py wants it
 NNUNET = ROOT / ".venv-nnunet" / "bin" / "python"
-LONG = ("standard.py", "optimality.py", "mutation.py")  # train networks, or test every change: no small run
+# train networks, or test every change, or need a checkout of the Model Zoo: no small run
+LONG = ("standard.py", "optimality.py", "mutation.py", "zoo.py")
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
     "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",
@@ -78,6 +80,9 @@ def main() -> int:
     for command in commands:
         if f"${DATA}" in command and DATA not in os.environ:
             print(f"left out, {DATA} is not set: {command}", flush=True)
+            continue
+        if "/zoo.py" in command and ZOO not in os.environ:
+            print(f"left out, {ZOO} is not set: {command}", flush=True)
             continue
         python = NNUNET if "/nnunet.py" in command else Path(sys.executable)
         if not python.exists():

@@ -1,6 +1,6 @@
 """Every bundle of the MONAI Model Zoo under attack: what it needs, and what happens.
 
-    python benchmarks/zoo.py --zoo CHECKOUT/models --save zoo
+    MONAI_SMIA_ZOO=CHECKOUT/models python benchmarks/zoo.py --save zoo
 
 The checkout is yours: nothing is fetched, and nothing of it is kept. Of every bundle a copy gets a small synthetic
 input and weights that are drawn at random, of the very network of its own inference config, whose file is untouched:
@@ -27,6 +27,7 @@ from typing import Any
 from measured import Claims, Row, Table, add_save, save
 from zoo_inputs import RECIPES, Recipe
 
+ZOO = "MONAI_SMIA_ZOO"  # environment variable: where the bundles lie
 TIMEOUT = 1800.0
 SEEDS, NOISE = 8, "an attack on the one says little of the other"
 ATTACK = {"preset": "paper", "steps": 2, "attack#only": ["MIFGSM"], "attack#figures": False, "attack#progress": True}
@@ -223,12 +224,15 @@ TABLES = {"": Table(cells_of, claims=claims)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zoo", type=Path, required=True, help="the folder models of a checkout of the Model Zoo")
+    parser.add_argument("--zoo", type=Path, help=f"the folder models of a checkout of the Model Zoo (${ZOO})")
     parser.add_argument("--bundles", nargs="+", choices=sorted(RECIPES), help="some of them; without it all")
     parser.add_argument("--rows", type=Path, help="keep finished rows in this folder, and go on from it")
     parser.add_argument("--keep", type=Path, help="work in this folder, and leave the copies there")
     add_save(parser)
     args = parser.parse_args()
+    args.zoo = args.zoo or Path(os.environ.get(ZOO, ""))
+    if not (args.zoo / "spleen_ct_segmentation").is_dir():
+        parser.error(f"--zoo, or ${ZOO}, must be the folder models of a checkout of the Model Zoo.")
     import torch
 
     import monai_smia.adapters.monai_bundle  # noqa: F401  # once, for all that are forked

@@ -222,7 +222,7 @@ RECIPES: dict[str, Recipe] = {
     "endoscopic_tool_segmentation": Recipe(tool),
     "lung_nodule_ct_detection": Recipe(
         datalist("validation", box=[[0.0, 0.0, 0.0, 9.0, 9.0, 9.0]], label=[0]),
-        {"data_list_file_path": "{root}/data/list.json"},
+        {"data_list_file_path": "{root}/data/list.json", "attack#unsupervised": True},
         ("torchvision",),
     ),
     "maisi_ct_generative": Recipe(nothing, apart=MAKES_IMAGES),
