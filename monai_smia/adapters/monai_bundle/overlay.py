@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,9 @@ def _said(error: BaseException) -> str:
     told = told_by(error)
     if is_ours(told) or isinstance(error, SystemExit):
         return str(told)
-    if isinstance(told, ModuleNotFoundError):
-        return f"the bundle needs the package {told.name}, which is not installed here."
     text = " ".join(str(told).split())
+    if isinstance(told, ImportError) and (absent := re.search(r"No module named '([\w.]+)'", text)):
+        return f"the bundle needs the package {absent[1]}, which is not installed here."
     return f"the bundle does not run here by itself: {type(told).__name__}: {text or 'no more is known'}"
 
 
