@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+SMALLER = (20, 18, 14)
 AFFINE = np.diag([-1.5, -1.5, 2.0, 1.0])
 
 
@@ -84,7 +85,7 @@ def datalist(part: str, *, mri: bool = False, **more: Any) -> Callable[[Path], N
     """A data list as MONAI's load_decathlon_datalist reads it."""
 
     def make(root: Path) -> None:
-        volume(root / "data" / "case.nii.gz", mri=mri)
+        volume(root / "data" / "case.nii.gz", SMALLER, mri=mri)
         text(root / "data" / "list.json", {part: [{"image": "case.nii.gz", **more}]})
 
     return make
@@ -163,7 +164,7 @@ def phases(root: Path) -> None:
 
 
 def prostate(root: Path) -> None:
-    volume(root / "data" / "case" / "t2.nii.gz", (32, 28, 16), mri=True)
+    volume(root / "data" / "case" / "t2.nii.gz", (10, 10, 8), mri=True)
     (root / "data" / "test.csv").write_text("t2\ncase/t2.nii.gz\n")
 
 
@@ -183,7 +184,7 @@ def slide(root: Path) -> None:
 
 
 def prompted(root: Path) -> None:
-    volume(root / "data" / "case.nii.gz")
+    volume(root / "data" / "case.nii.gz", SMALLER)
 
 
 def nothing(root: Path) -> None:
@@ -196,7 +197,7 @@ DINTS = {
     "data_list_file_path": "{root}/data/list.json",
     "arch_ckpt": CPU,
     "dints_space#device": "$torch.device('cpu')",
-    "inferer#roi_size": [64, 64, 64],
+    "inferer#roi_size": [32, 32, 32],
 }
 SWIN = {  # as published but for img_size, which MONAI 1.6 does not take any more
     "_target_": "SwinUNETR",
@@ -228,42 +229,48 @@ RECIPES: dict[str, Recipe] = {
     "maisi_ct_generative": Recipe(nothing, apart=MAKES_IMAGES),
     "mednist_gan": Recipe(nothing, apart=MAKES_IMAGES),
     "mednist_reg": Recipe(hands, {"datalist": "$list(sorted(glob.glob(@dataset_dir + '/*.jpeg')))"}),
-    "multi_organ_segmentation": Recipe(architecture("testing"), DINTS, smaller="window 64 x 64 x 64"),
-    "pancreas_ct_dints_segmentation": Recipe(architecture("testing"), DINTS, smaller="window 64 x 64 x 64"),
+    "multi_organ_segmentation": Recipe(architecture("testing"), DINTS, smaller="window 32 x 32 x 32"),
+    "pancreas_ct_dints_segmentation": Recipe(architecture("testing"), DINTS, smaller="window 32 x 32 x 32"),
     "pathology_nuclei_classification": Recipe(nuclei, {"attack#unsupervised": True}, ("tensorboard", "torchvision")),
     "pathology_nuclei_segmentation_classification": Recipe(tiles),
     "pathology_nuclick_annotation": Recipe(clicks),
     "pathology_tumor_detection": Recipe(slide, {"network_def#pretrained": False}, ("torchvision", "cucim", "pandas")),
     "pediatric_abdominal_ct_segmentation": Recipe(
         datalist("validation"),
-        {"data_list_file_path": "{root}/data/list.json"},
+        {"data_list_file_path": "{root}/data/list.json", "inferer#roi_size": [32, 32, 32]},
+        smaller="window 32 x 32 x 32",
         weights="models/dynunet_FT.pt",
     ),
-    "prostate_mri_anatomy": Recipe(prostate, {"dataset_dir": "{root}/data/"}, ("pandas",)),
+    "prostate_mri_anatomy": Recipe(
+        prostate,
+        {"dataset_dir": "{root}/data/", "inferer#roi_size": [32, 32, 32]},
+        ("pandas",),
+        smaller="window 32 x 32 x 32",
+    ),
     "renalStructures_CECT_segmentation": Recipe(
         phases, {**SMALL, "attack#unsupervised": True}, smaller="window 48 x 48 x 48"
     ),
-    "renalStructures_UNEST_segmentation": Recipe(folder("data"), {}, ("einops", "timm")),
+    "renalStructures_UNEST_segmentation": Recipe(folder("data", shape=SMALLER), {}, ("einops", "timm")),
     "segmentation_template": Recipe(folder("data", shape=(32, 32, 32))),
     "spleen_ct_segmentation": Recipe(folder("data/imagesTs")),
-    "spleen_deepedit_annotation": Recipe(folder("data/imagesTs"), {}, ("einops",)),
+    "spleen_deepedit_annotation": Recipe(folder("data/imagesTs", shape=SMALLER), {}, ("einops",)),
     "swin_unetr_btcv_segmentation": Recipe(
-        folder("data/imagesTs"),
-        {"inferer#roi_size": [64, 64, 64], "network_def": SWIN},
+        folder("data/imagesTs", shape=SMALLER),
+        {"inferer#roi_size": [32, 32, 32], "network_def": SWIN},
         ("einops",),
-        smaller="window 64 x 64 x 64",
+        smaller="window 32 x 32 x 32",
     ),
     "valve_landmarks": Recipe(beats),
     "ventricular_short_axis_3label": Recipe(heart),
     "vista2d": Recipe(tiles, packages=("segment_anything", "cellpose", "fastremap", "opencv-python")),
     "vista3d": Recipe(
         prompted,
-        {"input_dict": "${'image': '{root}/data/case.nii.gz', 'label_prompt': [3]}", "patch_size": [64, 64, 64]},
+        {"input_dict": "${'image': '{root}/data/case.nii.gz', 'label_prompt': [3]}", "patch_size": [32, 32, 32]},
         ("einops",),
-        smaller="window 64 x 64 x 64",
+        smaller="window 32 x 32 x 32",
     ),
     "wholeBody_ct_segmentation": Recipe(folder("data/imagesTs"), SMALL, smaller="window 48 x 48 x 48"),
     "wholeBrainSeg_Large_UNEST_segmentation": Recipe(
-        folder("data", mri=True), {"dataset_dir": "{root}/data"}, ("einops", "timm")
+        folder("data", shape=SMALLER, mri=True), {"dataset_dir": "{root}/data"}, ("einops", "timm")
     ),
 }
