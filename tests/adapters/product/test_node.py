@@ -20,7 +20,7 @@ from dicom_files import phantom_series, planes, save
 pytest.importorskip("pynetdicom", reason="needs pynetdicom: pip install 'monai_smia[dicom]'")
 pytest.importorskip("highdicom", reason="needs highdicom: pip install 'monai_smia[dicom]'")
 
-from monai_smia.adapters.product import AnswerError, Asking, DicomNode, product_evaluation
+from monai_smia.adapters.product import AnswerError, Asking, Command, DicomNode, product_evaluation
 from monai_smia.adapters.product.queries import Query
 from monai_smia.cli import main
 from monai_smia.dicom import read_dicom_series
@@ -146,6 +146,33 @@ def test_the_lung_bundle_behind_a_node_is_that_in_process(serve: Serve, tmp_path
     node.close()
     product_evaluation(InProcess(segment), output_dir=tmp_path / "here", **shared).run()
     ours = records(tmp_path / "node")
+    assert ours == records(tmp_path / "here")
+    assert 0.5 < ours[0]["jaccard"] < 1
+
+
+COMMAND = """
+import importlib.util, sys
+import nibabel as nib
+from monai_smia.dicom import read_dicom_series
+spec = importlib.util.spec_from_file_location("segmentation_node", sys.argv[3])
+node = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(node)
+mask = node.bundle_segmentation(node.BUNDLE)(sys.argv[1])
+nib.save(nib.Nifti1Image(mask, read_dicom_series(sys.argv[1]).affine), sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_the_lung_bundle_behind_a_command_is_that_in_process(tmp_path: Path) -> None:
+    series, label = phantom_series(tmp_path)
+    (tmp_path / "lungs.py").write_text(COMMAND)
+    command = Command((sys.executable, str(tmp_path / "lungs.py"), "{input}", "{output}", str(EXAMPLE)))
+    shared = {"images": series, "labels": label, "eps": 70.0, "queries": 2, "figures": False, "progress": False}
+    product_evaluation(command, output_dir=tmp_path / "command", **shared).run()
+    product_evaluation(
+        InProcess(EXAMPLES.bundle_segmentation(EXAMPLES.BUNDLE)), output_dir=tmp_path / "here", **shared
+    ).run()
+    ours = records(tmp_path / "command")
     assert ours == records(tmp_path / "here")
     assert 0.5 < ours[0]["jaccard"] < 1
 

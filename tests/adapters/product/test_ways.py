@@ -185,7 +185,7 @@ def into_folder(folder: Path, answer: Answer, *, slowly: bool = False) -> Callab
 
 @pytest.mark.parametrize("slowly", [False, True])
 def test_results_are_taken_from_a_watched_folder_once_they_are_whole(
-    series: Path, nodes: Any, tmp_path: Path, slowly: bool
+    series: Path, nodes: Any, tmp_path: Path, slowly: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
@@ -198,6 +198,9 @@ def test_results_are_taken_from_a_watched_folder_once_they_are_whole(
     assert product.strays == ({"cannot be read": 1} if slowly else {})
     assert (folder / "yesterday.dcm").stat().st_mtime_ns == before
     assert len(list(folder.rglob("*.dcm"))) == 2  # nothing is moved or removed
+    line = ["node", "--send-to", node.address, "--watch", str(folder), "--series", str(series), "--dry_run"]
+    assert main([*line, "--rois", "Lung", "--timeout", "30"]) == 0
+    assert "RTSTRUCT of by hand, regions: 7 Lung." in capsys.readouterr().out
 
 
 def other_series(sent: DicomSeries) -> list[Any]:
