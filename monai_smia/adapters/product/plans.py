@@ -16,6 +16,7 @@ from monai_smia.evaluation.shift_plan import shift_rows
 from monai_smia.records.rows import EQUAL_RADIUS
 
 PRESETS = ("blackbox", "shifts")
+WANDERED = 8  # points around the worst draws of a shift, of at least as many draws
 QUERY_ACCESS = "black box: query access alone (NIST AI 100-2), "
 DECISIONS = f"{QUERY_ACCESS}decision-based: the final masks, no scores and no weights"
 CLASSES = f"{QUERY_ACCESS}decision-based: the decided class, no scores and no weights"
@@ -75,7 +76,8 @@ def product_plan(
                 transfer = TransferFrom(attack, surrogate=surrogate, origin=name)
                 plan.append(PlannedAttack(transfer, radius, EQUAL_RADIUS))
     else:
-        rows = shift_rows(clip=clip, seed=seed, **shifts)
+        steps = {"gradients": max(min(shifts["draws"], WANDERED), 1)} if isinstance(shifts.get("draws"), int) else {}
+        rows = shift_rows(clip=clip, seed=seed, **{**steps, **shifts})
         plan = [PlannedAttack(), *(replace(row, attack=_asking(row.attack)) for row in rows)]
     return plan if only is None else selected(plan, only)
 

@@ -108,7 +108,7 @@ def test_shifts_of_a_product_are_its_answers_to_stored_images(tmp_path: Path) ->
     """Every whole HU offset is asked about, and the worst is the one that a threshold says."""
     images, labels = cases(tmp_path)
     options: dict[str, Any] = {"preset": "shifts", "figures": False, "progress": False}
-    shifts = {"severity": 3, "only": ["HUCalibration", "RigidMotion"], "draws": 4, "gradients": 4}
+    shifts = {"severity": 3, "only": ["HUCalibration", "RigidMotion"], "draws": 4}
     product = InProcess()
     shared = {"images": images, "labels": labels, **options}
     product_evaluation(product, output_dir=tmp_path / "out", shifts=shifts, **shared).run()
