@@ -1,4 +1,4 @@
-"""Makes docs/report_desktop.png and docs/report_phone.png: the report of the CT bundle on three synthetic thoraxes.
+"""Makes docs/report_*.png: the report of the CT bundle on three synthetic thoraxes, wide and narrow, light and dark.
 
 python docs/report_pictures.py  # needs Chromium
 """
@@ -23,8 +23,12 @@ QUIETLY = (  # draws the page, and asks nothing of a network
 )
 
 
+SIZES = {"desktop": (1280, 1300), "phone": (390, 1300)}
+SCHEMES = {"": [], "_dark": ["--blink-settings=preferredColorScheme=0"]}
+
+
 def main() -> None:
-    """Evaluate, then photograph the page at both widths."""
+    """Evaluate, then photograph the page at both widths and in both schemes."""
     docs = Path(__file__).parent
     bundle = docs.parent / "bundles" / "ct_lung_segmentation"
     browser = shutil.which("chromium") or shutil.which("google-chrome")
@@ -45,9 +49,11 @@ def main() -> None:
         network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
         parser.get_parsed_content("evaluation").run()
         page = (Path(folder) / "report.html").as_uri()
-        for name, width, height in (("desktop", 1280, 2000), ("phone", 500, 2000)):
-            shot = [f"--window-size={width},{height}", f"--screenshot={docs / f'report_{name}.png'}", page]
-            subprocess.run([browser, *QUIETLY, f"--user-data-dir={folder}/profile", *shot], check=True)
+        for name, (width, height) in SIZES.items():
+            for scheme, switches in SCHEMES.items():
+                picture = f"--screenshot={docs / f'report_{name}{scheme}.png'}"
+                shot = [f"--window-size={width},{height}", *switches, picture, page]
+                subprocess.run([browser, *QUIETLY, f"--user-data-dir={folder}/profile", *shot], check=True)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,10 @@ PANELS = (  # of a volume: what each picture is, and its layers from the lowest 
     ("Attacked, with what the attack changed", ("adversarial", "changed", "reference")),
     ("Perturbation", ("perturbation",)),
 )
-FILES = ("cases.csv", "report.json", "summary.json", "records.jsonl", "volumes", "photographs")
+FILES = (  # beside the page, which names them
+    *("cases.csv", "report.json", "summary.json", "records.jsonl", instructions.FILE),
+    *("volumes", "photographs"),
+)
 MADE = ("cases.csv", "report.json", instructions.FILE, "report.html")  # of the records, and made anew of them
 
 

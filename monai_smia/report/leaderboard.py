@@ -86,7 +86,8 @@ def _title(run: Run, radius: AtRadius) -> str:
     inputs = sorted({f"{r.case} {r.provenance.input_sha256 if r.provenance else ''}" for r in run.records})
     data = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:8]
     metric = run.summary.headline.metric if run.summary.headline is not None else ""
-    return f"{metric} at {radius_of(radius.eps_input, radius.norm, run.spec.unit)}, data {data} ({len(inputs)} cases)"
+    cases = f"{len(inputs)} case{'' if len(inputs) == 1 else 's'}"
+    return f"{metric} at {radius_of(radius.eps_input, radius.norm, run.spec.unit)}, data {data} ({cases})"
 
 
 def _line(run: Run, radius: AtRadius, path: Path) -> list[str]:

@@ -78,3 +78,18 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(rows) == 3
     (artifact,) = client.list_artifacts(run.info.run_id)  # the configuration as it was run
     assert artifact.path.startswith("config_")
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    """MONAI's handler, and what TensorBoard reads of it."""
+    reason = "needs tensorboard, which is not installed"
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason=reason)
+    from monai.handlers import TensorBoardStatsHandler
+
+    handler = TensorBoardStatsHandler(log_dir=str(tmp_path / "events"), iteration_log=False)
+    summary = quick([write_case(tmp_path, "a")], tmp_path / "out", handlers=[handler]).run()
+    handler.close()
+    read = events.EventAccumulator(str(tmp_path / "events"))
+    read.Reload()
+    found = {tag: read.Scalars(tag)[-1].value for tag in read.Tags()["scalars"]}
+    assert found == pytest.approx(tracked_metrics([SummaryRow.from_json(row) for row in summary["rows"]]), rel=1e-6)
