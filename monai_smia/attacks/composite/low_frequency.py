@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -136,6 +137,10 @@ class _Perturbed:
         """The victim of the image, to be asked about coefficients."""
         other = copy.copy(self.of)
         other.degradation = self
+        if (
+            type(self.of).network_input is not Victim.network_input
+        ):  # which compares grids, and coefficients have another
+            other.network_input = partial(Victim.network_input, other)  # type: ignore[method-assign]
         return other
 
     def __call__(self, coefficients: Tensor) -> Tensor:

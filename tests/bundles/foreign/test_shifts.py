@@ -9,9 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from bundles.foreign.build import Foreign, build
+from bundles.foreign.detection import RAS, with_boxes
+from bundles.foreign.test_detection import scripts_of_its_own
 from bundles.foreign.test_foreign import overlay, own_dice
 
 from monai_smia.records import Record, Summary, read_records
+
+__all__ = ["scripts_of_its_own"]
 
 SHIFTS = {"modality": "ct", "severity": 2, "draws": 6, "gradients": 4}
 
@@ -76,3 +80,13 @@ def test_the_preset_frequency_through_the_pipeline(tmp_path: Path) -> None:
         assert rows[name, "computed"]["gradients"] == 6
         assert rows[name, "stored"]["dice"] == pytest.approx(rows[name, "computed"]["dice"], abs=0.02)
     assert rows["APGD", "computed"]["dice"] < rows["LowFrequency(APGD, spline)", "computed"]["dice"]
+
+
+def test_the_preset_frequency_of_a_detector(tmp_path: Path) -> None:
+    bundle = with_boxes(tmp_path / "bundle", RAS)
+    rows, _ = overlay(bundle, {"preset": "frequency", "attack#only": None, "gradients": 3})
+    names = {"Clean", "Noise", "APGD", "LowFrequency(APGD, dct)", "LowFrequency(APGD, spline)", "SurvivalSMIA", "VAFA"}
+    assert {name for name, stage in rows if stage == "computed"} == names
+    for name in names - {"Clean", "Noise"}:
+        assert rows[name, "computed"]["gradients"] == 3
+        assert rows[name, "computed"]["linf"] > 0
