@@ -40,9 +40,10 @@ class VAFA(Attack):
 
     Rounding moves no coefficient by more than half an entry, so that the root mean square of a perturbation is at most
     half of `q_max`; by default that is the radius. The perturbation is cut to the L-inf ball as well, so that rows at
-    equal radius are comparable. The paper's own setting for images in [0, 1] has ``eps=1.0, q_max=20 / 255``. Where the
-    authors' code stretches every slice of the result to [0, 1], here the valid range cuts it; the last table is
-    predicted, too, and with ``keep="best"`` the worst image of all steps is returned.
+    equal radius are comparable. The paper's own setting for images in [0, 1] has ``eps=1.0, q_max=20 / 255``. The
+    authors' code stretches every slice of the result to [0, 1], which is no part of Eq. 1 and may do more damage than
+    the quantization: `stretch` does so, too. The last table is predicted, and with ``keep="best"`` the worst image of
+    all steps is returned.
 
     Args:
         q_max: largest entry, in the unit of the image; None for twice the radius.
@@ -50,6 +51,7 @@ class VAFA(Attack):
         steps: of the table.
         step_size: length of a step, in the unit of the image; None for 4/3 of the table's range over all steps.
         block: pixels or voxels of a block along every axis.
+        stretch: stretch every slice of the result, of its first two axes, to the valid range before anything cuts it.
         ssim_weight: weight of the SSIM term, 0 for none. Losses of segmentations are sums over voxels, and there the
             term is, too; 1 is the paper's with ``loss="soft_jaccard"``.
 
@@ -72,6 +74,7 @@ class VAFA(Attack):
     step_size: float | None = None
     block: int = 8
     ssim_weight: float = 1.0
+    stretch: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,8 +118,9 @@ class VAFA(Attack):
             roundness = ROUNDNESS * (1 - min(step, self.steps - 1) / max(self.steps, 1))
             entries = table.requires_grad_(not final)
             lost = transformed(quantized(coefficients, entries, roundness) - coefficients, inverse=True)
-            moved = image_of(lost, image.shape, self.block)
-            adversarial = problem.threat.project(image + moved.detach(), image).requires_grad_(not final)
+            made = image + image_of(lost, image.shape, self.block)
+            made = stretched(made, low, high) if self.stretch else made
+            adversarial = problem.threat.project(made.detach(), image).requires_grad_(not final)
             found.add_size(adversarial.detach(), image)
             if final and self.keep == "last":
                 found.return_as_is(adversarial)
@@ -133,11 +137,11 @@ class VAFA(Attack):
                 break
             objective = (-loss if self.targeted else loss) - self._ssim_term(adversarial, problem, prediction)
             gradient = gradient_of(objective.sum(), adversarial)
-            cut = (adversarial.detach() - image - moved.detach()).abs() > TINIEST * (high - low)
+            cut = (adversarial.detach() - made.detach()).abs() > TINIEST * (high - low)
             gradient = gradient.masked_fill(cut, 0)  # those voxels do not follow their coefficients
             if problem.threat.mask is not None:
                 gradient = gradient * problem.threat.mask
-            (of_table,) = torch.autograd.grad(moved, entries, gradient)
+            (of_table,) = torch.autograd.grad(made, entries, gradient)
             found.gradients += 1
             found.zero_gradient_steps += is_zero(gradient)
             table = torch.minimum(torch.maximum(table.detach() + length * of_table.sign(), least), most)
@@ -173,6 +177,19 @@ def quantized(coefficients: Tensor, table: Tensor, roundness: float) -> Tensor:
     whole = ratio.floor()
     steep = math.log(2 / roundness - 1)
     return table * (whole + 0.5 + 0.5 * torch.tanh((ratio - whole - 0.5) * steep) / (1 - roundness))
+
+
+def stretched(image: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Every slice of the first two spatial axes brought to a range; one that is flat stays.
+
+    Args:
+        image: ``(B, C, *spatial)``.
+        low, high: ends of the range ``(B, 1, ...)``.
+    """
+    least, most = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
+    wide = most > least
+    scaled = low + (image - least) / (most - least).where(wide, 1) * (high - low)
+    return torch.where(wide, scaled, image)
 
 
 def block_ssim(first: Tensor, second: Tensor) -> Tensor:

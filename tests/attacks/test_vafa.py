@@ -14,7 +14,7 @@ from scipy.fft import dctn, idctn
 
 from monai_smia.attacks import PGD, VAFA
 from monai_smia.attacks.cosine_transform import blocks_of, image_of, transformed
-from monai_smia.attacks.vafa import block_ssim, quantized
+from monai_smia.attacks.vafa import block_ssim, quantized, stretched
 from monai_smia.victims import SegmentationVictim
 
 
@@ -159,6 +159,27 @@ def test_radius_zero_mask_and_scale() -> None:
     assert bool(result.perturbation[..., :4, :].any())
     other = VAFA(eps=1.0, q_max=0.1, q_min=0.02, step_size=0.01).scaled(10)
     assert (other.q_max, other.q_min, other.step_size, other.steps) == (1.0, 0.2, 0.1, 20)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_stretching_brings_every_slice_to_the_range(dims: int) -> None:
+    """As the authors' code does: the gradient goes through it, and without steps it is min and max slice by slice."""
+    c = case("segmentation", dims, dtype=torch.float64)
+    options: dict[str, Any] = {"eps": 1.0, "q_max": 0.2, "ssim_weight": 0.0, "keep": "last", "stretch": True}
+    image = c.image * 0.5 + 0.2
+    plain = VAFA(**{**options, "stretch": False}, steps=0)(c.victim, image, c.label).adversarial
+    own = VAFA(**options, steps=0)(c.victim, image, c.label).adversarial
+    least, most = own.amin((2, 3)), own.amax((2, 3))
+    assert torch.allclose(least, torch.zeros_like(least), atol=1e-12)
+    assert torch.allclose(most, torch.ones_like(most), atol=1e-12)
+    low, high = plain.amin((2, 3), keepdim=True), plain.amax((2, 3), keepdim=True)
+    assert torch.allclose(own, (plain - low) / (high - low), atol=1e-12)
+    found = VAFA(**{**options, "keep": "best"}, steps=6)(c.victim, image, c.label)
+    assert bool((found.damage >= VAFA(**{**options, "keep": "best"}, steps=0)(c.victim, image, c.label).damage).all())
+    flat = torch.full((1, 1, 8, 8), 0.25, dtype=torch.float64)
+    assert torch.equal(stretched(flat, torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)), flat)
+    ramp = torch.arange(64, dtype=torch.float64).view(1, 1, 8, 8)
+    assert torch.allclose(stretched(ramp, torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)), ramp / 63)
 
 
 def test_a_targeted_attack_goes_the_other_way() -> None:
