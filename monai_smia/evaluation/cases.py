@@ -39,6 +39,8 @@ class Case:
         frozen: share of voxels that no attack may change because they lie outside of the valid range.
         clip: valid range of this case's own file; None for that of the attack.
         unlabeled: the label is the decision on the clean image.
+        units: units of the case's files per unit of its image, one per channel, where each case has its own; None
+            where the image is as its files hold it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Case:
     frozen: float = 0.0
     clip: tuple[float, float] | None = None
     unlabeled: bool = False
+    units: tuple[float, ...] | None = None
 
     def batch(self) -> dict[str, Any]:
         """As MONAI's engines take a batch."""
@@ -122,6 +125,7 @@ def load_case(
         patient=patient_of(item),
         strata=strata_of(item, image),
         clip=own,
+        units=loaded.get("units"),
         frozen=1 - float(inside.double().mean()),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from monai_smia.dicom import read_dicom_series
+from monai_smia.dicom.files import looks_like_dicom
 from monai_smia.dicom.seg_writer import NEEDED, write_segmentation
 from monai_smia.victims.preprocessing import as_plain
 
@@ -23,7 +24,7 @@ def write_overlays(folder: Path, clean: Any, attacked: Any, names: Sequence[str]
     """Write ``<stem>_decision_clean.dcm`` and ``<stem>_decision_attacked.dcm``, both of the derived series.
 
     Args:
-        folder: of the derived series; what is no folder has no overlays.
+        folder: of the derived series; what is no folder, or one of NIfTI files, has no overlays.
         clean: decision on the clean image, ``(1, *spatial)`` classes or ``(K, *spatial)`` channels; None where it
             cannot be shown on the image's grid.
         attacked: of the same shape, on the image as it was stored.
@@ -34,6 +35,8 @@ def write_overlays(folder: Path, clean: Any, attacked: Any, names: Sequence[str]
         The files; none where the decision is no segmentation on the series' grid, or highdicom is not installed.
     """
     if not folder.is_dir() or not (isinstance(clean, Tensor) and isinstance(attacked, Tensor)):
+        return []
+    if not any(looks_like_dicom(path) for path in folder.iterdir()):
         return []
     series = read_dicom_series(folder)
     maps = [as_plain(each).cpu().numpy() for each in (clean, attacked)]

@@ -18,6 +18,7 @@ from monai_smia.attacks import Attack, AttackResult, CriticalRadius, ShiftSearch
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.errors import DisagreementError
+from monai_smia.evaluation.file_sizes import sizes_in_files
 from monai_smia.evaluation.overlays import write_overlays
 from monai_smia.evaluation.pipeline import Pipeline, Scored, VictimPipeline
 from monai_smia.evaluation.plan import PlannedAttack
@@ -221,7 +222,7 @@ class RowEvaluator:
         self, record: Record, case: Case, adversarial: Tensor, attack: Attack, result: AttackResult
     ) -> Record:
         """The record with the size of the perturbation and what the attack tells of itself."""
-        sizes = self._sizes(adversarial, case, result, record.row.eps_input) | queries_of(attack, result)
+        sizes = self._sizes(adversarial, case, result, record.row) | queries_of(attack, result)
         costs = replace(
             record.costs,
             planned_gradients=int(attack.planned_gradients),
@@ -229,13 +230,13 @@ class RowEvaluator:
         )
         return replace(record, metrics={**record.metrics, **sizes}, costs=costs, history=_history(result))
 
-    def _sizes(self, adversarial: Tensor, case: Case, result: AttackResult, eps: float | None) -> dict[str, Any]:
-        assert eps is not None  # a planned attack has a radius
+    def _sizes(self, adversarial: Tensor, case: Case, result: AttackResult, row: RowKey) -> dict[str, Any]:
         attacked, clean = (as_plain(t)[None] for t in (adversarial, case.image[0]))
         if self._similar_to is None or self._similar_to[0] is not case.image:
             self._similar_to = case.image, StructuralSimilarity(clean[0], self.data_range)
-        options: dict[str, Any] = {"data_range": self.data_range, "similarities": [self._similar_to[1]]}
-        return numbers(perturbation_metrics(attacked, clean, result.cosine, eps=eps, **options))
+        options: Any = {"data_range": self.data_range, "similarities": [self._similar_to[1]], "eps": row.eps_input}
+        sizes = perturbation_metrics(attacked, clean, result.cosine, **options)
+        return numbers(sizes) | sizes_in_files(case.units, attacked[0] - clean[0], row)
 
     def _stored(
         self, storage: Storage, case: Case, record: Record, adversarial: Tensor, result: AttackResult
@@ -245,18 +246,17 @@ class RowEvaluator:
         Where nothing of the perturbation is left it is `below_quantization`: a radius of less than one unit of the
         file, of which no file is written, or changes that all rounded to nothing.
         """
-        stem, eps = stem_of(case.name, record.row.slug), record.row.eps_input
-        assert eps is not None  # a planned attack has a radius
-        path = None
+        row, path = record.row, None
+        norm = {} if row.norm in (None, "linf") else {"norm": row.norm}
+        options: Any = {"eps": row.eps_input, "source": case.source, "stem": stem_of(case.name, row.slug), **norm}
         try:
-            norm = {} if record.row.norm in (None, "linf") else {"norm": record.row.norm}
-            path = storage.write(case.image[0], adversarial[0], eps=eps, source=case.source, stem=stem, **norm)
+            path = storage.write(case.image[0], adversarial[0], **options)
             again = storage.read(path).to(self.device)
         except BelowOneUnitError:
             again = case.image[0]
         scored = self.score(case, again.unsqueeze(0) if path is None else path)
         self._decided = scored.decision
-        metrics = scored.metrics | self._damages(case, scored) | self._sizes(again, case, result, eps)
+        metrics = scored.metrics | self._damages(case, scored) | self._sizes(again, case, result, row)
         before, computed, after = (as_plain(each) for each in (case.image[0], adversarial[0], again))
         lost = bool((computed != before).any()) and not bool((after != before).any())
         return again.unsqueeze(0), record.at(STORED, metrics, below_quantization=lost), path

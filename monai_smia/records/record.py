@@ -25,6 +25,17 @@ from monai_smia.records.rows import ROW_FIELDS, RowKey, Stage
 RECORDS_FILE = "records.jsonl"
 FAILURE = "failure"  # stands where a row's slug would
 SIZES = ("linf", "l2", "var", "rms", "cos", "cos_mean", "ssim", "psnr", "at_bound")  # of a perturbation
+EPS_FILE, LINF_FILE = "eps_file", "linf_file"  # radius and largest change in the unit of the files; of channel n: _n
+
+
+def is_size(name: str) -> bool:
+    """Whether a metric is the size of a perturbation.
+
+    Example:
+        >>> is_size("ssim"), is_size("linf_file_2"), is_size("dice")
+        (True, True, False)
+    """
+    return name in SIZES or name.startswith((EPS_FILE, LINF_FILE))
 
 
 @dataclass(frozen=True)
@@ -89,8 +100,10 @@ class Record:
 
     def averaged(self) -> dict[str, Any]:
         """The metrics as means take them: an image that was left alone has no size, in whichever column."""
-        sizes = SIZES if self.unchanged else ()
-        return {**self.metrics, **{name: None for name in sizes if name in self.metrics}}
+        if not self.unchanged:
+            return dict(self.metrics)
+        sizes = [name for name in self.metrics if is_size(name) and not name.startswith(EPS_FILE)]
+        return {**self.metrics, **dict.fromkeys(sizes)}
 
     def measured(self) -> dict[str, Any]:
         """All that was measured, as means take it: metrics and costs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from statistics import median
 from typing import Any
 
 from monai_smia.analysis import groups_of
@@ -20,6 +21,7 @@ from monai_smia.metrics import means
 from monai_smia.metrics.volumes import SPACING
 from monai_smia.records import COMPUTED, STORED, EvaluationSpec, Outcome, Record, RowKey, Summary, SummaryRow
 from monai_smia.records.damage import ADDED_DAMAGE, CLEAN_DAMAGE, DAMAGE, FROZEN
+from monai_smia.records.record import EPS_FILE
 from monai_smia.records.summary import Headline
 from monai_smia.report.document import (
     FORMAT,
@@ -89,7 +91,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         hazard=about.get("hazard"),
         requirement=about.get("requirement"),
         residual_risk=about.get("residual_risk"),
-        limitations=[*about.get("limitations", ()), *_frozen(records), *_voxel_sizes(records), *limitations],
+        limitations=[*about.get("limitations", ()), *_of_records(records), *limitations],
         reproduce={
             **{name: getattr(spec, name) for name in ("command", "commit", "device", "processes", "threads")},
             "deterministic": spec.deterministic,
@@ -121,6 +123,25 @@ def _frozen(records: Sequence[Record]) -> list[str]:
     return [
         f"In {len(many)} of {len(shares)} cases more than {MAX_FROZEN:.1%} of the voxels lie outside of the valid "
         f"range, where no attack may change them: {most:.2%} at most, in {case}."
+    ]
+
+
+def _of_records(records: Sequence[Record]) -> list[str]:
+    """What the records themselves say of the figures' limits."""
+    return [*_in_files(records), *_frozen(records), *_voxel_sizes(records)]
+
+
+def _in_files(records: Sequence[Record]) -> list[str]:
+    """What a radius in units of each case's own is in the unit of the files, over cases and channels."""
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for record in records:
+        key, values = record.row, [v for name, v in record.metrics.items() if name.startswith(EPS_FILE)]
+        if record.stage == COMPUTED and values:
+            found.setdefault((key.eps_input, key.unit, key.norm), []).extend(values)
+    return [
+        f"Radius {eps:g}{' ' + unit if unit else ''}{'' if norm == 'linf' else f' in {norm}'} is {min(values):.4g} to "
+        f"{max(values):.4g} in the unit of the files (median {median(values):.4g} over cases and channels)."
+        for (eps, unit, norm), values in sorted(found.items(), key=str)
     ]
 
 

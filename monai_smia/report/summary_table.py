@@ -7,7 +7,7 @@ from typing import Any
 
 from monai_smia.metrics.structures import structure_of, structures_of
 from monai_smia.records import COMPUTED, STORED, Stage, SummaryRow
-from monai_smia.records.record import SIZES
+from monai_smia.records.record import is_size
 from monai_smia.records.rows import EQUAL_RADIUS
 from monai_smia.report.table import Table, cell
 
@@ -59,7 +59,7 @@ def summary_table(rows: Sequence[SummaryRow], primary: str, *, width: int = WIDT
     for name in metrics[1:]:
         wider = _table(head, shown, [*chosen, name], settings=len(settings) > 1, radii=len(radii) > 1)
         splits = len(wider.lines) > len(table.lines)  # what a file rounds to is no reason for two lines
-        if wider.width <= width and not (splits and name in SIZES):
+        if wider.width <= width and not (splits and is_size(name)):
             chosen, table = [*chosen, name], wider
     return table
 
@@ -86,7 +86,7 @@ def _by_importance(rows: Sequence[SummaryRow], primary: str) -> list[str]:
     """The headline metric, gradients, those of the task, of its classes, and sizes of perturbations."""
     names = shown_metrics(rows)
     of_classes = [name for name in names if name.startswith(f"{primary}_")]
-    sizes = [name for name in names if name in SIZES]
+    sizes = [name for name in names if is_size(name)]
     task = [name for name in names if name not in (primary, *of_classes, *sizes)]
     asked = any(row.value("queries") for row in rows) and not any(row.value("gradients") for row in rows)
     gradients = ["queries" if asked else "gradients"] * any(row.value("gradients") is not None for row in rows)

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from monai_smia.analysis.comparisons import CaseOutcome
 from monai_smia.analysis.summary import ENDS
 from monai_smia.records import CLEAN, COMPUTED, STORED, SummaryRow
-from monai_smia.records.record import SIZES
+from monai_smia.records.record import is_size
 from monai_smia.records.summary import Interval
 from monai_smia.report.document import ReportContent
 from monai_smia.report.shift_table import shift_tables
@@ -37,8 +37,7 @@ METRIC_DESCRIPTIONS = {
     "invented_voxels": "voxels decided as foreground where the reference holds none",
     "invented": "boxes that find no object, a case",
     "false_lesions": "separate parts of a case's decision of which the reference covers less than the share asked for",
-    "lesion_sensitivity": "share of a case's lesions (separate parts of the reference) of which the decision covers at "
-    "least the share asked for",
+    "lesion_sensitivity": "share of a case's lesions (parts of the reference) covered by at least the share asked for",
     "iou": "mean over objects of the overlap with the best box of their class, each box for one object",
     "jaccard": "overlap with the reference, intersection over union (1: the same), mean over the classes that decision "
     "or reference hold (1 where neither holds one)",
@@ -53,9 +52,10 @@ METRIC_DESCRIPTIONS = {
     "var": "variance of the perturbation over the squared radius",
 }
 
-
 KIND_DESCRIPTIONS = {
     "answer": "the number that the product answers with (change: minus that of the clean image)",
+    "eps_file": "the radius in the unit of the files, mean over cases (of channel 2: _2)",
+    "linf_file": "largest change of a voxel in the unit of the files, mean over cases (of channel 2: _2)",
     "surface_dice_": "share of the edge voxels of decision and reference that lie within this distance of the other's "
     "edge, 0 of a class that only one of them holds",
     "over_": "share of cases whose volume is above this threshold; wrong: of those where that of the reference is not "
@@ -115,7 +115,7 @@ def _row_tables(content: ReportContent, radius: str) -> dict[str, Table]:
     names = shown_metrics(content.rows)
     every = dict.fromkeys(name for row in content.rows for name in row.metrics)
     per_class = [n for n in every if n.startswith(f"{primary}_") and not n.endswith(ENDS)]
-    sizes = [n for n in names if n in SIZES]
+    sizes = [n for n in names if is_size(n)]
     task = [primary, *(n for n in names if n not in (primary, *per_class, *sizes))]
     shown = shown_rows(content)
     attacked = [row for row in shown if not row.row.is_clean]

@@ -140,11 +140,29 @@ def whole_units(eps: float, unit: float, slack: float = 1e-12) -> int:
     return count
 
 
+def each_units(eps: Sequence[float], unit: float, slack: float = 1e-12) -> np.ndarray:
+    """How many stored units fit into each radius; none where it is less than one.
+
+    Raises:
+        BelowOneUnitError: if it is so of all of them.
+    """
+    counts, below = [], []
+    for radius in eps:
+        try:
+            counts.append(whole_units(radius, unit, slack))
+        except BelowOneUnitError as error:
+            counts.append(0)
+            below.append(error)
+    if len(below) == len(counts):
+        raise below[0]
+    return np.array(counts)
+
+
 def add_whole_units(
     stored: np.ndarray,
     delta: np.ndarray,
     *,
-    eps: float,
+    eps: Any,
     unit: float,
     limits: tuple[int, int],
     norm: str = "linf",
@@ -157,7 +175,7 @@ def add_whole_units(
     Args:
         stored: integers.
         delta: perturbation of the same shape in the image's unit.
-        eps: radius in the image's unit.
+        eps: radius in the image's unit; in L-inf also one for each place of the last axis, the channels of a file.
         unit: the image's unit per stored unit.
         limits: lowest and highest integer that can be stored; what would leave them stops there.
         norm: ``"linf"`` or ``"l2"``.
@@ -170,7 +188,7 @@ def add_whole_units(
         >>> add_whole_units(np.array([10, 10, 255]), np.array([1.3, 0.2, 9.0]), eps=1.3, unit=0.5, limits=(0, 255))
         array([ 12,  10, 255])
     """
-    bound = whole_units(eps, unit, slack)
+    bound: Any = whole_units(eps, unit, slack) if isinstance(eps, (int, float)) else each_units(eps, unit, slack)
     change = np.clip(np.rint(delta.astype(np.float64) / unit), -bound, bound).astype(np.int64)
     stored = stored.astype(np.int64)
     after = np.clip(stored + change, *limits)

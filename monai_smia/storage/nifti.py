@@ -88,12 +88,14 @@ def _as_in_file(image: np.ndarray) -> np.ndarray:
 
 
 def _in_source_units(
-    source: nib.Nifti1Image, delta: np.ndarray, eps: float, name: str, norm: str
+    source: nib.Nifti1Image, delta: np.ndarray, eps: Any, name: str, norm: str
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     if source.shape[: delta.ndim] != delta.shape or np.prod(source.shape) != delta.size:
         mend = "; use like_source=False for images that were preprocessed before the attack."
         check_grid(delta.shape, name, source.shape, mend)
     delta = delta.reshape(source.shape)
+    if not isinstance(eps, (int, float)) and [len(eps)] != list(delta.shape[3:]):
+        raise ValueError(f"eps must be one radius, or one for each channel of {name}, got {len(eps)}.")
     dtype = source.get_data_dtype()
     proxy: Any = source.dataobj
     slope, inter = proxy.slope, proxy.inter  # the header forgets them when it is loaded
@@ -115,8 +117,9 @@ def _in_source_units(
     return volume, difference
 
 
-def _floats_within(clean: np.ndarray, delta: np.ndarray, eps: float, dtype: np.dtype) -> np.ndarray:
+def _floats_within(clean: np.ndarray, delta: np.ndarray, eps: Any, dtype: np.dtype) -> np.ndarray:
     """``clean + delta`` in the file's precision, a float nearer to the clean value where rounding left the radius."""
+    eps = np.asarray(eps, dtype=np.float64)  # one, or one per channel
     stored = (clean + np.clip(delta.astype(np.float64), -eps, eps)).astype(dtype)
     outside = np.abs(stored.astype(np.float64) - clean) > eps
     return np.where(outside, np.nextafter(stored, clean.astype(dtype)), stored)

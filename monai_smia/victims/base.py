@@ -25,6 +25,7 @@ from monai_smia.victims.gate import SeenShapes, check_image, check_same_grid
 from monai_smia.victims.gated import Gated
 from monai_smia.victims.in_place import protected
 from monai_smia.victims.intensity import fixed_intensity_scale
+from monai_smia.victims.own_statistics import FREEZE, check_statistics
 from monai_smia.victims.preprocessing import as_plain
 
 __all__ = ["Victim", "check_same_grid"]
@@ -49,8 +50,8 @@ class Victim(Gated):
         inferer: how the network is applied, a MONAI Inferer; a plain SlidingWindowInferer becomes a
             `CheckpointedSlidingWindowInferer` of the same settings, so that its gradient needs flat memory.
         preprocessing: a MONAI Compose (array or dictionary transforms) between the case's own image and the network;
-            the attack then lives on the case's own grid and in its unit. What it decides from the image (crop windows,
-            percentiles) is frozen on the clean image while it is attacked.
+            the attack then lives on the case's own grid and in its unit. Its crop window is that of the clean image.
+        statistics: ``"freeze"`` or ``"differentiate"``, as for `FrozenPreprocessing`.
         image_key: key of the image in dictionary transforms.
         straight_through: let the gradient through where the preprocessing's intensity window clips, so that an attack
             may bring voxels back into it; decisions and damage are those of the clip.
@@ -62,7 +63,7 @@ class Victim(Gated):
             ``(prediction, reference) -> (B,)``. On the victim a method of that signature.
 
     Raises:
-        ValueError: if `loss` or `divergence` is unknown.
+        ValueError: if `loss`, `divergence` or `statistics` is unknown.
     """
 
     differentiable: ClassVar[bool] = True  # whether a gradient can be asked for at all
@@ -74,6 +75,7 @@ class Victim(Gated):
     preprocessing: Any = None
     image_key: str = "image"
     straight_through: bool = False
+    statistics: str = FREEZE
     degradation: Callable[[Tensor], Tensor] | None = None
     loss: Choice = Choice("cross_entropy")
     divergence: Choice = Choice("cross_entropy")
@@ -90,6 +92,7 @@ class Victim(Gated):
         if not isinstance(self.network, nn.Module):
             got = getattr(self.network, "__name__", type(self.network).__name__)
             raise ValueError(f"network must be a torch.nn.Module whose forward does what is wanted, got {got}.")
+        check_statistics(self.statistics)
         if isinstance(self.network, DistributedDataParallel):
             self.network = self.network.module
         if type(self.inferer) is SlidingWindowInferer:
@@ -293,4 +296,5 @@ class Victim(Gated):
         return bound
 
     def _freeze(self, image: Tensor) -> BatchPreprocessing:
-        return BatchPreprocessing(self.preprocessing, image, self.image_key, straight_through=self.straight_through)
+        options: dict[str, Any] = {"straight_through": self.straight_through, "statistics": self.statistics}
+        return BatchPreprocessing(self.preprocessing, image, self.image_key, **options)

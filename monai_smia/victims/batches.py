@@ -9,6 +9,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
+from monai_smia.victims.own_statistics import FREEZE
 from monai_smia.victims.preprocessing import FrozenPreprocessing
 
 
@@ -45,15 +46,20 @@ class BatchPreprocessing:
         image: clean batch ``(B, C, *spatial)``; a MetaTensor where a transform needs the affine.
         image_key: key of the image in dictionary transforms.
         straight_through: let the gradient through where an intensity window clips.
+        statistics: ``"freeze"`` or ``"differentiate"``, as for `FrozenPreprocessing`.
     """
 
     def __init__(
-        self, compose: Any, image: Tensor, image_key: str = "image", *, straight_through: bool = False
+        self,
+        compose: Any,
+        image: Tensor,
+        image_key: str = "image",
+        *,
+        straight_through: bool = False,
+        statistics: str = FREEZE,
     ) -> None:
-        self.samples = [
-            FrozenPreprocessing(compose, sample, image_key, straight_through=straight_through)
-            for sample in split_batch(image)
-        ]
+        options: dict[str, Any] = {"straight_through": straight_through, "statistics": statistics}
+        self.samples = [FrozenPreprocessing(compose, sample, image_key, **options) for sample in split_batch(image)]
         self.clean: Tensor = image
         self._voxels: SameVoxels | None = SameVoxels(image)
         self._differentiable = False  # not known yet

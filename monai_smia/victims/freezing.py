@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import (
@@ -20,26 +18,11 @@ from monai.transforms import (
     ScaleIntensityRangePercentiles,
 )
 from monai.transforms.utils_pytorch_numpy_unification import percentile
-from monai.utils import get_equivalent_dtype
 from torch import Tensor
 
+from monai_smia.victims.own_statistics import fixed_on, follows_the_image
+
 FROZEN = (CropForeground, NormalizeIntensity, ScaleIntensity, ScaleIntensityRangePercentiles)
-
-
-@dataclass(frozen=True)
-class FixedNormalize:
-    """NormalizeIntensity with known statistics, out of place as autograd needs it."""
-
-    subtrahend: Tensor
-    divisor: Tensor
-    nonzero: bool
-    dtype: torch.dtype | None
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """The image, normalized."""
-        value = image.float()
-        scaled = (value - self.subtrahend) / self.divisor
-        return (torch.where(value != 0, scaled, value) if self.nonzero else scaled).to(self.dtype or image.dtype)
 
 
 class StraightThroughScale(ScaleIntensityRange):
@@ -74,8 +57,25 @@ def array_attribute(transform: Callable) -> str | None:
     return next((name for name in names if hasattr(transform, name)), None)
 
 
-def freeze_on(array: Callable, image: MetaTensor) -> Callable:
-    """A transform that decides what `array` decides on this image, whatever it is given."""
+def array_of(transform: Callable) -> Any:
+    """The array transform of a dictionary transform that is known here; any other as it is."""
+    attribute = array_attribute(transform)
+    return getattr(transform, attribute) if attribute else transform
+
+
+def is_of_statistics(transform: Callable) -> bool:
+    """Whether a transform, of arrays or dictionaries, normalizes by statistics of the image that it is given."""
+    return follows_the_image(array_of(transform))
+
+
+def freeze_on(array: Any, image: MetaTensor, *, straight_through: bool = False) -> Callable:
+    """A transform that decides what `array` decides on this image, whatever it is given.
+
+    Args:
+        array: one of `FROZEN`.
+        image: the clean image at its place in the chain.
+        straight_through: let the gradient through where percentiles of single channels clip.
+    """
     if isinstance(array, CropForeground):
         box = array.compute_bounding_box(image)
         if any(end <= start for start, end in zip(*box, strict=True)):
@@ -84,13 +84,11 @@ def freeze_on(array: Callable, image: MetaTensor) -> Callable:
         frozen.compute_bounding_box = functools.partial(_same, box)
         return frozen
     plain = image.as_tensor()
-    if isinstance(array, NormalizeIntensity):
-        return _freeze_normalize(array, plain)
-    if getattr(array, "channel_wise", False):
-        raise ValueError(f"preprocessing: {type(array).__name__} with channel_wise=True cannot be frozen.")
+    if isinstance(array, ScaleIntensity) and not follows_the_image(array):
+        return array  # multiplies by 1 + factor, whatever the image
+    if isinstance(array, NormalizeIntensity) or array.channel_wise:
+        return fixed_on(array, plain, straight_through=straight_through)
     if isinstance(array, ScaleIntensity):
-        if array.minv is None and array.maxv is None:
-            return array  # multiplies by 1 + factor, whatever the image
         low, high = float(plain.min()), float(plain.max())
         return ScaleIntensityRange(low, high, array.minv, array.maxv, dtype=array.dtype)
     assert isinstance(array, ScaleIntensityRangePercentiles)
@@ -103,22 +101,3 @@ def freeze_on(array: Callable, image: MetaTensor) -> Callable:
 
 def _same(box: Any, img: Any) -> Any:
     return box
-
-
-def _freeze_normalize(array: NormalizeIntensity, image: Tensor) -> FixedNormalize:
-    channels = list(image) if array.channel_wise else [image]
-    voxels = [channel[channel != 0] if array.nonzero else channel for channel in channels]
-    means = [float(v.float().mean()) if v.numel() else 0.0 for v in voxels]
-    deviations = [float(v.float().std(unbiased=False)) if v.numel() else 1.0 for v in voxels]
-
-    def shaped(given: Any, found: list[float]) -> Tensor:
-        value = torch.as_tensor(np.asarray(found if given is None else given), dtype=torch.float32, device=image.device)
-        return value.view(-1, *[1] * (image.ndim - 1)) if value.ndim == 1 else value
-
-    divisor = shaped(array.divisor, deviations)
-    return FixedNormalize(
-        subtrahend=shaped(array.subtrahend, means),
-        divisor=divisor.where(divisor != 0, 1.0),
-        nonzero=array.nonzero,
-        dtype=get_equivalent_dtype(array.dtype, torch.Tensor) if array.dtype else None,
-    )

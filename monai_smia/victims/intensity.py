@@ -12,7 +12,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, ScaleIntensity, ScaleIntensityRange
 from torch import Tensor
 
-from monai_smia.victims.freezing import FROZEN, FixedNormalize, array_attribute
+from monai_smia.victims.freezing import FROZEN, array_attribute
+from monai_smia.victims.own_statistics import FixedNormalize, FixedWindow
 from monai_smia.victims.placement import CONVERTERS, SPATIAL, is_one_of
 
 VALUES = 33  # that a probed voxel takes, over the image's range
@@ -20,30 +21,56 @@ ONE_SLOPE = 1e-3  # by how much the slopes inside of a window may differ
 MANY = 2**17  # voxels of an image in which many can be probed at once
 
 
+def known_scales(transform: Callable, channels: int) -> Tensor | None:
+    """By how much a frozen transform stretches the intensities of every channel; None where that is not known.
+
+    A transform may say it of itself, by an attribute ``intensity_slope``: a number, or one per channel.
+
+    Args:
+        transform: any.
+        channels: of the image.
+    """
+    attribute = array_attribute(transform)
+    array = getattr(transform, attribute) if attribute else transform
+    found: Any
+    if isinstance(array, ScaleIntensityRange):
+        wide = 1.0 if array.b_min is None or array.b_max is None else array.b_max - array.b_min
+        found = wide / (array.a_max - array.a_min)
+    elif isinstance(array, FixedNormalize):
+        found = 1.0 / array.divisor
+    elif isinstance(array, FixedWindow):
+        found = array.slope
+    elif type(array) is ScaleIntensity and array.minv is None and array.maxv is None:
+        found = 1.0 + (array.factor or 0.0)
+    elif is_one_of(transform, (*SPATIAL, *CONVERTERS)):
+        found = 1.0
+    else:
+        found = getattr(transform, "intensity_slope", None)
+    if found is None:
+        return None
+    slopes = torch.as_tensor(found, dtype=torch.double).detach().cpu()
+    if slopes.ndim > 1 and slopes.numel() != len(slopes):  # a divisor of its own for every voxel
+        return None
+    return slopes.flatten().expand(channels)
+
+
 def known_scale(transform: Callable) -> float | None:
     """By how much a frozen transform stretches intensities inside of its window; None where that is not known.
-
-    A transform may say it of itself, by an attribute ``intensity_slope``.
 
     Raises:
         ValueError: if it differs between channels.
     """
     attribute = array_attribute(transform)
     array = getattr(transform, attribute) if attribute else transform
-    if isinstance(array, ScaleIntensityRange):
-        if array.b_min is None or array.b_max is None:
-            return 1.0 / (array.a_max - array.a_min)
-        return (array.b_max - array.b_min) / (array.a_max - array.a_min)
-    if isinstance(array, FixedNormalize):
-        divisors = array.divisor.unique().tolist()
-        if len(divisors) > 1:
-            raise ValueError(f"preprocessing: NormalizeIntensity scales channels differently, by {divisors}.")
-        return 1.0 / divisors[0]
-    if type(array) is ScaleIntensity and array.minv is None and array.maxv is None:
-        return 1.0 + (array.factor or 0.0)
-    if is_one_of(transform, (*SPATIAL, *CONVERTERS)):
-        return 1.0
-    return getattr(transform, "intensity_slope", None)
+    slopes = None
+    if isinstance(array, (FixedNormalize, FixedWindow)):
+        slopes = (1.0 / array.divisor if isinstance(array, FixedNormalize) else array.slope).unique()
+        if len(slopes) > 1:
+            name = "NormalizeIntensity" if isinstance(array, FixedNormalize) else "the preprocessing's window"
+            divisors = [1 / slope for slope in slopes.tolist()]
+            raise ValueError(f"preprocessing: {name} scales channels differently, by {divisors}.")
+    found = known_scales(transform, 1)
+    return None if found is None else float(found[0])
 
 
 def fixed_intensity_scale(compose: Any) -> float:

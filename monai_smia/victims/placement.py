@@ -68,7 +68,7 @@ def follows(transform: Callable) -> bool:
     """
     if is_one_of(transform, CONVERTERS):
         return bool(getattr(getattr(transform, "converter", transform), "track_meta", True))
-    if type(transform).__name__ in ("FixedNormalize", "StraightThroughScale"):
+    if type(transform).__name__ in ("FixedNormalize", "FixedWindow", "OwnStatistics", "StraightThroughScale"):
         return True
     return getattr(transform, "keeps_voxels", False) or is_one_of(transform, (*SPATIAL, *INTENSITY))
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from monai_smia.victims.freezing import FROZEN, StraightThroughScale, array_attribute, freeze_on
 from monai_smia.victims.grids import KnownGrids
-from monai_smia.victims.intensity import known_scale, measured_scale
+from monai_smia.victims.intensity import known_scale, known_scales, measured_scale
+from monai_smia.victims.own_statistics import DIFFERENTIATE, FREEZE, OwnStatistics, follows_the_image
 from monai_smia.victims.placement import check_affine_known, correction, follows
 
 
@@ -27,8 +28,8 @@ class FrozenPreprocessing:
 
     Crop windows, percentiles and statistics follow the clean image, so that an attack cannot move its own frame; all
     else runs as configured. Frozen are CropForeground, NormalizeIntensity, ScaleIntensity and
-    ScaleIntensityRangePercentiles, and their dictionary forms. On the clean image the chain gives what the Compose
-    itself gives, which is checked.
+    ScaleIntensityRangePercentiles, of the whole image or channel by channel, and their dictionary forms. On the clean
+    image the chain gives what the Compose itself gives, which is checked.
 
     Labels and predictions go between the two grids by the affine. A step that loses it and moves nothing (EnsureType
     with track_meta=False) is seen through; one that moves voxels without it is refused.
@@ -40,6 +41,9 @@ class FrozenPreprocessing:
         straight_through: let the gradient through where an intensity window clips, as if it did not; values are those
             of the clip. The gradient of the clip is zero outside of the window, so that an attack never tries to bring
             a voxel back into it.
+        statistics: ``"freeze"``: mean, deviation, extrema and percentiles that the chain takes from the image stay
+            those of the clean one; ``"differentiate"``: they are those of whatever it is given, as deployed, and the
+            gradient goes through them. Crop windows are frozen either way.
 
     Raises:
         ValueError: if a transform is random, crops by another image, goes by an affine that the image does not have,
@@ -54,11 +58,18 @@ class FrozenPreprocessing:
     """
 
     def __init__(
-        self, compose: Any, image: Tensor, image_key: str = "image", *, straight_through: bool = False
+        self,
+        compose: Any,
+        image: Tensor,
+        image_key: str = "image",
+        *,
+        straight_through: bool = False,
+        statistics: str = FREEZE,
     ) -> None:
         self.compose = compose if isinstance(compose, Compose) else Compose(compose)
         self.image_key = image_key
         self.straight_through = straight_through
+        self.statistics = statistics
         transforms: list[Callable] = list(self.compose.flatten().transforms)
         for transform in transforms:
             if isinstance(transform, (RandomizableTrait, Compose)):  # OneOf and the like are Composes of their own kind
@@ -67,9 +78,12 @@ class FrozenPreprocessing:
         check_affine_known(transforms, image, image_key)
         self.clean = image if isinstance(image, MetaTensor) else MetaTensor(image)
         self.transforms: list[Callable] = []
+        self._fixed: list[Callable] = []  # the same with the clean statistics, whose slopes are known
         self._grids = KnownGrids()
         for transform in transforms:
-            self.transforms.append(self._freeze(transform))
+            fixed, used = self._freeze(transform)
+            self._fixed.append(fixed)
+            self.transforms.append(used)
         with torch.no_grad():
             output = self._run(self.transforms, self.clean.as_tensor())
             self._output: Tensor | None = output.as_tensor()
@@ -93,14 +107,31 @@ class FrozenPreprocessing:
             ValueError: if there is no one scale; the transform is named.
         """
         scale = 1.0
-        for place, transform in enumerate(self.transforms):
+        for place, transform in enumerate(self._fixed):
             known = known_scale(transform) if self._touches(transform) else 1.0
-            if known is None:
-                with torch.no_grad():
-                    before = self._run(self.transforms[:place], self.clean.as_tensor())
-                    known = measured_scale(transform, before, functools.partial(self._apply, transform))
-            scale *= known
+            scale *= self._measured(place) if known is None else known
         return scale
+
+    @functools.cached_property
+    def intensity_scales(self) -> Tensor:
+        """The same of every channel ``(C,)``, where each may have its own.
+
+        Raises:
+            ValueError: if a channel has no one scale; the transform is named.
+        """
+        channels = len(self.clean)
+        scales = torch.ones(channels, dtype=torch.double)
+        for place, transform in enumerate(self._fixed):
+            known = known_scales(transform, channels) if self._touches(transform) else torch.ones(channels)
+            scales = scales * (self._measured(place) if known is None else known)
+        return scales
+
+    def _measured(self, place: int) -> float:
+        """The slope of the transform at a place of the chain, measured."""
+        transform = self._fixed[place]
+        with torch.no_grad():
+            before = self._run(self._fixed[:place], self.clean.as_tensor())
+            return measured_scale(transform, before, functools.partial(self._apply, transform))
 
     def check_differentiable(self) -> None:
         """Raise a ValueError that names the first transform that the gradient does not pass."""
@@ -182,10 +213,17 @@ class FrozenPreprocessing:
             "random or keeps a state, and what is attacked would not be what is deployed."
         )
 
-    def _freeze(self, transform: Callable) -> Callable:
-        """The transform with what it would decide from the image fixed to what it decides on the clean one."""
+    def _freeze(self, transform: Callable) -> tuple[Callable, Callable]:
+        """The transform with what it decides from the image fixed to the clean one's, and the one that is used."""
+        own = getattr(transform, "frozen_on", None)
+        if own is not None:  # a transform that knows how to freeze itself
+            with torch.no_grad():
+                before = self._run(self.transforms, self.clean.as_tensor())
+            frozen = own(before, straight_through=self.straight_through, statistics=self.statistics)
+            return frozen, frozen
         attribute = array_attribute(transform)
         array = getattr(transform, attribute) if attribute else transform
+        used = None
         if isinstance(array, FROZEN):
             source = getattr(transform, "source_key", self.image_key)
             if source != self.image_key:
@@ -193,15 +231,24 @@ class FrozenPreprocessing:
                     f"preprocessing: {type(transform).__name__} must crop by the image, {self.image_key!r}, got "
                     f"source_key={source!r}, which is not there when the network is used."
                 )
+            if self.statistics == DIFFERENTIATE and follows_the_image(array):
+                used = OwnStatistics(array, self.straight_through)
             with torch.no_grad():
-                array = freeze_on(array, self._run(self.transforms, self.clean.as_tensor()))
+                before = self._run(self.transforms, self.clean.as_tensor())
+                array = freeze_on(array, before, straight_through=self.straight_through)
         if self.straight_through and isinstance(array, ScaleIntensityRange) and array.clip:
             array = StraightThroughScale(array)
-        if not attribute:
-            return array
-        transform = copy.copy(transform)
-        setattr(transform, attribute, array)
-        return transform
+        pair = [array, array if used is None else used]
+        if attribute:
+            pair = [_holding(transform, attribute, each) for each in pair]
+        return pair[0], pair[1]
+
+
+def _holding(transform: Callable, attribute: str, array: Callable) -> Callable:
+    """A dictionary transform with another array transform."""
+    transform = copy.copy(transform)
+    setattr(transform, attribute, array)
+    return transform
 
 
 def _alike(first: Tensor, second: Any) -> bool:

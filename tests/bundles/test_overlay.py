@@ -77,13 +77,23 @@ def test_supervised_segmentation_in_the_scanner_space(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("several_files", [False, True])
 def test_multi_label_without_labels(tmp_path: Path, several_files: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    """YAML; z-scores of the case, hence attacked in network units; the clean prediction is the reference."""
+    """YAML; z-scores of the case, on the grid of the files all the same; the clean prediction is the reference."""
     bundle = zoo.brain_tumor(tmp_path / "brats", several_files=several_files)
     rows = attack_eval(bundle, "inference.yaml", eps=0.3, steps=3, **{"attack#progress": True})
     said = capsys.readouterr().out
     assert "the clean prediction is the reference" in said
-    assert ("put together from 4 files" if several_files else "NormalizeIntensity") in said
+    assert "Radii are in units of the network, which takes them from each case" in said
     assert rows["Clean", "computed", None]["jaccard"] == pytest.approx(1.0)
+    computed, stored = (rows["PGD", stage, None] for stage in ("computed", "stored"))
+    assert computed["jaccard"] < rows["Noise", "computed", None]["jaccard"] - 0.05
+    assert stored["jaccard"] == pytest.approx(computed["jaccard"], abs=0.02)  # whole units of int16
+    assert computed["linf"] == pytest.approx(0.3, rel=1e-4)
+
+
+@pytest.mark.parametrize("several_files", [False, True])
+def test_z_scores_as_the_network_sees_them(tmp_path: Path, several_files: bool) -> None:
+    bundle = zoo.brain_tumor(tmp_path / "brats", several_files=several_files)
+    rows = attack_eval(bundle, "inference.yaml", eps=0.3, steps=3, **{"attack#space": "network"})
     computed, stored = (rows["PGD", stage, None] for stage in ("computed", "stored"))
     assert computed["jaccard"] < rows["Noise", "computed", None]["jaccard"] - 0.05
     assert stored["jaccard"] == pytest.approx(computed["jaccard"], abs=1e-6)
@@ -160,7 +170,9 @@ def test_an_image_put_together_from_several_keys(tmp_path: Path, capsys: pytest.
     """YAML; ConcatItemsd; a classifier in 3-D."""
     bundle = sequences(tmp_path / "grade")
     rows = attack_eval(bundle, "inference.yaml", eps=0.5, steps=3, **{"attack#progress": True})
-    assert "put together from 3 files" in capsys.readouterr().out
+    assert "0.5 is 175.2, 175.2, 175.2" in capsys.readouterr().out  # half the range of all three
+    written = sorted((bundle / "eval" / "attack_eval" / "volumes").glob("t1_0_pgd_equal*_adversarial/*.nii.gz"))
+    assert [path.name for path in written] == ["flair_0.nii.gz", "t1_0.nii.gz", "t2_0.nii.gz"]
     assert rows["Clean", "computed", None]["accuracy"] == 1.0
     assert rows["Noise", "computed", None]["accuracy"] == 1.0
     assert rows["PGD", "computed", None]["accuracy"] == rows["PGD", "stored", None]["accuracy"] == 0.0

@@ -125,8 +125,8 @@ def test_the_parameters_are_shown() -> None:
     assert repr(victim.loss) == "'soft_jaccard'"
     assert repr(victim) == (
         "SegmentationVictim(inferer=None, preprocessing=None, image_key='image', straight_through=False, "
-        "degradation=None, loss='soft_jaccard', divergence='cross_entropy', activation='softmax', ignore_index=9, "
-        "allow_empty=False)"
+        "statistics='freeze', degradation=None, loss='soft_jaccard', divergence='cross_entropy', "
+        "activation='softmax', ignore_index=9, allow_empty=False)"
     )
     assert "loss='ranking', divergence='focal'" in repr(small_retina())
     assert "Conv2d" not in repr(small_retina())

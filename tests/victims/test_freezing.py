@@ -98,9 +98,18 @@ class TestNormalizers:
 @pytest.mark.parametrize(
     "transform", [ScaleIntensity(channel_wise=True), ScaleIntensityRangePercentiles(5, 95, 0, 1, channel_wise=True)]
 )
-def test_what_cannot_be_frozen_is_named(transform: Callable) -> None:
-    with pytest.raises(ValueError, match=f"{type(transform).__name__} with channel_wise=True cannot be frozen"):
-        FrozenPreprocessing(Compose([transform]), with_background())
+def test_channel_by_channel(transform: Callable) -> None:
+    """What is frozen is MONAI's own on the clean image, follows nothing, and has a slope for every channel."""
+    image = with_background()
+    frozen = FrozenPreprocessing(Compose([transform]), image)
+    torch.testing.assert_close(frozen(image), transform(MetaTensor(image)).as_tensor())
+    moved = image.clone()
+    moved[:, 10, 7, 9] = 900.0
+    torch.testing.assert_close(frozen(moved)[:, :10], frozen(image)[:, :10], rtol=0, atol=0)
+    slopes = frozen(image + 1e-2)[:, 0, 0, 0] - frozen(image)[:, 0, 0, 0]
+    torch.testing.assert_close(frozen.intensity_scales.float() * 1e-2, slopes, rtol=1e-2, atol=1e-6)
+    with pytest.raises(ValueError, match="scales channels differently"):
+        _ = frozen.intensity_scale
 
 
 class TestIntensityScale:

@@ -228,11 +228,12 @@ def test_percentiles_of_a_clean_image() -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [ScaleIntensity(channel_wise=True), ScaleIntensityRangePercentiles(1, 9, 0, 1, channel_wise=True)]
+    "array", [ScaleIntensity(channel_wise=True), ScaleIntensityRangePercentiles(0, 100, 0, 1, channel_wise=True)]
 )
-def test_what_is_scaled_channel_by_channel_is_refused(array: Callable) -> None:
-    with pytest.raises(ValueError, match="with channel_wise=True cannot be frozen"):
-        frozen(array, VALUES)
+def test_what_is_scaled_channel_by_channel(array: Callable) -> None:
+    """By each channel's own ends, whatever it is given."""
+    scale = frozen(array, torch.tensor([[0.0, 2.0, 4.0], [10.0, 30.0, 20.0]]))
+    assert scale(torch.tensor([[1.0, 8.0], [15.0, 40.0]])).tolist() == [[0.25, 2.0], [0.25, 1.5]]
 
 
 def test_a_scale_and_a_crop_that_follow_the_clean_image() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from monai.data.box_utils import convert_box_to_standard_mode
+from monai.transforms import MapTransform
 from torch import Tensor
 
-from monai_smia.adapters.monai_bundle.chain import leaves
+from monai_smia.adapters.monai_bundle.chain import Chain, leaves
 from monai_smia.adapters.monai_bundle.engine import Iteration
 from monai_smia.victims.preprocessing import as_plain
 
@@ -113,3 +114,26 @@ def _corners(found: dict[str, Tensor], mode: Any) -> dict[str, Tensor]:
     if mode is None or not len(found["boxes"]):
         return found
     return {**found, "boxes": torch.as_tensor(convert_box_to_standard_mode(found["boxes"], mode=mode))}
+
+
+def check_boxes(chain: Chain, box_key: str, postprocessing: Sequence[Any]) -> None:
+    """Refuse boxes whose coordinates nothing says, or that are not compared in one system of coordinates.
+
+    Args:
+        chain: of the dataset.
+        box_key: key of the boxes in its items.
+        postprocessing: of the evaluator.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    if not any(isinstance(t, MapTransform) and box_key in getattr(t, "keys", ()) for t in leaves(chain.compose)):
+        raise ValueError(
+            f"the boxes of items go through no transform of the bundle, and nothing says whether {box_key!r} are "
+            "corners in voxels or world coordinates; use its train and evaluate configs, or --attack#unsupervised true."
+        )
+    if to_world(postprocessing):
+        raise ValueError(
+            "postprocessing takes the boxes that are found to world coordinates and leaves those of the items: the "
+            "bundle does not compare them; use its evaluate config, or --attack#unsupervised true."
+        )

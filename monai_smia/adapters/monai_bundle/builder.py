@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from monai.transforms import Compose, MapTransform
 from torch import Tensor
 
-from monai_smia.adapters.monai_bundle.boxes import BoxKeys, box_mode, to_world
-from monai_smia.adapters.monai_bundle.chain import Chain, leaves
+from monai_smia.adapters.monai_bundle.boxes import BoxKeys, box_mode, check_boxes
+from monai_smia.adapters.monai_bundle.chain import Chain
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, rule_of
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
+from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork, network_of
 from monai_smia.adapters.monai_bundle.grids import affine_of
 from monai_smia.adapters.monai_bundle.merging import before_merging
+from monai_smia.adapters.monai_bundle.outputs import SelectedOutput, deciding_output, task_of
 from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.prompts import Prompted
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
+from monai_smia.adapters.monai_bundle.units import InFileUnitsd, OwnUnits
 from monai_smia.adapters.ruled import metrics_of
 from monai_smia.dicom import DicomSeriesError, read_dicom_series
 from monai_smia.evaluation.errors import cause_of
 from monai_smia.metrics import CaseMetrics, DetectionMetrics
 from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.victims.base import Victim
+from monai_smia.victims.intensity import fixed_intensity_scale
+from monai_smia.victims.own_statistics import FREEZE
 from monai_smia.victims.preprocessing import FrozenPreprocessing
 
 INTERPOLATED = (
@@ -50,15 +55,19 @@ class BundleBuilder:
         label_key: of the label.
         box_key: of a detector's boxes.
         labeled: whether items have labels that are the truth.
-        straight_through: of the twin.
+        output_key: of the output that counts, where the network returns several; None to tell it.
+        straight_through, statistics: of the twin.
         seeded: random transforms are drawn alike every time, instead of refused.
 
     Attributes:
         notes: what is to be said of how decisions are read.
+        units: what images are attacked in; None where that is the unit of their files.
 
     Raises:
         ValueError: if the bundle's own way cannot be gone, or what it decides cannot be told; with the reason.
     """
+
+    units: OwnUnits | None = None
 
     def __init__(
         self,
@@ -72,28 +81,27 @@ class BundleBuilder:
         label_key: str,
         box_key: str,
         labeled: bool,
+        output_key: str | None = None,
         straight_through: bool = False,
+        statistics: str = FREEZE,
         seeded: bool = False,
     ) -> None:
-        if not hasattr(evaluator, "network"):
-            raise ValueError(
-                f"evaluator must have one network, got a {type(evaluator).__name__} of "
-                f"{len(getattr(evaluator, 'networks', []))}; attack one of them, with --attack#evaluator a "
-                "SupervisedEvaluator of it."
-            )
         if (names := chain.random_steps()) and not seeded:
             raise ValueError(
                 f"preprocessing draws at random ({', '.join(names)}): every figure would be one draw. Leave it out, or "
                 "let every case draw the same each time with --attack#seeded true."
             )
-        self.evaluator, self.chain, self.straight_through = evaluator, chain, straight_through
+        self.evaluator, self.chain = evaluator, chain
+        self.options = {"straight_through": straight_through, "statistics": statistics, "image_key": chain.image_key}
         self.detector = detector_of(evaluator)
-        engine = QuietEngine(evaluator, postprocessing, self.detector)
+        engine = QuietEngine(evaluator, postprocessing, self.detector, output_key=output_key)
+        self.network = network_of(evaluator, engine.postprocessing)
+        engine.ensemble = self.network if isinstance(self.network, EnsembleNetwork) else None
         keys = None
         if self.detector is not None:
             keys = BoxKeys.of_detector(self.detector, box_key, label_key, box_mode(engine.postprocessing))
             if labeled:
-                _check_boxes(chain, box_key, engine.postprocessing)
+                check_boxes(chain, box_key, engine.postprocessing)
         self.pipeline = BundlePipeline(
             engine,
             chain,
@@ -110,20 +118,18 @@ class BundleBuilder:
         self.case, first = self._first_that_works(items)
         self.rule: DecisionRule | None = None
         self.channels, self.dimensions = first.seen.shape[1], first.seen.ndim - 2
-        self.task = self.pipeline.task = task or self._task_of(first.raw)
+        if self.detector is None:
+            first = self._of_one_output(first, activation)
+        self.task = self.pipeline.task = task or ("detection" if self.detector else task_of(first))
         if self.task != "detection":
-            self.rule = self.pipeline.rule = rule_of(engine.postprocessing, self._tensor(first.raw), activation)
+            self.rule = self.pipeline.rule = self._rule_of(first.raw, activation)
         elif self.detector is None:
             raise ValueError("a detection bundle's evaluator or its inferer must hold a MONAI RetinaNetDetector.")
         self.pipeline.judge = judge_of(self.task, self.rule, self.detector)
-        first, merged = before_merging(
-            self.pipeline,
-            lambda left_out: QuietEngine(evaluator, postprocessing, self.detector, left_out),
-            self.case,
-            first,
-        )
+        first, merged = before_merging(self.pipeline, engine.without, self.case, first)
         nearest = self.rule is not None and self.rule.is_interpolated(first.output["pred"])
-        self.notes = [merged] * bool(merged) + [INTERPOLATED] * nearest + [APART] * self._is_apart(first)
+        self.notes = [note for note in (self._told_output(), merged) if note]
+        self.notes += [INTERPOLATED] * nearest + [APART] * self._is_apart(first)
         self.windowed = first.windowed
         seen = self.pipeline.clean(self.case)[0][chain.image_key]
         if tuple(seen.shape) != tuple(first.seen.shape[1:]):
@@ -139,6 +145,35 @@ class BundleBuilder:
         found = self.pipeline.decided(iteration)
         known = affine_of(iteration.seen) is not None and found.affine is not None
         return not known and tuple(found.prediction.shape[2:]) != tuple(iteration.seen.shape[2:])
+
+    def _of_one_output(self, first: Iteration, activation: str | None) -> Iteration:
+        """The first case with the one output of the network that counts."""
+        engine = self.pipeline.engine
+        if engine.output_key is not None and isinstance(engine.inferer.raw, Tensor):
+            raise ValueError(
+                f"output_key is for a network that returns several outputs, and this one returns one, of shape "
+                f"{tuple(engine.inferer.raw.shape)}; leave it out, got {engine.output_key!r}."
+            )
+        if isinstance(first.raw, Tensor):
+            return first
+        engine.output_key = deciding_output(first, engine.postprocessing, activation)
+        self.pipeline.exchange(engine)
+        return self.pipeline.clean(self.case)[1]
+
+    def _told_output(self) -> str:
+        """What is to be said of the network's output: which of several counts, and that it ends in probabilities."""
+        key = self.pipeline.engine.output_key
+        if isinstance(self.network, EnsembleNetwork):
+            return self.network.told
+        of_several = "" if key is None else f"Of the network's outputs {key!r} is the one that decides. "
+        if self.rule is None or not self.rule.probabilities:
+            return of_several.strip()
+        return f"{of_several}The network ends in a {self.rule.kind}: losses are of the logarithms of its probabilities."
+
+    def _rule_of(self, raw: Tensor, activation: str | None) -> DecisionRule:
+        own = self.network.activation if isinstance(self.network, EnsembleNetwork) else None
+        rule = rule_of(self.pipeline.engine.postprocessing, raw, activation or own)
+        return rule if own is None else replace(rule, activated=True, probabilities=False)
 
     def _first_that_works(self, items: Mapping[str, Any]) -> tuple[str, Iteration]:
         """The first case that the pipeline can go through; a broken file is for the evaluation to name."""
@@ -168,30 +203,18 @@ class BundleBuilder:
             )
         return ""
 
-    def _task_of(self, raw: Any) -> str:
-        if self.detector is not None:
-            return "detection"
-        return "classification" if self._tensor(raw).ndim == 2 else "segmentation"
-
-    @staticmethod
-    def _tensor(raw: Any) -> Tensor:
-        if not isinstance(raw, Tensor):
-            raise ValueError(
-                f"the network must predict a tensor, got {type(raw).__name__}; a detector must be a MONAI "
-                "RetinaNetDetector that the evaluator or its inferer holds."
-            )
-        return raw
-
     def twin(self, in_scanner: bool) -> Victim:
         """What is attacked, with its preprocessing (on the grid of the files) or without (what the network sees)."""
-        network, inferer = self.evaluator.network, self.evaluator.inferer
+        network, inferer = self.network, self.evaluator.inferer
         prompt = self.pipeline.clean(self.case)[1].prompt
         if any(prompt) and self.detector is None:
             inferer = Prompted(inferer, prompt)
-        options: dict[str, Any] = {"image_key": self.chain.image_key, "straight_through": self.straight_through}
+        if (key := self.pipeline.engine.output_key) is not None:
+            network = SelectedOutput(network, key)
+        options: dict[str, Any] = dict(self.options)
         if in_scanner:
-            compose = self.chain.compose
-            options["preprocessing"] = Compose(self.chain.twin, lazy=compose.lazy, overrides=compose.overrides)
+            first = [] if self.units is None else [InFileUnitsd(self.chain.image_key)]
+            options["preprocessing"] = self.chain.steps(first)
         if self.task == "detection":
             assert self.detector is not None
             return DetectionTwin(self.detector, windowed=self.windowed, **options)
@@ -202,29 +225,35 @@ class BundleBuilder:
         return ClassificationTwin(network, **options)
 
     def scale(self) -> float:
-        """Network units per unit of the files."""
-        return self.twin(True).intensity_scale()
+        """Network units per unit of the files, where every case has the same.
+
+        Raises:
+            ValueError: if each has its own, or none is known.
+        """
+        return fixed_intensity_scale(self.chain.steps())
+
+    def first_image(self) -> Any:
+        """The first case's image as its files hold it."""
+        image: Any = self.chain.read(self.chain.source(self.pipeline.items[self.case]))
+        return image.float()
 
     def why_not_scanner(self) -> str | None:
         """Why the attack cannot live on the grid of the files, or None."""
-        source = self.chain.source(self.pipeline.items[self.case])
-        several = isinstance(source, (list, tuple)) and len(source) > 1 and not is_dicom(source)
-        if self.chain.loader is None or several:
-            return f"an image is put together from {len(source)} files."
+        item = self.pipeline.items[self.case]
+        source = self.chain.source(item)
+        if not self.chain.loaders:
+            return f"an image is put together from {len(source)} files, and not as one is: {self.chain.apart}"
         try:
-            self.scale()
-        except ValueError as error:
-            return f"a radius in network units has no fixed size in the unit of the files; {error}"
-        try:
-            image: Any = self.chain.read(source).float()
+            image = self.first_image()
             if is_dicom(source):
                 read_dicom_series(source, image.meta.get("series_uid"))
+            attacked = image if self.units is None else self.units(image)
             twin = self.twin(True)
-            frozen = FrozenPreprocessing(twin.preprocessing, image, self.chain.image_key)
+            frozen = FrozenPreprocessing(twin.preprocessing, attacked, twin.image_key, statistics=twin.statistics)
             frozen.check_differentiable()
             self.pipeline.twin = twin
-            self.pipeline.check_twin(self.case, image[None], self.pipeline.clean(self.case)[1])
-            self.pipeline.chain.run(self.pipeline.items[self.case], image)
+            self.pipeline.check_twin(self.case, attacked[None], self.pipeline.clean(self.case)[1])
+            self.pipeline.chain.run(item, image)
         except Exception as error:  # a transform of any kind may refuse an image that lies alone
             return f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
         same = frozen.shape == image.shape[1:] and torch.allclose(frozen.affine, frozen.clean.affine)
@@ -267,17 +296,3 @@ class BundleBuilder:
         if self.task == "classification":
             return photograph_figure if self.channels == 3 and self.dimensions == 2 else None
         return segmentation_figure
-
-
-def _check_boxes(chain: Chain, box_key: str, postprocessing: Sequence[Any]) -> None:
-    """Refuse boxes whose coordinates nothing says, or that are not compared in one system of coordinates."""
-    if not any(isinstance(t, MapTransform) and box_key in getattr(t, "keys", ()) for t in leaves(chain.compose)):
-        raise ValueError(
-            f"the boxes of items go through no transform of the bundle, and nothing says whether {box_key!r} are "
-            "corners in voxels or world coordinates; use its train and evaluate configs, or --attack#unsupervised true."
-        )
-    if to_world(postprocessing):
-        raise ValueError(
-            "postprocessing takes the boxes that are found to world coordinates and leaves those of the items: the "
-            "bundle does not compare them; use its evaluate config, or --attack#unsupervised true."
-        )

@@ -17,6 +17,8 @@ from monai.inferers import Inferer
 from monai.transforms import Compose
 from torch import Tensor
 
+from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork
+from monai_smia.adapters.monai_bundle.outputs import selected, with_decision
 from monai_smia.victims.gate import check_prediction
 
 
@@ -49,12 +51,23 @@ class QuietEngine:
         postprocessing: to apply where the evaluator has none of its own.
         detector: of a detection bundle; how it is called is noted.
         left_out: steps of postprocessing that are not run, beside what saves files.
+        output_key: of the output that counts, where the network returns several.
+
+    Attributes:
+        ensemble: the networks of an evaluator that has several; None where it has one.
     """
 
     def __init__(
-        self, evaluator: Any, postprocessing: Any, detector: Any = None, left_out: Sequence[Callable[..., Any]] = ()
+        self,
+        evaluator: Any,
+        postprocessing: Any,
+        detector: Any = None,
+        left_out: Sequence[Callable[..., Any]] = (),
+        output_key: str | None = None,
     ) -> None:
-        self.detector, self.left_out = detector, tuple(left_out)
+        self.detector, self.left_out, self.output_key = detector, tuple(left_out), output_key
+        self.ensemble: EnsembleNetwork | None = None
+        self.given = evaluator, postprocessing
         self.engine = copy.copy(evaluator)
         self.engine.state = copy.copy(evaluator.state)
         self.engine._event_handlers = defaultdict(list)
@@ -101,8 +114,19 @@ class QuietEngine:
         output, rest = (_first(value) for value in (engine.state.output, engine.state.batch))
         if not isinstance(output, Mapping):
             raise ValueError(f"the evaluator must give a dictionary for an item, got {type(output).__name__}.")
+        if self.ensemble is not None:
+            raw, output = self.ensemble.together(self.inferer.raws), self.ensemble.with_decision(output)
+        else:
+            raw = selected(self.inferer.raw, self.output_key)
+        output = with_decision(output, raw, self.output_key)
         beside = rest if isinstance(rest, Mapping) else {}
-        return Iteration(output, beside, self.inferer.seen, self.inferer.raw, any(calls), self.inferer.prompt)
+        return Iteration(output, beside, self.inferer.seen, raw, any(calls), self.inferer.prompt)
+
+    def without(self, left_out: Sequence[Callable[..., Any]]) -> QuietEngine:
+        """The same without some steps of postprocessing."""
+        other = QuietEngine(*self.given, self.detector, left_out, self.output_key)
+        other.ensemble = self.ensemble
+        return other
 
     def _register(self, event: Any, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if getattr(handler, "__name__", "") == "_run_postprocessing":
@@ -131,6 +155,7 @@ class _Watched(Inferer):
     def begin(self, instead: Tensor | None) -> None:
         self.instead, self.seen, self.raw = instead, None, None
         self.prompt: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
+        self.raws: list[Any] = []  # of every network of an ensemble
 
     def __call__(self, inputs: Any, network: Any, *args: Any, **kwargs: Any) -> Any:
         if self.instead is not None:
@@ -140,8 +165,8 @@ class _Watched(Inferer):
             self.prompt = args, dict(kwargs)
         raw = self.inferer(inputs, network, *args, **kwargs)
         check_prediction(raw)
-        if self.raw is None:
-            self.raw = raw
+        self.raw = raw if self.raw is None else self.raw
+        self.raws.append(raw)
         return raw
 
     def __getattr__(self, name: str) -> Any:

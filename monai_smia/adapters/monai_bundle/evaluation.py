@@ -19,10 +19,12 @@ from monai_smia.adapters.monai_bundle.arguments import (
 from monai_smia.adapters.monai_bundle.builder import BundleBuilder
 from monai_smia.adapters.monai_bundle.chain import chain_of
 from monai_smia.adapters.monai_bundle.decisions import later_steps
-from monai_smia.adapters.monai_bundle.loading import BundleLoading
+from monai_smia.adapters.monai_bundle.loading import ATTACK, KEEP, BundleLoading
 from monai_smia.adapters.monai_bundle.parts import case_names, dataset_of, is_dicom, load_checkpoints
 from monai_smia.adapters.monai_bundle.ranges import check_window
+from monai_smia.adapters.monai_bundle.spaces import SPACES, space_of
 from monai_smia.adapters.monai_bundle.storing import BundleStorage
+from monai_smia.adapters.monai_bundle.units import KINDS, check_survival
 from monai_smia.attacks import Attack
 from monai_smia.command_line import check_arguments
 from monai_smia.degradations import Degradation
@@ -37,10 +39,10 @@ from monai_smia.evaluation.volumes import WORST
 from monai_smia.metrics import CaseMetrics, channel_names
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.storage import NiftiStorage
+from monai_smia.victims.own_statistics import DIFFERENTIATE, STATISTICS
 
 LOGGER = logging.getLogger(__name__)
 TASKS = ("segmentation", "classification", "detection")
-SPACES = ("native", "scanner", "network")
 LABEL_KEY = "label"
 
 
@@ -65,6 +67,9 @@ def bundle_evaluation(
     image_key: str = "image",
     label_key: str = LABEL_KEY,
     box_key: str = "box",
+    output_key: str | int | None = None,
+    statistics: str = DIFFERENTIATE,
+    background: str = KEEP,
     unsupervised: bool | None = None,
     seeded: bool = False,
     class_names: Sequence[str] | None = None,
@@ -98,7 +103,8 @@ def bundle_evaluation(
         postprocessing: to apply where the evaluator has none of its own.
         output_dir: where to write.
         eps: radius, or several.
-        eps_unit: ``"network"`` or ``"image"`` (HU, grey levels).
+        eps_unit: ``"network"``, ``"image"`` (HU, grey levels, the scanner's values), or of each case and channel
+            ``"std"`` or ``"range"``, see `OwnUnits`.
         steps: steps of the paper's attacks.
         alpha: weight of SMIA's stabilization term.
         preset: ``"quick"``, ``"standard"`` or ``"thorough"``, the strongest attacks, or ``"paper"``; see `preset_plan`.
@@ -115,6 +121,8 @@ def bundle_evaluation(
         label_key: key of the label; of the classes of boxes for a detector. One that no item has is refused where it
             is not the default.
         box_key: key of a detector's boxes.
+        output_key: of the output that counts of several (``"seg"``, 1, ``"deep.0"``); None for that which decides.
+        statistics, background: as for `FrozenPreprocessing` and `BundleLoading`.
         unsupervised: take the clean prediction as reference; None where the items have no label.
         seeded: let random transforms draw the same for a case every time, instead of refusing them.
         class_names: names of the network's channels, the background's included, for a segmentation's metrics; None for
@@ -145,8 +153,10 @@ def bundle_evaluation(
         ValueError: if something is missing or cannot be told; it is named, with the way to supply it.
     """
     check_arguments()
-    check_choice("eps_unit", eps_unit, ("network", "image"))
+    check_choice("eps_unit", eps_unit, KINDS)
     check_choice("space", space, (*SPACES, None))
+    check_choice("statistics", statistics, STATISTICS)
+    check_choice("background", background, (KEEP, ATTACK))
     check_choice("task", task, (*TASKS, None))
     check_choice("compression", compression, (*COMPRESSIONS, None))
     unsupervised = as_optional_switch("unsupervised", unsupervised)
@@ -174,19 +184,22 @@ def bundle_evaluation(
         label_key=label_key,
         box_key=box_key,
         labeled=labeled and not unsupervised,
+        output_key=None if output_key is None else str(output_key),
         straight_through=straight_through,
+        statistics=statistics,
         seeded=seeded,
     )
-    reason = None if space == "network" else builder.why_not_scanner()
-    if space in ("native", "scanner") and reason is not None:
-        raise ValueError(f"space must be 'network' for this bundle: {reason}")
-    in_scanner = reason is None and space != "network"
+    given = radii_of(eps)
+    where = space_of(builder, space=space, eps_unit=eps_unit, preset=preset, radii=given)
+    in_scanner = where.in_scanner
     pipeline, twin = builder.pipeline, builder.twin(in_scanner)
     pipeline.twin, pipeline.in_scanner = twin, in_scanner
+    loading = BundleLoading(pipeline, ranged=clip is None, units=builder.units, background=background)
+    check_survival(survival, builder.units)
     folder = Path(output_dir) / "volumes"
     storage: Any = None
     if in_scanner:
-        note = f"Seed {seed}, model {weights_hash(evaluator.network)[:16]}."
+        note = f"Seed {seed}, model {weights_hash(builder.network)[:16]}."
         storage = BundleStorage(folder, chain, note=note, identified=identified, compression=compression)
     elif not (builder.dimensions == 2 and builder.channels > 1):
         storage = NiftiStorage(folder, like_source=False)
@@ -196,14 +209,12 @@ def bundle_evaluation(
     with console(progress):
         if unnamed:
             LOGGER.info(unnamed)
-        for line in [lost] * bool(lost) + builder.notes:
+        for line in filter(None, (*builder.notes, lost, where.told, loading.kept)):
             LOGGER.info(line)
-        _tell(reason, later_steps(pipeline.engine.postprocessing), None if labeled else label_key)
+        _tell(where.reason, later_steps(pipeline.engine.postprocessing), None if labeled else label_key)
         if isinstance(storage, BundleStorage) and (unstored := storage.why_not(sources)):
             LOGGER.info(unstored)
-    scale = twin.intensity_scale() if in_scanner else 1.0
-    per_unit = builder.scale() if eps_unit == "image" and not in_scanner else scale
-    radii = [radius * per_unit if eps_unit == "image" else radius for radius in radii_of(eps)]
+    radii = [radius * where.per_unit for radius in given]
     valid: Any = None if clip is None else tuple(clip)
     attacks = chosen_plan(
         preset,
@@ -212,7 +223,7 @@ def bundle_evaluation(
         steps=steps,
         alpha=alpha,
         seed=seed,
-        unit_scale=scale,
+        unit_scale=where.scale,
         clip=valid,
         gradients=gradients,
         volumes=volumes,
@@ -220,13 +231,15 @@ def bundle_evaluation(
         only=only,
         shifts={"dims": builder.dimensions, "geometric": builder.task == "classification", **(shifts or {})},
     )
-    limitations = [UNSUPERVISED] * (not pipeline.labeled) + [lost] * bool(lost) + builder.notes
-    check_window(chain, attacks, in_scanner)
+    said = [UNSUPERVISED * (not pipeline.labeled), lost, *builder.notes, *where.limitations, loading.kept]
+    limitations = [text for text in said if text]
+    if builder.units is None:
+        check_window(chain, attacks, in_scanner)
     return AttackEvaluation(
         cases=[
             {**item, "case": name, "image": source} for (name, item), source in zip(items.items(), sources, strict=True)
         ],
-        loading=BundleLoading(pipeline, ranged=clip is None),
+        loading=loading,
         victim=twin,
         attacks=attacks,
         metrics=metrics,
@@ -234,8 +247,8 @@ def bundle_evaluation(
         storage=storage,
         figure=builder.figure() if figures else None,
         device=device,
-        unit=(unit or "HU" * all(is_dicom(source) for source in sources)) if in_scanner else "",
-        data_range=1 / scale,
+        unit=where.named(unit, series=all(is_dicom(source) for source in sources)),
+        data_range=1 / where.scale,
         survival=survival,
         tolerance=tolerance,
         about={"limitations": limitations} if limitations else None,

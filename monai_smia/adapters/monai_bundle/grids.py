@@ -20,11 +20,14 @@ def affine_of(image: Any) -> Tensor | None:
     """The affine of an image or of a batch of one; None where it has none, or the one that MONAI makes up.
 
     What goes through a transform of numpy comes out as an array, of which the next transform makes a MetaTensor: its
-    affine is the identity, and its metadata know of no file.
+    affine is the identity, and its metadata know of no file. Of a tuple or dictionary of predictions MONAI hands on a
+    row of the affine, which is none.
     """
     if not isinstance(image, MetaTensor):
         return None
     affine = (image.affine[0] if image.affine.ndim == 3 else image.affine).detach().cpu().double()
+    if affine.ndim != 2:
+        return None
     made_up = not any(name in image.meta for name in FROM_FILES) and torch.equal(
         affine, torch.eye(len(affine)).double()
     )

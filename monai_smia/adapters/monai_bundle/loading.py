@@ -14,8 +14,15 @@ from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid
 from monai_smia.adapters.monai_bundle.parts import is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.ranges import valid_range
+from monai_smia.adapters.monai_bundle.units import UNITS, OwnUnits
 from monai_smia.dicom import scanned_voxels
 from monai_smia.victims.preprocessing import as_plain
+
+KEEP, ATTACK = "keep", "attack"
+KEPT = (
+    "Voxels that are 0 in the files, by which preprocessing tells the background, were left as they are "
+    "(--attack#background attack attacks them, too)."
+)
 
 
 class BundleLoading:
@@ -26,18 +33,30 @@ class BundleLoading:
     Args:
         pipeline: the bundle's.
         ranged: ask every case for its valid range; False where one is given for all.
+        units: what images are attacked in; None for the unit of their files.
+        background: ``"keep"`` leaves voxels of the files that are 0 as they are, where preprocessing goes by them;
+            ``"attack"`` attacks them, too.
     """
 
-    def __init__(self, pipeline: BundlePipeline, *, ranged: bool) -> None:
+    def __init__(
+        self, pipeline: BundlePipeline, *, ranged: bool, units: OwnUnits | None = None, background: str = ATTACK
+    ) -> None:
         self.pipeline = pipeline
         self.ranged = ranged
+        self.units = units
+        self.keeps = background == KEEP and pipeline.in_scanner and pipeline.chain.goes_by_zeros()
+
+    @property
+    def kept(self) -> str:
+        """What is to be said where voxels are left as they are."""
+        return KEPT if self.keeps else ""
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides, for the fingerprint of records."""
-        return {"pipeline": self.pipeline, "ranged": self.ranged}
+        return {"pipeline": self.pipeline, "ranged": self.ranged, "units": self.units, "keeps": self.keeps}
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """``image``, ``label`` (None where items have none), and where there is one ``mask`` and ``clip``."""
+        """``image``, ``label`` (None where items have none), and where there are such ``mask``, ``clip``, ``units``."""
         pipeline, source = self.pipeline, item["image"]
         if pipeline.labeled and pipeline.items[item["case"]].get(pipeline.label_key) is None:
             raise ValueError(
@@ -47,7 +66,7 @@ class BundleLoading:
         loaded = pipeline.transformed(item["case"])
         seen = loaded[pipeline.chain.image_key]
         case: dict[str, Any] = {"image": seen}
-        single = pipeline.chain.loader is not None
+        single = bool(pipeline.chain.loaders)
         if single and (pipeline.in_scanner or is_dicom(source)):
             native = pipeline.chain.read(source)
             flat = native.ndim == 3 and not pipeline.in_scanner  # a radiograph is no series, and its reader knows it
@@ -56,7 +75,7 @@ class BundleLoading:
                 native.meta.pop("padding", None)  # the mask says it, and a unit that preprocessing changes does not
                 case["mask"] = scanned if pipeline.in_scanner else _mask_on(scanned, seen)
             if pipeline.in_scanner:
-                case["image"] = native
+                case |= self._attacked(native, case.get("mask"))
         if isinstance(seen, MetaTensor):
             seen.meta.pop("padding", None)
             if affine_of(seen) is None and not pipeline.in_scanner:
@@ -65,6 +84,17 @@ class BundleLoading:
             case["clip"] = valid_range(pipeline.chain, source, case["image"], pipeline.in_scanner)
         case["label"] = self._label(loaded, seen) if pipeline.labeled else None
         return case
+
+    def _attacked(self, native: MetaTensor, mask: Tensor | None) -> dict[str, Any]:
+        """The image as it is attacked, in units of its own where there are such, and the voxels that may change."""
+        found: dict[str, Any] = {"image": native}
+        if self.keeps:
+            there = as_plain(native) != 0
+            found["mask"] = there if mask is None else there & (as_plain(mask) > 0)
+        if self.units is not None:
+            found["image"] = self.units(native)
+            found["units"] = tuple(found["image"].meta[UNITS])
+        return found
 
     def _label(self, loaded: Mapping[Any, Any], seen: Tensor) -> Any:
         """The label out of the bundle's own chain, where the network sees the image."""

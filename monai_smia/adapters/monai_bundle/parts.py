@@ -45,8 +45,9 @@ def load_checkpoints(evaluator: Any) -> None:
 
 def detector_of(evaluator: Any) -> RetinaNetDetector | None:
     """The detector that a detection bundle's inferer or evaluator holds, if there is one."""
-    if isinstance(evaluator.network, RetinaNetDetector):
-        return evaluator.network
+    network = getattr(evaluator, "network", None)
+    if isinstance(network, RetinaNetDetector):
+        return network
     for holder in (evaluator, evaluator.inferer):
         for value in vars(holder).values():
             if isinstance(value, RetinaNetDetector):

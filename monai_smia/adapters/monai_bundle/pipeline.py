@@ -21,6 +21,7 @@ from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid, same_grid
 from monai_smia.adapters.monai_bundle.prompts import Prompted
 from monai_smia.adapters.monai_bundle.twins import box_agreement, class_agreement, network_sees, on_network_grid
+from monai_smia.adapters.monai_bundle.units import in_file_units, units_of
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.pipeline import Scored
 from monai_smia.metrics import CaseMetrics
@@ -92,6 +93,7 @@ class BundlePipeline:
             "rule": self.rule,
             "space": self.in_scanner,
             "labeled": self.labeled,
+            "output": self.engine.output_key,
             "seeded": self.seeded,
         }
 
@@ -104,7 +106,7 @@ class BundlePipeline:
             if self.seeded:
                 self.chain.compose.set_random_state(seed=zlib.crc32(name.encode()))
             if isinstance(image, Path):
-                return self.chain.run({**item, self.chain.image_key: str(image)})
+                return self.chain.run(self.chain.with_files(item, self.storage.files_of(image)))
             return self.chain.run(item, image)
 
     def clean(self, name: str) -> tuple[Mapping[Any, Any], Iteration]:
@@ -118,10 +120,17 @@ class BundlePipeline:
         """Go on with another engine."""
         self.engine, self._clean = engine, None
 
-    def iterate(self, name: str, image: Tensor | Path) -> Iteration:
-        """What the evaluator makes of another image of a case, ``(1, C, *spatial)`` or a file."""
+    def iterate(self, name: str, image: Tensor | Path, units: Tensor | None = None) -> Iteration:
+        """What the evaluator makes of another image of a case, ``(1, C, *spatial)`` or a file.
+
+        Args:
+            name: of the case.
+            image: in the case's own units, where there are such.
+            units: these; None for those that the image's metadata name.
+        """
         if self.in_scanner:
-            return self.engine.run(self.transformed(name, image if isinstance(image, Path) else image[0]))
+            given = image if isinstance(image, Path) else in_file_units(image[0], units)
+            return self.engine.run(self.transformed(name, given))
         seen = self.storage.read(image).unsqueeze(0) if isinstance(image, Path) else image
         return self.engine.run(self.clean(name)[0], as_plain(seen))
 
@@ -168,13 +177,16 @@ class BundlePipeline:
         else:
             what = f"{tuple(theirs.shape)} and not {tuple(ours.shape)}"
         held = self.twin.preprocessing is not None
-        alone = self.chain.first_difference(self.items[name], image[0]) if held else None
+        alone = self.chain.first_difference(self.items[name], in_file_units(image[0])) if held else None
         where = f", from {alone} on" if alone else ""
         raise ValueError(f"the network is given something else than the image's own steps give ({what}{where}).")
 
     def score(self, case: Case, image: Tensor | Path, metrics: CaseMetrics) -> Scored:
         """The bundle's decision on an image, compared with the truth that its own chain and postprocessing give."""
-        iteration = self.clean(case.name)[1] if image is case.image else self.iterate(case.name, image)
+        if image is case.image:
+            iteration = self.clean(case.name)[1]
+        else:
+            iteration = self.iterate(case.name, image, units_of(case.image))
         found = self.decided(iteration)
         truth = found.truth
         if truth is None:

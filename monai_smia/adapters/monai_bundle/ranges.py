@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.transforms import ScaleIntensityRange
 from monai.utils import get_equivalent_dtype
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.chain import Chain, leaves
 from monai_smia.adapters.monai_bundle.parts import is_dicom
+from monai_smia.adapters.monai_bundle.units import range_in_units, units_of
 from monai_smia.dicom import read_dicom_series
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.storage.limits import PICTURES, file_range
@@ -47,11 +49,21 @@ def valid_range(chain: Chain, source: Any, image: Tensor, in_scanner: bool) -> t
         window = window_of(chain)
         return None if window is None or window.b_min is None or window.b_max is None else (window.b_min, window.b_max)
     known = [reader_range(chain)]
+    units = units_of(image)
+    if isinstance(source, (list, tuple)) and not is_dicom(source) and len(source) == len(image):
+        found = [_meeting([known[0], file_range(str(file))]) for file in source]
+        return range_in_units(found, torch.ones(len(image)) if units is None else units, image)
     if is_dicom(source):
         known.append(read_dicom_series(source, getattr(image, "meta", {}).get("series_uid")).range)
     elif not isinstance(source, (list, tuple)):
         known.append(file_range(str(source)))
-    found = [each for each in known if each is not None]
+    limits = _meeting(known)
+    return limits if units is None else range_in_units([limits] * len(units), units, image)
+
+
+def _meeting(ranges: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """The range that lies in all of them; None where none is limited."""
+    found = [each for each in ranges if each is not None]
     return (max(low for low, _ in found), min(high for _, high in found)) if found else None
 
 
@@ -91,7 +103,7 @@ def check_window(chain: Chain, plan: Sequence[PlannedAttack], in_scanner: bool) 
 
 def reader_range(chain: Chain) -> tuple[float, float] | None:
     """What the type that a bundle's reader turns an image into can hold; None where that is any number."""
-    dtype = None if chain.loader is None else chain.loader._loader.dtype
+    dtype = None if not chain.loaders else chain.loaders[0]._loader.dtype
     kind = np.dtype(np.float32 if dtype is None else get_equivalent_dtype(dtype, np.ndarray))
     if kind.kind not in "iu":
         return None
@@ -110,7 +122,7 @@ def check_reader(chain: Chain, source: Any, in_scanner: bool) -> None:
     loader = copy.copy(chain.loader)
     loader._loader = copy.copy(loader._loader)
     loader._loader.dtype = np.float64
-    values = as_plain(replace(chain, loader=loader).read(source))
+    values = as_plain(replace(chain, loader=loader, loaders=(loader,)).read(source))
     if float(values.min()) >= limits[0] and float(values.max()) <= limits[1]:
         return
     text = (

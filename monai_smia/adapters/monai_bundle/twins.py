@@ -15,6 +15,7 @@ from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from torch import Tensor, nn
 
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
+from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork
 from monai_smia.adapters.ruled import RuledClassification, RuledSegmentation
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
@@ -33,9 +34,34 @@ def network_sees(twin: Victim, image: Tensor) -> Tensor:
         return twin._bound_to(image).network_input(as_plain(image))
 
 
+def _together(twin: Victim, forward: Callable[[Tensor], Any], network_input: Tensor) -> Any:
+    """What the networks of an ensemble predict, each over all its windows, together.
+
+    Args:
+        twin: whose networks they are.
+        forward: of the twin, by the network that it has.
+        network_input: what the networks see.
+    """
+    ensemble: Any = twin.network
+    predictions = []
+    try:
+        for network in ensemble.networks:
+            twin.network = network
+            predictions.append(forward(network_input))
+    finally:
+        twin.network = ensemble
+    return ensemble.together(predictions)
+
+
 @dataclass(kw_only=True, eq=False)
 class SegmentationTwin(RuledSegmentation):
     """A segmentation bundle's twin: its logits decide as the postprocessing does."""
+
+    def forward(self, network_input: Tensor) -> Tensor:
+        """Logits that decide as the postprocessing does."""
+        if isinstance(self.network, EnsembleNetwork):
+            return self.rule.logits(_together(self, super(RuledSegmentation, self).forward, network_input))
+        return super().forward(network_input)
 
     def _check_on_grid(self, image: Tensor, label: Any) -> None:
         """The label lies on the network's grid, and its shape is compared with the prediction's."""
@@ -47,6 +73,12 @@ class SegmentationTwin(RuledSegmentation):
 @dataclass(kw_only=True, eq=False)
 class ClassificationTwin(RuledClassification):
     """A classification bundle's twin: its logits decide as the postprocessing does."""
+
+    def forward(self, network_input: Tensor) -> Tensor:
+        """Logits that decide as the postprocessing does."""
+        if isinstance(self.network, EnsembleNetwork):
+            return self.rule.logits(_together(self, super(RuledClassification, self).forward, network_input))
+        return super().forward(network_input)
 
 
 @dataclass(kw_only=True, eq=False)

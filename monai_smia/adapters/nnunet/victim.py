@@ -22,7 +22,6 @@ from monai_smia.victims.batches import SameVoxels, split_batch
 from monai_smia.victims.preprocessing import as_plain
 
 SPACING = "nnunet_spacing"  # in the metadata of an image: what nnU-Net's own reader says
-STATISTICS = ("differentiate", "freeze")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -58,11 +57,6 @@ class NNUNetVictim(SegmentationVictim):
 
     statistics: str = "differentiate"
     deployed: Deployed = field(kw_only=True, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.statistics not in STATISTICS:
-            raise ValueError(f"statistics must be one of {STATISTICS}, got {self.statistics!r}.")
 
     @classmethod
     def from_folder(

@@ -32,6 +32,11 @@ ONE_HOT = {"_target_": "AsDiscreted", "keys": KEYS[1:] + ["pred"], "to_onehot": 
 LARGEST = {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1]}
 ALONE = [ORIENT | {"keys": "image"}, SPACING | {"keys": "image", "mode": "bilinear"}, WINDOW]
 Z_SCORES = {"_target_": "NormalizeIntensityd", "keys": "image"}
+PERCENTILES = {"_target_": "ScaleIntensityRangePercentilesd", "keys": "image", "lower": 1, "upper": 99, "b_min": 0} | {
+    "b_max": 1,
+    "channel_wise": True,
+}
+EXTREMA = {"_target_": "ScaleIntensityd", "keys": "image", "channel_wise": True}
 ERODE = "torch.nn.functional.max_pool3d(-x.float(), 3, 1, 1).neg().round()"
 
 
@@ -107,7 +112,7 @@ FOREIGN: dict[str, Foreign] = {
     "back by the nearest": Foreign(steps=ALONE, post=[SOFTMAX, INVERT | {"nearest_interp": True}, ARGMAX]),
     "crop and back": Foreign(steps=[CROP | {"keys": "image"}, WINDOW], post=[SOFTMAX, INVERT, ARGMAX]),
     "z-scores and back, label on its file's grid": Foreign(
-        steps=[*ALONE[:2], Z_SCORES], post=[SOFTMAX, INVERT, ARGMAX], space="network"
+        steps=[*ALONE[:2], Z_SCORES, apply("image", "x / 3 + 0.6")], post=[SOFTMAX, INVERT, ARGMAX]
     ),
     "label on another grid": Foreign(post=[SOFTMAX, INVERT, ARGMAX], refused="as (.*) and the label as"),
     "argmax alone": Foreign(post=[ARGMAX]),
@@ -129,7 +134,14 @@ FOREIGN: dict[str, Foreign] = {
         ],
     ),
     # intensities
-    "z-scores": Foreign(steps=[ORIENT, Z_SCORES, apply("image", "x / 3 - 0.2")], space="network"),
+    "z-scores": Foreign(steps=[ORIENT, Z_SCORES, apply("image", "x / 3 + 0.6")]),
+    "percentiles": Foreign(steps=[ORIENT, SPACING, PERCENTILES, apply("image", "x - 0.4")]),
+    "extrema of each channel": Foreign(steps=[ORIENT, EXTREMA, apply("image", "x - 0.3")]),
+    "z-scores, what the network sees": Foreign(
+        steps=[ORIENT, Z_SCORES, apply("image", "x / 3 + 0.6")],
+        space="network",
+        options={"attack#space": "network"},
+    ),
     "Auto3DSeg CT: window and a sigmoid": Foreign(
         steps=[ORIENT, WINDOW, apply("image", "torch.sigmoid(x)"), apply("image", "x * 2 - 0.9")], space="network"
     ),

@@ -258,7 +258,7 @@ def test_output_inside_of_a_series_is_refused(tmp_path: Path) -> None:
     [
         ("crop by the label, then one of its classes", "CropForegroundd"),
         ("Lambdad flip", "Lambdad"),
-        ("z-scores", "NormalizeIntensityd"),
+        ("Auto3DSeg CT: window and a sigmoid", "Lambdad"),
     ],
 )
 def test_the_step_that_keeps_an_attack_off_the_files_is_named(
