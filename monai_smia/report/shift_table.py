@@ -36,7 +36,7 @@ def shift_text(gaps: Sequence[ShiftGap]) -> str:
         parts.append(
             f"Acquisition shifts of severity {level} ({len(at)} of them): {worst.metric} {cell(average)} on average "
             f"and {cell(worst.worst)} at worst, by {worst.shift} ({worst.told}), a gap of "
-            f"{cell(gap if worst.higher_is_better else -gap)}; {cell(worst.clean)} clean."
+            f"{cell((gap if worst.higher_is_better else -gap) + 0.0)}; {cell(worst.clean)} clean."
         )
     parts += [proof_text(gap) for gap in gaps if gap.every_value and gap.lowest is not None]
     return " ".join(parts)
