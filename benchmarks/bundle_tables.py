@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from measured import Claims, Row, Table
-from paper_claims import PaperClaims, PaperTables, told
+from paper_claims import PaperClaims, PaperTables, Verdicts, told
 
 from monai_smia.records import CLEAN, COMPUTED
 from monai_smia.records.rows import EQUAL_RADIUS
@@ -131,7 +131,18 @@ BOXES |= {"invented boxes": "{invented:.1f}", "Var": "{var:.3f}", "Cos": "{cos:.
 
 UNIVERSAL = {**HEADS, "grey levels": "{eps_input:.3g}", "accuracy": "{accuracy:.2f}{interval}"}
 UNIVERSAL |= {"stored": "{stored:.2f}{stored_interval}", "kappa": "{kappa:.3f}", "eyes": "{cases}"}
+LUNGS, FRAMES = PaperClaims("jaccard", 0.05), PaperClaims("map", 0.01)
+VERDICTS = Verdicts(
+    {
+        "CT, cubes": ("ct_cube_tables", LUNGS),
+        "CT, whole": ("ct_tables", LUNGS),
+        "drawn artefacts": ("endoscopy_tables", FRAMES),
+        "polyps": ("polyps_frames_tables", FRAMES),
+        "fundus": None,
+    }
+)
 TABLES = {
+    "verdicts": VERDICTS,
     "universal_fundus": Attacked("accuracy", UNIVERSAL, universal),
     "fundus_attack": Attacked("accuracy", FUNDUS, fundus),
     "endoscopy_attack": Attacked("map50", BOXES, endoscopy),
@@ -139,7 +150,7 @@ TABLES = {
     "endoscopy_tables": PaperTables("EAD-2019", {"IOU(%)": "iou", "mAP(%)": "map"}, 0.01),
     "polyps_tables": PaperTables("EAD-2019", {"IOU(%)": "iou", "mAP(%)": "map", "EAD score(%)": "ead"}, 0.01),
     "fundus_tables": PaperTables("APTOS-2019", {"Acc(%)": "accuracy"}, 0.1 / 255),
-    "ct_claims": PaperClaims("jaccard", 0.05),
-    "endoscopy_claims": PaperClaims("map", 0.01),
+    "ct_claims": LUNGS,
+    "endoscopy_claims": FRAMES,
     "fundus_claims": PaperClaims("accuracy", 0.1 / 255),
 }

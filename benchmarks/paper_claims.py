@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from measured import Claims, Row, Table, cells
+from measured import RESULTS, ROOT, Claims, Row, Table, cells
 
 from monai_smia.records import COMPUTED, Summary, SummaryRow
 from monai_smia.records.rows import ALPHA, EQUAL_RADIUS, PAPER, PAPER_ALPHA, RowKey
@@ -166,3 +168,50 @@ class PaperClaims:
         which = f" (alpha {best['alpha']:g})" if best["setting"] in (ALPHA, PAPER_ALPHA) else which
         here = f"{text(ours, ends[0])} against {text(best, ends[1])}{which}"
         return {"claim": claim, "here": here, "verdict": "cannot be told: alike" if alike else verdict}
+
+
+WORDS = {  # of a claim, by how its line begins
+    "STA makes DEV stronger (Table 1)": r"Table 1: STA makes DEV stronger$",
+    "the same, in the best of other readings": r"Table 1: STA makes DEV stronger in another reading",
+    "steps agree more, Cos (Table 1)": r"Table 1: steps agree more",
+    "more iterations of SMIA do more (Table 2)": r"Table 2: \d+ iterations of SMIA",
+    "SMIA needs fewer iterations than others (Table 2)": r"Table 2: SMIA needs",
+    "a larger epsilon does more (Table 3)": r"Table 3: ",
+    "alpha 1 is best (Table 4)": r"Table 4: ",
+    "SMIA is the strongest (Table 6)": r"Table 6: SMIA is the strongest",
+    "its Var is the lowest (Table 6)": r"Table 6: its Var",
+}
+UNMEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdicts of `PaperClaims` on several targets beside each other: at equal radius / in the paper's own setting.
+
+    Args:
+        targets: by the name of a target its results file and claims; None where nothing was measured.
+    """
+
+    targets: dict[str, tuple[str, PaperClaims] | None]
+
+    def markdown(self, rows: list[Row]) -> str:
+        """One line a claim, one column a target; the results files are read beside the one that is given."""
+        found = {name: self.of(*each) if each else {} for name, each in self.targets.items()}
+        lines = [
+            {"claim": words, **{name: told.get(words, UNMEASURED) for name, told in found.items()}} for words in WORDS
+        ]
+        columns = {"the paper says": "{claim}", **{name: f"{{{name}}}" for name in self.targets}}
+        return Table(lambda _: cells(lines, columns)).markdown(rows)
+
+    def of(self, name: str, claims: PaperClaims) -> dict[str, str]:
+        """The verdicts of one results file, by `WORDS`."""
+        summary = json.loads((ROOT / RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"][0]
+        there = as_they_say(summary["rows"], claims.eps)
+        told: dict[str, list[str]] = {}
+        words = ""
+        for line in claims.lines([of_one_var(row, claims.eps) for row in there if row["stage"] == str(COMPUTED)]):
+            own = line["claim"].startswith("the same, in its own setting")
+            if not own:
+                words = next(name for name, start in WORDS.items() if re.match(start, line["claim"]))
+            told.setdefault(words, [UNMEASURED, UNMEASURED])[own] = line["verdict"].replace("cannot be told: ", "")
+        return {words: " / ".join(pair) for words, pair in told.items()}
