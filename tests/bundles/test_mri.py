@@ -75,6 +75,68 @@ def test_four_files_of_a_case(tmp_path: Path, kind: str, capsys: pytest.CaptureF
     assert re.search(r"Of the first case, in the unit of its files \(channel by channel\): 0\.\d+ is [\d.]+, ", said)
 
 
+def two_sequences(folder: Path) -> Path:
+    """A segmentation of T1 (int16) and T2 (uint8) with labels; steps of each before they are joined, and a crop."""
+    keys, every = ["t1", "t2"], ["t1", "t2", "label"]
+    generator, items = np.random.default_rng(0), []
+    label = np.zeros((18, 16, 12), np.uint8)
+    label[5:13, 4:11, 3:9] = 1
+    for case in range(2):
+        t1 = 200 + generator.normal(0, 40, label.shape) + 150 * label
+        t2 = 30 + generator.normal(0, 5, label.shape) - 12 * label
+        t1[:2] = t2[:2] = 0
+        values = {"t1": t1.astype(np.int16), "t2": t2.astype(np.uint8), "label": label}
+        items.append({key: zoo.save(v, folder / "data" / f"{key}_{case}.nii.gz") for key, v in values.items()})
+    mode = ["bilinear", "bilinear", "nearest"]
+    steps = [
+        {"_target_": "LoadImaged", "keys": every},
+        {"_target_": "EnsureChannelFirstd", "keys": every},
+        {"_target_": "Orientationd", "keys": every, "axcodes": "RAS", "labels": None},
+        {"_target_": "Spacingd", "keys": every, "pixdim": [2, 2, 2], "mode": mode},
+        {"_target_": "NormalizeIntensityd", "keys": keys, "nonzero": True, "channel_wise": True},
+        {"_target_": "ConcatItemsd", "keys": keys, "name": "image"},
+        {"_target_": "CropForegroundd", "keys": ["image", "label"], "source_key": "image", "margin": 1},
+    ]
+    discrete = {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": 2}
+    load = "$@network.load_state_dict(torch.load(@bundle_root + '/models/model.pt', weights_only=True))"
+    config = {
+        **zoo.COMMON,
+        "datalist": items,
+        "network_def": {"_target_": "torch.nn.Conv3d", "in_channels": 2, "out_channels": 2, "kernel_size": 1},
+        "preprocessing": {"_target_": "Compose", "transforms": steps},
+        "dataset": zoo.DATASET,
+        "dataloader": zoo.LOADER,
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 16], "overlap": 0.25},
+        "postprocessing": {
+            "_target_": "Compose",
+            "transforms": [{"_target_": "Activationsd", "keys": "pred", "softmax": True}, discrete],
+        },
+        "evaluator": zoo.EVALUATOR,
+        "initialize": [load],
+        "run": ["$@evaluator.run()"],
+    }
+    network = torch.nn.Conv3d(2, 2, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[-2.0, 2.0], [2.0, -2.0]]).view(2, 2, 1, 1, 1))
+        network.bias.copy_(torch.tensor([1.0, -1.0]))
+    return zoo.write(folder, {"inference.yaml": config}, network)
+
+
+def test_steps_of_each_sequence_before_they_are_joined(tmp_path: Path) -> None:
+    """Resampled, z-scored one by one, joined and cropped: the twin decides as the bundle, files keep their types."""
+    bundle = two_sequences(tmp_path / "bundle")
+    rows = attacked(bundle, eps=0.2, **{"attack#eps_unit": "std"})
+    assert rows["Clean", "computed"]["agreement"] == 1.0
+    assert rows["FGSM", "computed"]["jaccard"] < rows["Clean", "computed"]["jaccard"] - 0.05
+    assert rows["FGSM", "stored"]["jaccard"] == pytest.approx(rows["FGSM", "computed"]["jaccard"], abs=0.02)
+    (folder,) = (bundle / "eval" / "attack_eval" / "volumes").glob("t1_0_fgsm_equal*_adversarial")
+    for key, dtype in (("t1", np.int16), ("t2", np.uint8)):
+        clean, found = voxels(bundle / "data" / f"{key}_0.nii.gz"), voxels(folder / f"{key}_0.nii.gz")
+        unit = clean[clean != 0].std()
+        assert np.abs(found - clean).max() == np.floor(0.2 * unit)
+        assert nib.load(folder / f"{key}_0.nii.gz").get_data_dtype() == dtype
+
+
 def test_a_range_of_radii_and_a_criterion_in_deviations(tmp_path: Path) -> None:
     bundle = zoo.brain_tumor(tmp_path / "brats")
     options = {"attack#eps_unit": "std", "accept": "jaccard >= 0.01 at 0.1 SD"}
