@@ -49,7 +49,9 @@ def showcase(content: ReportContent, folder: Path) -> list[Shown]:
     chosen = [("Worst case", broken[0])] if broken[0] is drawn[0] else []
     if not (chosen and nearest is broken[0]):
         chosen.append(("Case nearest the median", nearest))
-    return [_shown(title, case, content, *_files(folder, case, slugs)[0]) for title, case in chosen]
+    several = len({row.row.eps for row in content.rows if row.row.eps}) > 1  # the headline is of the largest
+    within = " within the smallest radius" if several else ""
+    return [_shown(f"{title}{within}", case, content, *_files(folder, case, slugs)[0]) for title, case in chosen]
 
 
 def _files(folder: Path, case: CaseOutcome, slugs: dict[str, str]) -> list[tuple[str, Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,14 @@ def test_the_worst_and_the_one_nearest_the_median(tmp_path: Path) -> None:
         "jaccard 0.900 clean, 0.300 under BIM, equal radius, eps 0.05",
     ]
     assert all(each.png and each.slices is None for each in shown)
+
+
+def test_of_several_radii_it_is_said_which_one_is_shown(tmp_path: Path) -> None:
+    """The headline is of the largest."""
+    made = content(outcome("a", 0.1))
+    made.rows.append(SimpleNamespace(row=replace(ROW, eps=0.1, eps_input=140.0)))
+    (shown,) = showcase(made, draw(tmp_path / "figures", "a"))
+    assert shown.title == "Worst case within the smallest radius: a"
 
 
 def test_slices_are_shown_rather_than_a_picture(tmp_path: Path) -> None:
