@@ -75,7 +75,12 @@ setup(
     ],
     extras_require={
         "dicom": ["pynetdicom>=2.1", "highdicom>=0.25", "dicomweb-client>=0.59"],  # products that are asked by DICOM
-        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=1.0"],  # the site
+        "docs": [
+            "mkdocs-material>=9.5",
+            "mkdocstrings[python]>=1.0",
+            "nbclient>=0.10",
+            "ipykernel>=6",
+        ],  # site, notebooks
         "sign": ["cryptography>=42"],  # signatures of evidence
         "tracking": ["mlflow>=3", "tensorboard>=2.15"],  # figures of a run while it runs
         "test": [
