@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_smia.adapters import OVERLAY
 from monai_smia.adapters.shipped import shipped_bundles
-from monai_smia.command_line import config_files
+from monai_smia.command_line import check_arguments, config_files
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.recipe import BUNDLE, CONFIGS
 from monai_smia.records.manifest import hash_of
@@ -54,6 +54,7 @@ def evaluation_of(
             "and give them behind the command, or --trusted."
         )
     configs, root = _configs(recipe["configs"], given)
+    _check_known(given, configs)
     if root is not None and not Path(recorded.get("bundle_root", "."), "configs").is_dir():
         recorded["bundle_root"] = str(root)
     lost = [name for name in recipe["shortened"] if name in recorded and not is_output(name)]
@@ -62,6 +63,15 @@ def evaluation_of(
     overrides: dict[str, Any] = {name: _parsed(value) for name, value in recorded.items() if not is_output(name)}
     overrides |= {name: _parsed(value) for name, value in given.items() if name != CONFIGS}
     return _built(configs, overrides | {"output_dir": str(output_dir)}, output_dir)
+
+
+def _check_known(given: Mapping[str, Any], configs: Sequence[str]) -> None:
+    """Refuse what the configs do not know, such as an option of the check itself that was misspelt."""
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    try:
+        check_arguments(["monai/bundle/__main__.py", "run", "--config_file", str(list(configs)), *words])
+    except SystemExit as error:
+        raise NotAgainError(str(error)) from error
 
 
 def is_output(name: str) -> bool:

@@ -28,6 +28,9 @@ def run_evidence(options: argparse.Namespace) -> int:
 def run_verify(options: argparse.Namespace, given: Mapping[str, Any]) -> int:
     """Check evidence; 0 where nothing differs, 3 where something does, 1 where it cannot be told in full."""
     quiet()
+    if given and not options.rows:
+        print(f"--{next(iter(given))} is nothing that a check without --rows takes.", file=sys.stderr)
+        return NOT_CHECKED
     try:
         found = verify(
             options.evidence,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from monai_smia.adapters.shipped import shipped_bundles
+from monai_smia.cli import main
 from monai_smia.evaluation.recipe import recipe_of
 from monai_smia.evidence.again import NotAgainError, evaluation_of
 
@@ -72,3 +73,11 @@ def test_configs_that_write_elsewhere(tmp_path: Path) -> None:
     config.write_text("evaluation:\n  _target_: monai_smia.evaluation.AttackEvaluation\n  output_dir: there\n")
     with pytest.raises((NotAgainError, RuntimeError)):
         evaluation_of(recorded(config=config), tmp_path / "new", {"bundle_root": str(CT), "config_file": str(config)})
+
+
+@pytest.mark.parametrize("name", ["public-key", "rowz", "epz"])
+def test_a_misspelt_option_is_no_override(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NotAgainError, match="is nothing that the configs know"):
+        evaluation_of(recorded(), tmp_path / "new", {name: "1"})
+    assert main(["verify", str(tmp_path), "--rows", "0", f"--{name}", "1"]) == 1
+    assert f"--{name} is nothing that a check without --rows takes" in capsys.readouterr().err
