@@ -14,12 +14,14 @@ from typing import Any
 
 from PIL import Image
 
+from monai_smia import __version__
 from monai_smia.analysis import flags_of, groups_of, summarize
 from monai_smia.analysis.certificates import certificate_flags, certificates_of
 from monai_smia.analysis.critical_radius import critical_radii
 from monai_smia.analysis.headline import headline_of
 from monai_smia.analysis.shifts import shift_gaps
 from monai_smia.analysis.summary import failed_cases, shift_groups_of
+from monai_smia.evaluation.facts import source_commit
 from monai_smia.records import EvaluationSpec, Failure, Outcome, Record, Summary, current, read_journals
 from monai_smia.report.html import MADE, report_files
 
@@ -110,11 +112,13 @@ def _made(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: list[O
         _, texts = report_files(folder, spec, summary, outcomes, made)
     except Exception as error:  # of contents that nobody has written
         return [f"the page cannot be made of the records: {type(error).__name__}: {error}."], []
-    wrong, notes = [], []
+    wrong, notes, other = [], [], _other_state(spec, outcomes)
     for name in MADE:
         text = (folder / name).read_bytes().decode(errors="replace") if (folder / name).is_file() else None
         if text is None:
             wrong.append(f"{name} is missing.")
+        elif text != texts[name] and other:
+            notes.append(f"{name} is not what this monai_smia makes of the records, and was made by {other}.")
         elif PICTURE.sub("", text) != PICTURE.sub("", texts[name]):
             wrong.append(f"{name} is not what the records make here.")
         elif text != texts[name]:
@@ -124,6 +128,16 @@ def _made(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: list[O
             else:
                 wrong.append(f"the pictures in {name} are not those that the records make here.")
     return wrong, notes
+
+
+def _other_state(spec: EvaluationSpec, outcomes: Iterable[Outcome]) -> str:
+    """Which other state of this package has made the page; empty where it was this one."""
+    told = next((outcome.provenance.versions for outcome in outcomes if outcome.provenance is not None), "")
+    here = source_commit()
+    if f"monai_smia {__version__}" in told.split(", ") and spec.commit == here:
+        return ""
+    version = next((part for part in told.split(", ") if part.startswith("monai_smia")), "an unknown version")
+    return f"{version}, commit {spec.commit} (here {__version__}, {here})"
 
 
 def same(one: Any, other: Any) -> bool:

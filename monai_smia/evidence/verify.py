@@ -60,9 +60,8 @@ class Verification:
         if self.differences:
             lines += ["Not as it was written:", *(f"  {text}" for text in self.differences)]
         else:
-            lines.append(
-                "Every hash holds; summary, tables and page follow from the records, and these from the journal."
-            )
+            what = "what was compared follows" if self.notes else "summary, tables and page follow"
+            lines.append(f"Every hash holds; {what} from the records, and these from the journal.")
         lines += [f"Note: {text}" for text in self.notes]
         if self.rows:
             lines += [f"Computed again on this machine, {len(self.rows)} rows drawn with the seed {self.seed}:"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from evaluation.test_resume import quick
 from evaluation.test_runner import write_case
-from evidence.tampering import AGAIN, HASHES, SEALED, rezipped
+from evidence.tampering import AGAIN, HASHES, SEALED, resealed, rezipped
 
 from monai_smia.cli import main
 from monai_smia.evaluation import AttackEvaluation
@@ -204,3 +204,13 @@ def test_a_manifest_that_names_what_lies_elsewhere(copy: Path) -> None:
 def test_rows_that_are_no_number(rows: Any, made: Made) -> None:
     with pytest.raises(ValueError, match="rows must be a whole number"):
         verify(made.folder, rows=rows)
+
+
+def test_a_page_of_another_state_of_the_package_is_a_note(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy / "report.html").write_text((copy / "report.html").read_text().replace("Research use only", "Research", 1))
+    resealed(copy)
+    assert verify(copy, rows=0).status == DIFFERS
+    monkeypatch.setattr("monai_smia.evidence.derived.source_commit", lambda: "another")
+    found = verify(copy, rows=0)
+    assert found.differences == []
+    assert any("report.html is not what this monai_smia makes of the records" in note for note in found.notes)
