@@ -125,7 +125,7 @@ def picture_name(header: pydicom.Dataset, frame: int | None = None) -> str:
         >>> header = pydicom.Dataset()
         >>> header.SOPInstanceUID = "1.2.3"
         >>> picture_name(header), picture_name(header, 2)
-        ('picture_0b2dd43bc72d', 'picture_0b2dd43bc72d_frame0002')
+        ('picture_c47f5b18b8a4', 'picture_c47f5b18b8a4_frame0002')
     """
     name = f"picture_{hashlib.sha256(str(header.SOPInstanceUID).encode()).hexdigest()[:12]}"
     return name if frame is None else f"{name}_frame{frame:04d}"
