@@ -33,6 +33,7 @@ QUICK = (
     "foreign_files.py",
     "trouble.py --kills 3 --full 2 --pairs 1",
     "lower_precision.py --pairs 1 --steps 1 --side 32 --window 32",
+    f"features.py --dataset_dir ${DATA}/ct --gradients 2",
     "on_cuda.py --device cpu --size 36 36 36 --roi 32 --batch 1 --pairs 1 --steps 1 --side 32",
     "early_stop.py --eps 0.2 --pairs 1 --epochs 1 --batch 10",
     "deepfool.py --samples 5 --pairs 1",

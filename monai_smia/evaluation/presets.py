@@ -34,7 +34,7 @@ PRESETS = {
     "paper": None,
     "quick": 20,
     "standard": 100,
-    "thorough": 300,
+    "thorough": 400,
     "radius": 20,
     "shifts": 8,
     "frequency": 20,
@@ -144,7 +144,7 @@ def preset_plan(
 
     ``"paper"`` is `paper_comparison`. ``"quick"``, ``"standard"`` and ``"thorough"`` hold the clean images, noise, the
     paper's SMIA, and the members of the task's `standard_attack` in rounds of a quarter (where that is at least 10), a
-    half and all of 20, 100 or 300 gradients, of which an evaluation runs as many as it takes until its headline stands
+    half and all of 20, 100 or 400 gradients, of which an evaluation runs as many as it takes until its headline stands
     still; what counts is the worst case over all of them, image by image.
 
     ``"radius"`` has noise and the strongest attack at six radii up to the largest of `eps` (or at the six or more that

@@ -83,7 +83,7 @@ def test_a_standard_attack_of_next_to_no_gradients_and_of_no_radius(task: str) -
     assert told(cospgd) == ("CosPGD", 2, None, {})
 
 
-ROUNDS = {"quick": (10, 20), "standard": (25, 50, 100), "thorough": (75, 150, 300)}
+ROUNDS = {"quick": (10, 20), "standard": (25, 50, 100), "thorough": (100, 200, 400)}
 
 
 @pytest.mark.parametrize("preset", ROUNDS)
@@ -126,7 +126,7 @@ def test_gradients_are_a_whole_number_from_one_on() -> None:
         with pytest.raises(ValueError, match=f"{name} must be"):
             preset_plan("quick", "detection", 0.1, **{name: wrong})
     assert len(preset_plan("quick", "detection", 0.1, alpha=0, steps=0)) == 11
-    gradients = {"paper": None, "quick": 20, "standard": 100, "thorough": 300, "radius": 20, "shifts": 8}
+    gradients = {"paper": None, "quick": 20, "standard": 100, "thorough": 400, "radius": 20, "shifts": 8}
     assert gradients | {"frequency": 20, "blackbox": 200} == PRESETS  # the last one's are queries
 
 

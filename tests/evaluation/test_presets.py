@@ -29,7 +29,7 @@ def test_an_unknown_task_is_named() -> None:
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation", "detection"])
-@pytest.mark.parametrize(("preset", "gradients"), [("quick", 20), ("standard", 100), ("thorough", 300)])
+@pytest.mark.parametrize(("preset", "gradients"), [("quick", 20), ("standard", 100), ("thorough", 400)])
 def test_a_plan_by_name(preset: str, gradients: int, task: str) -> None:
     plan = preset_plan(preset, task, [0.05, 0.1], unit_scale=1 / 1400, clip=(-1024, 3071))
     assert len({row.slug for row in plan}) == len(plan)
