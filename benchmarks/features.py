@@ -115,8 +115,8 @@ def claims(rows: list[Row]) -> Claims:
         }.items()
     }
     yield (
-        f"Beside `standard` the attacks on features take at most {gain['features']:.4f} of Jaccard away, other starts of "
-        f"its first member at most {gain['starts']:.4f}: features are no member.",
+        f"Beside `standard` the attacks on features take at most {gain['features']:.4f} of Jaccard away, other starts "
+        f"of its first member at most {gain['starts']:.4f}: features are no member.",
         gain["features"] < max(gain["starts"], 0.002),
     )
 
