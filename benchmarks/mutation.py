@@ -52,7 +52,7 @@ ROOMS = {  # room: tests that are to notice
     "victims": ["tests/victims"],
     "inferers": ["tests/inferers"],
     "metrics": ["tests/metrics"],
-    "records": ["tests/records", "tests/evaluation/test_resume.py"],
+    "records": ["tests/records", "tests/evidence", "tests/evaluation/test_resume.py"],
     "analysis": ["tests/analysis", "tests/report"],
     "evaluation": ["tests/evaluation", "tests/handlers"],
     "storage": ["tests/storage", "tests/evaluation/test_runner.py"],

@@ -66,3 +66,7 @@ def test_a_picture_is_compressed_upright(codec: str) -> None:
     torch.testing.assert_close(Compress(codec, quality)(volume)[0, 0, :, :, 0].T, expected)
     lying = Compress(codec, quality, width_first=False)(loaded)[0, 0].T
     assert float((lying - expected).abs().max()) > 1 / 255
+
+
+def test_whole_steps_by_default() -> None:
+    assert Quantize()(torch.tensor([[[0.4, 0.6, 1.2, -2.7]]])).tolist() == [[[0.0, 1.0, 1.0, -3.0]]]

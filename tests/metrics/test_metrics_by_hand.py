@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from monai_smia.metrics import DetectionMetrics, SegmentationMetrics
+from monai_smia.metrics import ClassificationMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.metrics.boxes import check_numbers
 from monai_smia.metrics.classification import calibration_error, wilson_interval
 from monai_smia.metrics.surfaces import surface_scores
@@ -113,3 +113,16 @@ def test_surfaces_of_two_squares_apart() -> None:
     distance, dice = surface_scores(decided, truth, (1.0, 3.0), 5.9)
     assert (distance, dice) == (6.0, 0.0)
     assert surface_scores(decided, truth, (1.0, 3.0), 6.0)[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("grade", "decided", "shares"),
+    [
+        (1, 1, {"accuracy": True, "accuracy_1": True}),
+        (1, 2, {"accuracy": False, "accuracy_1": False}),
+        (0, 2, {"accuracy": False, "accuracy_0": False, "fpr": True}),
+        (0, 0, {"accuracy": True, "accuracy_0": True, "fpr": False}),
+    ],
+)
+def test_of_what_a_decision_is_a_share(grade: int, decided: int, shares: dict[str, bool]) -> None:
+    assert ClassificationMetrics(num_classes=3).shares({"grade": grade, "decided": decided}) == shares

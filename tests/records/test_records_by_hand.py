@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from record_helpers import record
 
+from monai_smia.records import COMPUTED, Record, RowKey, Summary
 from monai_smia.records.damage import damages
 from monai_smia.records.journal import Journal, JournalLine, _read, _with_checksum, read_journals
 from monai_smia.records.seal import SEAL_FILE, SEALED, seal
@@ -68,3 +69,10 @@ def test_a_seal_holds_the_hash_of_every_file(tmp_path: Path) -> None:
     seal(tmp_path)
     kept = json.loads((tmp_path / SEAL_FILE).read_text())
     assert kept == {name: hashlib.sha256(name.encode()).hexdigest() for name in SEALED}
+
+
+def test_what_is_not_said_of_a_record_and_a_summary() -> None:
+    record = Record(RowKey("BIM"), COMPUTED, "a")
+    assert (record.patient, record.seed, record.below_quantization, record.history) == ("a", None, False, None)
+    summary = Summary([])
+    assert (summary.cases, summary.evaluated, summary.unit, summary.seconds, summary.headline) == (0, 0, "", 0.0, None)

@@ -101,3 +101,13 @@ def test_the_l2_norm_holds_after_storage(tmp_path: Path, level: float) -> None:
     path = storage.write(image, image + delta, eps=eps, source=str(source), stem="a", norm="l2")
     before, after = (np.asarray(Image.open(p)).astype(int) for p in (source, path))
     assert 0 < np.linalg.norm(after - before) * level <= eps * (1 + 1e-12)
+
+
+def test_a_change_that_the_picture_of_changes_cannot_show_stops_at_its_end(tmp_path: Path) -> None:
+    """128 plus the change: 200 levels more are 255, and not 72."""
+    Image.fromarray(np.full((8, 8, 3), 20, np.uint8)).save(tmp_path / "dark.png")
+    storage = PngStorage(tmp_path / "out")
+    image = storage.read(tmp_path / "dark.png")
+    path = storage.write(image, image + 200, eps=200, source=str(tmp_path / "dark.png"), stem="case")
+    with Image.open(path.with_name("case_perturbation.png")) as change:
+        assert np.asarray(change).min() == np.asarray(change).max() == 255
