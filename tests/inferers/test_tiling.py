@@ -124,3 +124,14 @@ def test_what_it_refuses() -> None:
     holes = Tiling(tiling.places[:1], tiling.weight)
     with pytest.raises(ValueError, match=r"windows must cover the image, \(8, 8\)"):
         TilingInferer(lambda _: holes)(image, nn.Identity())
+
+
+def test_windows_are_asked_for_by_the_spatial_shape() -> None:
+    asked = []
+
+    def tiling(shape: Sequence[int]) -> Tiling:
+        asked.append(tuple(shape))
+        return tiling_of(shape, (4, 4))
+
+    TilingInferer(tiling)(torch.rand(2, 3, 6, 5), torch.nn.Conv2d(3, 2, 1).requires_grad_(False))
+    assert asked == [(6, 5)]

@@ -13,6 +13,7 @@ from torch import nn
 from monai_smia.metrics import ClassificationMetrics, DetectionMetrics, SegmentationMetrics
 from monai_smia.metrics.boxes import check_numbers
 from monai_smia.metrics.classification import calibration_error, wilson_interval
+from monai_smia.metrics.overlap import Overlap
 from monai_smia.metrics.surfaces import surface_scores
 from monai_smia.metrics.volumes import coefficients_of_variation
 from monai_smia.victims import SegmentationVictim
@@ -126,3 +127,13 @@ def test_surfaces_of_two_squares_apart() -> None:
 )
 def test_of_what_a_decision_is_a_share(grade: int, decided: int, shares: dict[str, bool]) -> None:
     assert ClassificationMetrics(num_classes=3).shares({"grade": grade, "decided": decided}) == shares
+
+
+def test_images_of_a_batch_are_counted_by_themselves() -> None:
+    """Three classes: of the first image half of class 1 is found, of the second nothing of 1 and all of 2."""
+    truth = torch.tensor([[[1, 1, 0, 0]], [[1, 2, 2, 0]]])
+    decided = torch.tensor([[[1, 0, 0, 0]], [[0, 2, 2, 2]]])
+    overlap = Overlap.of_classes(decided, truth, 3)
+    assert overlap.both.tolist() == [[1, 0], [0, 2]]
+    assert overlap.truth.tolist() == [[2, 0], [1, 2]]
+    assert overlap.decided.tolist() == [[1, 0], [0, 3]]
