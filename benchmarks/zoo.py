@@ -218,7 +218,7 @@ def claims(rows: Sequence[Row]) -> Claims:
     yield "What `overlay --check` finds nothing missing in runs, and what stops the others is said by it.", agree
 
 
-TABLES = {"": Table(cells_of, claims=claims)}
+TABLES = {"table": Table(cells_of, claims=claims)}
 
 
 def main() -> None:
