@@ -22,8 +22,9 @@ class _Console(logging.Handler):
 def console(show: bool = True) -> Iterator[None]:
     """Within the block, what this package logs (INFO and above) goes to standard output as it is, and nowhere else.
 
-    The root logger is left alone, as is a logger that shows its lines already; outside of the block it is for the
-    program that uses this package to say where they go.
+    What Ignite tells of the start and the end of an engine, one for every row, is left out. The root logger is left
+    alone, as is a logger that shows its lines already; outside of the block it is for the program that uses this
+    package to say where they go.
 
     Args:
         show: False changes nothing.
@@ -37,6 +38,9 @@ def console(show: bool = True) -> Iterator[None]:
         yield
         return
     handler, level, propagate = _Console(), LOGGER.level, LOGGER.propagate
+    engines = logging.getLogger("ignite.engine")
+    of_engines = engines.level
+    engines.setLevel(logging.WARNING)
     LOGGER.addHandler(handler)
     LOGGER.setLevel(min(logging.INFO, level) if level else logging.INFO)
     LOGGER.propagate = False  # MONAI's logging.conf prints what reaches the root: a table would stand there twice
@@ -46,3 +50,4 @@ def console(show: bool = True) -> Iterator[None]:
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
         LOGGER.propagate = propagate
+        engines.setLevel(of_engines)

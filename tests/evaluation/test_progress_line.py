@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from evaluation.test_runner import write_case
 
 from monai_smia.attacks import PGD, Noise, Square
 from monai_smia.evaluation import PlannedAttack
+from monai_smia.evaluation.console import console
 from monai_smia.evaluation.errors import FailedCasesError
 from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.pace import Pace
@@ -136,3 +138,14 @@ def test_rows_of_later_rounds_count_for_cases_whose_first_round_is_done(
     lines = shown(capsys)
     assert re.search(r"^b, Clean: .*\| 2/6 rows", lines[0])
     assert re.search(r"\| 6/6 rows", lines[-1])
+
+
+def test_engines_of_rows_say_nothing_between_the_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """MONAI's logging.conf shows what Ignite tells, three lines for every row; of a training it is wanted."""
+    engine = logging.getLogger("ignite.engine.engine.AttackEvaluator")
+    with caplog.at_level(logging.INFO):
+        with console():
+            engine.info("Engine run finished.")
+            engine.warning("trouble")
+        engine.info("after")
+    assert [record.message for record in caplog.records if record.name == engine.name] == ["trouble", "after"]
