@@ -52,6 +52,43 @@ class Storage(Protocol):
         """The image ``(C, *spatial)`` as the pipeline reads it."""
 
 
+class StorageBySource(ABC):
+    """Hands every case to the storage of its source's format."""
+
+    @abstractmethod
+    def of(self, source: Any) -> Any:
+        """The storage of a case."""
+
+    @property
+    @abstractmethod
+    def plain(self) -> Any:
+        """The storage whose files hold any image of their shape: what it refuses is wrong, not only not storable."""
+
+    def write(
+        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
+    ) -> Path:
+        """As `Storage.write`.
+
+        Raises:
+            NotStorableError: if nothing can be derived from the source, as from one that is not de-identified.
+        """
+        storage = self.of(source)
+        try:
+            path: Path = storage.write(image, adversarial, eps=eps, source=source, stem=stem, norm=norm)
+        except (BelowOneUnitError, NotStorableError):
+            raise
+        except ValueError as error:
+            if storage is self.plain:
+                raise
+            raise NotStorableError(str(error)) from error
+        return path
+
+    def read(self, path: Any) -> Tensor:
+        """The image ``(C, *spatial)`` as a pipeline reads it."""
+        image: Tensor = self.of(path).read(path)
+        return image
+
+
 class FolderStorage(ABC):
     """A storage of single files in one folder: an adversarial image and its perturbation beside it.
 

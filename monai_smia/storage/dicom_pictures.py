@@ -14,7 +14,7 @@ from monai_smia.dicom.files import looks_like_dicom
 from monai_smia.dicom.picture_loading import FRAME, load_dicom_picture
 from monai_smia.dicom.picture_writer import write_dicom_picture
 from monai_smia.dicom.pictures import read_dicom_picture
-from monai_smia.storage.base import BelowOneUnitError, NotStorableError, add_whole_units, check_grid
+from monai_smia.storage.base import StorageBySource, add_whole_units, check_grid
 from monai_smia.storage.png import PngStorage
 from monai_smia.victims.preprocessing import as_plain
 
@@ -100,7 +100,7 @@ class DicomPictureStorage:
         return image.transpose(1, 2) if self.transposed else image
 
 
-class PhotographStorage:
+class PhotographStorage(StorageBySource):
     """Writes an adversarial picture as its source is: DICOM as a picture derived from it, else PNG.
 
     Args:
@@ -134,24 +134,7 @@ class PhotographStorage:
         """The storage of a case."""
         return self.dicom if looks_like_dicom(Path(str(source))) else self.png
 
-    def write(
-        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
-    ) -> Path:
-        """As `monai_smia.storage.Storage.write`.
-
-        Raises:
-            NotStorableError: if the picture cannot be derived from, as one that is not de-identified.
-        """
-        storage = self.of(source)
-        try:
-            return storage.write(image, adversarial, eps=eps, source=source, stem=stem, norm=norm)
-        except (BelowOneUnitError, NotStorableError):
-            raise
-        except ValueError as error:
-            if storage is self.png:
-                raise
-            raise NotStorableError(str(error)) from error
-
-    def read(self, path: str | os.PathLike[str]) -> Tensor:
-        """The picture ``(3, H, W)`` as a pipeline reads it."""
-        return self.of(path).read(path)
+    @property
+    def plain(self) -> PngStorage:
+        """Of files that hold any image of their shape."""
+        return self.png

@@ -6,16 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from monai_smia.storage.base import BelowOneUnitError, NotStorableError
+from monai_smia.storage.base import StorageBySource
 from monai_smia.storage.dicom import DicomStorage
 from monai_smia.storage.limits import PICTURES
 from monai_smia.storage.nifti import NiftiStorage
 from monai_smia.storage.png import PngStorage
 
 
-class FormatStorage:
+class FormatStorage(StorageBySource):
     """Writes an adversarial image as its source is: a series as one derived from it, a picture as PNG, else NIfTI.
 
     Args:
@@ -57,25 +55,7 @@ class FormatStorage:
         series = isinstance(source, (list, tuple)) or Path(str(source)).is_dir()
         return self.dicom if series and self.nifti.like_source else self.nifti
 
-    def write(
-        self, image: Tensor, adversarial: Tensor, *, eps: float, source: Any, stem: str, norm: str = "linf"
-    ) -> Path:
-        """As `monai_smia.storage.Storage.write`.
-
-        Raises:
-            NotStorableError: if the series cannot be derived from, as one that is not de-identified, or the picture is
-                not one of 8 bits a color.
-        """
-        storage = self.of(source)
-        try:
-            return storage.write(image, adversarial, eps=eps, source=source, stem=stem, norm=norm)
-        except (BelowOneUnitError, NotStorableError):
-            raise
-        except ValueError as error:
-            if storage is self.nifti:
-                raise
-            raise NotStorableError(str(error)) from error
-
-    def read(self, path: str | os.PathLike[str]) -> Tensor:
-        """The image ``(C, *spatial)`` as a pipeline reads it."""
-        return self.of(path).read(path)
+    @property
+    def plain(self) -> NiftiStorage:
+        """Of files that hold any image of their shape."""
+        return self.nifti
