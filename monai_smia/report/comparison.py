@@ -15,7 +15,7 @@ from monai_smia.files import write_text
 from monai_smia.records import EvaluationSpec, Summary, check_seal, read_records
 from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.report.content import report_content
-from monai_smia.report.table import Table, cell, interval_text
+from monai_smia.report.table import Table, cell, decimals_of, interval_text, rounded, with_interval
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _line(run: Run, radii: Sequence[tuple[float | None, str | None]]) -> list[st
     content = report_content(run.spec, run.summary, run.records)
     at = {} if headline is None else {(r.eps_input, r.norm): r for r in headline.radii}
     attacked = [at.get(radius) for radius in radii]
-    told = ["-" if r is None else cell(r.attacked) + interval_text(r.interval) for r in attacked]
+    told = ["-" if r is None else with_interval(r.attacked, r.interval) for r in attacked]
     critical = [critical_of(found) for found in run.summary.critical_radii if found.norm in (None, "linf")]
     return [
         *(run.name, content.model.name, (content.model.weights_sha256 or "unknown")[:12], str(run.summary.evaluated)),
@@ -150,7 +150,7 @@ def _pairs(runs: Sequence[Run]) -> Table:
         [
             each.run,
             CLEAN if each.at == CLEAN else f"worst case at {radius_of(each.eps_input, each.norm, unit)}",
-            "-" if each.difference is None else f"{each.difference:+.3f}",
+            rounded(each.difference, decimals_of(each.interval), "+"),
             interval_text(each.interval).strip() or "too few patients",
             *(str(each.cases), str(each.patients)),
             "-" if each.p_adjusted is None else f"{each.p_adjusted:.3f}",

@@ -17,7 +17,7 @@ from monai_smia.records.spec import SPEC_FILE
 from monai_smia.records.summary import AtRadius
 from monai_smia.report.comparison import critical_of, link_of, names_of, radius_of, run_of
 from monai_smia.report.content import report_content
-from monai_smia.report.table import Table, cell, interval_text
+from monai_smia.report.table import Table, cell, with_interval
 
 HEADS = (
     *("run", "model", "clean", "attacked", "critical radius", "cases", "patients", "attacks", "gradients", "seconds"),
@@ -99,7 +99,7 @@ def _line(run: Run, radius: AtRadius, path: Path) -> list[str]:
         run.name,
         " ".join(part for part in (content.model.name, content.model.version) if part),
         cell(None if summary.headline is None else summary.headline.clean),
-        cell(radius.attacked) + interval_text(radius.interval),
+        with_interval(radius.attacked, radius.interval),
         *(critical or ["not sought"])[:1],
         *(str(radius.cases), str(radius.patients), ", ".join(names)),
         cell(run.gradients((radius.eps_input, radius.norm))),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from monai_smia.records import Flag
 from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.summary import AtRadius, Headline
-from monai_smia.report.table import cell, interval_text
+from monai_smia.report.table import cell, decimals_of, interval_text, rounded
 
 
 def headline_text(headline: Headline | None, unit: str, sampled: str = "case", flags: Sequence[Flag] = ()) -> str:
@@ -27,13 +27,14 @@ def headline_text(headline: Headline | None, unit: str, sampled: str = "case", f
         >>> from monai_smia.records.summary import AtRadius
         >>> radius = AtRadius(0.05, 70.0, "linf", 0.875, 0.25, [0.125, 0.5], 12, 8, ["FGSM", "PGD"], ["PGD"])
         >>> text = headline_text(Headline("jaccard", 0.9, True, [radius], 12, 8), "HU", "patient")
-        >>> text.partition("; ")[2].partition(", 0.250 ")[2]
-        '[0.125, 0.500] under the worst of 2 attacks on every case, most often PGD (12 cases of 8 patients).'
+        >>> text.partition("; ")[2].partition(", 0.25 ")[2]
+        '[0.12, 0.50] under the worst of 2 attacks on every case, most often PGD (12 cases of 8 patients).'
     """
     if headline is None:
         return ""
     count = _count_text(headline.clean_cases, headline.clean_patients, sampled)
-    clean = [] if headline.clean is None else [f"{cell(headline.clean)} on clean images ({count})"]
+    decimals = decimals_of(headline.radii[-1].interval) if headline.radii else None
+    clean = [] if headline.clean is None else [f"{rounded(headline.clean, decimals)} on clean images ({count})"]
     ends = headline.radii[:: max(len(headline.radii) - 1, 1)]
     parts = [*clean, *(_radius_text(end, headline.by_case, unit, sampled) for end in ends)]
     text = f"Mean {headline.metric}: {'; '.join(parts)}.{_reads_safer(headline, unit)}"
@@ -51,13 +52,14 @@ def headline_figure(headline: Headline | None, unit: str) -> tuple[str, str] | N
         >>> from monai_smia.records.summary import AtRadius
         >>> radius = AtRadius(0.05, 70.0, "linf", 0.875, 0.25, [0.125, 0.5], 12, 8, ["FGSM", "PGD"], ["PGD"])
         >>> headline_figure(Headline("jaccard", 0.9, True, [radius], 12, 8), "HU")
-        ('0.900 → 0.250', 'mean jaccard, clean and under the worst attack of at most 70 HU (eps 0.05)')
+        ('0.90 → 0.25', 'mean jaccard, clean and under the worst attack of at most 70 HU (eps 0.05)')
     """
     if headline is None or headline.clean is None or headline.radii[-1].attacked is None:
         return None
     last = headline.radii[-1]
     told = f"mean {headline.metric}, clean and under the worst attack of at most {radius_text(last, unit)}"
-    return f"{cell(headline.clean)} → {cell(last.attacked)}", told
+    decimals = decimals_of(last.interval)
+    return f"{rounded(headline.clean, decimals)} → {rounded(last.attacked, decimals)}", told
 
 
 def critical_radius_text(found: CriticalRadii, unit: str, sampled: str = "case") -> str:
@@ -81,8 +83,7 @@ def critical_radius_text(found: CriticalRadii, unit: str, sampled: str = "case")
     if found.median is None:
         told = f"none found up to {largest}{norm}, the largest tried"
     else:
-        median = f"{found.median_input:.3g} {unit} (eps {found.median:.3g})" if unit else f"{found.median:.3g}"
-        told = f"at most {median}{norm}{_ends_text(found, unit)}"
+        told = f"at most {_median_text(found, unit)}{norm}{_ends_text(found, unit)}"
     count = _count_text(len(found.cases), found.patients, sampled)
     hold = f"{found.holding} of {len(found.cases)} cases hold{'s' if found.holding == 1 else ''}"
     there = "there" if found.median is None else f"at {largest}"
@@ -91,13 +92,35 @@ def critical_radius_text(found: CriticalRadii, unit: str, sampled: str = "case")
     return f"{lost}: {told} (median of {count}); {hold} {there}{wrong}."
 
 
+def _median_text(found: CriticalRadii, unit: str) -> str:
+    """The median, in the unit of the images where they have one, with the decimals of its interval."""
+    median, decimals = found.median_input if unit else found.median, _decimals(found, unit)
+    told = f"{median:.3g}" if decimals is None else rounded(median, decimals)
+    return f"{told} {unit} (eps {found.median:.3g})" if unit else told
+
+
 def _ends_text(found: CriticalRadii, unit: str) -> str:
     """The interval of the median."""
     if found.interval_input is None:
         return ""
+    decimals = _decimals(found, unit)
+    ends = (
+        "more" if end is None else f"{end:.3g}" if decimals is None else rounded(end, decimals)
+        for end in _ends(found, unit)
+    )
+    return f", 95 % interval [{', '.join(ends)}]"
+
+
+def _ends(found: CriticalRadii, unit: str) -> list[float | None]:
+    """Of the interval of the median, in the unit that the sentence has; None lies beyond the largest radius."""
     per_unit = 1.0 if unit else (found.largest or 0.0) / (found.largest_input or 1.0)
-    low, high = (None if end is None else f"{end * per_unit:.3g}" for end in found.interval_input)
-    return f", 95 % interval [{low or 'more'}, {high or 'more'}]"
+    return [None if end is None else end * per_unit for end in found.interval_input or ()]
+
+
+def _decimals(found: CriticalRadii, unit: str) -> int | None:
+    """Those that the interval of the median gives; None where it is open, which has no width."""
+    known = [end for end in _ends(found, unit) if end is not None]
+    return decimals_of(known) if len(known) == 2 else None
 
 
 def _convergence_text(headline: Headline, unit: str) -> str:
@@ -128,11 +151,12 @@ def _flags_text(flags: Sequence[Flag]) -> str:
 
 
 def _radius_text(end: AtRadius, by_case: bool, unit: str, sampled: str) -> str:
-    parts = [] if end.noise is None else [f"{cell(end.noise)} under noise"]
+    decimals = decimals_of(end.interval)
+    parts = [] if end.noise is None else [f"{rounded(end.noise, decimals)} under noise"]
     if end.attacked is not None:
         listed = f" (mean of {', '.join(map(cell, end.listed))})" if len(end.listed) > 1 else ""
         by, count = _by_text(end, by_case), _count_text(end.cases, end.patients, sampled)
-        parts.append(f"{cell(end.attacked)}{interval_text(end.interval) or listed} under {by} ({count})")
+        parts.append(f"{rounded(end.attacked, decimals)}{interval_text(end.interval) or listed} under {by} ({count})")
     return f"at radius {radius_text(end, unit)} {', '.join(parts)}"
 
 

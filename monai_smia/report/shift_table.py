@@ -10,7 +10,7 @@ from monai_smia.records.certificate import ShiftCertificate
 from monai_smia.records.shift import ShiftGap
 from monai_smia.report.certificate_table import certificate_table
 from monai_smia.report.figures.selector import figure_path
-from monai_smia.report.table import Table, cell, interval_text
+from monai_smia.report.table import Table, cell, with_interval
 
 PERCENT = "volume_change_percent"
 
@@ -73,10 +73,8 @@ def shift_table(gaps: Sequence[ShiftGap]) -> Table:
     volume = next((name for gap in gaps for name in gap.changes if name.startswith(PERCENT)), None)
     lines = []
     for gap in gaps:
-        average, worst = (
-            f"{cell(value)}{interval_text(interval) if interval else ''}"
-            for value, interval in ((gap.average, gap.average_interval), (gap.worst, gap.worst_interval))
-        )
+        average = with_interval(gap.average, gap.average_interval)
+        worst = with_interval(gap.worst, gap.worst_interval)
         kept = "proof" if gap.every_value else "-"
         if gap.kept is not None and gap.kept_share is not None:
             kept = f"{100 * gap.kept_share:.0f} % of {gap.draws}: {cell(gap.kept)}"

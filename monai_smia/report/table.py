@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from monai_smia.records.summary import Interval
 
 FORMULA = ("=", "+", "-", "@")  # how a cell begins that a spreadsheet would compute
+MOST_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,55 @@ def cell(value: Any) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
+def decimals_of(interval: Interval) -> int | None:
+    """Decimals of a figure with an interval: two significant digits of the interval's width, `MOST_DECIMALS` at most.
+
+    Args:
+        interval: its two ends.
+
+    Returns:
+        The number; None, which leaves it to `cell`, where there is no interval, or one without a width.
+
+    Example:
+        >>> [decimals_of(ends) for ends in ([0.125, 0.5], [0.84, 0.87], [12.0, 31.0], None)]
+        [2, 3, 0, None]
+    """
+    width = float(f"{interval[1] - interval[0]:.9g}") if interval else 0.0
+    return min(max(1 - math.floor(math.log10(width)), 0), MOST_DECIMALS) if width > 0 else None
+
+
+def rounded(value: float | None, decimals: int | None, sign: str = "") -> str:
+    """A value with as many decimals; as `cell` has it where None are given.
+
+    Args:
+        value: None where it is undefined.
+        decimals: as of `decimals_of`.
+        sign: ``"+"`` writes that of a positive number, too.
+
+    Example:
+        >>> rounded(0.9, 2), rounded(-0.0004, 2), rounded(0.12, 3, "+"), rounded(0.9, None, "+"), rounded(None, 2)
+        ('0.90', '0.00', '+0.120', '+0.900', '-')
+    """
+    if value is None or decimals is None:
+        return (sign if value is not None and value >= 0 else "") + cell(value)
+    return f"{round(float(value), decimals) + 0.0:{sign}.{decimals}f}"
+
+
 def interval_text(interval: Interval) -> str:
-    """An interval in brackets, nothing where there is none."""
-    return f" [{cell(float(interval[0]))}, {cell(float(interval[1]))}]" if interval else ""
+    """An interval in brackets, with the decimals of `decimals_of`; nothing where there is none.
+
+    Example:
+        >>> interval_text([0.125, 0.5]), interval_text(None)
+        (' [0.12, 0.50]', '')
+    """
+    return f" [{', '.join(rounded(float(end), decimals_of(interval)) for end in interval)}]" if interval else ""
+
+
+def with_interval(value: float | None, interval: Interval) -> str:
+    """A figure and its interval, with the same decimals.
+
+    Example:
+        >>> with_interval(0.25, [0.125, 0.5]), with_interval(0.25, None)
+        ('0.25 [0.12, 0.50]', '0.250')
+    """
+    return rounded(value, decimals_of(interval)) + interval_text(interval)

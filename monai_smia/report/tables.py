@@ -15,7 +15,7 @@ from monai_smia.records.summary import Interval
 from monai_smia.report.document import ReportContent
 from monai_smia.report.shift_table import shift_tables
 from monai_smia.report.summary_table import shown_metrics
-from monai_smia.report.table import Table, cell, interval_text
+from monai_smia.report.table import Table, cell, decimals_of, interval_text, rounded
 
 MAX_CASE_ROWS = 50  # lines of the table of cases; all of them are in cases.csv
 METRIC_DESCRIPTIONS = {
@@ -293,7 +293,7 @@ def row_cell(row: SummaryRow, name: str) -> Markup:
 
 def _with_interval(value: Any, interval: Interval, listed: Sequence[float] = ()) -> Markup:
     """A value with its interval, or with the values that it is the mean of."""
-    text = escape(cell(value))
+    text = escape(rounded(value, decimals_of(interval)))
     if value is None or not (interval or len(listed) > 1):
         return text
     told = interval_text(interval) if interval else f" mean of {', '.join(map(cell, listed))}"

@@ -101,6 +101,15 @@ def test_the_interval_covers_the_median_and_is_the_narrowest_that_does(count: in
     assert 1 - 2 * binom.cdf(low, count, 0.5) < 0.95
 
 
+def test_the_median_has_the_decimals_of_its_interval() -> None:
+    found = of(*(r for number in range(8) for r in curve(f"{number}", 8 if number < 6 else 32)))
+    assert found.interval_input == [8.0, 32.0]
+    assert "at most 8 HU (eps 0.008), 95 % interval [8, 32] (median" in critical_radius_text(found, "HU")
+    assert "at most 0.008, 95 % interval [0.008, 0.032] (median" in critical_radius_text(found, "")
+    found = of(*(r for number in range(8) for r in curve(f"{number}", 8 if number < 6 else 16)))
+    assert "at most 8.0 HU (eps 0.008), 95 % interval [8.0, 16.0] (median" in critical_radius_text(found, "HU")
+
+
 def test_an_end_beyond_the_largest_radius_is_said() -> None:
     records = [r for number in range(8) for r in curve(f"{number}", 8 if number < 6 else math.inf)]
     found = of(*records)

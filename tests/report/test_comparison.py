@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from monai_smia.evaluation import AttackEvaluation, PlannedAttack
 from monai_smia.metrics import SegmentationMetrics
 from monai_smia.records import read_records, seal
 from monai_smia.report.comparison import compare
+from monai_smia.report.table import MOST_DECIMALS
 from monai_smia.victims import SegmentationVictim
 
 CASES = 7
@@ -84,10 +86,28 @@ def test_differences_are_those_of_pairs(pair: tuple[Path, Path], tmp_path: Path)
     for eps, line in zip((None, *RADII), lines.values(), strict=True):
         one, other = (worst_by_hand(folder, eps) for folder in pair)
         values = np.array([other[case] - one[case] for case in one])
-        assert line[2] == f"{values.mean():+.3f}"
-        low, high = (float(end) for end in re.findall(r"-?\d\.\d+", line[3]))
-        assert low <= values.mean() <= high
+        low, high = re.findall(r"-?\d\.\d+", line[3])
+        assert float(low) <= values.mean() <= float(high)
+        assert line[2] == f"{values.mean():+.{len(low.partition('.')[2])}f}"
         assert line[4:6] == [str(CASES), str(CASES)]
+
+
+def test_a_figure_on_the_page_has_the_decimals_of_its_interval_and_files_have_all(pair: tuple[Path, Path]) -> None:
+    headline = json.loads((pair[1] / "summary.json").read_text())["headline"]
+    last = headline["radii"][-1]
+    assert last["attacked"] == float(np.mean(list(worst_by_hand(pair[1], last["eps"]).values())))
+    digits = 1 - Decimal(f"{last['interval'][1] - last['interval'][0]:.9g}").adjusted()
+    low, high, attacked, clean = (f"{v:.{digits}f}" for v in (*last["interval"], last["attacked"], headline["clean"]))
+    page = (pair[1] / "report.html").read_text()
+    assert f'<p class="figure">{clean} → {attacked} ' in page
+    assert f"jaccard: {clean} on clean images" in page
+    assert f" {attacked} [{low}, {high}] under " in page
+    told = re.findall(r"<td>([^<]*)<small> \[([^<]*), ([^<]*)\]</small>", page)
+    assert (attacked, low, high) in told
+    for cells in told:
+        (decimals,) = {len(text.partition(".")[2]) for text in cells}
+        width = round((float(cells[2]) - float(cells[1])) * 10**decimals)
+        assert 9 <= width <= 100 or (decimals == MOST_DECIMALS and width < 10)
 
 
 def test_every_run_has_its_line(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import csv
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from monai_smia.records import COMPUTED, STORED, RowKey, Stage, SummaryRow
 from monai_smia.report import summary_table, survival_table
-from monai_smia.report.table import Table, cell
+from monai_smia.report.table import Table, cell, decimals_of, with_interval
 
 TABLE = Table(["", "a,b"], [["first", 1.5], ["second", None], ["", ""]])
 
@@ -23,6 +25,27 @@ def test_cells() -> None:
     assert [cell(v) for v in (None, 0.0, 1.0, 0.0004, 9.9996, 12.34, 3, "x")] == [
         *("-", "0", "1", "0.000", "10.000", "12.3", "3", "x")
     ]
+
+
+def test_two_digits_of_the_width_are_told() -> None:
+    rng = np.random.default_rng(0)
+    for size in range(-3, 2):
+        for width in 10.0**size * rng.uniform(1, 9.9, 20):
+            low = float(rng.uniform(-1, 1))
+            found = decimals_of([low, low + width])
+            digits = (Decimal(width) * 10 ** Decimal(found)).to_integral_value(ROUND_FLOOR)
+            assert 10 <= digits <= 99, (width, found)
+    assert [decimals_of([0.4, 0.5]), decimals_of([0.0, 120.0]), decimals_of([0.0, 1e-9])] == [2, 0, 4]
+    assert [decimals_of(None), decimals_of([0.5, 0.5])] == [None, None]
+
+
+def test_value_and_ends_have_the_same_decimals() -> None:
+    assert with_interval(1.0, [0.931, 1.0]) == "1.000 [0.931, 1.000]"
+    assert with_interval(1.0, [0.81, 1.0]) == "1.00 [0.81, 1.00]"
+    assert with_interval(23.456, [18.2, 31.9]) == "23 [18, 32]"
+    assert with_interval(-0.0004, [-0.06, 0.06]) == "0.00 [-0.06, 0.06]"
+    assert with_interval(0.5, None) == "0.500"
+    assert with_interval(None, None) == "-"
 
 
 BIM = RowKey("BIM", "iterations", eps=0.1, eps_input=10.0, steps=25)
