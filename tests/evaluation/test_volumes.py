@@ -19,7 +19,7 @@ from monai_smia.evaluation.volumes import which_volumes
 from monai_smia.storage import NiftiStorage
 from monai_smia.storage.stored import files_by_stem
 
-HALVES = ("adversarial.nii.gz", "perturbation.nii.gz")
+FILES = tuple(f"{each}.nii.gz" for each in ("adversarial", "perturbation", "decision_clean", "decision_attacked"))
 
 
 def brighter(by: float) -> Callable[[np.ndarray, np.ndarray], None]:
@@ -53,17 +53,17 @@ def test_the_worst_case_of_every_attack_stays(tmp_path: Path, cases: Any, caplog
     assert jaccard["BIM"] < jaccard["Noise"]
     ends = worst(out, cases)
     assert set(ends) >= {"bim_equal-radius_eps0.05", "smia_equal-radius_eps0.05"}
-    assert names(out) == {f"{case}_{slug}_{half}" for slug, case in ends.items() for half in HALVES}
+    assert names(out) == {f"{case}_{slug}_{file}" for slug, case in ends.items() for file in FILES}
     assert f"{len(ends)} adversarial images (the worst case of each attack): {out / 'volumes'}" in caplog.text
     assert quick(cases, out).run() == summary  # and nothing more goes
-    assert len(names(out)) == 2 * len(ends)
+    assert len(names(out)) == len(FILES) * len(ends)
 
 
 def test_all_and_none(tmp_path: Path, cases: Any) -> None:
-    for keep, count in (("all", 18), (True, 18), ("none", 0), (False, 0)):
+    for keep, count in (("all", 9), (True, 9), ("none", 0), (False, 0)):
         out = tmp_path / str(keep)
         quick(cases, out, write_volumes=keep).run()
-        assert len(names(out)) == count
+        assert len(names(out)) == len(FILES) * count
     for wrong in ("best", 1, 0, None, ["all"]):
         with pytest.raises(ValueError, match="write_volumes must be one of worst, all, none"):
             quick(cases, tmp_path / "wrong", write_volumes=wrong)
@@ -75,14 +75,14 @@ def test_what_an_earlier_run_kept_on_purpose_stays(tmp_path: Path, cases: Any, l
     out = tmp_path / "out"
     quick(cases[:2], out, write_volumes="all").run()
     before = names(out)
-    assert len(before) == 2 * 3 * 2
+    assert len(before) == 2 * 3 * len(FILES)
     quick(cases[:2], out, write_volumes=later).run()
     assert names(out) == before
     quick(cases, out, write_volumes=later).run()  # a case more: what this run has made is chosen from
     added = names(out) - before
     assert names(out) >= before
     of_last = {slug for slug, case in worst(out, cases).items() if case == "c2"} if later == "worst" else set()
-    assert added == {f"c2_{slug}_{half}" for slug in of_last for half in HALVES}
+    assert added == {f"c2_{slug}_{file}" for slug in of_last for file in FILES}
 
 
 def test_what_an_earlier_run_did_not_keep_is_said(tmp_path: Path, cases: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -94,7 +94,7 @@ def test_what_an_earlier_run_did_not_keep_is_said(tmp_path: Path, cases: Any, ca
         "no adversarial image (all); 9 more an earlier run did not keep: resume=False makes them again" in caplog.text
     )
     quick(cases, out, write_volumes="all", resume=False).run()
-    assert len(names(out)) == 18
+    assert len(names(out)) == 9 * len(FILES)
 
 
 def test_nothing_else_in_the_folder_is_touched(tmp_path: Path, cases: Any) -> None:
@@ -109,7 +109,7 @@ def test_nothing_else_in_the_folder_is_touched(tmp_path: Path, cases: Any) -> No
         quick(cases, out).run()
     assert names(out) >= set(others)
     assert not [name for name in names(out) if name.startswith("c2_")]
-    assert len(names(out)) == 2 + 2 * len(worst(out, cases))
+    assert len(names(out)) == 2 + len(FILES) * len(worst(out, cases))
 
 
 def test_a_radius_whose_name_begins_another_is_not_removed_with_it(tmp_path: Path, cases: Any) -> None:
@@ -122,7 +122,7 @@ def test_a_radius_whose_name_begins_another_is_not_removed_with_it(tmp_path: Pat
     quick(cases, out, attacks=attacks).run()
     ends = worst(out, cases)
     assert set(ends) == {"bim_x_eps0.05", "bim_x_eps0.055"}
-    assert names(out) == {f"{case}_{slug}_{half}" for slug, case in ends.items() for half in HALVES}
+    assert names(out) == {f"{case}_{slug}_{file}" for slug, case in ends.items() for file in FILES}
 
 
 def test_files_are_told_by_the_longest_name(tmp_path: Path) -> None:
@@ -153,6 +153,6 @@ class Elsewhere:
 def test_a_storage_without_a_folder_keeps_what_was_the_worst_when_written(tmp_path: Path, cases: Any) -> None:
     out = tmp_path / "out"
     quick(cases, out, storage=Elsewhere(out / "volumes")).run()
-    chosen = {f"{case}_{slug}_{half}" for slug, case in worst(out, cases).items() for half in HALVES}
+    chosen = {f"{case}_{slug}_{file}" for slug, case in worst(out, cases).items() for file in FILES}
     assert chosen <= names(out)
-    assert len(names(out)) < 18
+    assert len(names(out)) < 9 * len(FILES)

@@ -94,6 +94,10 @@ class BundleStorage:
         self._written[path] = written, units
         return path
 
+    def in_file_axes(self, image: Tensor, source: Any) -> Tensor:
+        """An image ``(C, *spatial)``, or a decision on it, with the axes of its file."""
+        return self._axes(source).file(image)
+
     def files_of(self, path: Path) -> list[str]:
         """The files of an image that was written, in the order of its channels."""
         return self._written[path][0] if path in self._written else [str(path)]

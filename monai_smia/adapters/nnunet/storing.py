@@ -71,6 +71,10 @@ class NNUNetStorage:
         """The image of a folder, as nnU-Net reads it."""
         return self.reading(files_in(path))
 
+    def in_file_axes(self, image: Tensor, source: Any) -> Tensor:
+        """An image ``(C, *spatial)``, or a decision on it, with the axes of its file."""
+        return self.reading.axes(source[0]).file(image)
+
     def why_not(self, sources: Sequence[Any]) -> str | None:
         """Which cases will have no stored rows, in a sentence; None where all can be stored."""
         reasons = []
