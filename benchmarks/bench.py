@@ -3,7 +3,8 @@
     python benchmarks/bench.py            # what stands in the documents, then `documents.py`
     python benchmarks/bench.py --quick    # does every script still run? Nothing is kept
 
-Commands that need real data are left out, and named, where ``MONAI_SMIA_DATA`` is not set. Ends with 1 where one fails.
+Commands that need real data or networks of other people are left out, and named, where ``MONAI_SMIA_DATA`` or
+``MONAI_SMIA_MODELS`` is not set. Ends with 1 where one fails.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 from documents import results
-from measured import DATA, ROOT
+from measured import DATA, MODELS, ROOT
 
 THORAX = "--phantoms 1 --crop 32 --gradients 2"
 BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
@@ -63,6 +64,8 @@ QUICK = (
     f"invented.py --dataset_dir ${DATA}/endoscopy --frames 1 --gradients 2",
     f"coarse_to_fine.py --dataset_dir ${DATA}/ct --crop 48 --thorough 2 --pairs 1",
     "evaluation.py --only overhead --steps 1 --rows Clean BIM",
+    "many_classes.py --side 24 --window 16",
+    f"strangers.py --networks model5_gw_ae --side 24 --preset quick --gradients 1  # ${DATA} ${MODELS}",
     "documents.py --check",
 )
 
@@ -79,8 +82,8 @@ def main() -> int:
     commands = [f"benchmarks/{c}" for c in QUICK] if parser.parse_args().quick else [*kept(), "benchmarks/documents.py"]
     failed = []
     for command in commands:
-        if f"${DATA}" in command and DATA not in os.environ:
-            print(f"left out, {DATA} is not set: {command}", flush=True)
+        if missing := [name for name in (DATA, MODELS) if f"${name}" in command and name not in os.environ]:
+            print(f"left out, {' and '.join(missing)} not set: {command}", flush=True)
             continue
         if "/zoo.py" in command and ZOO not in os.environ:
             print(f"left out, {ZOO} is not set: {command}", flush=True)

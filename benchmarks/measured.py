@@ -27,6 +27,7 @@ from monai_smia.files import write_text
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks", "results")
 DATA = "MONAI_SMIA_DATA"  # environment variable: the folder that holds the real data
+MODELS = "MONAI_SMIA_MODELS"  # the folder that holds networks of other people
 Row = dict[str, Any]
 Claims = Iterable[tuple[str, bool]]
 
@@ -178,11 +179,13 @@ def _told(argument: str | Path) -> str:
     text = str(argument)
     if not os.path.isabs(text) and not text.endswith(".py"):
         return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
-    path, data = Path(text).resolve(), os.environ.get(DATA)
+    path = Path(text).resolve()
     if path.is_relative_to(ROOT):
         return path.relative_to(ROOT).as_posix()
-    if data and path.is_relative_to(Path(data).resolve()):
-        return (Path(f"${DATA}") / path.relative_to(Path(data).resolve())).as_posix()
+    for variable in (DATA, MODELS):
+        folder = os.environ.get(variable)
+        if folder and path.is_relative_to(Path(folder).resolve()):
+            return (Path(f"${variable}") / path.relative_to(Path(folder).resolve())).as_posix()
     raise ValueError(f"--save: {text} is neither in the repository nor in ${DATA}: nobody else can run this command.")
 
 

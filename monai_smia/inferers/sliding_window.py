@@ -127,6 +127,24 @@ def restrict_gradient(image: Tensor, region: Tensor) -> Tensor:
     return image
 
 
+def windows_of(prediction: Tensor) -> tuple[Tensor, Windows] | None:
+    """The image that a prediction was stitched for, with its graph, and the windows that it was stitched of.
+
+    None where it is no such prediction as it is, but one of several, padded, or changed since. `Windows.vjp` then
+    gives the gradient of the image from that of the prediction, which may be made window by window.
+
+    Example:
+        >>> image = torch.rand(1, 1, 20, 20, requires_grad=True)
+        >>> prediction = CheckpointedSlidingWindowInferer(8, overlap=0.5)(image, nn.Identity())
+        >>> windows_of(prediction)[0] is image, windows_of(2 * prediction)
+        (True, None)
+    """
+    windows = getattr(prediction.grad_fn, "windows", None)
+    if not isinstance(windows, Windows) or windows.outputs != 1:
+        return None
+    return prediction.grad_fn.saved_tensors[0], windows  # type: ignore[union-attr]  # the context of WindowGradient
+
+
 class WindowGradient(torch.autograd.Function):
     """Hands the stitched outputs on, and pulls their gradients back window by window."""
 
@@ -158,6 +176,8 @@ class _Checkpointed:
 
 def _crop(output: Tensor, padding: list[int], shape: torch.Size) -> Tensor:
     for axis, start in enumerate(reversed(padding[::2])):
+        if output.shape[2 + axis] == shape[2 + axis]:
+            continue  # as it is, so that `windows_of` knows it
         output = output.narrow(2 + axis, start, shape[2 + axis])
     return output
 

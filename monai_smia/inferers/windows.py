@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from monai.data import MetaTensor
@@ -17,6 +17,13 @@ from torch import Tensor
 from monai_smia.inferers.kept_graphs import KeptGraph, MeasuredGraph, MemoryLimit, leaves
 
 Window = tuple[slice, ...]  # (batch, channel, *spatial), as MONAI numbers them
+
+
+class Gathered(Protocol):
+    """What gives a batch of windows their part of a volume: the volume itself, or what makes the part when asked."""
+
+    def __getitem__(self, place: Window, /) -> Tensor:
+        """The part ``(n, K, *roi)`` of a place."""
 
 
 class Windows(ABC):
@@ -45,7 +52,7 @@ class Windows(ABC):
         self.batches: list[list[Window]] = []
         self.checked: tuple[int, list[Tensor]] | None = None  # a batch of windows to check the second pass against
         self.keys: list[Any] | None = None
-        self.supported = True
+        self.supported, self.outputs = True, 0  # how many tensors the network returns
         self.autocast = _autocast_state()
 
     @abstractmethod
@@ -78,6 +85,7 @@ class Windows(ABC):
             output = self._apply(number, leaf, coordinates, *args, **kwargs)
         parts = flatten(output)
         if first:
+            self.outputs = len(parts)
             self.keys = sorted(output) if isinstance(output, dict) else None
             same = all(p.shape[2:] == window.shape[2:] for p in parts)
             self.supported = same and all(variable is leaf for variable in leaves(parts))  # no hidden parameters
@@ -96,7 +104,7 @@ class Windows(ABC):
         return self.region is None or any(bool(self.region[place].any()) for place in batch)
 
     @torch.no_grad()
-    def vjp(self, image: Tensor, cotangents: Sequence[Tensor | None]) -> Tensor:
+    def vjp(self, image: Tensor, cotangents: Sequence[Gathered | None]) -> Tensor:
         """The gradient of the image, given that of every stitched output."""
         device = self._device(image)
         importance = self._importance(image, device)
@@ -192,7 +200,7 @@ class SlidingWindows(Windows):
         return weight.to(device, image.dtype)[None, None]
 
 
-def _gathered(volume: Tensor, places: Sequence[Window]) -> Tensor:
+def _gathered(volume: Gathered, places: Sequence[Window]) -> Tensor:
     """These windows as one batch, a view where it is one window: as MONAI hands them to the network."""
     return volume[places[0]] if len(places) == 1 else torch.cat([volume[place] for place in places])
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from monai_smia.victims.outputs import Output
+from monai_smia.victims.slabs import by_slabs
 
 
+@by_slabs
 def cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Cross entropy, summed over voxels ``(B,)``."""
     return output.cross_entropy(prediction, target)

@@ -1,7 +1,8 @@
 """Deviation losses of segmentation attacks, all of them sums over voxels ``(B,)``.
 
 Each takes an output layer, logits ``(B, K, *spatial)`` and a target as the layer takes it (`SegmentationVictim.output`
-and `SegmentationVictim.target`), and leaves ignored voxels out.
+and `SegmentationVictim.target`), and leaves ignored voxels out. Of a large prediction it is summed, and differentiated,
+slab by slab (`voxel_sums`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.victims.outputs import Output
+from monai_smia.victims.slabs import by_slabs, voxel_sums
 
 SHARPNESS = 40.0  # mean margin of the sharpened logits, chosen on networks that no table reports
 
@@ -35,23 +37,38 @@ def soft_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     Times the number of voxels that count, on the scale of the other losses and of the divergence, which are sums. Where
     the label holds none it is the mean probability of the foreground classes, which grows as something is invented.
     """
-    voxels: float | Tensor = prediction[0, 0].numel()
+    return _jaccard(output, voxel_sums(_jaccard_sums, output, prediction, target))
+
+
+def _jaccard_sums(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
+    """What `soft_jaccard` sums over voxels, class by class ``(B, 5, K)``.
+
+    Intersection, union, probability, truth, and the number of voxels that count.
+    """
     probability = output.probabilities(prediction)
     truth = output.one_hot(target, prediction.shape[1])
     counted = output.counted(target)
+    voxels = torch.full_like(probability.flatten(2)[..., 0], prediction[0, 0].numel())
     if counted is not None:
         counted = counted.view(len(target), -1, *target.shape[-(prediction.ndim - 2) :])
         probability, truth = probability * counted, truth & counted
-        voxels = counted.flatten(1).sum(1).to(prediction.dtype) / counted.shape[1]
-    intersection = (probability * truth).flatten(2).sum(2)
-    union = (probability + truth - probability * truth).flatten(2).sum(2)
+        voxels = (counted.flatten(1).sum(1).to(prediction.dtype) / counted.shape[1]).unsqueeze(1).expand_as(voxels)
+    both = probability * truth
+    volumes = (both, probability + truth - both, probability)
+    sums = [volume.flatten(2).sum(2) for volume in volumes]
+    return torch.stack([*sums, truth.flatten(2).sum(2).to(voxels), voxels], 1)
+
+
+def _jaccard(output: Output, sums: Tensor) -> Tensor:
+    """`soft_jaccard` of what `_jaccard_sums` sums ``(B,)``."""
+    intersection, union, probability, truth, voxels = sums.unbind(1)
     score = intersection / union.clamp_min(1e-6)
-    held = output.foreground(truth.flatten(2).any(2))
+    held = output.foreground(truth > 0)
     overlap = (output.foreground(score) * held).sum(1) / held.sum(1).clamp_min(1)
     if bool(held.any(1).all()):
-        return voxels * (1 - overlap)
-    invented = output.foreground(probability.flatten(2).sum(2)).mean(1)
-    return torch.where(held.any(1), voxels * (1 - overlap), invented)
+        return voxels[:, 0] * (1 - overlap)
+    invented = output.foreground(probability).mean(1)
+    return torch.where(held.any(1), voxels[:, 0] * (1 - overlap), invented)
 
 
 def sharp_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
@@ -62,11 +79,21 @@ def sharp_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     of an attack that has found its place.
     """
     with torch.no_grad():
-        margin = output.voxel_margin(prediction, output.decide(prediction)).abs().float().flatten(1).mean(1)
+        count = prediction[0].numel() // (prediction.shape[1] if output.exclusive else 1)
+        margin = voxel_sums(_decided_margin, output, prediction.detach(), target) / count
         factor = (SHARPNESS / margin.clamp_min(1e-12)).to(prediction.dtype)
-    return soft_jaccard(output, prediction * factor.view(-1, *[1] * (prediction.ndim - 1)), target)
+    return _jaccard(output, voxel_sums(_scaled_jaccard_sums, output, prediction, target, factor))
 
 
+def _decided_margin(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
+    return _sum(output.voxel_margin(prediction, output.decide(prediction)).abs())
+
+
+def _scaled_jaccard_sums(output: Output, prediction: Tensor, target: Tensor, factor: Tensor) -> Tensor:
+    return _jaccard_sums(output, prediction * factor.view(-1, *[1] * (prediction.ndim - 1)), target)
+
+
+@by_slabs
 def masked_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Cross entropy of the voxels that are still right: no effort is spent on those already lost.
 
@@ -77,18 +104,27 @@ def masked_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> 
 
 def balanced_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """`masked_cross_entropy`, every class weighing the same however many voxels it has (the second loss of SEA)."""
-    weight = torch.zeros_like(target, dtype=prediction.dtype)
-    spatial = tuple(range(1 if output.exclusive else 2, target.ndim))  # channel by channel where they are independent
+    loss, voxels = voxel_sums(_class_sums, output, prediction, target).unbind(1)
+    share = voxels.sum(2, keepdim=True) / voxels.shape[2] / voxels.clamp_min(1)
+    return (loss * share).flatten(1).sum(1).to(prediction.dtype)
+
+
+def _class_sums(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy of the voxels that are still right, and all voxels that count, class by class.
+
+    Returns:
+        ``(B, 2, C, V)``, float64: one channel of K values where classes are exclusive, K channels of two elsewhere.
+    """
+    channels, values = (1, prediction.shape[1]) if output.exclusive else (prediction.shape[1], 2)
+    loss = voxel_cross_entropy(output, prediction, target) * correct_voxels(output, prediction, target)
     counted = output.counted(target)
-    voxels = (torch.ones_like(target, dtype=torch.bool) if counted is None else counted).sum(spatial, keepdim=True)
-    classes = prediction.shape[1] if output.exclusive else 2
-    for value in range(classes):
-        held = (target == value) if counted is None else (target == value) & counted
-        weight += held.to(weight) / held.sum(spatial, keepdim=True).clamp_min(1)
-    right = correct_voxels(output, prediction, target)
-    return _sum(voxel_cross_entropy(output, prediction, target) * right * weight * (voxels.to(weight) / classes))
+    counted = torch.ones_like(target, dtype=torch.bool) if counted is None else counted
+    place = target.where(counted, 0).long().view(len(target), channels, -1)  # ignored voxels add nothing anywhere
+    parts = [part.double().view(place.shape) for part in (loss, counted)]
+    return torch.stack([part.new_zeros(*place.shape[:2], values).scatter_add(2, place, part) for part in parts], 1)
 
 
+@by_slabs
 def jensen_shannon(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Jensen-Shannon divergence of the probabilities from the one-hot label (the third loss of SEA).
 
@@ -101,6 +137,7 @@ def jensen_shannon(output: Output, prediction: Tensor, target: Tensor) -> Tensor
     return _sum(0.5 * ((1 - p) * math.log(2) - p * (loss + log_mean) - log_mean))
 
 
+@by_slabs
 def margin(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """Highest wrong logit minus the true one, of the voxels that are still right (as in DAG): at most zero."""
     right = correct_voxels(output, prediction, target)
