@@ -12,6 +12,7 @@ from bundles.shipped import ENDOSCOPY
 from ignite.engine import Events
 
 from monai_smia.targets.endoscopy import write_artefact_frames
+from monai_smia.victims.box_losses import focal
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,8 @@ def test_inference_writes_boxes(tmp_path: Path, frames: Path) -> None:
 def test_training_goes_down(tmp_path: Path, frames: Path) -> None:
     flow = ENDOSCOPY.workflow(
         "train", output_dir=str(tmp_path), workflow_type="train", dataset_dir=str(frames), split=None, max_epochs=3,
-        batch_size=4, weights=str(tmp_path / "model.pt"), **{"feature_extractor::planes": [8, 8, 8, 8]}, run_id="train",
+        batch_size=4, autocast=None, weights=str(tmp_path / "model.pt"), run_id="train",
+        **{"feature_extractor::planes": [8, 8, 8, 8]},
     )  # fmt: skip
     assert flow.check_properties() == []
     losses: list[float] = []
@@ -76,6 +78,23 @@ def test_training_goes_down(tmp_path: Path, frames: Path) -> None:
     assert len(losses) == 9
     assert losses[-1] < losses[0]
     assert (tmp_path / "model.pt").is_file()
+
+
+@pytest.mark.parametrize("autocast", ["bfloat16", None])
+def test_training_takes_the_loss_that_it_documents(autocast: str | None, tmp_path: Path, frames: Path) -> None:
+    """Focal loss and smooth L1, which no default of the attacks replaces; in float32 the network is left as it is."""
+    given = {"output_dir": str(tmp_path), "split": None, "autocast": autocast, "feature_extractor::planes": [8] * 4}
+    parser = ENDOSCOPY.parser("train", dataset_dir=str(frames), batch_size=2, **given)
+    batch = next(iter(parser.get_parsed_content("train::dataloader")))
+    trainer, victim = (parser.get_parsed_content(name) for name in ("train::trainer", "victim"))
+    network = trainer.network.eval()
+    with torch.no_grad():
+        prediction = trainer.inferer(batch["image"], network)
+        exact = network(batch["image"])
+        loss = trainer.loss_function(prediction, batch["label"])
+        assert loss == focal(victim.output, prediction, batch["label"]).mean()
+    pairs = [(ours, theirs) for name in exact for ours, theirs in zip(prediction[name], exact[name], strict=True)]
+    assert all(torch.equal(*pair) for pair in pairs) == (autocast is None)
 
 
 def test_attack_eval_on_demo_data(tmp_path: Path) -> None:
