@@ -31,7 +31,8 @@ class LesionSupervision(nn.Module):
 
     Args:
         network: the grader.
-        mixed_precision: run the network in bfloat16 autocast, which is twice as fast or more where a CPU knows it.
+        mixed_precision: run the network in bfloat16 autocast, which is twice as fast or more where the device has units
+            for it, and many times slower on a CPU that has none.
 
     Example:
         >>> training = LesionSupervision(ResNetGCN(out_channels=4, widths=(4, 8, 16, 32)), mixed_precision=False)
