@@ -27,6 +27,7 @@ from monai_smia.attacks.iterative import Iterate, IterativeAttack, State
 from monai_smia.attacks.mifgsm import MIFGSM
 from monai_smia.attacks.noise import Noise
 from monai_smia.attacks.pgd import PGD
+from monai_smia.attacks.rays import RayS
 from monai_smia.attacks.reading import READINGS, Reading
 from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.segpgd import SegPGD
@@ -70,6 +71,7 @@ __all__ = [
     "LowFrequency",
     "NetworkSpaceAttack",
     "Noise",
+    "RayS",
     "Reading",
     "SegPGD",
     "ShiftAttack",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from monai_smia.attacks import DecisionSearch, Noise, Square
+from monai_smia.attacks import DecisionSearch, Noise, RayS, Square
 from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
 from monai_smia.records.rows import EQUAL_RADIUS
 
@@ -22,10 +22,10 @@ def blackbox_plan(
     seed: int = 0,
     scores: bool = True,
 ) -> list[PlannedAttack]:
-    """Clean images, noise, and attacks of so many queries at every radius: Square, and the decision-based search.
+    """Clean images, noise, and attacks of so many queries at every radius: Square, and one that asks for decisions.
 
-    Square asks for scores where there are any (score-based in the words of NIST AI 100-2), else for decisions. The
-    search is of segmentations, and always asks for decisions (decision-based).
+    Square asks for scores where there are any (score-based in the words of NIST AI 100-2), else for decisions.
+    `DecisionSearch` of segmentations and `RayS` of classifications always ask for decisions (decision-based).
 
     Args:
         task: ``"segmentation"`` or ``"classification"``.
@@ -52,7 +52,7 @@ def blackbox_plan(
         ball = in_input_unit(radius, unit_scale)
         loss = "margin" if task == "classification" else "soft_jaccard" if scores else "jaccard"
         attacks = [Noise(eps=ball, **shared), Square(eps=ball, queries=queries, loss=loss, progress=True, **shared)]
-        if task == "segmentation":
-            attacks.append(DecisionSearch(eps=ball, queries=queries, progress=True, **shared))
+        search = DecisionSearch if task == "segmentation" else RayS
+        attacks.append(search(eps=ball, queries=queries, progress=True, **shared))
         plan += [PlannedAttack(attack, radius, EQUAL_RADIUS) for attack in attacks]
     return plan

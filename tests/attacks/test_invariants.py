@@ -106,7 +106,7 @@ def test_the_perturbation_obeys_the_threat_model(name: str, task: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(ATTACKS) - {"pgd-restarts", "fmn", "square", "decision", "vafa", "ensemble"})
+    "name", sorted(set(ATTACKS) - {"pgd-restarts", "fmn", "square", "decision", "rays", "vafa", "ensemble"})
 )
 def test_the_whole_radius_is_used(name: str) -> None:
     """Guards the test above against an attack that does nothing."""
@@ -143,7 +143,8 @@ def test_eps_of_one_call(name: str) -> None:
 
 # APGD's larger balls, random transforms, a mean over degradations, a norm, a search, coefficients, a choice: each has
 # its own test
-COMPARED_OTHERWISE = ("apgd-sea", "difgsm", "survival", "fmn", "square", "decision", "low-frequency", "ensemble")
+SEARCHES = ("square", "decision", "rays")
+COMPARED_OTHERWISE = ("apgd-sea", "difgsm", "survival", "fmn", *SEARCHES, "low-frequency", "ensemble")
 
 
 def record_iterates(victim: Victim) -> list[Tensor]:

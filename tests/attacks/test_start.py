@@ -16,7 +16,8 @@ from monai_smia.victims import SegmentationVictim
 
 HONOURED = [s for s in SUITABLE if not s[0].startswith(("noise", "vafa", "low-frequency"))]
 # the first phase's ball is larger; random transforms and means over degradations are not the iterate's own loss
-FIRST_LOSS = [s for s in HONOURED if s[0] not in ("apgd-sea", "difgsm", "survival", "square", "decision", "ensemble")]
+OTHERS = ("apgd-sea", "difgsm", "survival", "square", "decision", "rays", "ensemble")
+FIRST_LOSS = [s for s in HONOURED if s[0] not in OTHERS]
 
 
 def perturbed(c: Case, size: float) -> Tensor:

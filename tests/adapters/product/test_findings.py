@@ -156,3 +156,33 @@ def test_a_rating_is_a_victim_of_a_black_box_attack(tmp_path: Path) -> None:
     assert float(losses[0]) == pytest.approx(0.05 - 144 / 960)  # how far its number is from the threshold
     assert float(losses[2:].max()) > float(losses[1])  # it goes by the number, though the decision stands
     assert 1 < victim.asking.asked <= 31
+
+
+NAMED = """
+import json, sys
+import nibabel as nib
+share = float((nib.load(sys.argv[1]).get_fdata() < -620).mean())
+json.dump({"class": "dark" if share > 0.05 else "bright"}, open(sys.argv[2], "w"))
+"""
+
+
+def test_a_product_that_names_a_class_alone_is_asked_for_decisions(tmp_path: Path) -> None:
+    images, _ = cases(tmp_path)
+    (tmp_path / "labels.csv").write_text("image,label\ncase0,1\n")
+    (tmp_path / "name.py").write_text(NAMED)
+    answers = Finding("class", names=("bright", "dark"))
+    product_evaluation(
+        Command((sys.executable, str(tmp_path / "name.py"), "{input}", "{output}"), answers=answers),
+        images=images,
+        labels=tmp_path / "labels.csv",
+        eps=200.0,
+        queries=12,
+        figures=False,
+        progress=False,
+        output_dir=tmp_path / "out",
+    ).run()
+    records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    accuracy = {record["attack"]: record["accuracy"] for record in records}
+    assert accuracy == {"Clean": 1.0, "Noise": 1.0, "Square": 1.0, "RayS": 0.0}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "decision-based: the decided class, no scores and no weights" in page
