@@ -27,7 +27,7 @@ from meshnets import meshnet, models, scan_file
 
 from monai_smia.adapters.model_file import model_evaluation
 
-SIDES = {"model5_gw_ae": 96, "model18cls": 64, "model21_104class": 64}  # voxels of the cube along each axis
+SIDES = {"model5_gw_ae": 64, "model18cls": 40, "model21_104class": 40}  # voxels of the cube along each axis
 PREPROCESSING = {
     "preprocessing": [
         {
