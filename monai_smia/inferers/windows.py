@@ -67,6 +67,13 @@ class Windows(ABC):
     def _importance(self, image: Tensor, device: torch.device) -> Tensor:
         """The blending weight of a window's voxels ``(1, 1, *roi)``."""
 
+    def _count(self, image: Tensor, importance: Tensor) -> Tensor:
+        """What the blend is divided by at every voxel ``(1, 1, *spatial)``: the sum of its windows' weights."""
+        count = torch.zeros(1, 1, *image.shape[2:], dtype=image.dtype, device=image.device)
+        for place in (w for batch in self.batches for w in batch if w[0].start == 0):
+            count[place] += importance.to(count.device)
+        return count
+
     def _device(self, image: Tensor) -> torch.device:
         """Where windows are computed."""
         return image.device
@@ -108,9 +115,7 @@ class Windows(ABC):
         """The gradient of the image, given that of every stitched output."""
         device = self._device(image)
         importance = self._importance(image, device)
-        count = torch.zeros(1, 1, *image.shape[2:], dtype=image.dtype, device=image.device)
-        for place in (w for batch in self.batches for w in batch if w[0].start == 0):
-            count[place] += importance.to(count.device)
+        count = self._count(image, importance)
         gradient = torch.zeros_like(image)
         for number, batch in enumerate(self.batches):
             if not self._is_needed(batch):

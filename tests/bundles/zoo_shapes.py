@@ -32,6 +32,21 @@ class Joined(MapTransform):
         return data
 
 
+class Clicked(nn.Module):
+    """Segments what is bright within three voxels of a point inside, and of none outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(40.0))
+
+    def forward(self, image: Tensor, points: Tensor, point_labels: Tensor) -> Tensor:
+        axes = [torch.arange(size) for size in image.shape[2:]]
+        places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).unsqueeze(-2)
+        near = ((places - points[0]) ** 2).sum(-1) < 9
+        chosen = (near & (point_labels[0] == 1)).any(-1) & ~(near & (point_labels[0] == 0)).any(-1)
+        return self.gain * torch.where(chosen, image - 0.3, -1.0)
+
+
 class Prompted(nn.Module):
     """Segments what is brighter, or what is darker, than the middle: as it is prompted."""
 
@@ -94,6 +109,34 @@ def interpolated(folder: Path) -> Path:
     post = [ARGMAX, {**BACK, "nearest_interp": False, "to_tensor": True}]
     config = _config(network, [*_load("image"), spacing, WINDOW], post, items)
     return write(folder, {"inference.json": config}, dark_is_lung())
+
+
+CLICKS = [  # points, and whether each lies inside: of two cases
+    ([[3, 3, 3], [5, 3, 3]], [1, 0]),
+    ([[15, 15, 8], [2, 9, 1], [3, 12, 2]], [1, 1, 0]),
+]
+
+
+def clicked(folder: Path) -> Path:
+    """Points of each case, in voxels, which the evaluator hands to the network beside the image."""
+    items = [
+        {
+            "image": save(volume(case)[0], folder / "data" / f"ct_{case}.nii.gz"),
+            "points": points,
+            "point_labels": labels,
+        }
+        for case, (points, labels) in enumerate(CLICKS)
+    ]
+    keys = ["points", "point_labels"]
+    extra = {"_target_": "PrepareBatchExtraInput", "extra_keys": {key: key for key in keys}}
+    config = _config(
+        {"_target_": f"{HERE}.Clicked"},
+        [*_load("image"), WINDOW, {"_target_": "ToTensord", "keys": keys}],
+        [SIGMOID, HALF],
+        items,
+        evaluator={**EVALUATOR, "prepare_batch": extra},
+    )
+    return write(folder, {"inference.json": config}, Clicked())
 
 
 def prompted(folder: Path) -> Path:

@@ -17,14 +17,19 @@ from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork, network_
 from monai_smia.adapters.monai_bundle.grids import affine_of
 from monai_smia.adapters.monai_bundle.merging import before_merging
 from monai_smia.adapters.monai_bundle.outputs import SelectedOutput, deciding_output, task_of
-from monai_smia.adapters.monai_bundle.parts import detector_of, is_dicom
+from monai_smia.adapters.monai_bundle.parts import detector_of, explained, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
-from monai_smia.adapters.monai_bundle.prompts import Prompted
+from monai_smia.adapters.monai_bundle.prompts import (
+    AROUND_POINTS,
+    PARTS_WITHOUT_POINTS,
+    Prompted,
+    class_prompts,
+    told_prompt,
+)
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
 from monai_smia.adapters.monai_bundle.units import InFileUnitsd, OwnUnits
 from monai_smia.adapters.ruled import metrics_of
-from monai_smia.dicom import DicomSeriesError, read_dicom_series
-from monai_smia.evaluation.errors import cause_of
+from monai_smia.dicom import read_dicom_series
 from monai_smia.metrics import CaseMetrics, DetectionMetrics
 from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
 from monai_smia.victims.base import Victim
@@ -61,6 +66,7 @@ class BundleBuilder:
 
     Attributes:
         notes: what is to be said of how decisions are read.
+        of_classes: whether it is prompted with classes, and not with points alone.
         units: what images are attacked in; None where that is the unit of their files.
 
     Raises:
@@ -122,13 +128,17 @@ class BundleBuilder:
             first = self._of_one_output(first, activation)
         self.task = self.pipeline.task = task or ("detection" if self.detector else task_of(first))
         if self.task != "detection":
-            self.rule = self.pipeline.rule = self._rule_of(first.raw, activation)
+            self.rule = self.pipeline.rule = self._rule_of(first, activation)
         elif self.detector is None:
             raise ValueError("a detection bundle's evaluator or its inferer must hold a MONAI RetinaNetDetector.")
         self.pipeline.judge = judge_of(self.task, self.rule, self.detector)
         first, merged = before_merging(self.pipeline, engine.without, self.case, first)
         nearest = self.rule is not None and self.rule.is_interpolated(first.output["pred"])
-        self.notes = [note for note in (self._told_output(), merged) if note]
+        self.of_classes = first.output.get("label_prompt") is not None
+        told = told_prompt(first.prompt, len(items)) if self.detector is None else ""
+        self.notes = [note for note in (self._told_output(), told, merged) if note]
+        self.notes += [AROUND_POINTS] * first.around_points
+        self.notes += [PARTS_WITHOUT_POINTS] * (first.around_points and not self.of_classes)
         self.notes += [INTERPOLATED] * nearest + [APART] * self._is_apart(first)
         self.windowed = first.windowed
         seen = self.pipeline.clean(self.case)[0][chain.image_key]
@@ -170,9 +180,11 @@ class BundleBuilder:
             return of_several.strip()
         return f"{of_several}The network ends in a {self.rule.kind}: losses are of the logarithms of its probabilities."
 
-    def _rule_of(self, raw: Tensor, activation: str | None) -> DecisionRule:
+    def _rule_of(self, first: Iteration, activation: str | None) -> DecisionRule:
         own = self.network.activation if isinstance(self.network, EnsembleNetwork) else None
-        rule = rule_of(self.pipeline.engine.postprocessing, raw, activation or own)
+        steps = self.pipeline.engine.postprocessing
+        prompts = class_prompts(first.output, first.raw.shape[1], steps) if any(first.prompt) else ()
+        rule = rule_of(steps, first.raw, activation or own, prompts)
         return rule if own is None else replace(rule, activated=True, probabilities=False)
 
     def _first_that_works(self, items: Mapping[str, Any]) -> tuple[str, Iteration]:
@@ -183,25 +195,9 @@ class BundleBuilder:
                 return name, self.pipeline.clean(name)[1]
             except Exception as error:  # whatever a loader raises
                 errors.append(error)
-        if text := self._explained(errors[0], self.chain.source(next(iter(items.values())))):
+        if text := explained(errors[0], self.chain.source(next(iter(items.values())))):
             raise ValueError(text) from None
         raise errors[0]
-
-    @staticmethod
-    def _explained(error: Exception, source: Any) -> str:
-        """What stops the first case, in words that say what to do where that is known, else nothing."""
-        text = str(cause_of(error))
-        if isinstance(cause_of(error), TypeError) and "required positional argument" in text:
-            return (
-                f"the network must take an image alone, and wants more: {text}. What it is prompted with can be held "
-                "fixed in a module around it."
-            )
-        if is_dicom(source) and not isinstance(cause_of(error), DicomSeriesError):
-            return (
-                f"the bundle's reader does not read this series: {text}; monai_smia.data.DicomSeriesReader reads it, "
-                "or says what is wrong with it."
-            )
-        return ""
 
     def twin(self, in_scanner: bool) -> Victim:
         """What is attacked, with its preprocessing (on the grid of the files) or without (what the network sees)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from monai.apps.vista3d.transforms import VistaPreTransformd
 from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
@@ -241,7 +242,8 @@ def _touching(transforms: Sequence[Callable[..., Any]], key: str) -> tuple[Calla
     return tuple(
         t
         for t in transforms
-        if not (isinstance(t, MapTransform) and key not in getattr(t, "keys", (key,)))  # some forget them
+        if not isinstance(t, VistaPreTransformd)  # of the prompts, whatever its keys
+        and not (isinstance(t, MapTransform) and key not in getattr(t, "keys", (key,)))  # some forget them
         and not (isinstance(t, EnsureChannelFirstd) and key in t.keys)
     )
 

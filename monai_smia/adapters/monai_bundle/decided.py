@@ -53,7 +53,7 @@ def decided_of(iteration: Iteration, rule: DecisionRule, task: str, label_key: s
     if "pred" not in iteration.output:
         raise ValueError(f"postprocessing must leave 'pred', got {sorted(map(str, iteration.output))}.")
     pred = iteration.output["pred"]
-    prediction, affine = rule.decided(pred), affine_of(pred)
+    prediction, affine = rule.decided(pred, partly=iteration.around_points), affine_of(pred)
     if task == "classification":
         prediction = _with_scores(prediction, rule.logits(as_plain(iteration.raw)).to(prediction), rule.activation)
     if label_key is None:

@@ -28,10 +28,12 @@ class DecisionRule:
 
     Args:
         kind: ``"softmax"``: one class of all. ``"sigmoid"``: every channel by itself.
-        channels: of the network.
+        channels: of the network; of a prompted one with its background.
         probabilities: the network itself ends in a softmax or sigmoid.
         threshold: of the probabilities (of the raw values where nothing activates them); None for the half.
         activated: postprocessing makes probabilities of the network's values.
+        prompts: of a prompted network the class number of every channel, which is decided where it is the highest and
+            above 0, as MONAI's `VistaPostTransformd` does; empty of any other.
 
     Example:
         >>> rule = DecisionRule("sigmoid", channels=1, probabilities=False, threshold=0.2, activated=True)
@@ -45,6 +47,7 @@ class DecisionRule:
     probabilities: bool = False
     threshold: float | None = None
     activated: bool = True
+    prompts: tuple[int, ...] = ()
 
     @property
     def by_channel(self) -> bool:
@@ -68,6 +71,8 @@ class DecisionRule:
 
     def logits(self, raw: Tensor) -> Tensor:
         """The network's values ``(B, K, ...)`` as logits that a victim of `activation` decides alike."""
+        if self.prompts:
+            return torch.cat([torch.zeros_like(raw[:, :1]), raw], 1)
         if self.kind == "sigmoid":
             return self._shifted(torch.logit(raw, eps=1e-7) if self.probabilities else raw)
         scores = raw.clamp_min(TINY).log() if self.probabilities else raw
@@ -78,10 +83,14 @@ class DecisionRule:
         rest = torch.log1p(-share.exp().clamp_max(1 - 1e-7))
         return self._shifted((share - rest)[:, 1:])
 
-    def decided(self, prediction: Tensor) -> Tensor:
+    def decided(self, prediction: Tensor, *, partly: bool = False) -> Tensor:
         """What postprocessing made of a case ``(K or 1, ...)`` as logits ``(1, classes, ...)`` that decide the same.
 
         A map of classes that was interpolated after it was decided counts as the nearest class, see `is_interpolated`.
+
+        Args:
+            prediction: of the case.
+            partly: of a prompted network: what is decided by nobody (NaN, or a number for it) is background.
 
         Raises:
             ChannelsError: if it has another number of channels than the network and than a map of classes.
@@ -89,7 +98,7 @@ class DecisionRule:
         """
         value = as_plain(prediction).detach().double()
         if self.is_map(value):
-            value = one_hot(value.round(), self.channels)
+            value = one_hot(self._places(value.round(), others=0.0 if partly else None), self.channels)
         if len(value) != self.channels:
             raise ChannelsError(
                 f"postprocessing must leave a map of classes or the network's {self.channels} channels, got "
@@ -108,7 +117,7 @@ class DecisionRule:
 
     def is_interpolated(self, prediction: Any) -> bool:
         """Whether a map of classes was resampled after it was decided, as by Invertd without ``nearest_interp``."""
-        value = as_plain(prediction).detach()
+        value = as_plain(prediction).detach().nan_to_num()
         return self.is_map(value) and not torch.equal(value, value.round())
 
     def label(self, label: Any) -> Tensor:
@@ -118,11 +127,28 @@ class DecisionRule:
             ValueError: if it has another number of channels.
         """
         value = as_plain(torch.as_tensor(label)).detach()
+        if self.prompts and len(value) == 1:
+            return self._places(value, others=0.0)
         if self.kind == "softmax" and value.ndim and len(value) == self.channels > 1:
             value = value.argmax(0, keepdim=True)
         if not self.by_channel:
             return value
         return one_hot(value, self.channels)[1:].to(torch.uint8)
+
+    def _places(self, classes: Tensor, others: float | None = None) -> Tensor:
+        """A map of the numbers of prompted classes as one of channels, `others` where it holds none of them."""
+        if not self.prompts:
+            return classes
+        known = torch.isin(classes, torch.tensor([0, *self.prompts], device=classes.device))
+        if others is None and not bool(known.all()):
+            raise ValueError(
+                f"postprocessing must leave 0 and the numbers of the prompted classes, {list(self.prompts)}, got "
+                f"{classes[~known].unique()[:5].tolist()}, too."
+            )
+        places = torch.full_like(classes, others or 0.0)
+        for place, number in reversed(list(enumerate((0, *self.prompts)))):
+            places[classes == number] = place
+        return places
 
     def _shifted(self, logits: Tensor) -> Tensor:
         if self.threshold is None:
@@ -148,19 +174,24 @@ def one_hot(classes: Tensor, channels: int) -> Tensor:
     return torch.cat([(numbers == k).double() for k in range(channels)])
 
 
-def rule_of(postprocessing: Sequence[Any], raw: Tensor, activation: str | None = None) -> DecisionRule:
+def rule_of(
+    postprocessing: Sequence[Any], raw: Tensor, activation: str | None = None, prompts: Sequence[int] = ()
+) -> DecisionRule:
     """The rule of a bundle.
 
     Args:
         postprocessing: what is applied to predictions.
         raw: a prediction of the network ``(1, K, ...)``.
         activation: ``"softmax"`` or ``"sigmoid"``, where the owner says it; None to tell it from `postprocessing`.
+        prompts: class numbers that a network is prompted with, one for each of its channels; empty where it is not.
 
     Raises:
         ValueError: if it cannot be told.
     """
-    kind = activation or activation_of(postprocessing)
     steps = [t for part in postprocessing for t in leaves(_compose(part))]
+    if prompts and any(isinstance(t, VistaPostTransformd) for t in steps):
+        return DecisionRule("softmax", raw.shape[1] + 1, prompts=tuple(prompts))
+    kind = activation or activation_of(postprocessing)
     activated = any(_of_pred(t, name) for t in steps for name in ("softmax", "sigmoid"))
     thresholds = [float(value) for t in steps if (value := _of_pred(t, "threshold")) is not None]
     argmax = any(_of_pred(t, "argmax") for t in steps)
@@ -197,7 +228,7 @@ def activation_of(postprocessing: Any) -> str:
             if _of_pred(t, name):
                 return name
     for t in steps:
-        if isinstance(t, VistaPostTransformd):  # what is above 0 is of a prompted class
+        if isinstance(t, VistaPostTransformd):  # what is above 0 is of an object
             return "sigmoid"
         if _of_pred(t, "argmax"):
             return "softmax"

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from monai.apps.vista3d.inferer import point_based_window_inferer
 from monai.data import MetaTensor
 from monai.engines import IterationEvents
 from monai.inferers import Inferer
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork
 from monai_smia.adapters.monai_bundle.outputs import selected, with_decision
+from monai_smia.adapters.monai_bundle.prompts import Prompt, called_instead
+from monai_smia.inferers.points import monai_point_windows
 from monai_smia.victims.gate import check_prediction
 
 
@@ -33,6 +36,7 @@ class Iteration:
         raw: what the inferer returned.
         windowed: whether a detector was told to use its window.
         prompt: what the inferer was given beside image and network, such as classes or points, by place and by name.
+        around_points: whether it laid windows around points, beside which nobody decides.
     """
 
     output: Mapping[Any, Any]
@@ -40,7 +44,8 @@ class Iteration:
     seen: Any
     raw: Any
     windowed: bool
-    prompt: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), MappingProxyType({}))
+    prompt: Prompt = ((), MappingProxyType({}))
+    around_points: bool = False
 
 
 class QuietEngine:
@@ -120,7 +125,8 @@ class QuietEngine:
             raw = selected(self.inferer.raw, self.output_key)
         output = with_decision(output, raw, self.output_key)
         beside = rest if isinstance(rest, Mapping) else {}
-        return Iteration(output, beside, self.inferer.seen, raw, any(calls), self.inferer.prompt)
+        watched = self.inferer
+        return Iteration(output, beside, watched.seen, raw, any(calls), watched.prompt, watched.around_points)
 
     def without(self, left_out: Sequence[Callable[..., Any]]) -> QuietEngine:
         """The same without some steps of postprocessing."""
@@ -145,7 +151,11 @@ class QuietEngine:
 
 
 class _Watched(Inferer):
-    """An inferer that notes what it is given and what it returns, and may be given something else."""
+    """An inferer that notes what it is given and what it returns, and may be given something else.
+
+    Attributes:
+        around_points: whether windows were laid around points, beside which MONAI leaves NaN.
+    """
 
     def __init__(self, inferer: Any) -> None:
         super().__init__()
@@ -154,7 +164,8 @@ class _Watched(Inferer):
 
     def begin(self, instead: Tensor | None) -> None:
         self.instead, self.seen, self.raw = instead, None, None
-        self.prompt: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
+        self.prompt: Prompt = ((), {})
+        self.around_points = False
         self.raws: list[Any] = []  # of every network of an ensemble
 
     def __call__(self, inputs: Any, network: Any, *args: Any, **kwargs: Any) -> Any:
@@ -163,11 +174,19 @@ class _Watched(Inferer):
         if self.seen is None:
             self.seen = inputs[0][None] if isinstance(inputs, (list, tuple)) else inputs
             self.prompt = args, dict(kwargs)
-        raw = self.inferer(inputs, network, *args, **kwargs)
-        check_prediction(raw)
+        with called_instead(self.inferer, {point_based_window_inferer: self._around_points}):
+            raw = self.inferer(inputs, network, *args, **kwargs)
+        if not self.around_points:
+            check_prediction(raw)
         self.raw = raw if self.raw is None else self.raw
         self.raws.append(raw)
         return raw
+
+    def _around_points(self, *args: Any, **kwargs: Any) -> Any:
+        self.around_points = True
+        logits, covered = monai_point_windows(*args, **kwargs)
+        check_prediction(logits.masked_fill(~covered, 0))
+        return logits
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inferer"], name)

@@ -20,6 +20,7 @@ from monai_smia.adapters.monai_bundle.builder import BundleBuilder
 from monai_smia.adapters.monai_bundle.chain import chain_of
 from monai_smia.adapters.monai_bundle.decisions import later_steps
 from monai_smia.adapters.monai_bundle.loading import ATTACK, KEEP, BundleLoading
+from monai_smia.adapters.monai_bundle.naming import named_metrics
 from monai_smia.adapters.monai_bundle.parts import case_names, dataset_of, is_dicom, load_checkpoints
 from monai_smia.adapters.monai_bundle.ranges import check_window
 from monai_smia.adapters.monai_bundle.spaces import SPACES, space_of
@@ -36,7 +37,6 @@ from monai_smia.evaluation.fingerprint import weights_hash
 from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.evaluation.plan import radii_of
 from monai_smia.evaluation.volumes import WORST
-from monai_smia.metrics import CaseMetrics, channel_names
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.storage import NiftiStorage
 from monai_smia.victims.own_statistics import DIFFERENTIATE, STATISTICS
@@ -204,7 +204,7 @@ def bundle_evaluation(
     elif not (builder.dimensions == 2 and builder.channels > 1):
         storage = NiftiStorage(folder, like_source=False)
     pipeline.storage = storage
-    metrics, unnamed = _metrics(builder, class_names, metadata)
+    metrics, unnamed = named_metrics(builder, class_names, metadata)
     lost = builder.lost_affine()
     with console(progress):
         if unnamed:
@@ -260,18 +260,6 @@ def bundle_evaluation(
         progress=progress,
         pipeline=pipeline,
     )
-
-
-def _metrics(
-    builder: BundleBuilder, class_names: Sequence[str] | None, metadata: Mapping[str, Any] | None
-) -> tuple[CaseMetrics, str]:
-    """The metrics, with the names that metadata give to classes, and why they give none where they do not."""
-    if class_names is not None or builder.task != "segmentation" or not metadata:
-        return builder.metrics(class_names), ""
-    try:
-        return builder.metrics(channel_names(metadata, builder.rule.channels if builder.rule else 0)), ""
-    except ValueError as error:
-        return builder.metrics(), f"Classes go by their numbers: {error}"
 
 
 def _check_outside(output_dir: str, sources: Sequence[Any]) -> None:

@@ -14,6 +14,7 @@ from monai.handlers import CheckpointLoader
 from monai_smia.dicom import DicomSeriesError, read_dicom_series
 from monai_smia.dicom.files import looks_like_dicom
 from monai_smia.dicom.series import series_name
+from monai_smia.evaluation.errors import cause_of
 
 LONGEST = 60  # characters of a case's name out of its file's
 
@@ -94,3 +95,24 @@ def _series_name(source: Any) -> str:
     except (DicomSeriesError, OSError):  # the case will say what is wrong with it
         uid = str(source)
     return series_name(uid)
+
+
+def explained(error: Exception, source: Any) -> str:
+    """What stops a case, in words that say what to do where that is known, else nothing.
+
+    Args:
+        error: that stopped it.
+        source: the case's file, or its files.
+    """
+    cause = cause_of(error)
+    if isinstance(cause, TypeError) and "required positional argument" in str(cause):
+        return (
+            f"the network must take an image alone, and wants more: {cause}. What it is prompted with can be held "
+            "fixed in a module around it."
+        )
+    if is_dicom(source) and not isinstance(cause, DicomSeriesError):
+        return (
+            f"the bundle's reader does not read this series: {cause}; monai_smia.data.DicomSeriesReader reads it, "
+            "or says what is wrong with it."
+        )
+    return ""

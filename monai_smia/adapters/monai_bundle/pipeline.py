@@ -19,7 +19,7 @@ from monai_smia.adapters.monai_bundle.decided import Decided, check_label_grid, 
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, later_steps
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid, same_grid
-from monai_smia.adapters.monai_bundle.prompts import Prompted
+from monai_smia.adapters.monai_bundle.prompts import Prompted, check_prompts, class_prompts
 from monai_smia.adapters.monai_bundle.twins import box_agreement, class_agreement, network_sees, on_network_grid
 from monai_smia.adapters.monai_bundle.units import in_file_units, units_of
 from monai_smia.evaluation.cases import Case
@@ -219,7 +219,9 @@ class BundlePipeline:
         decided = self.twin.decide(on_network_grid(self.twin, case.image))
         if same_grid(theirs, found.affine, decided, seen_affine):
             return class_agreement(decided, theirs)
-        if self.in_scanner and same_grid(theirs, found.affine, case.image, affine_of(case.image)):
+        decided_first = self.rule is not None and bool(self.rule.prompts)  # and resampled as a map of classes then
+        on_file = self.in_scanner and not decided_first
+        if on_file and same_grid(theirs, found.affine, case.image, affine_of(case.image)):
             return class_agreement(self.twin.decide(self.twin.infer(case.image)), theirs)
         if seen_affine is None or found.affine is None:
             return None
@@ -256,6 +258,9 @@ class BundlePipeline:
             assert self.boxes is not None
             return decided_boxes_of(iteration, self.boxes, key)
         assert self.rule is not None
+        if self.rule.prompts:
+            steps = self.engine.postprocessing
+            check_prompts(class_prompts(iteration.output, iteration.raw.shape[1], steps), self.rule.prompts)
         return decided_of(iteration, self.rule, self.task, key)
 
     def _beside(self, found: Decided, reference: Decided) -> tuple[Decided, Any]:
