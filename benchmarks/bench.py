@@ -24,8 +24,8 @@ THORAX = "--phantoms 1 --crop 32 --gradients 2"
 BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
 ZOO = "MONAI_SMIA_ZOO"  # as zoo.py wants it
 NNUNET = ROOT / ".venv-nnunet" / "bin" / "python"
-# train networks, or test every change, or need a checkout of the Model Zoo: no small run
-LONG = ("standard.py", "optimality.py", "mutation.py", "zoo.py")
+# train networks, or test every change, or need a checkout of the Model Zoo or packages beside: no small run
+LONG = ("standard.py", "optimality.py", "mutation.py", "zoo.py", "fundus_imagenet.py")
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
     "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",

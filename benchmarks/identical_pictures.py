@@ -40,6 +40,14 @@ def claims(rows: list[Row]) -> Claims:
         f"{len(groups)} groups of identical pictures among {names}; {across} of them on both sides of the split.",
         True,
     )
+    grades = [row["grades"].split(", ") for row in groups if "grades" in row]
+    if differing := [group for group in grades if len(set(group)) > 1]:
+        most = max(int(max(group)) - int(min(group)) for group in differing)
+        yield (
+            f"{len(differing)} of the {len(grades)} groups have more than one grade, up to {most} grades apart: the "
+            "grades of one picture differ.",
+            True,
+        )
 
 
 TABLES = {"table": Table(groups_of, claims=claims)}
