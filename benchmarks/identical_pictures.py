@@ -43,11 +43,7 @@ def claims(rows: list[Row]) -> Claims:
     grades = [row["grades"].split(", ") for row in groups if "grades" in row]
     if differing := [group for group in grades if len(set(group)) > 1]:
         most = max(int(max(group)) - int(min(group)) for group in differing)
-        yield (
-            f"{len(differing)} of the {len(grades)} groups have more than one grade, up to {most} grades apart: the "
-            "grades of one picture differ.",
-            True,
-        )
+        yield f"{len(differing)} of the {len(grades)} groups carry different grades, up to {most} apart.", True
 
 
 TABLES = {"table": Table(groups_of, claims=claims)}
