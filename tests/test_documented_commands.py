@@ -140,7 +140,10 @@ NAMED = [
     (ENDOSCOPY, "attack_eval --dataset_dir <dicom_frames> --identified true --eps 0.02"),
     (FUNDUS, "attack_eval --dataset_dir <aptos> --split all --max_cases 1 --preset paper --steps 3 --stop_at never"),
     (ENDOSCOPY, "attack_eval --frames_dir <endoscopy> --preset paper --loss ranking"),
-    (ENDOSCOPY, "train --frames_dir <endoscopy> --feature_extractor#booster False --weights there.pt"),
+    (
+        ENDOSCOPY,
+        "train --frames_dir <endoscopy> --feature_extractor#booster False --weights there.pt --autocast '$None'",
+    ),
 ]
 ELSEWHERE = {  # of other programs, or typed in another test
     "--max-restarts": "torchrun",
