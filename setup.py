@@ -82,7 +82,7 @@ setup(
             "ipykernel>=6",
         ],  # site, notebooks
         "sign": ["cryptography>=42"],  # signatures of evidence
-        "tracking": ["mlflow>=3", "tensorboard>=2.15"],  # figures of a run while it runs
+        "tracking": ["mlflow>=3", "tensorboard>=2.15", "wandb>=0.19"],  # figures of a run while it runs
         "test": [
             "jsonschema>=4",
             "mypy>=1.11",

@@ -1,6 +1,6 @@
-"""Makes docs/report_*.png: the report of the CT bundle on three synthetic thoraxes, wide and narrow, light and dark.
+"""Makes docs/report_*.png: the report of the CT bundle on three synthetic thoraxes, wide and narrow, light and dark, and printed.
 
-python docs/report_pictures.py  # needs Chromium
+python docs/report_pictures.py  # needs Chromium and pdftoppm (poppler)
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ SCHEMES = {"": [], "_dark": ["--blink-settings=preferredColorScheme=0"]}
 
 
 def main() -> None:
-    """Evaluate, then photograph the page at both widths and in both schemes."""
+    """Evaluate, then photograph the page at both widths and in both schemes, and print it."""
     docs = Path(__file__).parent
     bundle = docs.parent / "bundles" / "ct_lung_segmentation"
     browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        raise SystemExit("needs Chromium on the path.")
+    if browser is None or shutil.which("pdftoppm") is None:
+        raise SystemExit("needs Chromium and pdftoppm on the path.")
     plan = [PlannedAttack()]
     for eps, radius in ((0.02, 28.0), (0.05, 70.0)):
         options = {"eps": radius, "clip": (-1024.0, 3071.0), "progress": False}
@@ -49,11 +49,15 @@ def main() -> None:
         network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
         parser.get_parsed_content("evaluation").run()
         page = (Path(folder) / "report.html").as_uri()
+        quietly = [browser, *QUIETLY, f"--user-data-dir={folder}/profile"]
         for name, (width, height) in SIZES.items():
             for scheme, switches in SCHEMES.items():
                 picture = f"--screenshot={docs / f'report_{name}{scheme}.png'}"
-                shot = [f"--window-size={width},{height}", *switches, picture, page]
-                subprocess.run([browser, *QUIETLY, f"--user-data-dir={folder}/profile", *shot], check=True)
+                subprocess.run([*quietly, f"--window-size={width},{height}", *switches, picture, page], check=True)
+        printed = f"{folder}/report.pdf"
+        subprocess.run([*quietly, "--no-pdf-header-footer", f"--print-to-pdf={printed}", page], check=True)
+        first = ["-f", "1", "-singlefile", "-r", "100", "-png", printed, str(docs / "report_print")]
+        subprocess.run(["pdftoppm", *first], check=True)
 
 
 if __name__ == "__main__":

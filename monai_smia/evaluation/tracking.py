@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
+from ignite.handlers.base_logger import BaseLogger
 
 from monai_smia.records import SummaryRow
 from monai_smia.report.summary_table import HIDDEN
+
+TAG = "robustness"
 
 
 def tracked_metrics(rows: Sequence[SummaryRow]) -> dict[str, float]:
@@ -34,7 +37,8 @@ def track(handlers: Sequence[Any], rows: Sequence[SummaryRow]) -> None:
     """Run handlers, such as MONAI's MLFlowHandler, over one epoch whose metrics are the rows of the summary.
 
     Args:
-        handlers: with ``attach(engine)``.
+        handlers: with ``attach(engine)``; or loggers of Ignite, such as WandBLogger, which are given all metrics under
+            the tag `TAG`.
         rows: of the summary.
     """
     engine = Engine(lambda engine, rows: None)
@@ -44,5 +48,8 @@ def track(handlers: Sequence[Any], rows: Sequence[SummaryRow]) -> None:
         engine.state.metrics = dict(tracked_metrics(rows))
 
     for handler in handlers:
-        handler.attach(engine)
+        if isinstance(handler, BaseLogger):
+            handler.attach_output_handler(engine, Events.EPOCH_COMPLETED, tag=TAG, metric_names="all")
+        else:
+            handler.attach(engine)
     engine.run([rows])

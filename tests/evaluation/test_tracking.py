@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import ast
+import importlib
 import json
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +12,15 @@ import pytest
 from evaluation.test_resume import quick
 from evaluation.test_runner import write_case
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_smia.data import write_ct_phantoms
 from monai_smia.evaluation.tracking import tracked_metrics
 from monai_smia.records import SummaryRow
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
+BLOCK, WHOLE, LAST = 1 << 15, 1, 4  # of LevelDB's logs
+DOCUMENT = Path(__file__).parents[2] / "docs" / "evaluation.md"
 
 
 class Recorder:
@@ -78,6 +84,42 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(rows) == 3
     (artifact,) = client.list_artifacts(run.info.run_id)  # the configuration as it was run
     assert artifact.path.startswith("config_")
+
+
+def test_weights_and_biases_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of docs/evaluation.md, and what lies in the file that `wandb sync` would send."""
+    wandb = pytest.importorskip("wandb", reason="needs wandb, which is not installed")
+    line = re.search(r'--handlers "(\[.*WandBLogger.*\])"', DOCUMENT.read_text(encoding="utf-8"))
+    assert line is not None
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    parser = ConfigParser({"handlers": ast.literal_eval(line[1])})
+    handlers = parser.get_parsed_content("handlers")
+    summary = quick([write_case(tmp_path, "a")], tmp_path / "out", handlers=handlers).run()
+    assert wandb.run.settings.mode == "offline"
+    wandb.finish()
+    wandb.teardown()  # the process that writes the file has ended
+    (file,) = Path("wandb").glob("offline-run-*/*.wandb")
+    expected = tracked_metrics([SummaryRow.from_json(row) for row in summary["rows"]])
+    assert logged(file) == pytest.approx({f"robustness/{name}": value for name, value in expected.items()})
+
+
+def logged(file: Path) -> dict[str, float]:
+    """The metrics in a file of Weights & Biases: records of protobuf in a log of LevelDB, behind seven bytes."""
+    record = importlib.import_module("wandb.proto.wandb_internal_pb2").Record
+    data, place, part, found = file.read_bytes(), 7, b"", {}
+    while place + 7 <= len(data):
+        if place % BLOCK > BLOCK - 7:  # too little for a header
+            place += BLOCK - place % BLOCK
+            continue
+        length, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+        part += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (WHOLE, LAST):
+            for item in record.FromString(part).history.item:
+                found["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+            part = b""
+    return {name: value for name, value in found.items() if not name.startswith("_")}
 
 
 def test_tensorboard(tmp_path: Path) -> None:
