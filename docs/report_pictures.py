@@ -1,4 +1,4 @@
-"""Makes docs/report_*.png: the report of the CT bundle on three synthetic thoraxes, wide and narrow, light and dark, and printed.
+"""Makes docs/report_*.png: the CT bundle's report on three synthetic thoraxes, on screens light and dark, and printed.
 
 python docs/report_pictures.py  # needs Chromium and pdftoppm (poppler)
 """

@@ -30,8 +30,8 @@ def check_attack(attack: Any, victim: Any) -> None:
 class ApplyAttack(Transform):
     """Replaces an image by its adversarial version.
 
-    Metadata and affine are kept, results are detached. On a CPU the workers of a DataLoader, forked or spawned, give the
-    same bits as none does; on a GPU use it in the main process, or prefer `AttackHandler`.
+    Metadata and affine are kept, results are detached. On a CPU the workers of a DataLoader, forked or spawned, give
+    the same bits as none does; on a GPU use it in the main process, or prefer `AttackHandler`.
 
     Args:
         attack: the attack.
