@@ -23,8 +23,9 @@ class WithBundles(build_py):
 
 
 def read_readme() -> str:
-    """Without its pictures, which an index page cannot show: their paths are those of a checkout."""
-    return re.sub(r"^!\[.*\n(?:\n\*.*\*\n)?", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    """Without its pictures and links to files, which an index page does not have."""
+    text = re.sub(r"^!\[.*\n(?:\n\*.*\*\n)?", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 
 setup(

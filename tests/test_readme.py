@@ -1,4 +1,4 @@
-"""The README's Python snippets run as written, in order, in one namespace."""
+"""The Python snippets of README and docs/python.md run as written, those of a page in order, in one namespace."""
 
 from __future__ import annotations
 
@@ -7,16 +7,33 @@ from pathlib import Path
 
 import torch
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_snippets_run_as_written() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= 4
+def run(page: Path, least: int) -> dict[str, object]:
+    """Run the snippets of a page; what they have named."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= least
     torch.manual_seed(0)
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block, str(README), "exec"), names)
+        exec(compile(block, str(page), "exec"), names)
+    return names
+
+
+def test_the_readme() -> None:
+    names = run(ROOT / "README.md", 1)
+    assert 0 < names["result"].perturbation.abs().max() <= 0.03 + 1e-6  # type: ignore[attr-defined]
+
+
+def test_the_readme_is_one_screen() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 60
+    assert sum(line.startswith("![") for line in lines) == 1
+
+
+def test_snippets_run_as_written() -> None:
+    names = run(ROOT / "docs" / "python.md", 4)
     evaluator, image, item = names["evaluator"], names["image"], names["item"]
     seen = evaluator.state.attack_result.perturbation  # type: ignore[attr-defined]
     assert 0 < seen.abs().max() <= 0.03 + 1e-6
