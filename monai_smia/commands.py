@@ -14,6 +14,7 @@ def add_evaluations(commands: Any) -> None:
     """Add the commands; values are checked by the evaluations themselves."""
     _add_run(commands)
     _add_nnunet(commands)
+    _add_auto3dseg(commands)
 
 
 def _add_run(commands: Any) -> None:
@@ -86,6 +87,39 @@ def _add_nnunet(commands: Any) -> None:
     nnunet.set_defaults(command=_nnunet)
 
 
+def _add_auto3dseg(commands: Any) -> None:
+    auto3dseg = commands.add_parser(
+        "auto3dseg", help="evaluate an algorithm of Auto3DSeg under attack, as it is deployed"
+    )
+    add = auto3dseg.add_argument
+    add("folder", nargs="+", metavar="ALGO_FOLDER", help="such as work_dir/segresnet_0; several decide together")
+    add(
+        "--images",
+        nargs="+",
+        required=True,
+        help="NIfTI files, folders of those or of DICOM series, or a list of data (JSON) as Auto3DSeg takes it",
+    )
+    add("--labels", help="folder of label maps CASE.nii.gz; without it the clean decision is the reference")
+    add(
+        "--list_key", help="of a list of data; without it testing, else the fold that the algorithm's training left out"
+    )
+    add("--dataroot", help="of a list of data: where its files lie")
+    add("--trusted", action="store_true", help="run the folder's scripts, which may do anything: without it refused")
+    add("--ensemble", default="mean", help="of several folders: mean (default), vote")
+    add("--output_dir", default="auto3dseg_attack_eval", help="where to write (default: %(default)s)")
+    add("--eps", nargs="+", help="radius in the unit of the images, or several; without it 3 %% of their range")
+    add("--preset", default="quick", help="quick (default), standard, thorough, radius or paper")
+    add_attacks(add)
+    add("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+    add("--background", default="keep", help="zeros that the algorithm normalizes without: keep (default), attack")
+    add_range(add)
+    add("--unit", help="of the images, for tables; without it HU where the algorithm has an intensity window")
+    add("--straight_through", action="store_true", help="let the gradient through where the window clips")
+    add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")
+    add_shared(add)
+    auto3dseg.set_defaults(command=_auto3dseg)
+
+
 def _run(options: argparse.Namespace) -> int:
     from monai_smia.adapters.model_file import model_evaluation
 
@@ -96,6 +130,12 @@ def _nnunet(options: argparse.Namespace) -> int:
     from monai_smia.adapters.nnunet import nnunet_evaluation
 
     return evaluated(options, nnunet_evaluation)
+
+
+def _auto3dseg(options: argparse.Namespace) -> int:
+    from monai_smia.adapters.auto3dseg import auto3dseg_evaluation
+
+    return evaluated(options, auto3dseg_evaluation)
 
 
 def evaluated(options: argparse.Namespace, build: Callable[..., Any]) -> int:

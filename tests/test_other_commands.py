@@ -25,6 +25,7 @@ RUN_BY = {
     "python -m monai_smia index": ("tests/report/test_leaderboard.py", '"index"'),
     "python -m monai_smia node": ("tests/adapters/product/test_node.py", '"node"'),
     "python -m monai_smia nnunet": ("tests/adapters/nnunet/test_evaluation.py", '"nnunet"'),
+    "python -m monai_smia auto3dseg": ("tests/adapters/auto3dseg/test_evaluation.py", '"auto3dseg"'),
     "python examples/monai_deploy_app/app.py": ("tests/adapters/monai_deploy/test_operators.py", "monai_deploy_app"),
     "python examples/attack_series_from_pacs.py": (
         "tests/examples/test_attack_series_from_pacs.py",
