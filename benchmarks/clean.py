@@ -1,5 +1,7 @@
 """The clean figures of a bundle: runs its ``configs/evaluate.yaml`` on the real data and keeps what it says.
 
+Of the detectors also by centre, with intervals of 95 % over frames drawn anew.
+
 python benchmarks/clean.py ct_lung_segmentation
 python benchmarks/clean.py endoscopic_artefact_detection
 python benchmarks/clean.py fundus_dr_grading
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,9 +20,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from measured import ROOT, Claims, Row, Table, add_save, save
+from monai.bundle import ConfigParser
 from scipy import ndimage
 
 from monai_smia.data import ct_datalist
+from monai_smia.metrics import DetectionMetrics
 
 CT, FUNDUS, ENDOSCOPY = "ct_lung_segmentation", "fundus_dr_grading", "endoscopic_artefact_detection"
 LARGEST = {"--largest_label_part": "True"}
@@ -33,21 +38,42 @@ RUNS: dict[str, dict[str, dict[str, str]]] = {  # bundle: what is evaluated: its
     ENDOSCOPY: {
         "test frames, artefacts drawn onto them": {"--frames_dir": "endoscopy"},
         "test frames, polyps": {"--dataset_dir": "endoscopy", "+": "polyps"},
+        "val frames, polyps": {"--dataset_dir": "endoscopy", "--split": "val", "+": "polyps"},
     },
     FUNDUS: {"test photographs": {"--dataset_dir": "fundus"}},
 }
 FOLDERS = ("--dataset_dir", "--frames_dir")
+# PolypGen names a frame of a centre as that centre does; its folders say which is which.
+CENTRES = {
+    "C1": r"\d+(OLCV1_100)?[HS]\d+",
+    "C2": r"EndoCV2021_\d+",
+    "C3": r"C3_EndoCV2021_\d+",
+    "C4": r"\d+_endocv2021_(positive|negative)_\d+",
+    "C5": r"EndoCV2021_C5_\d+",
+    "C6": r"EndoCV2021_C6_\d+",
+}
+DRAWS = 2000
+
+
+def given(data: Path, arguments: dict[str, str]) -> dict[str, str]:
+    """The options of a run, with its folder."""
+    return {name: str(data / value) if name in FOLDERS else value for name, value in arguments.items() if name != "+"}
+
+
+def shown(arguments: dict[str, str]) -> str:
+    """The options that others need for a run."""
+    told = [f"{n} {'<' + v + '>' if n in FOLDERS else v}" for n, v in arguments.items() if n != "+"]
+    return " ".join(told) or "none"
 
 
 def evaluated(bundle: str, data: Path, arguments: dict[str, str]) -> Row:
-    """The metrics of one run, and the options that others need for it."""
+    """The metrics of one run."""
     folder = ROOT / "bundles" / bundle
-    given = {name: str(data / value) if name in FOLDERS else value for name, value in arguments.items() if name != "+"}
-    names = ["evaluate", *([arguments["+"]] if "+" in arguments else [])]
-    configs = [str(folder / "configs" / f"{name}.yaml") for name in names]
+    configs = [str(folder / "configs" / "evaluate.yaml")]
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "monai.bundle", "run", "evaluate", "--config_file", str(configs)]
-        command += ["--bundle_root", str(folder), "--output_dir", output, *(w for pair in given.items() for w in pair)]
+        options = {"--bundle_root": str(folder), "--output_dir": output, **given(data, arguments)}
+        command += [word for pair in options.items() for word in pair]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         summary, metrics = Path(output) / "summary.json", Path(output) / "metrics.csv"
         if summary.exists():
@@ -55,8 +81,45 @@ def evaluated(bundle: str, data: Path, arguments: dict[str, str]) -> Row:
         else:
             lines = [line.split(",") for line in metrics.read_text(encoding="utf-8").splitlines()]
             row = {name.removeprefix("val_").removeprefix("mean_"): float(value) for name, value in lines}
-    shown = [f"{n} {'<' + v + '>' if n in FOLDERS else v}" for n, v in arguments.items() if n != "+"]
-    return {**row, "options": " ".join(shown) or "none"}
+    return {**row, "options": shown(arguments)}
+
+
+def detected(name: str, data: Path, arguments: dict[str, str]) -> list[Row]:
+    """The metrics of one run of a detector, of all frames and of the polyps' centres."""
+    folder, parser = ROOT / "bundles" / ENDOSCOPY, ConfigParser()
+    names = ["evaluate", *([arguments["+"]] if "+" in arguments else [])]
+    parser.read_config([folder / "configs" / f"{name}.yaml" for name in names])
+    with tempfile.TemporaryDirectory() as output:
+        options = {key.removeprefix("--"): value for key, value in given(data, arguments).items()}
+        parser.update({"bundle_root": str(folder), "output_dir": output, **options})
+        parser.get_parsed_content("initialize")
+        parser.get_parsed_content("evaluator").run()
+        cases, metrics = (parser.get_parsed_content(key) for key in ("cases", "metrics"))
+    records = parser.get_parsed_content("key_metric")["val_map50"].records
+    parts: dict[str, list[Row]] = {"all": records}
+    for case, record in zip(cases, records, strict=True) if "+" in arguments else ():
+        parts.setdefault(centre(case["case"]), []).append(record)
+    about = {"of": name, "options": shown(arguments)}
+    return [
+        {**about, "centre": part, "frames": len(parts[part]), **summarized(metrics, parts[part])}
+        for part in sorted(parts, key=lambda part: (part != "all", part))
+    ]
+
+
+def summarized(metrics: DetectionMetrics, records: list[Row]) -> Row:
+    """mAP and IoU, and the interval of mAP@0.5."""
+    rng = np.random.default_rng(0)
+    drawn = [[records[i] for i in rng.integers(len(records), size=len(records))] for _ in range(DRAWS)]
+    values = [value for value in (metrics.summary(draw)["map50"] for draw in drawn) if value is not None]
+    found = metrics.summary(records)
+    low, high = (float(end) for end in np.percentile(values, [2.5, 97.5]))
+    return {"low": low, "high": high, "objects": sum(sum(record["objects"]) for record in records), **found}
+
+
+def centre(case: str) -> str:
+    """The hospital that a frame of PolypGen is from."""
+    (found,) = (name for name, pattern in CENTRES.items() if re.fullmatch(f"pg_{pattern}", case))
+    return found
 
 
 def beside_the_largest(mask: Path) -> dict[str, int]:
@@ -93,12 +156,32 @@ def graded(rows: list[Row]) -> Claims:
     yield "No eye of grade 4 is found.", row["accuracy_4"] == 0
 
 
+def by_centre(rows: list[Row]) -> Claims:
+    test, val = (
+        {row["centre"]: row["map50"] for row in rows if row["of"].startswith(part)} for part in ("test", "val")
+    )
+    worst = min(test, key=lambda name: test[name])
+    best = max(test, key=lambda name: test[name])
+    yield (
+        f"mAP@0.5 of polyps by centre: {test[worst]:.2f} ({worst}) to {test[best]:.2f} ({best}) on the test frames; "
+        f"{worst} is the worst on the val frames, too ({val[worst]:.2f}).",
+        val[worst] == min(val.values()),
+    )
+
+
 HEAD = {"cases": "{of}", "options of `evaluate`": "`{options}`"}
-BOXES = {"mAP@0.5": "{map50:.4f}", "mAP@0.5:0.95": "{map:.4f}", "IoU": "{iou:.4f}"}
+BOXES = {"mAP@0.5": "{map50:.3f} ({low:.2f} - {high:.2f})", "mAP@0.5:0.95": "{map:.3f}", "IoU": "{iou:.3f}"}
 GRADES = {"accuracy": "{accuracy:.3f}", "kappa": "{kappa:.3f}", "AUC": "{auc:.3f}", "FPR": "{fpr:.3f}"}
 TABLES = {
     "clean_ct": Table({**HEAD, "Dice": "{dice:.4f}", "Jaccard": "{jaccard:.4f}"}, claims=surfaces),
-    "clean_endoscopy": Table({**HEAD, **BOXES}),
+    "clean_endoscopy": Table(
+        {**HEAD, "frames": "{frames}", "objects": "{objects}", **BOXES}, where=lambda row: row["centre"] == "all"
+    ),
+    "centres": Table(
+        {"cases": "{of}", "centre": "{centre}", "frames": "{frames}", "polyps": "{objects}", **BOXES},
+        where=lambda row: row["centre"] != "all",
+        claims=by_centre,
+    ),
     "clean_fundus": Table({**HEAD, **GRADES, "FPR, macro": "{fpr_macro:.3f}"}, claims=graded),
 }
 
@@ -109,10 +192,12 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with ct, fundus and endoscopy")
     add_save(parser)
     options = parser.parse_args()
-    rows = [
-        {"of": name, **evaluated(options.bundle, options.data, arguments)}
-        for name, arguments in RUNS[options.bundle].items()
-    ]
+    rows: list[Row] = []
+    for name, arguments in RUNS[options.bundle].items():
+        if options.bundle == ENDOSCOPY:
+            rows += detected(name, options.data, arguments)
+        else:
+            rows.append({"of": name, **evaluated(options.bundle, options.data, arguments)})
     if options.bundle == CT:
         items = ct_datalist(options.data / "ct", target="lung", split="test")
         rows[0] |= beside_the_largest(Path(items[0]["label"]))
