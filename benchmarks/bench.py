@@ -62,6 +62,7 @@ QUICK = (
     "--eps 2 --steps 1",
     f"presets.py --dataset_dir ${DATA}/ct --crop 32 --presets quick",
     f"invented.py --dataset_dir ${DATA}/endoscopy --frames 1 --gradients 2",
+    f"real_artefacts.py ${DATA}/endoscopy",
     f"coarse_to_fine.py --dataset_dir ${DATA}/ct --crop 48 --thorough 2 --pairs 1",
     "evaluation.py --only overhead --steps 1 --rows Clean BIM",
     "many_classes.py --side 24 --window 16",

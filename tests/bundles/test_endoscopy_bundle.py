@@ -10,8 +10,10 @@ import pytest
 import torch
 from bundles.shipped import ENDOSCOPY
 from ignite.engine import Events
+from monai.transforms import LoadImaged
 
-from monai_smia.targets.endoscopy import write_artefact_frames
+from monai_smia.targets.endoscopy import endoscopy_datalist, write_artefact_frames
+from monai_smia.targets.same_pictures import apart_from
 from monai_smia.victims.box_losses import focal
 
 
@@ -95,6 +97,19 @@ def test_training_takes_the_loss_that_it_documents(autocast: str | None, tmp_pat
         assert loss == focal(victim.output, prediction, batch["label"]).mean()
     pairs = [(ours, theirs) for name in exact for ours, theirs in zip(prediction[name], exact[name], strict=True)]
     assert all(torch.equal(*pair) for pair in pairs) == (autocast is None)
+
+
+def test_training_leaves_out_what_another_part_shows(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    """Of frames that are the same pixel for pixel; from polyps, and from what artefacts are drawn onto."""
+    folder, splits = str(shared_data("endoscopy")), ("train", "val", "test")
+    train, val, test = (endoscopy_datalist(folder, classes=["polyp"], split=split) for split in splits)
+    expected = {item["case"] for item in apart_from(train, val + test, LoadImaged("image"))}
+    assert len(expected) == len(train) - 1
+    polyps = ENDOSCOPY.parser("train", "polyps", dataset_dir=folder, output_dir=str(tmp_path))
+    polyps["train::dataset"]["cache_num"] = 0  # nothing is loaded
+    assert {item["case"] for item in polyps.get_parsed_content("train::dataset").data} == expected
+    frames = ENDOSCOPY.parser("train", frames_dir=folder, output_dir=str(tmp_path)).get_parsed_content("real_frames")
+    assert {Path(frame).stem for frame in frames} == expected
 
 
 def test_attack_eval_on_demo_data(tmp_path: Path) -> None:
