@@ -195,7 +195,7 @@ def _commit() -> tuple[str, list[str]]:
     base = _git("merge-base", "HEAD", "main") or _git("rev-parse", "HEAD")
     if not base:
         raise RuntimeError("--save: not in a git repository, so that the commit of the figures is unknown.")
-    changed = _git("diff", "--name-only", base, "--", "monai_smia", "bundles/*/configs", "bundles/*/models")
+    changed = _git("diff", "--name-only", base, "--", "monai_smia", "bundles/*/configs/*", "bundles/*/models/*")
     return base, changed.split()
 
 

@@ -122,6 +122,25 @@ def test_table_sentence_and_source_are_printed(tree: Path) -> None:
     assert documents(tree, "--check").returncode == 0
 
 
+def test_what_has_changed_since_the_commit_is_said(tree: Path) -> None:
+    """Of the package, and of the configs and weights of a bundle."""
+    files = [tree / name for name in ("bundles/a/configs/train.yaml", "bundles/a/models/model.pt", "monai_smia/a.py")]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text("1")
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (["add", "."], ["commit", "-qm", "more"]):
+        assert run(tree, *git, *command).returncode == 0
+    for file in files:
+        file.write_text("2")
+    done = run(tree, sys.executable, "benchmarks/tried.py", "--weights", "models/model.pt", "--save", "tried")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tree / "benchmarks" / "results" / "tried.json").read_text())
+    assert result["changed"] == [str(file.relative_to(tree)) for file in files]
+    assert documents(tree).returncode == 0
+    assert "with a change of bundles/a/configs/train.yaml" in (tree / "docs" / "page.md").read_text()
+
+
 def test_a_figure_written_by_hand_is_found_and_printed_anew(tree: Path) -> None:
     page = tree / "docs" / "page.md"
     text = page.read_text()
