@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,8 +33,13 @@ def test_the_readme_is_one_screen() -> None:
     assert sum(line.startswith("![") for line in lines) == 1
 
 
-def test_snippets_run_as_written() -> None:
-    names = run(ROOT / "docs" / "python.md", 4)
+def test_snippets_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run(ROOT / "docs" / "python.md", 5)
+    assert (tmp_path / "robustness" / "report.html").is_file()
+    rows = {row["attack"]: row for row in names["summary"]["rows"] if row["stage"] == "stored"}  # type: ignore[index]
+    assert rows["PGD"]["linf"] <= 42
+    assert rows["PGD"]["jaccard"] < rows["Noise"]["jaccard"]
     evaluator, image, item = names["evaluator"], names["image"], names["item"]
     seen = evaluator.state.attack_result.perturbation  # type: ignore[attr-defined]
     assert 0 < seen.abs().max() <= 0.03 + 1e-6
