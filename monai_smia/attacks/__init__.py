@@ -10,6 +10,7 @@ from monai_smia.attacks.bim import BIM
 from monai_smia.attacks.composite import (
     CoarseToFine,
     CriticalRadius,
+    Embedding,
     Ensemble,
     LowFrequency,
     NetworkSpaceAttack,
@@ -65,6 +66,7 @@ __all__ = [
     "CriticalRadius",
     "DecisionSearch",
     "DeepFool",
+    "Embedding",
     "Ensemble",
     "Iterate",
     "IterativeAttack",

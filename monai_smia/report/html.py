@@ -20,6 +20,7 @@ from monai_smia.report.case_table import case_table
 from monai_smia.report.certificate_table import bracket_chart, certificate_text
 from monai_smia.report.charts import NEEDS, charts
 from monai_smia.report.content import report_content
+from monai_smia.report.descriptions import metric_descriptions
 from monai_smia.report.document import ReportContent
 from monai_smia.report.figures.selector import figure_path
 from monai_smia.report.sentences import critical_radius_text, headline_figure, headline_text
@@ -27,7 +28,7 @@ from monai_smia.report.shift_table import shift_pictures, shift_text
 from monai_smia.report.showcase import showcase
 from monai_smia.report.structure_tables import MAX_STRUCTURES, structure_metrics, structure_tables
 from monai_smia.report.table import cell
-from monai_smia.report.tables import metric_descriptions, most_damaged, report_tables
+from monai_smia.report.tables import most_damaged, report_tables
 from monai_smia.report.verdicts import verdict_text
 
 SECTIONS = (

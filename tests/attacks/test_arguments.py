@@ -30,7 +30,7 @@ def parts_of(kind: type[Attack]) -> dict[str, Any]:
     victim = ClassificationVictim(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
     names = {field.name for field in fields(kind)}
     parts: dict[str, Any] = {"attack": PGD(eps=0.1), "attacks": [PGD(eps=0.1), PGD(eps=0.1)], "surrogate": victim}
-    parts |= {"shift": HUOffset(), "pattern": torch.zeros(1, 2, 2)}
+    parts |= {"shift": HUOffset(), "pattern": torch.zeros(1, 2, 2), "of": "0"}
     parts |= {} if issubclass(kind, CompositeAttack | TryAll | SmoothedShift) else {"eps": 0.1}
     return {name: part for name, part in parts.items() if name in names}
 

@@ -195,3 +195,43 @@ def test_points_of_a_datalist_reach_any_network(tmp_path: Path) -> None:
     assert rows["Clean", "computed"]["volume_voxels_0"] == np.mean(expected)
     assert rows["Clean", "computed"]["agreement"] == 1
     assert rows["MIFGSM", "computed"]["jaccard"] < 0.5
+
+
+def test_prompts_that_no_attack_has_seen(tmp_path: Path) -> None:
+    """The attack on the encoder, and on a class, under other prompts: each as the bundle's own run decides."""
+    bundle = vista.bundle(tmp_path / "vista3d", CLASS)
+    unseen = [{"label_prompt": [1]}, POINTS | {"label_prompt": [5]}]
+    more = ["--attack#embedding_of", "image_encoder", "--attack#unseen_prompts", f"${unseen}"]
+    rows, said, page = attack_eval(bundle, *more, "--attack#only", "['MIFGSM', 'Embedding(PGD)']", "--steps", "3")
+    sentence = (
+        "Damage under prompts that no attack has seen, to the clean decision under the same prompt: unseen_prompt1"
+    )
+    assert sentence in said
+    assert sentence in page
+    assert "damage under other prompts than the case" in page
+    row = rows["Embedding(PGD)", "stored"]
+    (stored,) = (bundle / "eval" / "attack_eval" / "volumes").glob("ct_0_embedding*adversarial.nii.gz")
+    for number, prompt in enumerate(unseen):
+        clean, found = (own_run(bundle, file, prompt) for file in (bundle / "data" / "ct_0.nii.gz", stored))
+        expected = 1 - jaccard(found, clean, prompt["label_prompt"])
+        assert row[f"unseen_prompt{number + 1}"] == pytest.approx(expected, abs=1e-6)
+    assert row["unseen"] == pytest.approx((row["unseen_prompt1"] + row["unseen_prompt2"]) / 2)
+    assert row["unseen"] > 0.05
+    assert rows["Clean", "computed"]["unseen"] == 0
+    assert rows["MIFGSM", "computed"]["unseen"] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            ["--attack#embedding_of", "encoder"],
+            "of the network, one of .*'image_encoder'.* or within it, got 'encoder'",
+        ),
+        (["--attack#unseen_prompts", "[]"], "unseen_prompts must be a list of entries of an item"),
+        (["--attack#unseen_prompts", "[{label_prompt: [3]}]"], "ct_0 is prompted with {'label_prompt': \\[3\\]}"),
+    ],
+)
+def test_what_is_no_prompt_and_no_part(given: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=said):
+        attack_eval(vista.bundle(tmp_path / "vista3d", CLASS), *given)

@@ -26,6 +26,7 @@ from monai_smia.adapters.monai_bundle.ranges import check_window
 from monai_smia.adapters.monai_bundle.spaces import SPACES, space_of
 from monai_smia.adapters.monai_bundle.storing import BundleStorage
 from monai_smia.adapters.monai_bundle.units import KINDS, check_survival
+from monai_smia.adapters.monai_bundle.unseen import UnseenPrompts, embedding_attack
 from monai_smia.attacks import Attack
 from monai_smia.command_line import check_arguments
 from monai_smia.degradations import Degradation
@@ -36,9 +37,11 @@ from monai_smia.evaluation.console import console
 from monai_smia.evaluation.fingerprint import weights_hash
 from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.evaluation.plan import radii_of
+from monai_smia.evaluation.presets import PRESETS
 from monai_smia.evaluation.volumes import WORST
 from monai_smia.records.summary import TOLERANCE
 from monai_smia.storage import NiftiStorage
+from monai_smia.victims.embedding import part_of
 from monai_smia.victims.own_statistics import DIFFERENTIATE, STATISTICS
 
 LOGGER = logging.getLogger(__name__)
@@ -59,6 +62,8 @@ def bundle_evaluation(
     gradients: int | None = None,
     tolerance: float = TOLERANCE,
     extra: Sequence[Callable[..., Attack]] | None = None,
+    embedding_of: str | None = None,
+    unseen_prompts: Sequence[Mapping[str, Any]] | None = None,
     seed: int = 0,
     clip: Sequence[float] | None = None,
     space: str | None = None,
@@ -111,6 +116,9 @@ def bundle_evaluation(
         gradients: of the first strong attack; None for the preset's.
         tolerance: gradients are doubled while the headline moves by this much, see `AttackEvaluation`.
         extra: further attacks at the same radii, each a class or function of ``(eps=, seed=, clip=)``.
+        embedding_of: part of the network, such as ``"image_encoder"``, whose output is attacked whatever it is prompted
+            with (`Embedding` of `PGD`), in rows beside those of the preset.
+        unseen_prompts: entries of an item, such as ``[{"label_prompt": [5]}]``, under which damage is measured, too.
         seed: seed of the attacks.
         clip: valid range of the images; None for that of 8-bit files or of the intensity window, where known.
         space: ``"native"`` (or ``"scanner"``) attacks on the grid of the files, ``"network"`` what the network sees;
@@ -204,6 +212,12 @@ def bundle_evaluation(
     elif not (builder.dimensions == 2 and builder.channels > 1):
         storage = NiftiStorage(folder, like_source=False)
     pipeline.storage = storage
+    if unseen_prompts is not None:
+        pipeline.unseen = UnseenPrompts(pipeline, unseen_prompts)
+        builder.notes.append(pipeline.unseen.told)
+    if embedding_of is not None:
+        part_of(twin.network, embedding_of)  # raises where there is none
+        extra = [*(extra or ()), embedding_attack(embedding_of, gradients or PRESETS.get(preset) or steps)]
     metrics, unnamed = named_metrics(builder, class_names, metadata)
     lost = builder.lost_affine()
     with console(progress):

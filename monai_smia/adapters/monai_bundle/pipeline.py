@@ -51,6 +51,7 @@ class BundlePipeline:
     Attributes:
         twin: the victim that is attacked; set once it is built.
         storage: reads what the network saw from a file.
+        unseen: further prompts, `UnseenPrompts`; None for none.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class BundlePipeline:
         self.seeded = seeded
         self.twin: Any = None
         self.storage: Any = None
+        self.unseen: Any = None
         self._alone = threading.Lock()
         self._clean: tuple[str, Mapping[Any, Any], Iteration] | None = None
 
@@ -95,6 +97,7 @@ class BundlePipeline:
             "labeled": self.labeled,
             "output": self.engine.output_key,
             "seeded": self.seeded,
+            **({} if self.unseen is None else {"unseen": self.unseen}),
         }
 
     # ---- the way
@@ -195,7 +198,8 @@ class BundlePipeline:
         assert self.judge is not None
         frame = self._frame(found, case.image)
         return Scored(
-            metrics=metrics.case(self.judge, found.prediction, truth, frame),
+            metrics=metrics.case(self.judge, found.prediction, truth, frame)
+            | ({} if self.unseen is None else self.unseen.damages(case, image)),
             damage=float(self.judge.damage(found.prediction, truth)[0]),
             decision=self._shown(found, iteration, case),
         )
@@ -219,8 +223,7 @@ class BundlePipeline:
         decided = self.twin.decide(on_network_grid(self.twin, case.image))
         if same_grid(theirs, found.affine, decided, seen_affine):
             return class_agreement(decided, theirs)
-        decided_first = self.rule is not None and bool(self.rule.prompts)  # and resampled as a map of classes then
-        on_file = self.in_scanner and not decided_first
+        on_file = self.in_scanner and not (self.rule and self.rule.prompts)  # of these the decision is resampled
         if on_file and same_grid(theirs, found.affine, case.image, affine_of(case.image)):
             return class_agreement(self.twin.decide(self.twin.infer(case.image)), theirs)
         if seen_affine is None or found.affine is None:
