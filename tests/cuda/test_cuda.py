@@ -13,7 +13,7 @@ from shifts.test_every_shift import EVERY, IDS, channels, inner, meta, phantom
 from window_helpers import Net, draw_setting, gradient, rand, relative_error
 
 from monai_smia.attacks import PGD
-from monai_smia.inferers import CheckpointedSlidingWindowInferer
+from monai_smia.inferers import CheckpointedSlidingWindowInferer, point_windows
 from monai_smia.shifts import Shift
 from monai_smia.victims import SegmentationVictim, Victim
 
@@ -59,6 +59,21 @@ def test_the_gradient_through_windows_is_the_cpus(seed: int, share: float) -> No
     here = gradient(inferer, image, network, *extra, **options)
     there = gradient(inferer, image.to(DEVICE), copy.deepcopy(network).to(DEVICE), *extra, **options)
     assert relative_error(there.to("cpu"), here) < 1e-10
+
+
+def test_the_windows_around_points_are_the_cpus() -> None:
+    found = []
+    for device in ("cpu", DEVICE):
+        image, network = rand(1, 2, 14, 13, 12).to(device).requires_grad_(True), Net(3).to(device)
+        points = torch.tensor([[[5, 5, 5], [7, 6, 5]]], device=device)
+        logits = point_windows(
+            image, (6, 6, 6), lambda w, net=network, **_: net(w), points, torch.ones_like(points[..., 0])
+        )
+        assert logits.device.type == device
+        (pulled,) = torch.autograd.grad(logits.square().sum(), image)
+        found.append((logits.detach().to("cpu"), pulled.to("cpu")))
+    for here, there in zip(*found, strict=True):
+        assert relative_error(there, here) < 1e-10
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

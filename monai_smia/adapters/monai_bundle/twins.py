@@ -136,7 +136,7 @@ def judge_of(task: str, rule: DecisionRule | None, detector: RetinaNetDetector |
 
 def class_agreement(first: Tensor, second: Tensor) -> float:
     """The share of two maps of classes that is equal."""
-    return float((first == second).double().mean())
+    return float((first == second.to(first.device)).double().mean())  # MONAI's point inferer answers on the CPU
 
 
 def box_agreement(
