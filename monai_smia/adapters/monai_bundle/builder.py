@@ -17,6 +17,7 @@ from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork, network_
 from monai_smia.adapters.monai_bundle.grids import affine_of
 from monai_smia.adapters.monai_bundle.merging import before_merging
 from monai_smia.adapters.monai_bundle.outputs import SelectedOutput, deciding_output, task_of
+from monai_smia.adapters.monai_bundle.own_inferers import check_inferer
 from monai_smia.adapters.monai_bundle.parts import detector_of, explained, is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.prompts import (
@@ -141,6 +142,8 @@ class BundleBuilder:
         self.notes += [PARTS_WITHOUT_POINTS] * (first.around_points and not self.of_classes)
         self.notes += [INTERPOLATED] * nearest + [APART] * self._is_apart(first)
         self.windowed = first.windowed
+        if self.detector is None and not isinstance(self.network, EnsembleNetwork):
+            check_inferer(evaluator.inferer, self.network, first, self.pipeline.engine.output_key)
         seen = self.pipeline.clean(self.case)[0][chain.image_key]
         if tuple(seen.shape) != tuple(first.seen.shape[1:]):
             raise ValueError(
