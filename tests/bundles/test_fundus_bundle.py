@@ -121,6 +121,24 @@ def test_training_goes_on_without_data_and_is_repeatable(tmp_path: Path) -> None
     assert [name for name in after if not torch.equal(after[name], again[name])] == []
 
 
+def test_a_fold_is_one_batch_though_some_of_it_are_equal(tmp_path: Path) -> None:
+    """Equal photographs are said to be one patient's, of the others nobody knows it: a batch takes both."""
+    draw = np.random.default_rng(0)
+    photographs = [draw.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(25)]
+    lines = ["file,dr_grade,split"]
+    for number, photograph in enumerate([*photographs, photographs[0]]):
+        Image.fromarray(photograph).save(tmp_path / f"eye{number}.png")
+        lines.append(f"eye{number}.png,{number % 5},train")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    options = {"workflow_type": "train", "run_id": "train", "dataset_dir": str(tmp_path), "output_dir": str(tmp_path)}
+    flows = (FUNDUS.workflow("train", fold=fold, **options).parser for fold in range(5))
+    flow = next(flow for flow in flows if any("patient" in p for p in flow.get_parsed_content("held_out_fold")))
+    held_out = flow.get_parsed_content("held_out_fold")
+    (batch,) = flow.get_parsed_content("validate::dataloader")
+    assert batch["label"].tolist() == [photograph["label"] for photograph in held_out]
+    assert len({"patient" in photograph for photograph in held_out}) == 2  # the pair, and others beside it
+
+
 @pytest.mark.slow
 def test_real_photographs(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     """The targets on the 50 test photographs of IDRiD."""
