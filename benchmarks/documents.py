@@ -27,6 +27,7 @@ from monai_smia.files import write_text
 
 PAGES = ("README.md", "docs/**/*.md", "benchmarks/README.md", "bundles/*/docs/*.md")
 BLOCK = re.compile(r"<!-- results: (\w+)(?: (\w+))? -->\n((?:(?!<!-- results:).)*?)<!-- end -->", re.DOTALL)
+NAMED = 3  # changed files, of which the line of a table tells the names
 
 
 def pages(root: Path) -> list[Path]:
@@ -44,7 +45,9 @@ def source(name: str, result: dict[str, Any], page: Path, root: Path) -> str:
     """The line that says how a table came about."""
     link = os.path.relpath(root / RESULTS / f"{name}.json", page.parent)
     versions = [f"{package} {result['versions'][package]}" for package in ("torch", "monai")]
-    commit = f"commit {result['commit'][:7]}" + "".join(f" with a change of {path}" for path in result["changed"])
+    changed = result["changed"]
+    what = ", ".join(changed) if len(changed) <= NAMED else f"{len(changed)} files, which it names"
+    commit = f"commit {result['commit'][:7]}" + (f" with a change of {what}" if changed else "")
     return f"`{result['command']}` ([{', '.join([commit, result['processor'], *versions])}]({link}))"
 
 
