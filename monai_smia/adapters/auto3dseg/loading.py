@@ -22,6 +22,7 @@ from monai_smia.adapters.monai_bundle.ranges import valid_range
 from monai_smia.adapters.monai_bundle.several import PARTS
 from monai_smia.dicom import scanned_voxels
 from monai_smia.storage.limits import NIFTI
+from monai_smia.victims.gate import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
 
 KEEP, ATTACK = "keep", "attack"
@@ -52,7 +53,11 @@ class Auto3DSegLoading:
         return {"labels": self.labels, "keeps": self.keeps, "ranged": self.ranged}
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """``image``, ``label`` (None where there is none), ``mask`` and ``clip``."""
+        """``image``, ``label`` (None where there is none), ``mask`` and ``clip``.
+
+        Raises:
+            ValueError: if the label holds other classes, or lies elsewhere than the image.
+        """
         source, given = item["image"], self.items[item["case"]]
         image = self.chain.read(source)
         case: dict[str, Any] = {"image": image, "label": None}
@@ -67,6 +72,9 @@ class Auto3DSegLoading:
         if given.get(LABEL) is not None:
             label = self._read(given[LABEL])
             case["label"] = MetaTensor(self.labels.truth(as_plain(label)), affine=label.affine)
+            if label.shape[1:] != image.shape[1:]:
+                raise ValueError(f"label must have the image's shape {tuple(image.shape)}, got {tuple(label.shape)}.")
+            check_same_grid(image, case["label"])
         return case
 
 
