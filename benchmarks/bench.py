@@ -23,9 +23,10 @@ from measured import DATA, MODELS, ROOT
 THORAX = "--phantoms 1 --crop 32 --gradients 2"
 BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
 ZOO = "MONAI_SMIA_ZOO"  # as zoo.py wants it
+TEMPLATES = "MONAI_SMIA_AUTO3DSEG"  # as auto3dseg.py wants it
 NNUNET = ROOT / ".venv-nnunet" / "bin" / "python"
-# train networks, or test every change, or need a checkout of the Model Zoo or packages beside: no small run
-LONG = ("standard.py", "optimality.py", "mutation.py", "zoo.py", "fundus_imagenet.py")
+# train networks, test every change, or need packages or a checkout (Model Zoo, Auto3DSeg) beside: no small run
+LONG = ("standard.py", "optimality.py", "mutation.py", "zoo.py", "auto3dseg.py", "fundus_imagenet.py")
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
     "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",
@@ -88,6 +89,9 @@ def main() -> int:
             continue
         if "/zoo.py" in command and ZOO not in os.environ:
             print(f"left out, {ZOO} is not set: {command}", flush=True)
+            continue
+        if "/auto3dseg.py" in command and TEMPLATES not in os.environ:
+            print(f"left out, {TEMPLATES} is not set: {command}", flush=True)
             continue
         python = NNUNET if "/nnunet.py" in command else Path(sys.executable)
         if not python.exists():
