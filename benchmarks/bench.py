@@ -54,6 +54,7 @@ QUICK = (
     BUNDLE.format("endoscopic_artefact_detection") + " --frame_count 1",
     f"identical_pictures.py --fundus ${DATA}/fundus",
     f"clean.py fundus_dr_grading ${DATA}",
+    f"recipes.py fundus bundles/fundus_dr_grading/models/model.pt ${DATA}",
     f"structures.py --volumes --dataset_dir ${DATA}/ct --cases 1 --crop 32 --gradients 2",
     f"shifts.py --dataset_dir ${DATA}/ct --cases 1 --spacing 12 12 24 --draws 2 --gradients 2 --shifts HUCalibration",
     f"frequency.py --dataset_dir ${DATA}/ct --cases 1 --spacing 12 12 24 --gradients 2",
