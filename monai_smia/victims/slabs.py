@@ -21,7 +21,7 @@ from monai_smia.inferers.windows import Window, Windows
 from monai_smia.victims.outputs import Output
 
 LARGE = 2**28  # bytes of a prediction from which on it is taken slab by slab
-SLAB = 2**25  # bytes of a slab
+SLAB = 2**23  # bytes of a slab
 
 
 def voxel_sums(
