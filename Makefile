@@ -24,7 +24,7 @@ test: .venv/installed-test
 NNUNET := .venv-nnunet/bin
 
 test_nnunet: .venv-nnunet/installed
-	$(NNUNET)/python -m pytest tests/adapters/nnunet tests/adapters/model_file/test_onnx.py monai_smia/adapters/nnunet $(ARGS)
+	OMP_NUM_THREADS=1 $(NNUNET)/python -m pytest --numprocesses $(WORKERS) --dist loadfile tests/adapters/nnunet tests/adapters/model_file/test_onnx.py monai_smia/adapters/nnunet $(ARGS)
 
 .venv-nnunet/installed: .venv/installed-test
 	test -x $(NNUNET)/python || $(BIN)/python -m venv .venv-nnunet
@@ -36,8 +36,8 @@ test_nnunet: .venv-nnunet/installed
 EXTRAS := .venv-extras/bin
 
 test_extras: .venv-extras/installed
-	PATH="$(CURDIR)/$(EXTRAS):$$PATH" OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest tests/dicom/test_seg_writer.py tests/dicom/test_picture_writer.py \
-		tests/evidence tests/adapters/product tests/evaluation/test_tracking.py $(ARGS)
+	PATH="$(CURDIR)/$(EXTRAS):$$PATH" OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
+		tests/dicom/test_seg_writer.py tests/dicom/test_picture_writer.py tests/evidence tests/adapters/product tests/evaluation/test_tracking.py $(ARGS)
 
 .venv-extras/installed: .venv/installed-test
 	test -x $(EXTRAS)/python || $(BIN)/python -m venv .venv-extras
