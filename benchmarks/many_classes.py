@@ -66,9 +66,9 @@ def claims(rows: list[Row]) -> Claims:
     forward, *attacks = (row for row in rows if row["line"] != PLAIN)
     worst = max(row["peak"] for row in attacks)
     yield (
-        f"A gradient needs {worst / forward['peak']:.2f} times the memory of the forward pass at most, "
-        f"{worst:.1f} GB where the prediction alone takes {forward['prediction']:.1f}.",
-        worst < 1.5 * forward["peak"],
+        f"A gradient needs {worst - forward['peak']:.2f} GB more than the forward pass at most ({worst / forward['peak']:.2f} "
+        f"times), less than one further prediction of {forward['prediction']:.2f} GB.",
+        worst - forward["peak"] < forward["prediction"],
     )
     plain = next(row for row in rows if row["line"] == PLAIN)
     if plain["peak"] is None:
