@@ -65,9 +65,10 @@ def claims(rows: list[Row]) -> Claims:
     """How far the gradient lies above the forward pass."""
     forward, *attacks = (row for row in rows if row["line"] != PLAIN)
     worst = max(row["peak"] for row in attacks)
+    times = worst / forward["peak"]
     yield (
-        f"A gradient needs {worst - forward['peak']:.2f} GB more than the forward pass at most ({worst / forward['peak']:.2f} "
-        f"times), less than one further prediction of {forward['prediction']:.2f} GB.",
+        f"A gradient needs {worst - forward['peak']:.2f} GB more than the forward pass at most ({times:.2f} times), "
+        f"less than one further prediction of {forward['prediction']:.2f} GB.",
         worst - forward["peak"] < forward["prediction"],
     )
     plain = next(row for row in rows if row["line"] == PLAIN)
