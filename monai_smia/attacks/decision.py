@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from monai_smia.attacks.base import Attack, AttackProblem
-from monai_smia.attacks.result import AttackResult, joined
+from monai_smia.attacks.base import AttackProblem
+from monai_smia.attacks.queries import QueryAttack, one_by_one
+from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.steps import steps
 from monai_smia.attacks.trajectory import Trajectory
 from monai_smia.threat import per_sample
@@ -24,7 +24,7 @@ HALVINGS = (0.2, 0.4, 0.6, 0.8)  # of the queries, after which blocks have half 
 
 
 @dataclass(kw_only=True, eq=False)
-class DecisionSearch(Attack):
+class DecisionSearch(QueryAttack):
     """Decision-based search on segmentations, L-inf: asks for the final mask alone, no score and no gradient.
 
     Every voxel is moved by plus or minus the radius, so that what is asked is what can be stored. As in the Discrete
@@ -52,33 +52,16 @@ class DecisionSearch(Attack):
         (21, [0], True)
     """
 
-    needs_gradient: ClassVar[bool] = False
-
-    queries: int = 200
     block: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_fixed(norm="linf")
-        self.require_fixed(keep="best")
-        self.queries = self.require_count("queries", 1)
         self.block = self.require_count("block", 1)
-
-    @property
-    def knowledge(self) -> str:
-        """Final decisions alone."""
-        return "black box"
-
-    @property
-    def planned_gradients(self) -> int:
-        """None."""
-        return 0
 
     @torch.no_grad()
     def run(self, problem: AttackProblem) -> AttackResult:
         """Explore, then calibrate: one sample after the other."""
-        each = torch.eye(len(problem.image), dtype=torch.bool, device=problem.image.device)
-        return joined([self._alone(problem if len(each) == 1 else problem.subset(one)) for one in each])
+        return one_by_one(self._alone, problem)
 
     def _alone(self, problem: AttackProblem) -> AttackResult:
         """A batch of one."""

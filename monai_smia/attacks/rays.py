@@ -6,20 +6,20 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from monai_smia.attacks.base import Attack, AttackProblem
-from monai_smia.attacks.result import AttackResult, joined
+from monai_smia.attacks.base import AttackProblem
+from monai_smia.attacks.queries import QueryAttack, one_by_one
+from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.trajectory import Trajectory
 
 PRECISION = 0.05  # of the radius, to which the decision's boundary is found along a direction
 
 
 @dataclass(kw_only=True, eq=False)
-class RayS(Attack):
+class RayS(QueryAttack):
     """RayS (Chen & Gu, KDD 2020), L-inf: asks for the final decision alone, no score and no gradient.
 
     Looks for the direction, plus or minus one at every voxel, along which the decision turns the soonest. Blocks of the
@@ -48,34 +48,17 @@ class RayS(Attack):
         ([1.0, 1.0], [0, 0])
     """
 
-    needs_gradient: ClassVar[bool] = False
-
-    queries: int = 200
     success: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_fixed(norm="linf")
-        self.require_fixed(keep="best")
-        self.queries = self.require_count("queries", 1)
         if not 0 < self.success <= 1:
             raise ValueError(f"success must lie in (0, 1], got {self.success}.")
-
-    @property
-    def knowledge(self) -> str:
-        """Final decisions alone."""
-        return "black box"
-
-    @property
-    def planned_gradients(self) -> int:
-        """None."""
-        return 0
 
     @torch.no_grad()
     def run(self, problem: AttackProblem) -> AttackResult:
         """One sample after the other."""
-        each = torch.eye(len(problem.image), dtype=torch.bool, device=problem.image.device)
-        return joined([_Search(self, problem if len(each) == 1 else problem.subset(one)).run() for one in each])
+        return one_by_one(lambda alone: _Search(self, alone).run(), problem)
 
 
 @dataclass

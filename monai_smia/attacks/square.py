@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from monai_smia.attacks.arguments import check_stop_at
-from monai_smia.attacks.base import Attack, AttackProblem
+from monai_smia.attacks.base import AttackProblem
+from monai_smia.attacks.queries import QueryAttack
 from monai_smia.attacks.result import AttackResult
 from monai_smia.attacks.steps import steps
 from monai_smia.attacks.trajectory import Trajectory
@@ -19,7 +19,7 @@ HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the queries
 
 
 @dataclass(kw_only=True, eq=False)
-class Square(Attack):
+class Square(QueryAttack):
     """Square attack (Andriushchenko et al., ECCV 2020), L-inf: random search that only asks for scores.
 
     Starts from random stripes of plus and minus eps; every query paints one square (2-D) or cube (3-D) of a sample with
@@ -45,30 +45,15 @@ class Square(Attack):
         (True, [0, 0])
     """
 
-    needs_gradient: ClassVar[bool] = False
-
     queries: int = 1000
     p: float = 0.8
     stop_at: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_fixed(norm="linf")
-        self.require_fixed(keep="best")
-        self.queries = self.require_count("queries", 1)
         if not 0 < self.p <= 1:
             raise ValueError(f"p must lie in (0, 1], got {self.p}.")
         check_stop_at(self.stop_at)
-
-    @property
-    def knowledge(self) -> str:
-        """Predictions alone."""
-        return "black box"
-
-    @property
-    def planned_gradients(self) -> int:
-        """None."""
-        return 0
 
     @torch.no_grad()
     def run(self, problem: AttackProblem) -> AttackResult:

@@ -94,6 +94,27 @@ def test_values_in_a_unit_without_a_range() -> None:
     assert float(result.perturbation.abs().max()) == pytest.approx(60)
 
 
+@pytest.mark.parametrize("queries", range(1, 40))
+def test_it_never_asks_more_than_it_may(queries: int) -> None:
+    network, image, label = linear(0.05)
+    found(network, image, label, eps=0.049, queries=queries)
+    assert len(network.asked) == queries + 1
+
+
+def test_where_nothing_turns_the_decision_flips_add_up() -> None:
+    """One block of the first direction flipped never turns it; three do."""
+
+    class Corner(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            signs = (image.flatten(1) - 0.5).sign()
+            there = (signs == torch.tensor([-1.0, -1.0, -1.0, 1.0])).all(1)
+            return torch.stack([(~there).to(image), there.to(image)], 1)
+
+    image = torch.full((1, 1, 2, 2), 0.5)
+    result = RayS(eps=0.1, queries=20, progress=False)(ClassificationVictim(Corner()), image, torch.tensor([0]))
+    assert result.damage.tolist() == [1.0]
+
+
 @pytest.mark.parametrize("success", [0, 1.5])
 def test_a_success_outside_of_its_range(success: float) -> None:
     with pytest.raises(ValueError, match=r"success must lie in \(0, 1\]"):
