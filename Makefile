@@ -34,10 +34,11 @@ test_nnunet: .venv-nnunet/installed
 
 # what needs extras that are not in the tested set (DICOM SEG, signatures, trackers): an environment on top of .venv
 EXTRAS := .venv-extras/bin
+NEED_EXTRAS := $(shell grep -rl importorskip tests/dicom tests/evidence tests/adapters/product tests/evaluation/test_tracking.py)
 
 test_extras: .venv-extras/installed
 	PATH="$(CURDIR)/$(EXTRAS):$$PATH" OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
-		tests/dicom/test_seg_writer.py tests/dicom/test_picture_writer.py tests/evidence tests/adapters/product tests/evaluation/test_tracking.py $(ARGS)
+		$(NEED_EXTRAS) tests/dicom/test_seg_writer.py tests/dicom/test_picture_writer.py $(ARGS)
 
 .venv-extras/installed: .venv/installed-test
 	test -x $(EXTRAS)/python || $(BIN)/python -m venv .venv-extras

@@ -1,7 +1,7 @@
 """An evaluation of volumes: two processes against one of two threads, and what its parts cost, the network first.
 
 python benchmarks/evaluation.py [--only throughput | overhead] [--pairs 5] [--cases 4] [--steps 3]
-python benchmarks/evaluation.py --only overhead --steps 10 --dataset_dir CT --rows Clean BIM --save NAME
+python benchmarks/evaluation.py --only overhead --preset quick --dataset_dir CT --save NAME
 
 The share of records and report grows with fewer steps: of the ten that are the default of attack_eval it is less. With
 `--dataset_dir` the parts are those of the held-out patient; `--rows` leaves rows of the plan out.
@@ -29,7 +29,7 @@ from monai_smia.evaluation import AttackEvaluation, row
 from monai_smia.evaluation.progress import Progress
 from monai_smia.inferers import windows
 from monai_smia.metrics import segmentation
-from monai_smia.records import Journal
+from monai_smia.records import COMPUTED, Journal, Summary
 from monai_smia.storage import NiftiStorage
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "ct_lung_segmentation"
@@ -115,15 +115,15 @@ def overhead(folder: Path, args: argparse.Namespace) -> list[Row]:
         folder / "demo", 1, size=(112, 80, 32), spacing=(3.3, 3.3, 6.0), seed=1000
     )
     split = "test" if args.dataset_dir else None
-    run = evaluation(data, folder / "out", args.steps, preset="paper", split=split)
+    run = evaluation(data, folder / "out", args.steps, preset=args.preset, split=split)
     run.attacks = [planned for planned in run.attacks if not args.rows or planned.name in args.rows]
     run.run()
+    gradients = sum(row.value("gradients") or 0.0 for row in Summary.read(folder / "out").rows if row.stage == COMPUTED)
     rows, peak = [], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     for part, (wall, processor) in spent.items():
         found = {"part": part, "wall": wall, "processor": processor, "share": processor / spent["whole run"][1]}
-        rows.append(
-            {**found, "rows": len(run.attacks), "steps": args.steps, "patient": bool(args.dataset_dir), "peak_mb": peak}
-        )
+        plan = {"preset": args.preset, "rows": len(run.attacks), "gradients": gradients}
+        rows.append({**found, **plan, "patient": bool(args.dataset_dir), "peak_mb": peak})
     return rows
 
 
@@ -151,8 +151,9 @@ TABLES = {
             "part of attack_eval": "{part}",
             "processor seconds": "{processor:.1f}",
             "share": "{share:.1%}",
+            "preset": "{preset}",
             "rows": "{rows}",
-            "gradients of a row": "{steps}",
+            "gradients": "{gradients:.0f}",
         },
         claims=network_claim,
     )
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--preset", default="paper", help="of the parts")
     parser.add_argument("--dataset_dir", type=Path, help="of the parts, instead of the demo data")
     parser.add_argument("--rows", nargs="+", help="names of the rows of the plan that are run")
     parser.add_argument("--only", choices=("throughput", "overhead"))

@@ -61,7 +61,7 @@ CLASSIFIERS = (
 SEGMENTERS = {
     "lungs": (("lungs", 0.005), ("lungs", 0.01), ("lungs robust", 0.03), ("lungs robust", 0.06)),
     "textures": (("four classes", 0.01), ("four classes", 0.02)),
-    "volumes": (("lungs 3-D", 0.01),),
+    "volumes": (("lungs 3-D", 0.01), ("lungs robust 3-D", 0.03), ("lungs robust 3-D", 0.06)),
 }
 DETECTION = (0.5 / 255,)
 

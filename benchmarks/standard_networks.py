@@ -31,11 +31,11 @@ from monai_smia.targets.endoscopy import BoosterPyramid
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 
 CLASSIFIERS = ("plain", "robust", "saturated", "rounded")
-SEGMENTERS = ("lungs", "lungs robust", "four classes", "lungs 3-D")
+SEGMENTERS = ("lungs", "lungs robust", "four classes", "lungs 3-D", "lungs robust 3-D")
 SEEDS = {"tune": 100, "test": 0}
 HELD_OUT = {"tune": "normal001", "test": "normal002"}
 PATIENTS = ("P001", "cap001", "normal001", "normal002")
-ROBUST_EPS = {"robust": 0.15, "lungs robust": 0.03}
+ROBUST_EPS = {"robust": 0.15, "lungs robust": 0.03, "lungs robust 3-D": 0.03}
 TEMPERATURE = 100  # of the saturated classifier's training
 LEVELS = 12  # that the rounded classifier sees
 
@@ -78,7 +78,7 @@ def lung_slices(folder: Path, group: str, count: int = 8) -> tuple[Tensor, Tenso
     return torch.cat([i for i, _ in train]), torch.cat([y for _, y in train]), test[chosen], truth[chosen]
 
 
-def lung_blocks(folder: Path, group: str, count: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def lung_blocks(folder: Path, group: str, count: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Blocks of 64 x 64 x 32 of the same patients."""
     parts = []
     for name in sorted(PATIENTS, key=lambda name: name == HELD_OUT[group]):
@@ -209,7 +209,7 @@ def segmenter(kind: str, group: str, folder: Path, ct: Path | None) -> tuple[Seg
 
     def train() -> nn.Module:
         eps, batch = ROBUST_EPS.get(kind, 0), 2 if volumetric else 16
-        steps = 120 if volumetric else 600 if eps else 1000
+        steps = (360 if eps else 120) if volumetric else 600 if eps else 1000
         return fit(network, images, labels, loss, steps=steps, batch=batch, eps=eps, augment=mirrored)
 
     network = _kept(network, train, folder / f"{group}_{kind}.pt")

@@ -13,6 +13,7 @@ from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.records import Probe
 from monai_smia.victims.base import Victim
+from monai_smia.victims.preprocessing import as_plain
 
 NOISE_DRAWS = 8
 
@@ -29,17 +30,24 @@ def probe(victim: Victim, case: Case, attack: Attack) -> Probe:
     with victim.frozen():
         train_mode = any(module.training for module in victim.network.modules())
     first, second = (_flat(victim.infer(case.image)) for _ in range(2))
-    step = FGSM(progress=False, **options)(victim, case.image, case.label, mask=case.mask).loss_history[:, 0]
-    noisy = [
-        Noise(seed=draw, **options)(victim, case.image, case.label, mask=case.mask).loss_history[0, 0]
-        for draw in range(NOISE_DRAWS)
-    ]
+    bound = victim.bind(case.image, case.label)[0]  # once, for all of them
+    step = FGSM(progress=False, **options)(bound, case.image, case.label, mask=case.mask).loss_history[:, 0]
+    noisy = [_loss_under_noise(bound, case, Noise(seed=seed, keep="last", **options)) for seed in range(NOISE_DRAWS)]
     return Probe(
         train_mode=train_mode,
         repeated=float((first - second).abs().max() / first.abs().max().clamp_min(1e-12)),
         gradient_gain=float(step[1] - step[0]),
-        noise_gain=float(torch.stack(noisy).max() - step[0]),
+        noise_gain=max(noisy) - float(step[0]),
     )
+
+
+@torch.no_grad()
+def _loss_under_noise(victim: Victim, case: Case, noise: Noise) -> float:
+    """The loss of one draw, by one prediction."""
+    drawn = noise(victim, case.image, case.label, mask=case.mask).adversarial
+    bound, label = noise.victim_for(victim).bind(case.image, case.label)
+    with victim.frozen():
+        return float(bound.checked_loss(bound.predict(as_plain(drawn)), label)[0])
 
 
 def _flat(prediction: Any) -> Tensor:

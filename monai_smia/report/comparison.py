@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from monai_smia.analysis import groups_of
 from monai_smia.analysis.runs import CLEAN, Run, run_differences, uneven
 from monai_smia.files import write_text
@@ -16,6 +14,7 @@ from monai_smia.records import EvaluationSpec, Summary, check_seal, read_records
 from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.report.content import report_content
 from monai_smia.report.table import Table, cell, decimals_of, interval_text, rounded, with_interval
+from monai_smia.report.templates import rendered
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,8 @@ def compare(folders: Sequence[str | os.PathLike[str]], page: str | os.PathLike[s
     warnings = [*uneven(runs), *(text for run in runs for text in _flags(run))]
     page = Path(page)
     made = Comparison(_table(runs), pairs, warnings, page)
-    environment = Environment(
-        loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    text = environment.get_template("comparison.html.j2").render(
+    text = rendered(
+        "comparison.html.j2",
         names=[run.name for run in runs],
         metric=runs[0].primary.metric,
         runs=made.runs,

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from monai_smia.analysis import groups_of
 from monai_smia.files import write_text
 from monai_smia.records import EvaluationSpec, Outcome, Summary, check_seal, read_records
@@ -29,6 +27,7 @@ from monai_smia.report.showcase import showcase
 from monai_smia.report.structure_tables import MAX_STRUCTURES, structure_metrics, structure_tables
 from monai_smia.report.table import cell
 from monai_smia.report.tables import most_damaged, report_tables
+from monai_smia.report.templates import rendered
 from monai_smia.report.verdicts import verdict_text
 
 SECTIONS = (
@@ -130,10 +129,8 @@ def report_files(
     sentences += [critical_radius_text(found, spec.unit, spec.sampled) for found in summary.critical_radii]
     sentences += [shift_text(summary.shifts), *(certificate_text(found) for found in summary.certificates)]
     headline = " ".join(part for part in sentences if part)
-    environment = Environment(
-        loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = rendered(
+        "report.html.j2",
         c=content,
         unit=spec.unit,
         headline=headline,

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from monai_smia.analysis.runs import Run
 from monai_smia.files import write_text
 from monai_smia.records.manifest import MANIFEST_FILE, hash_of
@@ -18,6 +16,7 @@ from monai_smia.records.summary import AtRadius
 from monai_smia.report.comparison import critical_of, link_of, names_of, radius_of, run_of
 from monai_smia.report.content import report_content
 from monai_smia.report.table import Table, cell, with_interval
+from monai_smia.report.templates import rendered
 
 HEADS = (
     *("run", "model", "clean", "attacked", "critical radius", "cases", "patients", "attacks", "gradients", "seconds"),
@@ -64,12 +63,9 @@ def leaderboard(
             key = (radius.attacked is None, (-1 if run.primary.higher_is_better else 1) * (radius.attacked or 0.0))
             lines.setdefault(_title(run, radius), []).append((key, _line(run, radius, path)))
     boards = [Board(title, Table(HEADS, [line for _, line in sorted(lines[title])])) for title in sorted(lines)]
-    environment = Environment(
-        loader=PackageLoader("monai_smia.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     page = Path(page)
     links = [(name, link_of(path, page)) for path, name in zip(paths, names_of(paths), strict=True)]
-    write_text(page, environment.get_template("leaderboard.html.j2").render(boards=boards, links=links))
+    write_text(page, rendered("leaderboard.html.j2", boards=boards, links=links))
     return boards, page
 
 

@@ -214,6 +214,9 @@ def test_what_a_probe_measures() -> None:
     gains = [float(n(victim, image, label, mask=mask).loss_history[0, 0]) - 8.0 for n in draws_]
     assert sound.noise_gain == pytest.approx(max(gains))
     assert (sound.train_mode, sound.repeated) == (False, 0.0)
+    counting = Linear().eval()
+    probe(ClassificationVictim(counting), case, attack)
+    assert counting.calls == 2 + 2 + 8  # twice the same, a step's two ends, a draw each
     drifting = probe(ClassificationVictim(Linear(drift=1.0).eval()), case, attack)
     assert drifting.repeated == pytest.approx(1 / 9)  # the sum of 8 after one call, then one more
 
