@@ -66,6 +66,7 @@ def drawn(root: Path, config: Path, overrides: Mapping[str, Any], seed: int) -> 
     parser.parse()
     torch.manual_seed(seed)
     network = parser.get_parsed_content("network_def")
+    RECIPES[root.name].drawn(network)
     file = root / RECIPES[root.name].weights
     file.parent.mkdir(exist_ok=True)
     torch.save(network.state_dict(), file)

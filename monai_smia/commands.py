@@ -62,6 +62,7 @@ def _add_nnunet(commands: Any) -> None:
         nargs="+",
         help="radius in the unit of the images, or several; without it 3 %% of the foreground's range",
     )
+    add("--eps_unit", default="image", help="image (default), or of each case and channel std or range")
     add("--preset", default="quick", help="quick (default), standard, thorough, radius or paper")
     add_attacks(add)
     add("--folds", nargs="+", help="numbers, or all; without it those that are there")

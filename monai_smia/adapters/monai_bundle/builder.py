@@ -15,6 +15,7 @@ from monai_smia.adapters.monai_bundle.decisions import DecisionRule, rule_of
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork, network_of
 from monai_smia.adapters.monai_bundle.grids import affine_of
+from monai_smia.adapters.monai_bundle.instances import nuclei_maps
 from monai_smia.adapters.monai_bundle.merging import before_merging
 from monai_smia.adapters.monai_bundle.outputs import SelectedOutput, deciding_output, task_of
 from monai_smia.adapters.monai_bundle.own_inferers import check_inferer
@@ -179,6 +180,8 @@ class BundleBuilder:
         if isinstance(self.network, EnsembleNetwork):
             return self.network.told
         of_several = "" if key is None else f"Of the network's outputs {key!r} is the one that decides. "
+        if (made := nuclei_maps(self.pipeline.engine.postprocessing).get(key or "")) is not None:
+            of_several += made.told
         if self.rule is None or not self.rule.probabilities:
             return of_several.strip()
         return f"{of_several}The network ends in a {self.rule.kind}: losses are of the logarithms of its probabilities."

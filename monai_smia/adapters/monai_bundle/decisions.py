@@ -12,6 +12,7 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.chain import leaves
+from monai_smia.adapters.monai_bundle.instances import STEPS as OF_NUCLEI
 from monai_smia.victims.preprocessing import as_plain
 
 PRED = "pred"  # where MONAI's engines put a prediction
@@ -230,7 +231,7 @@ def activation_of(postprocessing: Any) -> str:
     for t in steps:
         if isinstance(t, VistaPostTransformd):  # what is above 0 is of an object
             return "sigmoid"
-        if _of_pred(t, "argmax"):
+        if _of_pred(t, "argmax") or isinstance(t, OF_NUCLEI):
             return "softmax"
         if _of_pred(t, "threshold") is not None:
             return "sigmoid"
@@ -243,7 +244,7 @@ def activation_of(postprocessing: Any) -> str:
 
 def later_steps(postprocessing: Any) -> list[str]:
     """Transforms of postprocessing that change a decision once it is made, which the twin does not know."""
-    later = ("KeepLargest", "RemoveSmall", "FillHoles", "LabelFilter")
+    later = ("KeepLargest", "RemoveSmall", "FillHoles", "LabelFilter", "HoVerNet")
     return [name for t in leaves(_compose(postprocessing or [])) if (name := type(t).__name__).startswith(later)]
 
 

@@ -19,6 +19,7 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork
+from monai_smia.adapters.monai_bundle.found_boxes import OfWhatIsFound, is_of_what_is_found
 from monai_smia.adapters.monai_bundle.outputs import selected, with_decision
 from monai_smia.adapters.monai_bundle.prompts import Prompt, called_instead
 from monai_smia.inferers.points import monai_point_windows
@@ -79,12 +80,14 @@ class QuietEngine:
         self.inferer = _Watched(evaluator.inferer)
         self.engine.inferer = self.inferer
         self.postprocessing: list[Compose] = []
+        self.steps: list[_Noted] = []
         for event in (IterationEvents.FORWARD_COMPLETED, IterationEvents.MODEL_COMPLETED):
             for handler, args, kwargs in evaluator._event_handlers.get(event, []):
                 self._register(event, handler, args, kwargs)
         own = bool(self.postprocessing)
         if not own and postprocessing:
-            self._postprocess(postprocessing)
+            key = None if detector is None else str(detector.target_box_key)
+            self._postprocess(postprocessing, key if key and is_of_what_is_found(postprocessing, key) else None)
         process = evaluator._process_function
         if getattr(process, "__self__", None) is evaluator:  # `_iteration` may ask itself instead of the engine
             process = process.__func__.__get__(self.engine)
@@ -99,7 +102,7 @@ class QuietEngine:
             seen: what the network is given in the place of what the batch holds.
 
         Raises:
-            ValueError: if the network's prediction is NaN or infinite.
+            ValueError: if the network's prediction is NaN or infinite, or postprocessing is never applied.
         """
         engine, batch = self.engine, self.collate([dict(item)])
         engine.state.batch, engine.state.output = batch, None
@@ -116,6 +119,12 @@ class QuietEngine:
         finally:
             if hook:
                 hook.remove()
+        if idle := [step for step in self.steps if not step.ran and step.names]:
+            raise ValueError(
+                f"postprocessing must be applied by the evaluator, whose iteration does not (it fires no "
+                f"{IterationEvents.MODEL_COMPLETED.name}): {', '.join(idle[0].names)}. Where predictions are decisions "
+                "as they are, give --attack#postprocessing [] and --attack#activation."
+            )
         output, rest = (_first(value) for value in (engine.state.output, engine.state.batch))
         if not isinstance(output, Mapping):
             raise ValueError(f"the evaluator must give a dictionary for an item, got {type(output).__name__}.")
@@ -123,7 +132,7 @@ class QuietEngine:
             raw, output = self.ensemble.together(self.inferer.raws), self.ensemble.with_decision(output)
         else:
             raw = selected(self.inferer.raw, self.output_key)
-        output = with_decision(output, raw, self.output_key)
+        output = with_decision(output, raw, self.output_key, self.postprocessing)
         beside = rest if isinstance(rest, Mapping) else {}
         watched = self.inferer
         return Iteration(output, beside, watched.seen, raw, any(calls), watched.prompt, watched.around_points)
@@ -144,10 +153,24 @@ class QuietEngine:
             args = (weakref.ref(self.engine), *args[1:])
         self.engine._event_handlers[event].append((handler, args, dict(kwargs)))
 
-    def _postprocess(self, transform: Any) -> None:
+    def _postprocess(self, transform: Any, found: str | None = None) -> None:
         compose = transform if isinstance(transform, Compose) else Compose(transform)
         self.postprocessing.append(compose)
-        self.engine._register_postprocessing(without_savers(compose, self.left_out))
+        kept: Any = without_savers(compose, self.left_out)
+        names = [type(t).__name__ for t in kept.flatten().transforms]
+        self.steps.append(_Noted(kept if found is None else OfWhatIsFound(kept, found), names))
+        self.engine._register_postprocessing(self.steps[-1])
+
+
+class _Noted:
+    """Steps of postprocessing that note whether they ran."""
+
+    def __init__(self, steps: Callable[[Any], Any], names: Sequence[str]) -> None:
+        self.steps, self.names, self.ran = steps, names, False
+
+    def __call__(self, data: Any) -> Any:
+        self.ran = True
+        return self.steps(data)
 
 
 class _Watched(Inferer):

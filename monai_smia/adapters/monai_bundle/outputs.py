@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, rule_of
+from monai_smia.adapters.monai_bundle.instances import decided_nuclei, nuclei_maps
 from monai_smia.victims.preprocessing import as_plain
 
 PRED = "pred"  # where MONAI's engines put a prediction
@@ -62,16 +63,21 @@ class SelectedOutput(nn.Module):
         return found
 
 
-def with_decision(output: Mapping[Any, Any], raw: Any, key: str | None) -> Mapping[Any, Any]:
+def with_decision(
+    output: Mapping[Any, Any], raw: Any, key: str | None, postprocessing: Sequence[Any] = ()
+) -> Mapping[Any, Any]:
     """What an evaluator's postprocessing leaves, with the decision on one output where others put a prediction.
 
     Args:
         output: of the postprocessing, for one item.
         raw: what the inferer returned, a batch of one.
         key: of the output that counts; None where there is one alone.
+        postprocessing: of the evaluator, which may have made a map of it.
     """
     if key is None or isinstance(output.get(PRED), Tensor):
         return output
+    if (nuclei := decided_nuclei(output, key, postprocessing)) is not None:
+        return {**output, PRED: nuclei}
     found = outputs_of(output.get(PRED, ()))
     if key in found:
         return {**output, PRED: found[key]}
@@ -80,6 +86,8 @@ def with_decision(output: Mapping[Any, Any], raw: Any, key: str | None) -> Mappi
 
 def deciding_output(first: Any, postprocessing: Sequence[Any], activation: str | None) -> str | None:
     """The key of the output that a bundle decides by: that which decides as the bundle does on a case.
+
+    Where it makes instances of several outputs, it is the one that they are cut out of.
 
     Args:
         first: what its evaluator made of a case.
@@ -95,6 +103,8 @@ def deciding_output(first: Any, postprocessing: Sequence[Any], activation: str |
     if isinstance(first.raw, Tensor):
         return None
     found, pred = outputs_of(first.raw), first.output.get(PRED)
+    if (cut := next((key for key in nuclei_maps(postprocessing) if key in found), None)) is not None:
+        return cut
     shares = {
         name: _agreement(tensor, pred, postprocessing, activation)
         for name, tensor in found.items()

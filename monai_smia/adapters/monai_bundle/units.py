@@ -21,6 +21,7 @@ from monai_smia.victims.preprocessing import FrozenPreprocessing, as_plain
 UNITS = "file_units"  # in the metadata of an image: units of its files per unit of the attack, one per channel
 NETWORK, IMAGE, STD, RANGE = "network", "image", "std", "range"
 KINDS = (NETWORK, IMAGE, STD, RANGE)
+OPTION = "--attack#eps_unit image"
 NAMES = {NETWORK: "", STD: "SD", RANGE: "of range"}  # in tables
 WORDS = {
     NETWORK: "units of the network, which takes them from each case",
@@ -38,6 +39,7 @@ class OwnUnits:
             highest. ``"network"``: what becomes one unit of what the network is given.
         chain: transforms between the image and the network.
         image_key: of the image.
+        option: what gives a radius in the unit of the files instead.
 
     Example:
         >>> image = MetaTensor(torch.tensor([[0.0, 2.0, 6.0], [0.0, 10.0, 30.0]]))
@@ -45,8 +47,8 @@ class OwnUnits:
         [2.0, 10.0]
     """
 
-    def __init__(self, kind: str, chain: Compose, image_key: str) -> None:
-        self.kind, self.image_key = kind, image_key
+    def __init__(self, kind: str, chain: Compose, image_key: str, *, option: str = OPTION) -> None:
+        self.kind, self.image_key, self.option = kind, image_key, option
         self.chain = copy.copy(chain)  # cases are loaded in a thread of their own, where modes of transforms are set
         self.chain.transforms = tuple(t.fresh() if isinstance(t, EachPartd) else copy.copy(t) for t in chain.transforms)
 
@@ -83,7 +85,7 @@ class OwnUnits:
             wrong = [number for number, unit in enumerate(units.tolist()) if not 0 < unit < float("inf")]
             raise ValueError(
                 f"channels {wrong} of the image have no unit of their own: their values are all the same. Leave the "
-                "case out, or give the radius in the unit of the files, with --attack#eps_unit image."
+                f"case out, or give the radius in the unit of the files, with {self.option}."
             )
         return units
 
@@ -184,7 +186,7 @@ def check_survival(survival: Mapping[str, Any] | None, units: OwnUnits | None) -
         if not isinstance(degradation, ALIKE):
             raise ValueError(
                 f"survival: {name} ({type(degradation).__name__}) is in the unit of the files, and the images attacked "
-                f"are in {WORDS[units.kind]}; give the radius in that of the files, with --attack#eps_unit image."
+                f"are in {WORDS[units.kind]}; give the radius in that of the files, with {units.option}."
             )
 
 

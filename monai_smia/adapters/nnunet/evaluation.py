@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.transforms import Compose
 
 from monai_smia.adapters.given import OWN_STATISTICS, check_limit, default_radius, range_of
+from monai_smia.adapters.monai_bundle.units import IMAGE, NAMES, RANGE, STD, WORDS, OwnUnits, check_survival, told_units
 from monai_smia.adapters.nnunet.cases import find_cases
 from monai_smia.adapters.nnunet.loading import ATTACK, KEEP, NNUNetLoading, NNUNetReading
 from monai_smia.adapters.nnunet.normalization import CT
@@ -42,6 +44,7 @@ def nnunet_evaluation(
     labels: str | Path | None = None,
     output_dir: str | Path = "nnunet_attack_eval",
     eps: float | str | Sequence[float | str] | None = None,
+    eps_unit: str = IMAGE,
     preset: str = "quick",
     gradients: int | None = None,
     steps: int = 10,
@@ -77,6 +80,8 @@ def nnunet_evaluation(
         output_dir: where to write.
         eps: radius in the unit of the images (HU, the scanner's values), or several; None for 3 % of the range from the
             .5th to the 99.5th percentile of the foreground, by the fingerprint of the training data.
+        eps_unit: ``"image"``, or of each case and channel ``"std"`` or ``"range"``, see `OwnUnits`; with these `eps`
+            is to be given.
         preset, gradients, steps, alpha, only, extra, volumes, seed: as for `chosen_plan`.
         tolerance: gradients are doubled while the headline moves by this much.
         clip: valid range of the images; None for that of every file's type.
@@ -100,6 +105,7 @@ def nnunet_evaluation(
     if background not in (KEEP, ATTACK):
         raise ValueError(f"background must be one of {KEEP}, {ATTACK}, got {background!r}.")
     check_limit(limit)
+    units = _own_units(eps_unit, eps, survival)
     radii = None if eps is None else radii_of(eps)
     victim = NNUNetVictim.from_folder(model_folder, **model)
     deployed, channels = victim.deployed, victim.preprocessing.channels
@@ -110,6 +116,8 @@ def nnunet_evaluation(
     scale = {channel.scale for channel in channels}
     per_unit = scale.pop() if len(scale) == 1 else None
     radii = [default_radius(width)] if radii is None else radii
+    if units is not None:
+        per_unit, width, unit = 1.0, 1.0, NAMES[eps_unit]
     valid = range_of(clip)
     plan = chosen_plan(
         preset,
@@ -130,6 +138,12 @@ def nnunet_evaluation(
     limitations = (
         [UNSUPERVISED] * (labels is None) + [OWN_STATISTICS] * (per_unit is None) + [KEPT] * (background == KEEP)
     )
+    in_units = ""
+    if units is not None:
+        limitations.append(
+            f"Radii are in {WORDS[eps_unit]}; what they are in the unit of the files stands beside them."
+        )
+        in_units = told_units(eps_unit, radii, units.measured(reading(cases[0]["image"])))
     metrics, unnamed = _metrics(victim)
     with console(progress):
         told = [
@@ -137,12 +151,13 @@ def nnunet_evaluation(
             UNSUPERVISED if labels is None else "",
             storage.why_not([item["image"] for item in cases]) or "",
             f"No radius given: {radii[0]:g} is 3 % of the foreground's range." if eps is None else "",
+            in_units,
         ]
         for line in filter(None, told):
             LOGGER.info(line)
     return AttackEvaluation(
         cases=cases,
-        loading=NNUNetLoading(reading, victim.preprocessing, background=background, ranged=clip is None),
+        loading=NNUNetLoading(reading, victim.preprocessing, background=background, ranged=clip is None, units=units),
         victim=victim,
         attacks=plan,
         metrics=metrics,
@@ -162,6 +177,19 @@ def nnunet_evaluation(
         progress=progress,
         pipeline=NNUNetPipeline(victim, labeled=labels is not None),
     )
+
+
+def _own_units(kind: str, eps: Any, survival: dict[str, Degradation] | None) -> OwnUnits | None:
+    """What images are attacked in; None for the unit of their files."""
+    if kind not in (IMAGE, STD, RANGE):
+        raise ValueError(f"eps_unit must be one of {IMAGE}, {STD}, {RANGE}, got {kind!r}.")
+    if kind == IMAGE:
+        return None
+    if eps is None:
+        raise ValueError(f"eps must be given where eps_unit is {kind}, such as --eps 0.1, got None.")
+    units = OwnUnits(kind, Compose([]), "image", option="--eps_unit image")
+    check_survival(survival, units)
+    return units
 
 
 def _metrics(victim: NNUNetVictim) -> tuple[SegmentationMetrics, str]:

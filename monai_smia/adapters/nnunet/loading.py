@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.axes import Axes, axes_of
+from monai_smia.adapters.monai_bundle.units import UNITS, OwnUnits, range_in_units
 from monai_smia.adapters.nnunet.deployed import Deployed
 from monai_smia.adapters.nnunet.normalization import RGB
 from monai_smia.adapters.nnunet.preprocessing import Preprocessing, filled
@@ -68,13 +69,28 @@ class NNUNetLoading:
         preprocessing: says whether nnU-Net goes by the zeros around a body.
         background: ``"keep"`` leaves those zeros as they are, ``"attack"`` attacks them, too.
         ranged: ask every case for its valid range; False where one is given for all.
+        units: what images are attacked in; None for the unit of their files.
     """
 
-    def __init__(self, reading: NNUNetReading, preprocessing: Preprocessing, *, background: str, ranged: bool) -> None:
+    def __init__(
+        self,
+        reading: NNUNetReading,
+        preprocessing: Preprocessing,
+        *,
+        background: str,
+        ranged: bool,
+        units: OwnUnits | None = None,
+    ) -> None:
         self.reading, self.preprocessing, self.background, self.ranged = reading, preprocessing, background, ranged
+        self.units = units
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """What decides, for the fingerprint of records."""
+        names = ("reading", "preprocessing", "background", "ranged", "units")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """``image``, ``label`` (None where there is none), ``mask`` and ``clip``."""
+        """``image``, ``label`` (None where there is none), ``mask``, ``clip``, and where there are such ``units``."""
         image, deployed = self.reading(item["image"]), self.reading.deployed
         label = None
         if item["label"] is not None:
@@ -83,8 +99,11 @@ class NNUNetLoading:
         case: dict[str, Any] = {"image": image, "label": label}
         if self.background == KEEP:
             case["mask"] = self._inside(image)
+        if self.units is not None:
+            case["image"] = self.units(image)
+            case["units"] = tuple(case["image"].meta[UNITS])
         if self.ranged:
-            case["clip"] = self._range(item["image"])
+            case["clip"] = self._range(item["image"], case)
         return case
 
     def _inside(self, image: MetaTensor) -> Tensor | None:
@@ -97,12 +116,18 @@ class NNUNetLoading:
             return None
         return filled(nonzero)[None].expand(plain.shape)
 
-    def _range(self, files: Sequence[str]) -> tuple[float, float] | None:
+    def _range(self, files: Sequence[str], case: Mapping[str, Any]) -> tuple[float, float] | None:
         """What every file of the case can hold; None where that is any number."""
         ranges = [file_range(file) for file in files]
         if any(channel.scheme == RGB for channel in self.preprocessing.channels):
             ranges.append((0.0, 255.0))  # beyond which nnU-Net refuses an image
         known = [each for each in ranges if each is not None]
+        if (units := case.get("units")) is not None:
+            if len(ranges) != len(units):  # a color picture: one file of several channels
+                ranges = [(max(low for low, _ in known), min(high for _, high in known)) if known else None] * len(
+                    units
+                )
+            return range_in_units(ranges, torch.tensor(units), case["image"])
         return (max(low for low, _ in known), min(high for _, high in known)) if known else None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_smia.adapters.monai_bundle.units import in_file_units, units_of
 from monai_smia.adapters.nnunet.storing import files_in
 from monai_smia.adapters.nnunet.victim import SPACING, NNUNetVictim
 from monai_smia.evaluation.cases import Case
@@ -45,7 +46,7 @@ class NNUNetPipeline:
             return self._of_files(files_in(image), case)
         if image is case.image:
             return self.clean(case)
-        volume = as_plain(image[0]).cpu().numpy()
+        volume = in_file_units(as_plain(image[0]), units_of(case.image)).cpu().numpy()
         volume = volume if volume.ndim == 4 else volume[:, None]
         return self._flat(self.deployed.segment(volume, case.image.meta[SPACING]), case)  # type: ignore[attr-defined]
 

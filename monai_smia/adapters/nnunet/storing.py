@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 from torch import Tensor
 
+from monai_smia.adapters.monai_bundle.units import again_in_units, in_file_units, units_of
 from monai_smia.adapters.nnunet.loading import NIFTI, NNUNetReading
 from monai_smia.storage import BelowOneUnitError, NiftiStorage, NotStorableError, PictureStorage
 from monai_smia.victims.preprocessing import as_plain
@@ -20,7 +21,8 @@ class NNUNetStorage:
     """Writes ``<stem>_adversarial/CASE_0000.nii.gz`` and on, and the perturbations into ``<stem>_perturbation``.
 
     Every channel is written in whole units of its own file, with that one's header: ``nnUNetv2_predict`` takes the
-    folder as it is. A color picture is one file, ``<stem>_adversarial.png``.
+    folder as it is. A color picture is one file, ``<stem>_adversarial.png``. An image in units of its own is written in
+    those of its files.
 
     Args:
         folder: where to write.
@@ -29,6 +31,7 @@ class NNUNetStorage:
 
     def __init__(self, folder: Path, reading: NNUNetReading) -> None:
         self.folder, self.reading = folder, reading
+        self._written: dict[Path, Tensor | None] = {}  # the units of an image
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides, for the fingerprint of records."""
@@ -43,12 +46,23 @@ class NNUNetStorage:
             NotStorableError: if a file of the case cannot hold it.
         """
         self.check(source)
-        if norm != "linf" and len(source) > 1:
+        units = units_of(image)
+        if norm != "linf" and (len(source) > 1 or (units is not None and len(set(units.tolist())) > 1)):
             raise NotStorableError(f"an image of {len(source)} files is stored within a radius of L-inf, not {norm}.")
+        if units is not None:  # the voxels of the file itself, which dividing and multiplying again would round
+            change = in_file_units(as_plain(adversarial) - as_plain(image), units)
+            image = self.reading(source).to(change)
+            adversarial = as_plain(image) + change
+        radii = [eps] * len(source) if units is None else [float(f"{eps * unit:.9g}") for unit in units.tolist()]
+        path = self.folder / f"{stem}_adversarial"
         try:
             if str(source[0]).endswith(PICTURE):
+                if len(set(radii)) > 1:
+                    raise NotStorableError("a color picture is stored within one radius of all its channels.")
                 pictures = PictureStorage(self.folder, lambda file: self.reading([file]))
-                return pictures.write(image, adversarial, eps=eps, source=source[0], stem=stem, norm=norm)
+                path = pictures.write(image, adversarial, eps=radii[0], source=source[0], stem=stem, norm=norm)
+                self._written[path] = units
+                return path
             axes = self.reading.axes(source[0])
             pair = axes.file(as_plain(image)), axes.file(as_plain(adversarial))
             for number, file in enumerate(source):
@@ -57,7 +71,7 @@ class NNUNetStorage:
                     f"{stem}_adversarial/{name}",
                     f"{stem}_perturbation/{name}",
                     *(each if len(source) == 1 else each[number : number + 1] for each in pair),
-                    eps=eps,
+                    eps=radii[number],
                     source=file,
                     norm=norm,
                 )
@@ -65,11 +79,12 @@ class NNUNetStorage:
             raise
         except ValueError as error:
             raise NotStorableError(str(error)) from error
-        return self.folder / f"{stem}_adversarial"
+        self._written[path] = units
+        return path
 
     def read(self, path: Any) -> Tensor:
-        """The image of a folder, as nnU-Net reads it."""
-        return self.reading(files_in(path))
+        """The image of a folder, as nnU-Net reads it, in the units that it was attacked in."""
+        return again_in_units(self.reading(files_in(path)), self._written.get(path))
 
     def in_file_axes(self, image: Tensor, source: Any) -> Tensor:
         """An image ``(C, *spatial)``, or a decision on it, with the axes of its file."""

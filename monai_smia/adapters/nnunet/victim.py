@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 from torch.nn import functional as F
 
+from monai_smia.adapters.monai_bundle.units import in_file_units, units_of
 from monai_smia.adapters.nnunet.deployed import Deployed
 from monai_smia.adapters.nnunet.normalization import Statistics
 from monai_smia.adapters.nnunet.preprocessing import Preprocessing
@@ -153,6 +154,7 @@ class NNUNetVictim(SegmentationVictim):
 
     def _logits(self, image: Tensor, clean: _CleanSample) -> Tensor:
         """Logits of one image ``(C, *spatial)``."""
+        image = in_file_units(image, clean.units)
         volume = image if image.ndim == 4 else image[:, None]
         chain: Preprocessing = self.preprocessing
         placement = chain.placed(volume, clean.spacing)
@@ -171,7 +173,8 @@ class NNUNetVictim(SegmentationVictim):
     def network_input(self, image: Tensor) -> Tensor:
         """The image as it is resampled for the network, without the padding of a small one."""
         found = []
-        for sample, clean in zip(as_plain(image), self._clean(image), strict=True):
+        for own, clean in zip(as_plain(image), self._clean(image), strict=True):
+            sample = in_file_units(own, clean.units)
             volume = sample if sample.ndim == 4 else sample[:, None]
             placement = self.preprocessing.placed(volume, clean.spacing)
             found.append(self.preprocessing.seen(volume, placement, clean.statistics))
@@ -207,10 +210,11 @@ class NNUNetVictim(SegmentationVictim):
 
 @dataclass(frozen=True)
 class _CleanSample:
-    """What stays of a clean image while it is attacked: its spacing, and its statistics where they are frozen."""
+    """What stays of a clean image while it is attacked: its spacing, its units, and its statistics where frozen."""
 
     spacing: tuple[float, ...]
     statistics: list[Statistics | None] | None
+    units: Tensor | None = None  # of its files, per unit of the image; None where it is in theirs
 
 
 class _Clean:
@@ -221,18 +225,22 @@ class _Clean:
         self._voxels: SameVoxels | None = SameVoxels(image)
         self.samples = []
         for sample in split_batch(image):
-            spacing, statistics = spacing_of(sample), None
+            spacing, statistics, units = spacing_of(sample), None, units_of(sample)
             if freeze:
-                plain = as_plain(sample).detach()
+                plain = in_file_units(as_plain(sample).detach(), units)
                 volume = plain if plain.ndim == 4 else plain[:, None]
                 statistics = preprocessing.statistics(volume, preprocessing.placed(volume, spacing))
-            self.samples.append(_CleanSample(spacing, statistics))
+            self.samples.append(_CleanSample(spacing, statistics, units))
 
     def is_of(self, image: Tensor) -> bool:
         """Whether it is of this very image, which is as it was."""
         if self._voxels is None or not self._voxels.are(image) or type(image) is not type(self.clean):
             return False
-        return [spacing_of(sample) for sample in split_batch(image)] == [clean.spacing for clean in self.samples]
+        pairs = zip(split_batch(image), self.samples, strict=True)
+        return all(
+            spacing_of(sample) == clean.spacing and _list(units_of(sample)) == _list(clean.units)
+            for sample, clean in pairs
+        )
 
     def subset(self, index: Tensor) -> _Clean:
         """Of the samples that `index` selects, by number or by a boolean mask."""
@@ -243,6 +251,10 @@ class _Clean:
 
     def check_differentiable(self) -> None:
         """Nothing: all of it is."""
+
+
+def _list(units: Tensor | None) -> Any:
+    return None if units is None else units.tolist()
 
 
 def spacing_of(image: Tensor) -> tuple[float, ...]:
