@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from measured import Claims, Row, Table, add_save, save
+from measured import RESULTS, ROOT, Claims, Row, Table, add_save, save
 from zoo_inputs import RECIPES, Recipe
 
 ZOO = "MONAI_SMIA_ZOO"  # environment variable: where the bundles lie
@@ -216,7 +216,17 @@ def claims(rows: Sequence[Row]) -> Claims:
         len(ran) > len(wanted) / 2,
     )
     agree = all((row["check"] == FINE) == row["ran"] for row in rows)
+    if before := [row for row in rows if "commit" in row]:
+        commits = ", ".join(sorted({row["commit"][:7] for row in before}))
+        here = ", ".join(f"`{row['bundle']}`" for row in rows if "commit" not in row)
+        yield f"{len(before)} rows are of an earlier commit ({commits}); of the one below are {here}.", True
     yield "What `overlay --check` finds nothing missing in runs, and what stops the others is said by it.", agree
+
+
+def earlier(names: Sequence[str]) -> list[Row]:
+    """Rows of other bundles, as the results file has them, each with the commit that it was measured at."""
+    found = json.loads((ROOT / RESULTS / "zoo.json").read_text())
+    return [{"commit": found["commit"], **row} for row in found["rows"] if row["bundle"] not in names]
 
 
 TABLES = {"table": Table(cells_of, claims=claims)}
@@ -227,6 +237,7 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, help=f"the folder models of a checkout of the Model Zoo (${ZOO})")
     parser.add_argument("--bundles", nargs="+", choices=sorted(RECIPES), help="some of them; without it all")
     parser.add_argument("--rows", type=Path, help="keep finished rows in this folder, and go on from it")
+    parser.add_argument("--earlier", action="store_true", help="and the rows of all others out of the results file")
     parser.add_argument("--keep", type=Path, help="work in this folder, and leave the copies there")
     add_save(parser)
     args = parser.parse_args()
@@ -251,6 +262,7 @@ def main() -> None:
         else:
             row = json.loads(kept.read_text())
         rows.append(row)
+    rows += earlier([row["bundle"] for row in rows]) if args.earlier else []
     save(args.save, rows, seeds=sorted({row.get("seed", 0) for row in rows}))
 
 

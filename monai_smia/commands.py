@@ -28,6 +28,7 @@ def _add_run(commands: Any) -> None:
     add("--roi", nargs="+", type=int, metavar="N", help="sliding window in voxels; without it whole images")
     add("--overlap", type=float, default=0.25, help="of windows (default: %(default)s)")
     add("--blend", default="constant", help="of windows: constant (default), gaussian")
+    add("--logits", default="float32", help="what windows are stitched in: float32 (default), float16, bfloat16")
     add("--orientation", metavar="AXES", help="axes that the network wants, such as RAS")
     add("--spacing", nargs="+", type=float, metavar="MM", help="voxel size that the network wants")
     add("--window", nargs=2, type=float, metavar=("LOW", "HIGH"), help="intensities that become 0 to 1, clipped")

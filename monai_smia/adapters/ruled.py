@@ -11,6 +11,7 @@ from torch import Tensor
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
 from monai_smia.metrics import CaseMetrics, ClassificationMetrics, SegmentationMetrics
 from monai_smia.victims import ClassificationVictim, SegmentationVictim
+from monai_smia.victims.slabs import in_full
 
 
 @dataclass(kw_only=True, eq=False)
@@ -25,7 +26,8 @@ class RuledSegmentation(SegmentationVictim):
 
     def forward(self, network_input: Tensor) -> Tensor:
         """Logits that decide as the rule does."""
-        return self.rule.logits(super().forward(network_input))
+        raw = super().forward(network_input)
+        return raw if self.rule.takes_values_as_they_are else self.rule.logits(in_full(raw))
 
 
 @dataclass(kw_only=True, eq=False)

@@ -11,6 +11,7 @@ from torch import Tensor
 from monai_smia.attacks.iterative import Iterate
 from monai_smia.attacks.pgd import PGD
 from monai_smia.victims import SegmentationVictim, Victim, voxel_losses
+from monai_smia.victims.slabs import in_full
 
 
 @dataclass(kw_only=True, eq=False)
@@ -32,8 +33,9 @@ class VoxelWeightedPGD(PGD):
         """The weighted cross entropy ``(B,)``."""
         segmenter = self.require_victim(victim, SegmentationVictim)
         output, target = segmenter.output, segmenter.target(iterate.label)
-        loss = voxel_losses.voxel_cross_entropy(output, iterate.prediction, target)
-        return (loss * self.weights(output, iterate.prediction, target, iterate.step)).flatten(1).sum(1)
+        prediction = in_full(iterate.prediction)
+        loss = voxel_losses.voxel_cross_entropy(output, prediction, target)
+        return (loss * self.weights(output, prediction, target, iterate.step)).flatten(1).sum(1)
 
     @abstractmethod
     def weights(self, output: Any, prediction: Tensor, target: Tensor, step: int) -> Tensor:

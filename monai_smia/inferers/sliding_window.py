@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from monai_smia import __version__
+from monai_smia.inferers.half import HalfWindows
 from monai_smia.inferers.kept_graphs import MemoryLimit
 from monai_smia.inferers.windows import SlidingWindows, Windows, on_window
 
@@ -42,6 +43,9 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
     Args:
         *args: as for `monai.inferers.SlidingWindowInferer`.
         memory_limit: bytes that kept graphs may hold, on top of the flat memory; 0 keeps none.
+        logits: ``torch.float16`` or ``torch.bfloat16`` holds the stitched prediction in that type (`HalfWindows`), half
+            the memory where there are many classes; the gradient stays that of the windows in full. None, and images
+            smaller than a window: in the image's own.
         **kwargs: as for `monai.inferers.SlidingWindowInferer`.
 
     Raises:
@@ -57,10 +61,12 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
         torch.Size([1, 1, 20, 20])
     """
 
+    logits: torch.dtype | None = None
+
     @deprecated_arg("memory_budget", since="0.2.0", removed="0.3.0", new_name="memory_limit", version_val=__version__)
-    def __init__(self, *args: Any, memory_limit: float = 0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, memory_limit: float = 0, logits: torch.dtype | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.memory = MemoryLimit(memory_limit)
+        self.memory, self.logits = MemoryLimit(memory_limit), logits
 
     @classmethod
     def of(cls, inferer: SlidingWindowInferer, *, memory_limit: float = 0) -> CheckpointedSlidingWindowInferer:
@@ -81,6 +87,13 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
         others = any(p.requires_grad for m in modules for p in m.parameters()) or any(
             isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values())
         )
+        if (
+            self.logits is not None
+            and not others
+            and kwargs.get("condition") is None
+            and not any(self._padding(inputs))
+        ):
+            return self._in_half(self.logits, inputs, network, modules, args, kwargs)
         if not torch.is_grad_enabled() or not (inputs.requires_grad or others):
             return super().__call__(inputs, partial(on_window, network), *args, **kwargs)
         refuse_unrepeatable(modules)
@@ -96,6 +109,20 @@ class CheckpointedSlidingWindowInferer(SlidingWindowInferer):
                 outputs = WindowGradient.apply(padded, windows, *outputs)
                 return windows.pack([_crop(o, padding, plain.shape) for o in outputs], inputs)
         return super().__call__(inputs, _Checkpointed(network), *args, **kwargs)
+
+    def _in_half(
+        self, dtype: torch.dtype, inputs: Tensor, network: Any, modules: list[nn.Module], args: Any, kwargs: Any
+    ) -> Tensor:
+        """The prediction in half precision, with the exact gradient of its windows."""
+        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        wanted = torch.is_grad_enabled() and plain.requires_grad
+        if wanted:
+            refuse_unrepeatable(modules)
+        region, known = getattr(inputs, "gradient_region", None), [*tensors_of(modules), plain]
+        memory = self.memory if wanted else MemoryLimit(0)
+        windows = HalfWindows(dtype, self, memory, network, args, kwargs, known, region)
+        (stitched,) = windows.stitched(plain.detach())
+        return WindowGradient.apply(plain, windows, stitched)[0] if wanted else stitched
 
     def _padding(self, inputs: Tensor) -> list[int]:
         """What MONAI pads where the window is larger than the image, last axis first."""

@@ -120,13 +120,13 @@ class Windows(ABC):
         for number, batch in enumerate(self.batches):
             if not self._is_needed(batch):
                 continue
-            vectors = [None if c is None else _gathered(c, batch).to(device) for c in cotangents]
+            vectors = [None if c is None else gathered(c, batch).to(device) for c in cotangents]
             if not any(v is not None and _holds_anything(v) for v in vectors):
                 self.kept.pop(number, None)
                 continue  # a loss that ignores these windows
-            shares = importance / _gathered(count, [(slice(0, 1), *w[1:]) for w in batch]).to(device)
+            shares = importance / gathered(count, [(slice(0, 1), *w[1:]) for w in batch]).to(device)
             vectors = [None if v is None else v * shares for v in vectors]
-            kept = self.kept.pop(number, None) or self._again(number, _gathered(image, batch).to(device))
+            kept = self.kept.pop(number, None) or self._again(number, gathered(image, batch).to(device))
             pulled = _vector_jacobian(kept, vectors).to(gradient.device)
             for w, part in zip(batch, pulled, strict=True):
                 gradient[w] += part
@@ -179,7 +179,7 @@ class SlidingWindows(Windows):
     @torch.no_grad()
     def stitched(self, image: Tensor) -> tuple[Tensor, ...] | None:
         """MONAI's forward pass."""
-        recording = _with_coordinates(self.inferer)
+        recording = with_coordinates(self.inferer)
         output = SlidingWindowInferer.__call__(
             recording, image, self._record, *self.args, **self.options, **self.kwargs
         )
@@ -205,7 +205,7 @@ class SlidingWindows(Windows):
         return weight.to(device, image.dtype)[None, None]
 
 
-def _gathered(volume: Gathered, places: Sequence[Window]) -> Tensor:
+def gathered(volume: Gathered, places: Sequence[Window]) -> Tensor:
     """These windows as one batch, a view where it is one window: as MONAI hands them to the network."""
     return volume[places[0]] if len(places) == 1 else torch.cat([volume[place] for place in places])
 
@@ -232,7 +232,8 @@ def _check_repeats(parts: Sequence[Tensor], first: Sequence[Tensor]) -> None:
             )
 
 
-def _with_coordinates(inferer: SlidingWindowInferer) -> SlidingWindowInferer:
+def with_coordinates(inferer: SlidingWindowInferer) -> SlidingWindowInferer:
+    """The same that hands a window's place on beside it."""
     recording = object.__new__(SlidingWindowInferer)
     recording.__dict__.update(vars(inferer), with_coord=True)
     return recording

@@ -12,6 +12,7 @@ from torch.nn.modules.loss import _Loss
 
 from monai_smia.nearest import nearest
 from monai_smia.victims.loss_modules import module_loss
+from monai_smia.victims.slabs import in_full
 
 
 class OutputLoss(ABC):
@@ -72,6 +73,8 @@ class Chosen:
             reference: the label of a loss, the reference prediction of a divergence.
         """
         function = self.function
+        if not getattr(function, "in_slabs", False):
+            prediction, reference = in_full(prediction), in_full(reference)
         if isinstance(self.spec, str | OutputLoss):
             target = self.victim.target(reference) if self.kind == "loss" else reference
             return function(self.victim.output, prediction, target)

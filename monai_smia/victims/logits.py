@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_smia.inferers.half import HALF as HALVES
+from monai_smia.inferers.sliding_window import CheckpointedSlidingWindowInferer
 from monai_smia.victims import logit_losses
 from monai_smia.victims.base import Victim
 from monai_smia.victims.gate import Passed, plain_of
 from monai_smia.victims.outputs import Output, output_of
 
+HALF = tuple(HALVES.values())
 UNSIGNED = (torch.uint8, torch.uint16, torch.uint32)
-HALF = (torch.float16, torch.bfloat16)
 _FITTING = Passed()
 
 
@@ -49,6 +52,8 @@ class LogitsVictim(Victim):
     def forward(self, network_input: Tensor) -> Tensor:
         """The network's logits, those of half precision in float32, in which a sum over voxels does not overflow.
 
+        Where the inferer holds them in half precision (`with_logits`), they stay in it: what sums them does it in full.
+
         Raises:
             ValueError: if it returns anything but one tensor ``(B, K, ...)``.
         """
@@ -60,7 +65,40 @@ class LogitsVictim(Victim):
             )
         if logits.ndim < 2:
             raise ValueError(f"the network must return logits (B, K, ...), got shape {tuple(logits.shape)}.")
-        return logits.float() if logits.dtype in HALF else logits
+        held = getattr(self.inferer, "logits", None) == logits.dtype
+        return logits.float() if logits.dtype in HALF and not held else logits
+
+    def predict_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Victim.predict_both`; what is held in half precision is made apart, as no part of it has its windows."""
+        if getattr(self.inferer, "logits", None) is None:
+            return super().predict_both(first, second)
+        return self.predict(first), self.predict(second)
+
+    def with_logits(self, dtype: str) -> Any:
+        """A copy that holds the prediction of its sliding window in another precision: half the memory, or all of it.
+
+        Values are rounded to it; the gradient is that of the loss at the rounded values, in float32, through windows
+        that are computed in full. Images smaller than a window keep float32.
+
+        Args:
+            dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
+
+        Raises:
+            ValueError: if it is none of these, or half of what no sliding window stitches.
+        """
+        known = {"float32": None, **HALVES}
+        if dtype not in known:
+            raise ValueError(f"logits must be one of {tuple(known)}, got {dtype!r}.")
+        if known[dtype] is None:
+            return self
+        if not isinstance(self.inferer, CheckpointedSlidingWindowInferer):
+            raise ValueError(
+                f"logits must be 'float32' where no SlidingWindowInferer stitches them, got {dtype!r}: "
+                f"{'there is no inferer' if self.inferer is None else type(self.inferer).__name__}."
+            )
+        inferer = copy.copy(self.inferer)
+        inferer.logits = known[dtype]
+        return self.with_inferer(inferer)
 
     def as_label(self, label: Any) -> Any:
         """Integers and booleans of any type as long, in which every `ignore_index` exists.

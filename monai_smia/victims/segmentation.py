@@ -12,6 +12,7 @@ from monai_smia.victims import logit_losses, voxel_losses
 from monai_smia.victims.choice import GoalLoss
 from monai_smia.victims.gate import check_label_map
 from monai_smia.victims.logits import LogitsVictim
+from monai_smia.victims.slabs import in_full
 from monai_smia.victims.volume_loss import VolumeLoss
 
 
@@ -89,6 +90,7 @@ class SegmentationVictim(LogitsVictim):
 
     def dense_scores(self, prediction: Tensor) -> Tensor:
         """Scores before the softmax of every voxel ``(B, N, K)``; with ``"sigmoid"`` every channel's no and yes."""
+        prediction = in_full(prediction)
         if self.activation == "softmax":
             return prediction.flatten(2).transpose(1, 2)
         return torch.stack([torch.zeros_like(prediction), prediction], -1).flatten(1, -2)
@@ -122,4 +124,4 @@ class SegmentationVictim(LogitsVictim):
 
     def _to_image_grid(self, prediction: Tensor) -> Tensor:
         assert self._frozen is not None
-        return self._frozen.back(prediction)
+        return self._frozen.back(in_full(prediction))

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from monai_smia.inferers.half import HALF as HALVES
 from monai_smia.inferers.sliding_window import windows_of
 from monai_smia.inferers.windows import Window, Windows
 from monai_smia.victims.outputs import Output
 
+HALF = tuple(HALVES.values())  # types that a prediction may be held in, and nothing is summed in
+Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 LARGE = 2**28  # bytes of a prediction from which on it is taken slab by slab
 SLAB = 2**23  # bytes of a slab
 
@@ -45,15 +48,49 @@ def voxel_sums(
         >>> round(float(voxel_sums(Softmax.cross_entropy, Softmax(), logits, label)), 4)  # nine times log 2
         6.2383
     """
-    if prediction.ndim < 3 or prediction.numel() * prediction.element_size() < LARGE:
+    half = prediction.dtype in HALF
+    if not half and (prediction.ndim < 3 or prediction.numel() * prediction.element_size() < LARGE):
         return function(output, prediction, target, *per_sample)
 
     def sums(part: Tensor, place: Window) -> Tensor:
+        part = part.float() if half else part
         where = place if target.ndim == prediction.ndim else (place[0], *place[2:])
         return function(output, part, target[where], *(value[place[0]] for value in per_sample))
 
     image, windows = windows_of(prediction) or (prediction, None)
     return _Sums.apply(image, prediction.detach(), sums, windows)
+
+
+def in_full(prediction: Any) -> Any:
+    """A prediction that is held in half precision in float32, for what is no sum over voxels; any other as it is.
+
+    The gradient goes back in float32, too, where it was stitched of windows.
+
+    Example:
+        >>> in_full(torch.ones(1, 2, dtype=torch.float16)).dtype, in_full({"boxes": 1})
+        (torch.float32, {'boxes': 1})
+    """
+    if not isinstance(prediction, Tensor) or prediction.dtype not in HALF:
+        return prediction
+    image, windows = windows_of(prediction) or (None, None)
+    return prediction.float() if image is None else _Full.apply(image, prediction.detach(), windows)
+
+
+class _Full(torch.autograd.Function):
+    """A prediction in float32, differentiated by the image that it was stitched for."""
+
+    @staticmethod
+    def forward(ctx: Any, leaf: Tensor, prediction: Tensor, windows: Windows) -> Tensor:
+        """In float32."""
+        ctx.save_for_backward(leaf)
+        ctx.windows = windows
+        return prediction.float()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Window by window."""
+        return ctx.windows.vjp(*ctx.saved_tensors, [gradient]), None, None
 
 
 def by_slabs(loss: Callable[[Output, Tensor, Tensor], Tensor]) -> Callable[[Output, Tensor, Tensor], Tensor]:
@@ -63,7 +100,13 @@ def by_slabs(loss: Callable[[Output, Tensor, Tensor], Tensor]) -> Callable[[Outp
     def summed(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
         return voxel_sums(loss, output, prediction, target)
 
-    return summed
+    return in_slabs(summed)
+
+
+def in_slabs(loss: Loss) -> Loss:
+    """A loss that takes a prediction in half precision as it is, because it sums by `voxel_sums` alone."""
+    loss.in_slabs = True  # type: ignore[attr-defined]  # a note on a function, which getattr reads
+    return loss
 
 
 class _Sums(torch.autograd.Function):
@@ -102,9 +145,10 @@ class _Gradient:
 
     def __getitem__(self, place: Window) -> Tensor:
         """The gradient of a place, of that part's shape."""
-        whole = torch.empty_like(self.prediction[place])
+        held = self.prediction[place]
+        whole = torch.empty_like(held, dtype=torch.float32 if held.dtype in HALF else None)
         for slab in _slabs(self.prediction, place):
-            part = self.prediction[slab].detach().requires_grad_(True)
+            part = self.prediction[slab].detach().to(whole.dtype).requires_grad_(True)
             with torch.enable_grad():
                 found = self.sums(part, slab)
             rows = slice(slab[2].start - place[2].start, slab[2].stop - place[2].start)

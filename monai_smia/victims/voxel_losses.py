@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.victims.outputs import Output
-from monai_smia.victims.slabs import by_slabs, voxel_sums
+from monai_smia.victims.slabs import by_slabs, in_slabs, voxel_sums
 
 SHARPNESS = 40.0  # mean margin of the sharpened logits, chosen on networks that no table reports
 
@@ -31,6 +31,7 @@ def correct_voxels(output: Output, prediction: Tensor, target: Tensor) -> Tensor
     return right if counted is None else right & counted
 
 
+@in_slabs
 def soft_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """1 - soft Jaccard index of probabilities, mean over the foreground classes that the label holds ``(B,)``.
 
@@ -71,6 +72,7 @@ def _jaccard(output: Output, sums: Tensor) -> Tensor:
     return torch.where(held.any(1), voxels[:, 0] * (1 - overlap), invented)
 
 
+@in_slabs
 def sharp_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """`soft_jaccard` of probabilities that are close to the decision: 0 or 1 but where a voxel is about to turn.
 
@@ -81,7 +83,7 @@ def sharp_jaccard(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
         count = prediction[0].numel() // (prediction.shape[1] if output.exclusive else 1)
         margin = voxel_sums(_decided_margin, output, prediction.detach(), target) / count
-        factor = (SHARPNESS / margin.clamp_min(1e-12)).to(prediction.dtype)
+        factor = (SHARPNESS / margin.clamp_min(1e-12)).to(margin.dtype)
     return _jaccard(output, voxel_sums(_scaled_jaccard_sums, output, prediction, target, factor))
 
 
@@ -102,11 +104,12 @@ def masked_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> 
     return _sum(voxel_cross_entropy(output, prediction, target) * correct_voxels(output, prediction, target))
 
 
+@in_slabs
 def balanced_cross_entropy(output: Output, prediction: Tensor, target: Tensor) -> Tensor:
     """`masked_cross_entropy`, every class weighing the same however many voxels it has (the second loss of SEA)."""
     loss, voxels = voxel_sums(_class_sums, output, prediction, target).unbind(1)
     share = voxels.sum(2, keepdim=True) / voxels.shape[2] / voxels.clamp_min(1)
-    return (loss * share).flatten(1).sum(1).to(prediction.dtype)
+    return (loss * share).flatten(1).sum(1).to(torch.promote_types(prediction.dtype, torch.float32))
 
 
 def _class_sums(output: Output, prediction: Tensor, target: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ def model_evaluation(
     roi: Sequence[int] | None = None,
     overlap: float = 0.25,
     blend: str = "constant",
+    logits: str = "float32",
     orientation: str | None = None,
     spacing: Sequence[float] | None = None,
     window: Sequence[float] | None = None,
@@ -96,6 +97,8 @@ def model_evaluation(
         labels: of a segmentation a folder of label maps ``CASE.nii.gz`` (``CASE.png``), of a classification a table
             (CSV: image, label); None where there are none: the decision on the clean image is the reference.
         roi, overlap, blend: the sliding window, see `inferer_of`; without `roi` the network is given whole images.
+        logits: of a segmentation's window, ``"float16"`` or ``"bfloat16"`` to hold the prediction in half the memory,
+            see `LogitsVictim.with_logits`; figures are of what it decides then.
         orientation, spacing, window: preprocessing, see `preprocessing_of`.
         preprocessing: a MONAI config file in their place.
         activation: ``"softmax"`` or ``"sigmoid"``; None for softmax where there are several channels.
@@ -148,7 +151,7 @@ def model_evaluation(
     kept = VICTIMS[task, kind != ONNX](network, rule=DecisionRule("softmax", 1), **shared)  # the rule is not known yet
     seen, raw = one_window(kept, image, torch.device(device), name)
     rule = rule_of_file(task, seen, raw, activation=activation, returns=returns, name=name)
-    victim = replace(kept, rule=rule, activation=rule.activation)
+    victim = replace(kept, rule=rule, activation=rule.activation).with_logits(logits)
     if chain is not None and kind != ONNX:
         _check_gradient(victim, image, device)
 
@@ -171,7 +174,7 @@ def model_evaluation(
     )
     if kind == ONNX and (wanting := sorted({row.name for row in plan if row.attack and row.attack.planned_gradients})):
         raise ValueError(f"an ONNX network has no gradient, which these attacks need: {', '.join(wanting)}.")
-    limitations = _limitations(name, kind, rule, per_unit=per_unit)
+    limitations = _limitations(name, kind, rule, per_unit=per_unit, logits=logits)
     with console(progress):
         for line in [*limitations, *[UNSUPERVISED] * (labels is None)]:  # the latter is added to the page's own
             LOGGER.info(line)
@@ -222,7 +225,7 @@ def _width(image: Any) -> float:
     return float(image.max() - image.min()) or 1.0
 
 
-def _limitations(name: str, kind: str, rule: DecisionRule, *, per_unit: float | None) -> list[str]:
+def _limitations(name: str, kind: str, rule: DecisionRule, *, per_unit: float | None, logits: str) -> list[str]:
     """What the page says of the evaluation."""
     probable = (
         f"{name} returns probabilities (a {rule.kind} is part of it): losses are taken on their logarithms, and where "
@@ -232,5 +235,6 @@ def _limitations(name: str, kind: str, rule: DecisionRule, *, per_unit: float | 
         LOWER: kind == ONNX,
         OWN_STATISTICS: per_unit is None,
         probable: rule.probabilities,
+        f"Logits are stitched in {logits}, and figures are of what they decide then.": logits != "float32",
     }
     return [text for text, holds in said.items() if holds]

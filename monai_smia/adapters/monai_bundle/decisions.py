@@ -66,6 +66,11 @@ class DecisionRule:
         return self.channels - 1 if self.by_channel else self.channels
 
     @property
+    def takes_values_as_they_are(self) -> bool:
+        """Whether `logits` are the very values of the network."""
+        return not self.prompts and not self.probabilities and self.threshold is None
+
+    @property
     def keeps_probabilities(self) -> bool:
         """Whether `logits` are of the network's own probabilities, which another threshold than the half moves."""
         return self.threshold in (None, 0.5 if self.activated or self.probabilities else 0.0)

@@ -25,6 +25,7 @@ from monai_smia.adapters.monai_bundle.parts import case_names, dataset_of, is_di
 from monai_smia.adapters.monai_bundle.ranges import check_window
 from monai_smia.adapters.monai_bundle.spaces import SPACES, space_of
 from monai_smia.adapters.monai_bundle.storing import BundleStorage
+from monai_smia.adapters.monai_bundle.twins import in_logits
 from monai_smia.adapters.monai_bundle.units import KINDS, check_survival
 from monai_smia.adapters.monai_bundle.unseen import UnseenPrompts, embedding_attack
 from monai_smia.attacks import Attack
@@ -73,6 +74,7 @@ def bundle_evaluation(
     label_key: str = LABEL_KEY,
     box_key: str = "box",
     output_key: str | int | None = None,
+    logits: str = "float32",
     statistics: str = DIFFERENTIATE,
     background: str = KEEP,
     unsupervised: bool | None = None,
@@ -130,6 +132,7 @@ def bundle_evaluation(
             is not the default.
         box_key: key of a detector's boxes.
         output_key: of the output that counts of several (``"seg"``, 1, ``"deep.0"``); None for that which decides.
+        logits: type that the twin's windows are stitched in, see `LogitsVictim.with_logits`; figures are the bundle's.
         statistics, background: as for `FrozenPreprocessing` and `BundleLoading`.
         unsupervised: take the clean prediction as reference; None where the items have no label.
         seeded: let random transforms draw the same for a case every time, instead of refusing them.
@@ -151,8 +154,7 @@ def bundle_evaluation(
         write_volumes: adversarial images that stay as files, as for `AttackEvaluation`.
         resume: go on from the records in `output_dir`, as for `AttackEvaluation`.
         retry_failed: try cases again that have failed before.
-        figures: draw every case.
-        progress: show progress.
+        figures, progress: draw every case; show progress.
 
     Returns:
         The evaluation, to be run.
@@ -200,7 +202,7 @@ def bundle_evaluation(
     given = radii_of(eps)
     where = space_of(builder, space=space, eps_unit=eps_unit, preset=preset, radii=given)
     in_scanner = where.in_scanner
-    pipeline, twin = builder.pipeline, builder.twin(in_scanner)
+    pipeline, twin = builder.pipeline, in_logits(builder.twin(in_scanner), logits)
     pipeline.twin, pipeline.in_scanner = twin, in_scanner
     loading = BundleLoading(pipeline, ranged=clip is None, units=builder.units, background=background)
     check_survival(survival, builder.units)

@@ -53,6 +53,20 @@ def _together(twin: Victim, forward: Callable[[Tensor], Any], network_input: Ten
     return ensemble.together(predictions)
 
 
+def in_logits(twin: Victim, dtype: str) -> Victim:
+    """The twin whose prediction is held in a precision, see `LogitsVictim.with_logits`.
+
+    Raises:
+        ValueError: if it is half of what is no segmentation of one network by a sliding window.
+    """
+    if dtype == "float32":
+        return twin
+    if not isinstance(twin, SegmentationTwin) or isinstance(twin.network, EnsembleNetwork):
+        raise ValueError(f"logits must be 'float32' but for a segmentation of one network, got {dtype!r}.")
+    victim: Victim = twin.with_logits(dtype)
+    return victim
+
+
 @dataclass(kw_only=True, eq=False)
 class SegmentationTwin(RuledSegmentation):
     """A segmentation bundle's twin: its logits decide as the postprocessing does."""
