@@ -178,3 +178,18 @@ def test_landmarks_are_refused_by_a_sentence(tmp_path: Path) -> None:
     path.write_text(json.dumps(config))
     (stops,) = check_bundle([str(path)])
     assert "got (1, 1, 8) of an image (1, 1, 22, 18, 14): landmarks, regression and sequences are not attacked" in stops
+
+
+def test_logits_in_half_precision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gradients go by them; clean figures are the bundle's own, to the last digit."""
+    bundle = build(tmp_path / "bundle", Foreign(steps=[WINDOW]), cases=1)
+    full, _ = overlay(bundle, {})
+    half, _ = overlay(bundle, {"attack#logits": "float16", "attack#progress": True, "attack#resume": False})
+    assert (
+        "Gradients go by logits that are stitched in float16; figures are the bundle's own." in capsys.readouterr().out
+    )
+    assert half["Clean", "computed"]["dice"] == full["Clean", "computed"]["dice"]
+    assert half["FGSM", "computed"]["dice"] == pytest.approx(full["FGSM", "computed"]["dice"], abs=0.01)
+    config = str(bundle / "configs" / "inference.json")
+    (stops,) = check_bundle([config], {"attack#logits": "half"})
+    assert stops == "logits must be one of ('float32', 'float16', 'bfloat16'), got 'half'."

@@ -202,7 +202,7 @@ def bundle_evaluation(
     given = radii_of(eps)
     where = space_of(builder, space=space, eps_unit=eps_unit, preset=preset, radii=given)
     in_scanner = where.in_scanner
-    pipeline, twin = builder.pipeline, in_logits(builder.twin(in_scanner), logits)
+    pipeline, twin = builder.pipeline, in_logits(builder.twin(in_scanner), logits, builder.notes)
     pipeline.twin, pipeline.in_scanner = twin, in_scanner
     loading = BundleLoading(pipeline, ranged=clip is None, units=builder.units, background=background)
     check_survival(survival, builder.units)

@@ -53,8 +53,13 @@ def _together(twin: Victim, forward: Callable[[Tensor], Any], network_input: Ten
     return ensemble.together(predictions)
 
 
-def in_logits(twin: Victim, dtype: str) -> Victim:
+def in_logits(twin: Victim, dtype: str, notes: list[str]) -> Victim:
     """The twin whose prediction is held in a precision, see `LogitsVictim.with_logits`.
+
+    Args:
+        twin: of the bundle.
+        dtype: the precision.
+        notes: what is to be said, to which this is added.
 
     Raises:
         ValueError: if it is half of what is no segmentation of one network by a sliding window.
@@ -64,6 +69,7 @@ def in_logits(twin: Victim, dtype: str) -> Victim:
     if not isinstance(twin, SegmentationTwin) or isinstance(twin.network, EnsembleNetwork):
         raise ValueError(f"logits must be 'float32' but for a segmentation of one network, got {dtype!r}.")
     victim: Victim = twin.with_logits(dtype)
+    notes.append(f"Gradients go by logits that are stitched in {dtype}; figures are the bundle's own.")
     return victim
 
 

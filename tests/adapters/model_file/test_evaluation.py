@@ -87,6 +87,20 @@ def test_figures_are_those_of_the_file_itself(tested: tuple[Path, Path]) -> None
     assert strongest["linf"] == EPS
 
 
+def test_logits_in_half_precision(tested: tuple[Path, Path], tmp_path: Path) -> None:
+    """Nearly the same figures, which are said to be of these, and records of another configuration."""
+    out, folder = tested
+    options = {"images": folder / "images", "labels": folder / "labels", "logits": "float16", "unit": "HU"}
+    evaluation(folder / "model.ts", tmp_path / "half", **options).run()
+    full, half = rows(out), rows(tmp_path / "half")
+    for key in (("Clean", ""), ("PGD", "soft_jaccard")):
+        assert half[key]["jaccard"] == pytest.approx(full[key]["jaccard"], abs=0.02)
+    page = (tmp_path / "half" / "report.html").read_text()
+    assert "Logits are stitched in float16, and figures are of what they decide then." in page
+    with pytest.raises(ConfigurationError, match=r"inferer.logits: torch.float16 -> torch.bfloat16"):
+        evaluation(folder / "model.ts", tmp_path / "half", **{**options, "logits": "bfloat16"}).run()
+
+
 def test_the_page_says_what_it_is_of(tested: tuple[Path, Path]) -> None:
     page = (tested[0] / "report.html").read_text()
     assert "model.ts (TorchScript)" in page

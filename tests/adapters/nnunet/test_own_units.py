@@ -33,7 +33,7 @@ def test_each_sequence_is_changed_by_its_own_deviation(tmp_path: Path) -> None:
     _scaled(sources[1], 10)
     model = write_model(tmp_path / "model", schemes=(ZSCORE, ZSCORE), masked=True, mirror=None)
     options: dict[str, Any] = {"images": images, "labels": labels, "output_dir": tmp_path / "out"}
-    plan = {**PAPER, "only": ["FGSM"]}
+    plan = {**PAPER, "only": ["Noise"], "write_volumes": "all"}
     summary = nnunet_evaluation(model, **options, eps=0.1, eps_unit="std", **plan).run()
     clean, computed, stored = summary["rows"]
     deviations = [values(file)[values(file) != 0].std() for file in sources]
