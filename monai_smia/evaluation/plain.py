@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 import hashlib
 import inspect
 import json
@@ -13,7 +14,6 @@ import sysconfig
 import threading
 import types
 from enum import Enum
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def has_hidden_state(value: Any) -> bool:
 
 def is_cached(member: Any) -> bool:
     """Whether a member of a class leaves what it computed among the attributes."""
-    return isinstance(member, cached_property)
+    return isinstance(member, functools.cached_property)
 
 
 def listed(value: Any) -> Any:
@@ -123,12 +123,14 @@ def is_users(function: types.FunctionType) -> bool:
     """Whether a function is neither of a library nor of this package, whose versions are known."""
     module = sys.modules.get(function.__module__ or "")
     file = getattr(module, "__file__", None) or function.__code__.co_filename
-    return not (file.startswith("<frozen") or function.__module__ == "builtins" or is_librarys(Path(file)))
+    return not (file.startswith("<frozen") or function.__module__ == "builtins" or is_librarys(file))
 
 
-def is_librarys(file: Path) -> bool:
+@functools.cache  # an evaluation asks for tens of thousands of functions, of a few hundred files
+def is_librarys(file: str) -> bool:
     """Whether a file is of what was installed, or of this package."""
-    return not {OURS, *LIBRARIES}.isdisjoint(file.parents) or not INSTALLED.isdisjoint(file.parts)
+    path = Path(file)
+    return not {OURS, *LIBRARIES}.isdisjoint(path.parents) or not INSTALLED.isdisjoint(path.parts)
 
 
 def name_of(value: Any) -> str:
