@@ -24,9 +24,10 @@ THORAX = "--phantoms 1 --crop 32 --gradients 2"
 BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
 ZOO = "MONAI_SMIA_ZOO"  # as zoo.py wants it
 TEMPLATES = "MONAI_SMIA_AUTO3DSEG"  # as auto3dseg.py wants it
+VAFA = "MONAI_SMIA_VAFA"  # as vafa.py wants it
 NNUNET = ROOT / ".venv-nnunet" / "bin" / "python"
-# train networks, test every change, or need packages or a checkout (Model Zoo, Auto3DSeg) beside: no small run
-LONG = ("standard.py", "optimality.py", "mutation.py", "zoo.py", "auto3dseg.py", "fundus_imagenet.py")
+# train networks, test every change, or need packages or a checkout (Model Zoo, Auto3DSeg, VAFA) beside: no small run
+LONG = ("standard.py", "optimality.py", "mutation.py", "zoo.py", "auto3dseg.py", "fundus_imagenet.py", "vafa.py")
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
     "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",
@@ -57,6 +58,8 @@ QUICK = (
     f"recipes.py fundus bundles/fundus_dr_grading/models/model.pt ${DATA}",
     f"structures.py --volumes --dataset_dir ${DATA}/ct --cases 1 --crop 32 --gradients 2",
     f"shifts.py --dataset_dir ${DATA}/ct --cases 1 --spacing 12 12 24 --draws 2 --gradients 2 --shifts HUCalibration",
+    f"shifts.py --dataset_dir ${DATA}/ct --spacing 5 5 5 --crop 32 --draws 2 --gradients 2 --shifts Dose --certify all",
+    f"shift_times.py --dataset_dir ${DATA}/ct --crop 32 --demos",
     f"frequency.py --dataset_dir ${DATA}/ct --cases 1 --spacing 12 12 24 --gradients 2",
     "nnunet.py --pairs 1 --settings '1 fold'",
     "square.py --eps 0.1 --batch 5 --queries 5 --epochs 1 --pairs 1",
@@ -93,6 +96,9 @@ def main() -> int:
             continue
         if "/auto3dseg.py" in command and TEMPLATES not in os.environ:
             print(f"left out, {TEMPLATES} is not set: {command}", flush=True)
+            continue
+        if "/vafa.py" in command and VAFA not in os.environ:
+            print(f"left out, {VAFA} is not set: {command}", flush=True)
             continue
         python = NNUNET if "/nnunet.py" in command else Path(sys.executable)
         if not python.exists():

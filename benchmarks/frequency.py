@@ -1,9 +1,10 @@
 """What smoothing and resampling leave of attacks on low frequencies, beside one that is free and one made to survive.
 
-The preset `frequency` of the CT bundle on the test split, on the native grid at a coarser spacing (--spacing), so that
-it fits into minutes of one thread; after every degradation the image is measured again.
+The preset `frequency` of the CT bundle on the test split, on the native grid at a coarser spacing (--spacing), whole or
+a cube around the middle of the lungs (--crop), so that it fits into minutes of one thread; after every degradation the
+image is measured again.
 
-    python benchmarks/frequency.py --dataset_dir CT
+    python benchmarks/frequency.py --dataset_dir CT --spacing 2.5 2.5 2.5 --crop 96
 """
 
 from __future__ import annotations
@@ -69,13 +70,16 @@ def main() -> None:
     parser.add_argument("--weights", default="model.pt", help="a file of the bundle's folder models")
     parser.add_argument("--cases", type=int, default=None)
     parser.add_argument("--spacing", type=float, nargs=3, default=[4.0, 4.0, 8.0], help="in mm")
+    parser.add_argument("--crop", type=int, default=None, help="voxels of a cube")
     parser.add_argument("--eps", type=float, default=0.02)
     parser.add_argument("--gradients", type=int, default=12)
     parser.add_argument("--progress", action="store_true")
     add_save(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    whole = argparse.Namespace(**vars(args), bundle="ct", preset="frequency", severity=3, draws=None, shifts=None)
+    planned = {"bundle": "ct", "preset": "frequency", "severity": 3}
+    unused = dict.fromkeys(("draws", "shifts", "certify", "proofs"))
+    whole = argparse.Namespace(**vars(args), **planned, **unused)
     file = BUNDLES / NAMES["ct"] / "models" / args.weights
     with tempfile.TemporaryDirectory() as folder:
         made = evaluation(whole, file, Path(folder))

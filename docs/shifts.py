@@ -80,7 +80,7 @@ def sheet(modality: str, image: Tensor, span: tuple[float, float]) -> Path:
     plain = torch.as_tensor(image.as_tensor() if isinstance(image, MetaTensor) else image)  # projected once
     figure, axes = plt.subplots(len(shifts), LEVELS + 1, figsize=(12.5, 1.9 * len(shifts)), squeeze=False)
     for line, shift in zip(axes, shifts, strict=True):
-        along = type(shift).__name__ in ("Breathing", "SliceThickness", "SmoothDeformation")
+        along = type(shift).__name__ in ("Breathing", "SliceThickness", "SmoothDeformation", "Anisotropy")
         view = coronal if along and image.ndim == 5 else shown
         low, high = ZOOM.get(type(shift).__name__, span)
         options = {"cmap": "gray", "vmin": low, "vmax": high} if image.ndim == 5 else {}

@@ -125,6 +125,10 @@ NAMED = [
     (CT, "evaluate --dataset_dir <ct> --split train --largest_label_part True"),
     (CT, "evaluate --dataset_dir <covid19_ct> --split all"),
     (CT, "evaluate --dataset_dir <covid19_ct> --held_out 0.2 --split_seed 1 --preprocess#pixdim [9,9,9]"),
+    (
+        CT,
+        "train+train_robust+train_robust_shifts --dataset_dir <ct> --shift_severity 2 --shift_steps 1 --ckpt_dir there",
+    ),
     (CT, "train+train_robust --dataset_dir <ct> --attack_eps 0.02 --attack_every 2 --attack_steps 1 --ckpt_dir there"),
     (
         CT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class AttackHandler:
     to [0, 1], so is `eps`. Every iteration draws from its own seed, derived from the attack's.
 
     Args:
-        attack: the attack.
+        attack: the attack; or several, which take turns, each on a batch of its own.
         victim: the network with its loss; usually the engine's own network and inferer.
         image_key: key of the image in a dictionary batch.
         mask_key: key of a mask of voxels that may change, or None.
@@ -59,7 +59,7 @@ class AttackHandler:
 
     def __init__(
         self,
-        attack: Attack,
+        attack: Attack | Sequence[Attack],
         victim: Victim,
         *,
         image_key: str = CommonKeys.IMAGE,
@@ -67,15 +67,24 @@ class AttackHandler:
         label_transform: Callable[[Any], Any] | None = None,
         every: int = 1,
     ) -> None:
-        check_attack(attack, victim)
+        self.attacks = (attack,) if isinstance(attack, Attack) else tuple(attack)
+        if not self.attacks:
+            raise ValueError("attack must be an attack, or several, got none.")
+        for one in self.attacks:
+            check_attack(one, victim)
         if every < 1 or int(every) != every:
             raise ValueError(f"every must be a whole number >= 1, got {every}.")
-        self.attack = attack
         self.victim = victim
         self.image_key = image_key
         self.mask_key = mask_key
         self.label_transform = label_transform
         self.every = int(every)
+        self._turn = 0
+
+    @property
+    def attack(self) -> Attack:
+        """The attack whose turn it is."""
+        return self.attacks[self._turn % len(self.attacks)]
 
     def attach(self, engine: Engine, event: Any = None) -> None:
         """Attach to an engine; attaching the same handler twice changes nothing.
@@ -137,6 +146,7 @@ class AttackHandler:
         result = self.attack.reseeded(of_iteration)(self.victim, image, label, mask=mask)
         engine.state.batch = self._with_image(batch, image, result.adversarial)
         engine.state.attack_result = result
+        self._turn += 1
 
     def _with_image(self, batch: Any, image: Tensor, adversarial: Tensor) -> Any:
         if isinstance(batch, Mapping):

@@ -6,11 +6,12 @@ from monai_smia.shifts.base import LEVELS, Parameter, Shift
 from monai_smia.shifts.chain import ShiftChain
 from monai_smia.shifts.ct import Dose, HUCalibration, HUOffset, MetalInsert, ReconstructionKernel, SliceThickness
 from monai_smia.shifts.finite import FINITE, SlicePhase, StoredCalibration, WindowSetting
+from monai_smia.shifts.frame import Bubbles, FieldOfView
 from monai_smia.shifts.geometry import Breathing, Flip, RigidMotion, SmoothDeformation, Zoom
 from monai_smia.shifts.intensity import Blur, Contrast, Gamma, NoiseLevel
 from monai_smia.shifts.labels import moved_label, moved_points
 from monai_smia.shifts.modalities import MODALITIES, shifts_for
-from monai_smia.shifts.mri import BiasField, Ghosting, Gibbs, KSpaceMotion, RicianNoise, Spike
+from monai_smia.shifts.mri import Anisotropy, BiasField, Ghosting, Gibbs, KSpaceMotion, RicianNoise, Spike
 from monai_smia.shifts.pictures import (
     ColorCast,
     Defocus,
@@ -27,14 +28,17 @@ __all__ = [
     "FINITE",
     "LEVELS",
     "MODALITIES",
+    "Anisotropy",
     "BiasField",
     "Blur",
     "Breathing",
+    "Bubbles",
     "ColorCast",
     "Contrast",
     "Defocus",
     "Dose",
     "Downscale",
+    "FieldOfView",
     "Flip",
     "Gamma",
     "Ghosting",

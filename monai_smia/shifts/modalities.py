@@ -8,9 +8,10 @@ from typing import Any
 from monai_smia.nearest import nearest
 from monai_smia.shifts.base import Shift
 from monai_smia.shifts.ct import Dose, HUCalibration, MetalInsert, ReconstructionKernel, SliceThickness
+from monai_smia.shifts.frame import Bubbles, FieldOfView
 from monai_smia.shifts.geometry import Breathing, RigidMotion, SmoothDeformation, Zoom
 from monai_smia.shifts.intensity import Blur, Contrast, Gamma, NoiseLevel
-from monai_smia.shifts.mri import BiasField, Ghosting, Gibbs, KSpaceMotion, RicianNoise, Spike
+from monai_smia.shifts.mri import Anisotropy, BiasField, Ghosting, Gibbs, KSpaceMotion, RicianNoise, Spike
 from monai_smia.shifts.pictures import (
     ColorCast,
     Defocus,
@@ -42,9 +43,19 @@ PICTURE: tuple[type[Shift], ...] = (
 )
 ANATOMY: tuple[type[Shift], ...] = (RigidMotion, Zoom, SmoothDeformation)
 MODALITIES: dict[str, tuple[type[Shift], ...]] = {
-    "ct": (*ANATOMY, Breathing, HUCalibration, Dose, ReconstructionKernel, SliceThickness, Blur, MetalInsert),
-    "mri": (*ANATOMY, Blur, Gamma, BiasField, RicianNoise, KSpaceMotion, Ghosting, Gibbs, Spike),
-    "endoscopy": PICTURE,
+    "ct": (
+        *ANATOMY,
+        Breathing,
+        HUCalibration,
+        Dose,
+        ReconstructionKernel,
+        SliceThickness,
+        Blur,
+        MetalInsert,
+        FieldOfView,
+    ),
+    "mri": (*ANATOMY, Blur, Gamma, BiasField, RicianNoise, KSpaceMotion, Ghosting, Gibbs, Spike, Anisotropy),
+    "endoscopy": (*PICTURE, Bubbles),
     "fundus": PICTURE,
     "any": (RigidMotion, Zoom, Blur, NoiseLevel, Gamma, Contrast),
 }

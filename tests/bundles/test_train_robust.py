@@ -75,3 +75,25 @@ def test_the_overlay_trains_on_attacked_batches_from_the_shipped_weights(
     assert all(value is None or 0.5 * eps < value <= eps + 1e-6 for value in seen)
     trained = torch.load(tmp_path / "model_robust.pt", weights_only=True)
     assert any(not torch.equal(value, shipped[name]) for name, value in trained.items())
+
+
+def test_shifts_take_turns_with_pgd(tmp_path: Path) -> None:
+    """Every second batch keeps to PGD's ball; the others are shifted farther, and are what the network learns from."""
+    overlays = ("train_robust", "train_robust_shifts")
+    options = {"workflow_type": "train", "output_dir": str(tmp_path), "max_epochs": 1, **ct(tmp_path)}
+    flow = CT.workflow("train", *overlays, **options)
+    trainer = flow.parser.get_parsed_content("train::trainer")
+    names: list[str] = []
+    sizes: list[float] = []
+
+    def look(engine: Engine) -> None:
+        result = engine.state.attack_result  # type: ignore[attr-defined]
+        names.append(type(result).__name__)
+        sizes.append(float(result.perturbation.abs().max()))
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, look)
+    flow.run()
+    assert names == ["AttackResult", "ShiftResult"]
+    assert sizes[0] <= 0.03 + 1e-6 < sizes[1]
+    assert (tmp_path / "model_robust_shifts.pt").is_file()
+    assert not (tmp_path / "model_robust.pt").exists()

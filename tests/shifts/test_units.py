@@ -11,9 +11,12 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_smia.shifts import (
+    Anisotropy,
     Blur,
     Breathing,
+    Bubbles,
     Dose,
+    FieldOfView,
     HUCalibration,
     KSpaceMotion,
     ReconstructionKernel,
@@ -189,6 +192,28 @@ def test_widths_are_millimeters() -> None:
     wave = (2 * math.pi * 0.4 * place * 0.625).cos()[None, None, :, None].expand(1, 1, 80, 8)
     halved = ReconstructionKernel()(wave, [-50.0], spacing=(0.625, 0.625))
     torch.testing.assert_close(halved[..., 30:50, :], 0.5 * wave[..., 30:50, :], atol=1e-2, rtol=0)
+
+
+def test_a_smaller_field_of_view_cuts_its_millimeters_off_at_every_side() -> None:
+    image = torch.zeros(1, 1, 12, 8, 2, dtype=torch.float64)
+    seen = FieldOfView()(image, [5.0], spacing=(2.0, 4.0, 9.0))
+    assert seen[0, 0, :, 4, 0].tolist() == pytest.approx([-1000, -1000, -500, 0, 0, 0, 0, 0, 0, -500, -1000, -1000])
+    assert seen[0, 0, 6, :, 1].tolist() == pytest.approx([-1000, -250, 0, 0, 0, 0, -250, -1000])
+
+
+def test_thick_slices_halve_the_wave_of_which_they_hold_what_sinc_says() -> None:
+    """A wave of 16 slices: of slices 8 times as thick the amplitude is sinc(1/2) over that of the own slices."""
+    place = torch.arange(64, dtype=torch.float64) + 0.5
+    wave = (2 * math.pi * place / 16).cos().expand(1, 1, 2, 2, 64)
+    expected = math.sin(math.pi / 2) / (math.pi / 2) / (math.sin(math.pi / 16) / (math.pi / 16))
+    seen = Anisotropy()(wave, [8.0], spacing=(1.0, 1.0, 3.0))
+    torch.testing.assert_close(seen, expected * wave, atol=1e-9, rtol=0)
+
+
+def test_rims_of_bubbles_reach_the_share_of_white_that_is_asked_for() -> None:
+    seen = Bubbles(span=(0.0, 1.0))(torch.full((1, 3, 128, 128), 0.2), [50.0])
+    assert float(seen.max()) == pytest.approx(0.2 + 0.5 * 0.8, abs=0.01)
+    assert float((seen > 0.25).float().mean()) < 0.3
 
 
 @pytest.mark.parametrize(("cycles", "segment"), [(3, 0), (8, 1), (15, 2), (21, 3)])
