@@ -66,7 +66,7 @@ def offsets(args: argparse.Namespace, folder: Path) -> Row:
     gap = next(gap for gap in Summary.read(folder).shifts if gap.every_value)
     found = {name: getattr(gap, name) for name in ("clean", "worst", "told")}
     size = "x".join([str(args.crop)] * 3)
-    more = {"tried": gap.draws, "seconds": seconds, "processor": of_processor, "reach": max(HUOffset().box(3)[1])}
+    more = {"tried": gap.draws, "seconds": seconds, "processor": of_processor, "reach": float(HUOffset().box(3)[1])}
     return {"what": OFFSETS, "of": size, **more, **found}
 
 

@@ -288,34 +288,3 @@ def test_every_so_many_iterations_and_with_a_label_of_another_form(every: int) -
 def test_bad_every() -> None:
     with pytest.raises(ValueError, match="every must be a whole number >= 1, got 0"):
         AttackHandler(PGD(eps=0.1), SegmentationVictim(torch.nn.Conv2d(1, 2, 1)), every=0)
-
-
-def test_several_attacks_take_turns() -> None:
-    """Every batch is what the attack whose turn it is makes of it, with the seed of that iteration."""
-    c = case("segmentation", 4)
-    attacks = [BIM(eps=0.05, steps=2), PGD(eps=0.1, steps=1)]
-    engine = evaluator(c)
-    AttackHandler(attacks, c.victim).attach(engine)
-    seen = record(engine, lambda e: e.state.output[0]["image"])
-    engine.run()
-    for number, image in enumerate(seen):
-        alone = evaluator(c)
-        AttackHandler(attacks[number % 2], c.victim).attach(alone)
-        assert torch.equal(image, record_of(alone)[number])
-    assert [float((image - x).abs().max()) > 0.06 for image, x in zip(seen, c.image, strict=True)] == [
-        False,
-        True,
-        False,
-        True,
-    ]
-
-
-def record_of(engine: Any) -> list[Any]:
-    seen = record(engine, lambda e: e.state.output[0]["image"])
-    engine.run()
-    return seen
-
-
-def test_no_attack_is_refused() -> None:
-    with pytest.raises(ValueError, match="attack must be an attack, or several, got none"):
-        AttackHandler([], SegmentationVictim(torch.nn.Conv2d(1, 2, 1)))

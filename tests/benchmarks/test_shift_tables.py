@@ -1,0 +1,80 @@
+"""Tables of acquisition shifts and of their certificates, from rows by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+SHIFT: dict[str, Any] = {
+    "kind": "shift",
+    "weights": "a.pt",
+    "shift": "Dose",
+    "metric": "jaccard",
+    "clean": 0.9,
+    "average": 0.8,
+    "worst": 0.5,
+    "draws": 20,
+    "gradients": 8.0,
+    "cases": 1,
+    "average_interval": [0.75, 0.85],
+    "worst_interval": None,
+    "average_over": "20 draws of these cases",
+    "kept": 0.6,
+    "kept_share": 0.861,
+    "told": "dose 50 %",
+    "beats_draws": True,
+    "higher_is_better": True,
+    "corruption_error": 1.0,
+}
+CERTIFICATE: dict[str, Any] = {
+    **{name: SHIFT[name] for name in ("weights", "shift", "metric", "clean", "average", "worst", "higher_is_better")},
+    "kind": "certificate",
+    "attacked": 0.7,
+    "certified": 0.65,
+    "least_range": 1.4,
+    "reach": "dose 40 %",
+    "broken": None,
+    "crossed": 0,
+    "cases": 1,
+    "draws": 60,
+    "sigma": 1.0,
+    "confidence": 0.95,
+}
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import shifts
+
+    yield shifts.TABLES
+    for name in ("shifts", "presets", "evaluation", "measured", "timing"):
+        sys.modules.pop(name, None)
+
+
+def test_average_worst_and_what_draws_keep(tables: Any) -> None:
+    other = {**SHIFT, "weights": "b.pt", "average": 0.85, "corruption_error": 0.5}
+    text = tables["table"].markdown([SHIFT, other, CERTIFICATE])
+    line = "| a.pt | Dose | jaccard 0.900 | 0.800 [0.750, 0.850] | 0.600 (86%) | 0.500 | 1 | dose 50 % |"
+    assert line in text.splitlines()
+    assert "over the 20 draws of these cases" in text
+    assert "Relative corruption error of b.pt, over all shifts: 0.50 of that of a.pt." in text
+    with pytest.raises(ValueError, match="not true of the rows"):
+        tables["table"].markdown([{**SHIFT, "beats_draws": False}])
+
+
+def test_certified_attacked_average_and_worst_stand_in_one_line(tables: Any) -> None:
+    text = tables["certificates"].markdown([SHIFT, CERTIFICATE])
+    line = "| Dose | jaccard 0.900 | 0.800 | 0.700 | 0.650 | 0.500 | dose 40 % (1.40 boxes) | - | 1 |"
+    assert line in text.splitlines()
+    assert "Of 1 certified ranges 0 were broken" in text
+    assert "In 1 of 1 rows the attacked median is at least as good" in text
+    damage = {**CERTIFICATE, "higher_is_better": False, "attacked": 0.3, "certified": 0.25}
+    assert "In 0 of 1 rows" in tables["certificates"].markdown([damage])  # of damage more is worse
+    with pytest.raises(ValueError, match="not true of the rows"):
+        tables["certificates"].markdown([{**CERTIFICATE, "crossed": 2}])
