@@ -32,16 +32,17 @@ def claims(rows: list[Row]) -> Claims:
     def lost(row: Row, name: str) -> float:
         return float(clean[name] - row[name])
 
-    weakest = min(lost(row, "computed") / lost(free, "computed") for row in smooth)
+    shares = [lost(row, "computed") / lost(free, "computed") for row in smooth]
     yield (
-        f"On low frequencies the attack does {weakest:.0%} of the damage that it does free, or more.",
+        f"On low frequencies the attack does {min(shares):.0%} to {max(shares):.0%} of the damage that it does free.",
         lost(free, "computed") > 0,
     )
     for name, said in (("smooth", "smoothing"), ("resample", "resampling")):
         best = max([*smooth, survivor, by_name["VAFA"], free], key=lambda row: lost(row, name))
+        kept = [f"{row['attack']} {lost(row, name) / lost(row, 'computed'):.1%}" for row in (*smooth, survivor, free)]
         yield (
-            f"After {said} it is {best['attack']} that costs most, {lost(best, name):.3f}; SurvivalSMIA "
-            f"{lost(survivor, name):.3f}, the free attack {lost(free, name):.3f}.",
+            f"After {said} {best['attack']} costs most, {lost(best, name):.3f}. Of the damage before it is left: "
+            f"{', '.join(kept)}.",
             True,
         )
 
