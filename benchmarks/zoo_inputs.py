@@ -272,7 +272,7 @@ RECIPES: dict[str, Recipe] = {
     "segmentation_template": Recipe(folder("data", shape=(32, 32, 32))),
     "spleen_ct_segmentation": Recipe(folder("data/imagesTs")),
     "spleen_deepedit_annotation": Recipe(
-        folder("data/imagesTs", shape=SMALLER),
+        folder("data/imagesTs", shape=(64, 64, 64)),
         {"spatial_size": [64, 64, 64]},
         ("einops",),
         smaller="image 64 x 64 x 64",
