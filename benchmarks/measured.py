@@ -113,7 +113,7 @@ def save(
     """
     if name is None:
         return
-    commit, changed = _commit()
+    commit, changed = trunk()
     found = {
         "script": Path(sys.argv[0]).stem,
         "command": command(),
@@ -168,7 +168,7 @@ def _name(name: str) -> str:
     if not name.replace("_", "").isalnum():
         raise argparse.ArgumentTypeError(f"{name!r}: letters, digits and _ only.")
     try:
-        command(), _commit()
+        command(), trunk()
     except (ValueError, RuntimeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return name
@@ -190,7 +190,7 @@ def _told(argument: str | Path) -> str:
 
 
 @cache
-def _commit() -> tuple[str, list[str]]:
+def trunk() -> tuple[str, list[str]]:
     """The last commit of the trunk that this is made of, and what differs from it, when the script began."""
     base = _git("merge-base", "HEAD", "main") or _git("rev-parse", "HEAD")
     if not base:

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from measured import RESULTS, ROOT, Claims, Row, Table, add_save, save
+from measured import RESULTS, ROOT, Claims, Row, Table, add_save, save, trunk
 from zoo_inputs import RECIPES, Recipe
 
 ZOO = "MONAI_SMIA_ZOO"  # environment variable: where the bundles lie
@@ -216,10 +216,12 @@ def claims(rows: Sequence[Row]) -> Claims:
         len(ran) > len(wanted) / 2,
     )
     agree = all((row["check"] == FINE) == row["ran"] for row in rows)
-    if before := [row for row in rows if "commit" in row]:
-        commits = ", ".join(sorted({row["commit"][:7] for row in before}))
-        here = ", ".join(f"`{row['bundle']}`" for row in rows if "commit" not in row)
-        yield f"{len(before)} rows are of an earlier commit ({commits}); of the one below are {here}.", True
+    commits = list(dict.fromkeys(row["commit"] for row in rows))
+    if len(commits) > 1:
+        named = {c: [f"`{row['bundle']}`" for row in rows if row["commit"] == c] for c in commits}
+        most = max(named, key=lambda commit: len(named[commit]))
+        others = "; ".join(f"{', '.join(names)} of {c[:7]}" for c, names in named.items() if c != most)
+        yield f"Measured at commit {most[:7]}, but {others}; with the inputs of the commit below.", True
     yield "What `overlay --check` finds nothing missing in runs, and what stops the others is said by it.", agree
 
 
@@ -254,7 +256,7 @@ def main() -> None:
 
             torch.set_num_threads(1)
             with tempfile.TemporaryDirectory() as temporary:
-                row = row_of(args.zoo / name, args.keep or Path(temporary))
+                row = {**row_of(args.zoo / name, args.keep or Path(temporary)), "commit": trunk()[0]}
             if kept is not None:
                 kept.parent.mkdir(exist_ok=True)
                 kept.write_text(json.dumps(row))
