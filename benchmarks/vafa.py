@@ -35,6 +35,18 @@ AUTHORS, LAST, WORST = "VAFA, the authors' code", "VAFA, last step", "VAFA, wors
 Made = Callable[[Any, Tensor, Tensor], Tensor]
 
 
+class Seen(torch.nn.Module):
+    """The network as the victim asks it, with its windows, so that theirs and ours attack the same function."""
+
+    def __init__(self, victim: Any) -> None:
+        super().__init__()
+        self.network, self.victim = victim.network, victim
+
+    def forward(self, image: Tensor) -> Any:
+        """Its prediction."""
+        return self.victim.predict(image)
+
+
 def authors(steps: int) -> Made:
     """Their attack.
 
@@ -58,7 +70,7 @@ def authors(steps: int) -> Made:
 
         sides = dict(zip(("height", "width", "depth"), image.shape[2:], strict=True))
         table = {"q_min": Q_MIN, "q_max": Q_MAX, "steps": steps, "use_ssim_loss": True, "verbose": False}
-        attack = theirs(victim.network, loss, batch_size=1, channels=1, **sides, **table)
+        attack = theirs(Seen(victim), loss, batch_size=1, channels=1, **sides, **table)
         result: Tensor = attack.forward(image, label)[0].detach()
         return result
 
@@ -85,11 +97,12 @@ def claims(rows: list[Row]) -> Claims:
     """Damage beside the authors' code, and transfer beside PGD."""
     by = {(row["made on"], row["attack"]): row for row in rows}
     for model in dict.fromkeys(row["made on"] for row in rows):
-        theirs, ours = by[model, AUTHORS], by[model, LAST]
-        gap = mean(theirs["jaccard"]) - mean(ours["jaccard"])
+        theirs, ours, last = by[model, AUTHORS], by[model, WORST], by[model, LAST]
+        enough = mean(ours["jaccard"]) <= mean(theirs["jaccard"]) + 0.01
         yield (
-            f"On {model} the last step leaves {mean(ours['jaccard']):.3f}, the authors' code "
-            f"{mean(theirs['jaccard']):.3f}: the damage is {'their level' if abs(gap) < 0.01 else 'another'}.",
+            f"On {model} the authors' code leaves {mean(theirs['jaccard']):.3f}, the worst step of ours "
+            f"{mean(ours['jaccard']):.3f}, {'their level or more damage' if enough else 'less damage'}; the last step, "
+            f"which is one update of the table further than theirs, {mean(last['jaccard']):.3f}.",
             True,
         )
         pgd = by[model, "PGD, 8 gray levels"]
