@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_smia.data import endoscopy_datalist, fitted_frames
-from monai_smia.targets.endoscopy import BoosterPyramid
+from monai_smia.targets.endoscopy import EfficientPyramid
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 
 CLASSIFIERS = ("plain", "robust", "saturated", "rounded")
@@ -221,13 +221,12 @@ def detector_and_frames(
     weights: Path, endoscopy: Path, folder: Path, count: int = 5
 ) -> tuple[DetectionVictim, list[Any]]:
     """The polyp detector that the endoscopy bundle ships, and test frames of which it finds every polyp."""
-    pyramid = BoosterPyramid(planes=(32, 64, 128, 256), layers=(2, 2, 2, 2), out_channels=64, booster=True)
-    network = RetinaNet(2, 1, 1, pyramid, size_divisible=64).eval()
+    network = RetinaNet(2, 1, 1, EfficientPyramid(out_channels=64), size_divisible=64).eval()
     network.load_state_dict(torch.load(weights, weights_only=True))
     anchors = AnchorGenerator(sizes=((32,), (64,), (128,), (256,)), aspect_ratios=((1.0,),) * 4)
     victim, found = DetectionVictim(network, anchors=anchors), []
     items = endoscopy_datalist(str(endoscopy), classes=["polyp"], split="test")
-    for item in fitted_frames(items, str(folder / "frames"), size=(256, 192)):
+    for item in fitted_frames(items, str(folder / "frames"), size=(320, 256)):
         pixels = np.asarray(Image.open(item["image"]).convert("RGB"), dtype=np.float32) / 255
         frame = torch.from_numpy(pixels).permute(2, 1, 0)[None]
         boxes, labels = (torch.as_tensor(item["label"][key]) for key in ("boxes", "labels"))

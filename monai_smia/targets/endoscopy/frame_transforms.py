@@ -79,7 +79,7 @@ class BoxTensorsd(MapTransform):
 
 
 class RandFramed(RandomizableTransform, MapTransform):
-    """Flips, zooms and shifts a frame with its boxes, and changes its exposure and tint.
+    """Flips, turns, zooms and shifts a frame with its boxes, and changes its exposure, tint and tone.
 
     Args:
         keys: key of the image ``(C, width, height)`` in [0, 1].
@@ -87,6 +87,8 @@ class RandFramed(RandomizableTransform, MapTransform):
         zoom: range of the zoom.
         shift: largest shift as a share of each side.
         gain: largest change of the exposure, and half of it of each color.
+        turn: probability of a turn by 90 degrees; what no longer fits is cut off.
+        tone: largest change of the logarithm of gamma and of the saturation, and of the hue in radians.
         visible: a box of which less than this share is left is dropped.
 
     Example:
@@ -107,13 +109,20 @@ class RandFramed(RandomizableTransform, MapTransform):
         zoom: tuple[float, float] = (0.75, 1.4),
         shift: float = 0.15,
         gain: float = 0.25,
+        turn: float = 0.0,
+        tone: float = 0.0,
         visible: float = 0.35,
     ) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=1.0)
         if not 0 < zoom[0] <= zoom[1]:
             raise ValueError(f"zoom must be (low, high) with 0 < low <= high, got {zoom}.")
+        if not 0 <= turn <= 1:
+            raise ValueError(f"turn must be a probability in [0, 1], got {turn}.")
+        if tone < 0:
+            raise ValueError(f"tone must be >= 0, got {tone}.")
         self.label_key, self.zoom, self.shift, self.gain, self.visible = label_key, zoom, shift, gain, visible
+        self.turn, self.tone = turn, tone
 
     def randomize(self, data: Any = None) -> None:
         """Draw the next change."""
@@ -122,6 +131,8 @@ class RandFramed(RandomizableTransform, MapTransform):
         self.zooms = zoom * np.exp(self.R.uniform(-0.12, 0.12, 2))
         self.shifts = self.R.uniform(-self.shift, self.shift, 2)
         self.gains = np.exp(self.R.uniform(-self.gain, self.gain) + self.R.uniform(-0.5, 0.5, 3) * self.gain)
+        self.turned = bool(self.turn) and self.R.random() < self.turn
+        self.tones = self.R.uniform(-self.tone, self.tone, 3) if self.tone else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with a changed frame of the same size."""
@@ -129,13 +140,17 @@ class RandFramed(RandomizableTransform, MapTransform):
         self.randomize()
         (key,) = self.keys
         image: Tensor = item[key]
+        boxes = item[self.label_key]["boxes"]
         size = np.array(image.shape[1:], float)
+        if self.turned:
+            image, boxes = image.transpose(1, 2), boxes[:, [1, 0, 3, 2]]
         # output = scale * input + offset along each axis, in pixels
         scale = np.where(self.flips, -1, 1) * self.zooms
-        offset = size / 2 + self.shifts * size - scale * size / 2
+        offset = size / 2 + self.shifts * size - scale * np.array(image.shape[1:]) / 2
         item[key] = _resampled(image, scale, offset, size)
         item[key] = (item[key] * torch.tensor(self.gains, dtype=image.dtype).view(-1, 1, 1)).clamp(0, 1)
-        boxes = item[self.label_key]["boxes"]
+        if self.tones is not None:
+            item[key] = _toned(item[key], *self.tones)
         factor, add = (torch.tensor(np.tile(v, 2), dtype=boxes.dtype) for v in (scale, offset))
         moved = boxes * factor + add
         corners = torch.stack([moved[:, :2], moved[:, 2:]])
@@ -169,14 +184,23 @@ def _tensors(label: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _resampled(image: Tensor, scale: Any, offset: Any, size: Any) -> Tensor:
-    """``output(scale * p + offset) = image(p)``, zeros where there was nothing."""
+    """``output(scale * p + offset) = image(p)`` of `size`, zeros where there was nothing."""
     inverse, back = 1 / scale, -offset / scale
     axes = [
-        ((torch.arange(int(n), dtype=image.dtype) + 0.5) * i + b) * 2 / n - 1
-        for n, i, b in zip(size, inverse, back, strict=True)
+        ((torch.arange(int(n), dtype=image.dtype) + 0.5) * i + b) * 2 / old - 1
+        for n, old, i, b in zip(size, image.shape[1:], inverse, back, strict=True)
     ]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)[None]  # grid_sample takes the last axis first
     return F.grid_sample(image[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+
+
+def _toned(image: Tensor, gamma: float, saturation: float, hue: float) -> Tensor:
+    """A picture to the power of ``exp(gamma)``, its colors ``exp(saturation)`` as strong and turned by `hue`."""
+    image = image ** float(np.exp(gamma))
+    gray = image.mean(0, keepdim=True)
+    red, green, blue = (image - gray) * float(np.exp(saturation))
+    across = torch.stack([blue - green, red - blue, green - red]) / 3**0.5  # turned by 90 degrees about the gray axis
+    return (gray + float(np.cos(hue)) * torch.stack([red, green, blue]) + float(np.sin(hue)) * across).clamp(0, 1)
 
 
 def _area(boxes: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from monai_smia.targets.endoscopy import FitFramed, RandFramed, collate_frames
+from monai_smia.targets.endoscopy.frame_transforms import _toned
 
 
 def painted(width: int, height: int, box: list[int]) -> dict:
@@ -45,6 +46,41 @@ def test_boxes_follow_the_drawn_change(seed: int) -> None:
     assert torch.equal(item["label"]["boxes"], torch.tensor([[40.0, 30, 70, 65]]))  # the item is untouched
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_follow_a_turned_frame(seed: int) -> None:
+    """By 90 degrees, into a canvas that is as wide as before."""
+    item = painted(120, 90, [40, 30, 70, 45])
+    turned = RandFramed("image", gain=0.1, zoom=(1, 1), turn=1.0).set_random_state(seed)(item)
+    assert turned["image"].shape == item["image"].shape
+    (x1, y1, x2, y2) = turned["label"]["boxes"][0].tolist()
+    assert [x1, y1, x2, y2] == pytest.approx(white(turned["image"]), abs=1.5)
+    assert y2 - y1 > x2 - x1  # it was wider than high
+
+
+def test_tone_leaves_gray_gray_and_turns_colors() -> None:
+    gray = {**painted(8, 8, [2, 2, 6, 6]), "image": torch.full((3, 8, 8), 0.25)}
+    drawn = RandFramed("image", zoom=(1, 1), shift=0.0, gain=0.0, tone=0.3).set_random_state(1)(gray)["image"]
+    drawn = drawn[:, 2:6, 2:6]
+    assert drawn.std(0).max() < 1e-6
+    assert drawn.min() != 0.25  # gamma
+    toned = _toned(torch.tensor([0.6, 0.3, 0.3]).view(3, 1, 1), gamma=0.0, saturation=0.0, hue=2 * torch.pi / 3)
+    assert toned.flatten().tolist() == pytest.approx([0.3, 0.6, 0.3], abs=1e-6)  # red has become green
+    toned = _toned(torch.tensor([0.6, 0.3, 0.3]).view(3, 1, 1), gamma=0.0, saturation=-100.0, hue=0.0)
+    assert toned.flatten().tolist() == pytest.approx([0.4] * 3, abs=1e-6)
+    toned = _toned(torch.full((3, 1, 1), 0.5), gamma=float(torch.tensor(2.0).log()), saturation=0.0, hue=0.0)
+    assert toned.flatten().tolist() == pytest.approx([0.25] * 3, abs=1e-6)
+
+
+def test_what_is_drawn_without_turn_and_tone_is_what_it_was() -> None:
+    """They are drawn last, so that the weights trained before they were there can be trained again."""
+    plain, both = (RandFramed("image", **given) for given in ({}, {"turn": 0.5, "tone": 0.2}))
+    for change in (plain, both):
+        change.set_random_state(5)
+        change.randomize()
+    assert (plain.flips == both.flips).all()
+    assert (plain.gains == both.gains).all()
+
+
 def test_a_box_that_leaves_the_frame_is_dropped() -> None:
     item = painted(100, 100, [0, 0, 10, 10])
     zoomed = RandFramed("image", zoom=(2.0, 2.0), shift=0.0, gain=0.0)
@@ -74,3 +110,7 @@ def test_bad_arguments() -> None:
         FitFramed("image", size=(16, 16))({"image": torch.rand(3, 4, 4, 4)})
     with pytest.raises(ValueError, match="zoom"):
         RandFramed("image", zoom=(2, 1))
+    with pytest.raises(ValueError, match=r"turn must be a probability in \[0, 1\], got 2"):
+        RandFramed("image", turn=2)
+    with pytest.raises(ValueError, match="tone must be >= 0, got -1"):
+        RandFramed("image", tone=-1)
