@@ -63,7 +63,7 @@ SEGMENTERS = {
     "textures": (("four classes", 0.01), ("four classes", 0.02)),
     "volumes": (("lungs 3-D", 0.01), ("lungs robust 3-D", 0.03), ("lungs robust 3-D", 0.06)),
 }
-DETECTION = (0.5 / 255,)
+DETECTION = (0.2 / 255, 0.5 / 255)
 
 
 def classification(folder: Path, data: Path | None) -> Iterator[Row]:
