@@ -27,7 +27,16 @@ TEMPLATES = "MONAI_SMIA_AUTO3DSEG"  # as auto3dseg.py wants it
 VAFA = "MONAI_SMIA_VAFA"  # as vafa.py wants it
 NNUNET = ROOT / ".venv-nnunet" / "bin" / "python"
 # train networks, test every change, or need packages or a checkout (Model Zoo, Auto3DSeg, VAFA) beside: no small run
-LONG = ("standard.py", "optimality.py", "mutation.py", "zoo.py", "auto3dseg.py", "fundus_imagenet.py", "vafa.py")
+LONG = (
+    "standard.py",
+    "optimality.py",
+    "mutation.py",
+    "zoo.py",
+    "auto3dseg.py",
+    "fundus_imagenet.py",
+    "held_out_centres.py",
+    "vafa.py",
+)
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
     "attack_overhead.py --pairs 1 --batch 1 --size 32 --task segmentation",

@@ -148,6 +148,7 @@ NAMED = [
         ENDOSCOPY,
         "train --frames_dir <endoscopy> --feature_extractor#booster False --weights there.pt --autocast '$None'",
     ),
+    (ENDOSCOPY, "train+polyps --dataset_dir <endoscopy> --initial_weights '$None' --weights there.pt"),
 ]
 ELSEWHERE = {  # of other programs, or typed in another test
     "--max-restarts": "torchrun",
