@@ -25,6 +25,8 @@ BUNDLE = "bundle_runs.py {} attack_eval --preset paper --steps 2"
 ZOO = "MONAI_SMIA_ZOO"  # as zoo.py wants it
 TEMPLATES = "MONAI_SMIA_AUTO3DSEG"  # as auto3dseg.py wants it
 VAFA = "MONAI_SMIA_VAFA"  # as vafa.py wants it
+SDK = "MONAI_SMIA_DEPLOY_SDK"  # as deploy_examples.py wants it
+DEPLOY = ROOT / ".venv-deploy" / "bin" / "python"
 NNUNET = ROOT / ".venv-nnunet" / "bin" / "python"
 # train networks, test every change, or need packages or a checkout (Model Zoo, Auto3DSeg, VAFA) beside: no small run
 LONG = (
@@ -36,6 +38,7 @@ LONG = (
     "fundus_imagenet.py",
     "held_out_centres.py",
     "vafa.py",
+    "deploy_examples.py",
 )
 QUICK = (
     "attack_overhead.py --pairs 1 --batch 1 --size 32",
@@ -55,6 +58,7 @@ QUICK = (
     "stabilization.py --draws 2 --epochs 1",
     "blackbox.py --queries 4 --processes 1",
     "product_kills.py --kills 2 --queries 3",
+    "product_ways.py --queries 1",
     f"strength.py {THORAX}",
     f"survival_study.py {THORAX} --attacks main seen",
     "coverage.py --draws 8",
@@ -109,9 +113,13 @@ def main() -> int:
         if "/vafa.py" in command and VAFA not in os.environ:
             print(f"left out, {VAFA} is not set: {command}", flush=True)
             continue
-        python = NNUNET if "/nnunet.py" in command else Path(sys.executable)
+        if "/deploy_examples.py" in command and SDK not in os.environ:
+            print(f"left out, {SDK} is not set: {command}", flush=True)
+            continue
+        own = {"/nnunet.py": NNUNET, "/deploy_examples.py": DEPLOY}
+        python = next((path for script, path in own.items() if script in command), Path(sys.executable))
         if not python.exists():
-            print(f"left out, `make test_nnunet` sets up what it needs: {command}", flush=True)
+            print(f"left out, `make test_nnunet` or `make test_deploy` sets up what it needs: {command}", flush=True)
             continue
         start = time.perf_counter()
         done = subprocess.run(

@@ -18,6 +18,7 @@ def add_product_commands(commands: Any) -> None:
     blackbox = commands.add_parser("blackbox", help="evaluate a product under attack, of which answers alone are known")
     add = blackbox.add_argument
     add("--command", required=True, dest="product", help="program and arguments, with {input} and {output}; no shell")
+    add("--jobs", type=int, default=1, help="queries at once, where several are known beforehand (--distil)")
     add_product(add, "blackbox")
     blackbox.set_defaults(command=_blackbox)
 

@@ -6,6 +6,9 @@ IN is a folder of one de-identified CT series, MODEL the TorchScript bundle that
 gets the SEG of the clean series (``clean``) and of the attacked one (``attacked``), and what the attack step writes
 (``attack``): records, the page report.html, and the derived series.
 
+The radius is 70 HU; the environment variable ATTACK_EPS_HU chooses another, and ``none`` leaves the attack step out:
+then OUT gets the clean SEG alone, as of a product that is tested as a command.
+
 All but the attack step is an application as the SDK's examples have it. Taken in are its constructor and two lines of
 add_flow, and a third has the SEG of the attacked image refer to the attacked series, instead of the patient's.
 """
@@ -36,7 +39,7 @@ from pydicom.uid import generate_uid
 from monai_smia.adapters.monai_deploy import AttackOperator
 
 RULES = '{"selections": [{"name": "CT", "conditions": {"Modality": "(?i)CT"}}]}'
-EPS = float(os.environ.get("ATTACK_EPS_HU", "70"))
+EPS = os.environ.get("ATTACK_EPS_HU", "70")
 MODEL = ModelInfo("monai_smia", "ct_lung_segmentation", "0.3.0", generate_uid())  # without it the SEG is not valid
 LUNGS = SegmentDescription(
     segment_label="Lungs",
@@ -58,28 +61,30 @@ class LungApp(Application):
         load = DICOMDataLoaderOperator(self, CountCondition(self, 1), input_folder=source, name="load")
         select = DICOMSeriesSelectorOperator(self, rules=RULES, name="select")
         to_volume = DICOMSeriesToVolumeOperator(self, name="to_volume")
-        segment, again = (self.inference(context, name) for name in ("segment", "segment_attacked"))
-        write, write_attacked = (
-            DICOMSegmentationWriterOperator(
-                self, segment_descriptions=[LUNGS], output_folder=output / name, model_info=MODEL, name=name
-            )
-            for name in ("clean", "attacked")
-        )
-        attack = AttackOperator(
-            self, inference=segment, input_folder=source, output_folder=output / "attack", eps=EPS, name="attack"
-        )
-
+        segment, write = self.inference(context, "segment"), self.writer(output, "clean")
         series = {("study_selected_series_list", "study_selected_series_list")}
         self.add_flow(load, select, {("dicom_study_list", "dicom_study_list")})
         self.add_flow(select, to_volume, series)
         self.add_flow(to_volume, segment, {("image", "image")})
         self.add_flow(segment, write, {("pred", "seg_image")})
         self.add_flow(select, write, series)
+        if EPS == "none":
+            return
 
+        again, write_attacked = self.inference(context, "segment_attacked"), self.writer(output, "attacked")
+        attack = AttackOperator(
+            self, inference=segment, input_folder=source, output_folder=output / "attack", eps=float(EPS), name="attack"
+        )
         self.add_flow(to_volume, attack, {("image", "image")})
         self.add_flow(attack, again, {("image", "image")})
         self.add_flow(again, write_attacked, {("pred", "seg_image")})
         self.add_flow(attack, write_attacked, series)
+
+    def writer(self, output: Path, name: str) -> Any:
+        """The SDK's writer of SEG, into a folder of its own."""
+        return DICOMSegmentationWriterOperator(
+            self, segment_descriptions=[LUNGS], output_folder=output / name, model_info=MODEL, name=name
+        )
 
     def inference(self, context: AppContext, name: str) -> Any:
         """The bundle, as the SDK runs it."""

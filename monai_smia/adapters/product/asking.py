@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ class Asking:
         self.source: Source | None = None
         self.case = ""
         self._given: Any = None
+        self._lock = threading.Lock()  # of the journal: several queries may be under way
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides its answers, for the fingerprint of records."""
@@ -145,10 +147,11 @@ class Asking:
         known = None if again else _read(kept)
         if known is not None:
             return known
-        if self.most is not None and self.asked >= self.most:
-            raise QueryLimitError(f"the limit of {self.most} queries is reached: no more is asked.")
-        number = self.asked + 1
-        self._note({"query": number, "asked": digest, "case": self.case})
+        with self._lock:
+            number = self.asked + 1
+            if self.most is not None and number > self.most:
+                raise QueryLimitError(f"the limit of {self.most} queries is reached: no more is asked.")
+            self._write({"query": number, "asked": digest, "case": self.case})
         start, came, before = time.perf_counter(), "ended", self._strays()
         try:
             with self._scratch() as folder:
@@ -235,6 +238,11 @@ class Asking:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _note(self, line: dict[str, Any]) -> None:
+        with self._lock:
+            self._write(line)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        """Write a line, by one thread at a time, whole, after one that a kill has cut off."""
         self.folder.mkdir(parents=True, exist_ok=True)
         journal = self.folder / JOURNAL
         with journal.open("a+b") as file:

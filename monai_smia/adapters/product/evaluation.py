@@ -10,10 +10,12 @@ from typing import Any
 from monai_smia.adapters.case_files import FileLoading, find_cases, width_of
 from monai_smia.adapters.given import check_limit, range_of
 from monai_smia.adapters.product.asking import Asked, Asking, Product
+from monai_smia.adapters.product.finding_surrogates import distilled_finding
 from monai_smia.adapters.product.findings import FindingMetrics
 from monai_smia.adapters.product.kinds import Finding
 from monai_smia.adapters.product.pipeline import ProductPipeline
 from monai_smia.adapters.product.plans import PRESETS, knowledge_of, product_plan, transferred
+from monai_smia.adapters.product.sender import Sender
 from monai_smia.adapters.product.surrogates import bundle_surrogate, distilled
 from monai_smia.adapters.product.victim import FindingVictim, ProductVictim
 from monai_smia.evaluation import AttackEvaluation
@@ -47,6 +49,7 @@ def product_evaluation(
     classes: int = 2,
     class_names: Sequence[str] | None = None,
     most_queries: int | None = None,
+    jobs: int = 1,
     repeats: int = 2,
     clip: Sequence[float] | None = None,
     unit: str = "HU",
@@ -83,6 +86,7 @@ def product_evaluation(
         classes: of the label maps, with the background, or of the findings.
         class_names: their names, the background's included; None for numbers. Those of a finding are its own.
         most_queries: that the product may be asked in all, earlier runs included; None without a limit.
+        jobs: queries at once of a command, where several are known beforehand: those that a surrogate is distilled on.
         repeats: how often the first clean image is asked about, to see whether answers repeat; 1 leaves it out.
         clip: valid range of the images; None for that of every file's type.
         unit: of the images, for tables.
@@ -107,11 +111,16 @@ def product_evaluation(
     check_number("repeats", repeats, whole=True, least=1)
     check_number("distil", distil, whole=True, least=0)
     valid = range_of(clip)
-    asking = Asking(product, classes, Path(output_dir) / "product", most=most_queries, identified=identified)
+    if jobs != 1 and isinstance(product, Sender):
+        raise ValueError(f"jobs is of a command, and a node is asked one thing at a time, got {jobs!r}.")
+    held: dict[str, Any] = {"most": most_queries, "jobs": jobs, "identified": identified}
+    asking = Asking(product, classes, Path(output_dir) / "product", **held)
     finding = asking.kind if isinstance(asking.kind, Finding) else None
     own = {"modality": "ct" if unit == "HU" else "any", **(shifts or {})}
     options: dict[str, Any] = {"queries": queries, "clip": valid, "seed": seed, "shifts": own, "only": only}
-    surrogates: dict[str, Any] = dict(bundle_surrogate(bundle) for bundle in transfer or ())
+    surrogates: dict[str, Any] = dict(
+        bundle_surrogate(bundle, finding=finding is not None) for bundle in transfer or ()
+    )
     hoped = surrogates | ({DISTILLED: None} if distil else {})
     product_plan(preset, asking.kind, eps, **options, surrogates=hoped)  # raises before anything is asked
     cases = find_cases(images, labels, limit=limit, table=finding is not None)
@@ -129,7 +138,8 @@ def product_evaluation(
             asking.begin(anew=not resume)
             limitations += _repeated(asking, cases, repeats)
             if distil:
-                found = distilled(asking, cases, queries=distil, eps=max(radii_of(eps)), seed=seed)
+                distil_of = distilled if finding is None else distilled_finding
+                found = distil_of(asking, cases, queries=distil, eps=max(radii_of(eps)), seed=seed)
                 surrogates[DISTILLED] = found[0]
                 limitations.append(found[1])
         for line in limitations[1:]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from monai_smia.adapters.product.kinds import Finding, Masks
-from monai_smia.adapters.product.surrogates import STRONGEST, TransferFrom
+from monai_smia.adapters.product.surrogates import transfers_from
 from monai_smia.attacks import ShiftAttack
 from monai_smia.evaluation.blackbox_plan import blackbox_plan
 from monai_smia.evaluation.chosen import selected
@@ -63,8 +63,8 @@ def product_plan(
     Raises:
         ValueError: if an argument is outside its range, or a name is none of the plan's.
     """
-    if surrogates and (preset != "blackbox" or isinstance(kind, Finding)):
-        raise ValueError("transfer and distil are of the preset 'blackbox' and of products that answer with masks.")
+    if surrogates and preset != "blackbox":
+        raise ValueError("transfer and distil are of the preset 'blackbox'.")
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {PRESETS} for a product, of which nothing is known, got {preset!r}.")
     task = "classification" if isinstance(kind, Finding) else "segmentation"
@@ -72,9 +72,9 @@ def product_plan(
         plan = blackbox_plan(task, radii_of(eps), queries=queries, clip=clip, seed=seed, scores=False)
         for radius in radii_of(eps):
             for name, surrogate in surrogates.items():
-                attack = STRONGEST(eps=radius, clip=clip, seed=seed, progress=True)
-                transfer = TransferFrom(attack, surrogate=surrogate, origin=name)
-                plan.append(PlannedAttack(transfer, radius, EQUAL_RADIUS))
+                shared: Any = {"eps": radius, "clip": clip, "seed": seed, "finding": isinstance(kind, Finding)}
+                transfers = transfers_from(surrogate, name, **shared)
+                plan += [PlannedAttack(transfer, radius, EQUAL_RADIUS) for transfer in transfers]
     else:
         steps = {"gradients": max(min(shifts["draws"], WANDERED), 1)} if isinstance(shifts.get("draws"), int) else {}
         rows = shift_rows(clip=clip, seed=seed, **{**steps, **shifts})

@@ -71,6 +71,14 @@ class Source:
             return self.series.to_values(self.before)
         return np.asarray(self.file.dataobj, dtype=np.float32)
 
+    def values_of(self, stored: np.ndarray) -> np.ndarray:
+        """Stored values, as `stored` gives them, in the image's unit, float32."""
+        if self.series is not None:
+            return self.series.to_values(stored)
+        if self.kind.kind in "iu":
+            return (stored * self.slope + self.intercept).astype(np.float32)
+        return stored.astype(np.float32)
+
     def stored(self, delta: np.ndarray) -> np.ndarray:
         """What is asked of a perturbation in the image's unit: the stored values, changed by whole units.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,17 +18,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_smia.adapters.product.asking import Asking
+from monai_smia.adapters.product.learning import asked_pairs, block_noise, check_queries
+from monai_smia.adapters.product.queries import Source
 from monai_smia.adapters.shipped import shipped_bundles
-from monai_smia.attacks import APGD, Transfer
+from monai_smia.attacks import APGD, Attack, AttackResult, Transfer
+from monai_smia.attacks.base import AttackProblem
 from monai_smia.inferers import CheckpointedSlidingWindowInferer
 from monai_smia.metrics.overlap import Overlap
-from monai_smia.victims import SegmentationVictim
+from monai_smia.victims import ClassificationVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
 
 LOGGER = logging.getLogger(__name__)
 CONFIG = Path("configs") / "attack_eval.yaml"
 STRONGEST = partial(APGD, steps=20, loss="soft_jaccard")
-LEAST, HELD_OUT = 5, 5  # queries to distil from; every fifth is held out
+TOWARDS = partial(APGD, steps=20, loss="cross_entropy")
+OF_CLASSES = partial(APGD, steps=20, loss="margin")
+HELD_OUT = 5  # every fifth
 WINDOW, DEEPEST = 48, 16  # voxels of a side that are trained on; of which the network wants multiples
 FEATURES = (8, 8, 16, 32, 32, 8)
 STEPS, BATCH, RATE = 200, 2, 5e-3
@@ -41,26 +46,62 @@ class TransferFrom(Transfer):
 
     Args:
         origin: what the surrogate is called.
+        everywhere: class that the surrogate's attack wants in every voxel, where the product's label is none of the
+            surrogate's: of masks, for a product that says something of the whole image. None leaves the label.
 
     The other arguments are those of `Transfer`.
     """
 
     origin: str
+    everywhere: int | None = None
 
     @property
     def name(self) -> str:
-        """``Transfer`` from a surrogate."""
-        return f"Transfer({self.origin})"
+        """``Transfer`` from a surrogate, and what its attack wants."""
+        return f"Transfer({self.origin}{'' if self.everywhere is None else f' to class {self.everywhere}'})"
+
+    def made(self, problem: AttackProblem) -> AttackResult:
+        """The images, as the surrogate is attacked for them."""
+        if self.everywhere is None:
+            return super().made(problem)
+        decided = self.surrogate.decide(self.surrogate.infer(problem.source_image))
+        attack = replace(self.attack, targeted=True)
+        with self.surrogate.frozen():
+            target = torch.full_like(decided, self.everywhere)
+            surrogate, label = self.surrogate.bind(problem.source_image, target)
+            return attack.run(replace(problem, victim=surrogate, label=label).part(attack))
 
 
-def bundle_surrogate(bundle: str | Path) -> tuple[str, Victim]:
+def transfers_from(
+    surrogate: Victim | None, origin: str, *, finding: bool, eps: Any, clip: Any, seed: int
+) -> list[TransferFrom]:
+    """Strong attacks on a surrogate, transferred to a product.
+
+    One; of a segmentation, for a product that says something of the whole image, two: one wants nothing to be found,
+    the other class 1 everywhere, for nobody knows which of the two turns the product's decision.
+
+    Args:
+        surrogate: what they are made on; None of one to come.
+        origin: what the surrogate is called.
+        finding: the product says something of the whole image.
+        eps, clip, seed: of the attacks.
+    """
+    masks, known = isinstance(surrogate, SegmentationVictim), cast("Victim", surrogate)
+    make = TOWARDS if finding and masks else OF_CLASSES if finding else STRONGEST
+    attack: Attack = make(eps=eps, clip=clip, seed=seed, progress=True)
+    wanted = (0, 1) if finding and masks else (None,)
+    return [TransferFrom(attack, surrogate=known, origin=origin, everywhere=each) for each in wanted]
+
+
+def bundle_surrogate(bundle: str | Path, *, finding: bool = False) -> tuple[str, Victim]:
     """The victim of a bundle of this package's layout, and what it is called.
 
     Args:
         bundle: one of `shipped_bundles`, or the folder of a bundle that has a ``victim`` in its attack_eval.yaml.
+        finding: the product says something of the whole image, so that a classification is taken, too.
 
     Raises:
-        ValueError: if it is none, or its victim is no segmentation.
+        ValueError: if it is none, or its victim does not fit.
     """
     shipped = shipped_bundles()
     folder = shipped.get(str(bundle), Path(bundle))
@@ -73,8 +114,10 @@ def bundle_surrogate(bundle: str | Path) -> tuple[str, Victim]:
     parser["bundle_root"] = str(folder)
     parser.get_parsed_content("initialize")
     victim = parser.get_parsed_content("victim")
-    if not isinstance(victim, SegmentationVictim):
-        raise ValueError(f"transfer must be from segmentations, and {folder.name} has a {type(victim).__name__}.")
+    taken = (SegmentationVictim, ClassificationVictim) if finding else SegmentationVictim
+    if not isinstance(victim, taken):
+        kinds = "segmentations or classifications" if finding else "segmentations"
+        raise ValueError(f"transfer must be from {kinds}, and {folder.name} has a {type(victim).__name__}.")
     return folder.name, victim
 
 
@@ -113,10 +156,10 @@ def distilled(
         ValueError: if there are too few queries to hold one out.
         AnswerError: if the product has no answer to one.
     """
-    if queries < LEAST:
-        raise ValueError(f"distil must be a number of queries >= {LEAST}, or 0, got {queries!r}.")
+    check_queries(queries)
     generator = torch.Generator().manual_seed(seed)
-    pairs = [_pair(asking, cases[n % len(cases)], n >= len(cases), eps, generator) for n in range(queries)]
+    asked = asked_pairs(asking, cases, queries, lambda *of: _wanted(*of, eps=eps), seed=seed)
+    pairs = [(image, torch.from_numpy(answer.astype(np.int64))) for image, answer in asked]
     learned = [pair for n, pair in enumerate(pairs) if n % HELD_OUT != HELD_OUT - 1]
     values = torch.cat([image.flatten() for image, _ in learned])
     with torch.random.fork_rng(devices=[]):
@@ -138,20 +181,14 @@ def distilled(
     )
 
 
-def _pair(asking: Asking, item: Mapping[str, Any], noisy: bool, eps: float, generator: torch.Generator) -> Any:
-    """An image and the product's answer to it."""
-    source = asking.open(item["image"], str(item["case"]))
+def _wanted(source: Source, generator: torch.Generator | None, *, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Stored values to ask about, and the image that they are of, to learn from."""
     clean = source.values()
-    delta = np.zeros_like(clean)
-    if noisy:
-        block = BLOCKS[int(torch.randint(len(BLOCKS), (1,), generator=generator))]
-        coarse = torch.randint(0, 2, [1 + (n - 1) // block for n in clean.shape], generator=generator) * 2 - 1
-        for axis in range(coarse.ndim):
-            coarse = coarse.repeat_interleave(block, axis)
-        delta = eps * coarse[tuple(slice(n) for n in clean.shape)].numpy().astype(np.float32)
-    stored = source.stored(delta)
-    asked = clean if not noisy else clean + delta
-    return torch.from_numpy(np.asarray(asked, np.float32)), torch.from_numpy(asking.answer(stored).astype(np.int64))
+    if generator is None:
+        return source.before, clean
+    block = BLOCKS[int(torch.randint(len(BLOCKS), (1,), generator=generator))]
+    delta = np.float32(eps) * block_noise(clean.shape, block, generator)
+    return source.stored(delta), clean + delta
 
 
 def _train(network: nn.Module, pairs: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator) -> None:

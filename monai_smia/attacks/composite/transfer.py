@@ -84,12 +84,16 @@ class Transfer(CompositeAttack):
     def run(self, problem: AttackProblem) -> AttackResult:
         """The surrogate's adversarial images, scored on the victim."""
         victim, target = problem.victim, problem.label
-        with self.surrogate.frozen():
-            surrogate, label = self.surrogate.bind(problem.source_image, problem.source_label)
-            result = self.attack.run(replace(problem, victim=surrogate, label=label).part(self.attack))
+        result = self.made(problem)
         with torch.no_grad():
             prediction = victim.predict(result.adversarial)
             victim.check_label(prediction, target)
             loss = victim.checked_loss(prediction, target).to(result.loss)
             damage = victim.damage(prediction, target).to(result.damage)
         return replace(result, loss=loss, damage=damage, clean_damage=torch.full_like(damage, torch.nan))
+
+    def made(self, problem: AttackProblem) -> AttackResult:
+        """The images, as the surrogate is attacked for them."""
+        with self.surrogate.frozen():
+            surrogate, label = self.surrogate.bind(problem.source_image, problem.source_label)
+            return self.attack.run(replace(problem, victim=surrogate, label=label).part(self.attack))

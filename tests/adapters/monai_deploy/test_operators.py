@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -26,6 +27,7 @@ from monai.deploy.core.domain.image import Image
 from monai_smia.adapters.monai_bundle import overlay_path
 from monai_smia.adapters.monai_deploy import AttackOperator, DegradationOperator
 from monai_smia.adapters.monai_deploy.volume import check_volume
+from monai_smia.cli import main
 from monai_smia.degradations import Smooth
 from monai_smia.dicom import find_dicom_series, read_dicom_series
 from monai_smia.files import MARK
@@ -135,6 +137,33 @@ def volume_of(folder: Path) -> tuple[Image, list[Path]]:
     found = read_dicom_series(folder)
     meta = {"SeriesInstanceUID": found.uid, "nifti_affine_transform": found.affine}
     return Image(np.swapaxes(found.values(), 0, 2).astype(np.int16), meta), find_dicom_series(folder)[found.uid]
+
+
+@pytest.mark.slow
+def test_the_application_as_a_command_is_a_product(
+    made: tuple[Path, Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answers are its own SEG: of the series as it is, and of the series that the test has written."""
+    data, _, model, out = made
+    (own,) = (out / "clean").glob("*.dcm")
+    label = nib.Nifti1Image(segmented(own, data).astype(np.uint8), read_dicom_series(data).affine)
+    nib.save(label, tmp_path / "label.nii.gz")
+    monkeypatch.setenv("ATTACK_EPS_HU", "none")
+    monkeypatch.setenv("PYTHONPATH", str(APP.parents[2]))
+    line = f"{sys.executable} {APP} -i {{input}} -o {{output_folder}} -m {model} -l WARN"
+    arguments = ["blackbox", "--command", line, "--images", str(data), "--labels", str(tmp_path / "label.nii.gz")]
+    arguments += ["--attacks", "Noise", "--eps", f"{EPS:g}", "--repeats", "1", "--write_volumes", "all"]
+    hook = sys.excepthook
+    assert main([*arguments, "--output_dir", str(tmp_path / "out")]) == 0
+    sys.excepthook = hook
+    found = records(tmp_path / "out")
+    assert found["Clean", "", "computed"]["jaccard"] == 1.0
+    (noisy,) = (tmp_path / "out" / "volumes").glob("*_adversarial")
+    assert application(noisy, model, tmp_path / "again", eps=0.0).returncode == 0
+    one, other = segmented(own, data), segmented(next((tmp_path / "again" / "clean").glob("*.dcm")), noisy)
+    assert (one != other).sum() > 0
+    both = (one & other).sum() / (one | other).sum()
+    assert found["Noise", "equal radius", "stored"]["jaccard"] == pytest.approx(both, abs=1e-6)
 
 
 def test_a_volume_that_the_sdk_has_changed_is_refused(tmp_path: Path) -> None:

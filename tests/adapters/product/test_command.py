@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,33 @@ def test_the_limit_on_queries_holds(tmp_path: Path) -> None:
     with pytest.raises(QueryLimitError, match="limit of 2 queries"):
         asking.answer(source.before + np.int16(2))
     assert asking.asked == 2
+
+
+def test_several_are_asked_at_once_and_each_is_counted_once(tmp_path: Path) -> None:
+    """Four queries of which each waits for the other three, under a limit of five."""
+    images, _ = cases(tmp_path)
+    together = threading.Barrier(4, timeout=60)
+
+    class Waiting(InProcess):
+        def ask(self, query: Any, folder: Path, classes: int) -> np.ndarray:
+            together.wait()
+            return super().ask(query, folder, classes)
+
+    asking = Asking(Waiting(), 2, tmp_path / "asked", most=5, jobs=4)
+    source = asking.open(images / "case0.nii.gz")
+    wanted = [source.before + np.int16(30 * n) for n in range(4)]
+    found = asking.answers(wanted)
+    values = nib.load(images / "case0.nii.gz").get_fdata()  # type: ignore[attr-defined]
+    for n, answer in enumerate(found):
+        assert np.array_equal(answer, values + 30 * n < -620)
+    lines = [json.loads(line) for line in (tmp_path / "asked" / "queries.jsonl").read_text().splitlines()]
+    assert sorted(line["query"] for line in lines if "asked" in line) == [1, 2, 3, 4]
+    assert sorted(line["query"] for line in lines if line.get("came") == "answered") == [1, 2, 3, 4]
+    over = Asking(InProcess(), 2, tmp_path / "asked", most=5, jobs=4)
+    source = over.open(images / "case0.nii.gz")
+    with pytest.raises(QueryLimitError, match="limit of 5 queries"):
+        over.answers([source.before + np.int16(200 + n) for n in range(4)])
+    assert asking.asked == 5
 
 
 def test_a_command_is_a_victim_of_any_black_box_attack(tmp_path: Path) -> None:

@@ -134,13 +134,16 @@ def test_shifts_of_a_product_are_its_answers_to_stored_images(tmp_path: Path) ->
     assert row["jaccard"] == pytest.approx(min(by_hand))
 
 
-def test_finding_products_take_no_transfer_and_the_command_line_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_says_in_a_sentence_what_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images, _ = cases(tmp_path)
     line = ["blackbox", "--command", "a {input} {output}", "--images", str(images), "--output_dir", str(tmp_path / "o")]
     for options, text in (
-        (["--read", "p", "--threshold", "0.5", "--distil", "5"], "transfer and distil are of the preset 'blackbox'"),
+        (["--preset", "shifts", "--distil", "5"], "transfer and distil are of the preset 'blackbox'"),
+        (["--read", "p", "--threshold", "0.5", "--distil", "3"], "distil must be a number of queries >= 5"),
+        (
+            ["--read", "p", "--threshold", "0.5", "--transfer", "endoscopic_artefact_detection"],
+            "transfer must be from segmentations or classifications, and endoscopic_artefact_detection has a Detection",
+        ),
         (["--preset", "shifts", "--severity", "9"], "severity must be a whole number from 1 to 5"),
         (["--preset", "shifts", "--shifts", "Doze"], "Doze"),
         (["--transfer", str(tmp_path)], "transfer must be a bundle"),
