@@ -195,7 +195,7 @@ TABLES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=4, help="of every attack")
+    parser.add_argument("--queries", type=int, default=2, help="of every attack")
     parser.add_argument("--beside", type=Path, help=argparse.SUPPRESS)  # Orthanc, of a folder that is made already
     add_save(parser)
     args = parser.parse_args()

@@ -40,7 +40,11 @@ def _blackbox(options: argparse.Namespace) -> int:
 
     def build(*, product: str, timeout: float, **arguments: Any) -> Any:
         found = _shifts(arguments)
-        command = Command(tuple(shlex.split(product)), timeout=timeout, answers=_answers(found))
+        try:
+            words = tuple(shlex.split(product))
+        except ValueError as error:  # a quote that is not closed
+            raise ValueError(f"command cannot be taken apart: {error}, got {product!r}.") from None
+        command = Command(words, timeout=timeout, answers=_answers(found))
         return product_evaluation(command, **found)
 
     return evaluated(options, build)

@@ -125,7 +125,9 @@ def _classes(labels: Path, cases: Sequence[Mapping[str, Any]]) -> dict[str, dict
     if not labels.is_file():
         raise ValueError(f"{labels} must be a CSV file with the columns image and label: the class of every image.")
     with labels.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+        head = file.readline()
+        file.seek(0)
+        rows = list(csv.DictReader(file, delimiter=";" if ";" in head and "," not in head else ","))
     for column in COLUMNS:
         if not rows or rows[0].get(column) is None:
             raise ValueError(f"{labels.name} must have rows with the columns image and label, and {column} is missing.")

@@ -19,6 +19,7 @@ from monai_smia.adapters.product.kinds import Finding, Masks
 from monai_smia.adapters.product.queries import Query
 
 PLACES = ("{input}", "{input_folder}", "{output}", "{output_folder}")
+SHELL = ("|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1")  # what a shell would take for itself
 SAID = 400  # characters of standard error that are told
 
 
@@ -53,6 +54,8 @@ class Command:
         if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(a, str) for a in given):
             raise ValueError(f"command must be a list of arguments, the program first, got {given!r}.")
         object.__setattr__(self, "arguments", tuple(given))
+        if shells := [each for each in given if each in SHELL]:
+            raise ValueError(f"command has {shells[0]!r} in it, and no shell runs it: put that into a script of yours.")
         for kind in ("input", "output"):
             if not any(f"{{{kind}}}" in each or f"{{{kind}_folder}}" in each for each in given):
                 raise ValueError(f"command must have {{{kind}}} or {{{kind}_folder}} in its arguments, got {given!r}.")

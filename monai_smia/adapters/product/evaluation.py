@@ -13,6 +13,7 @@ from monai_smia.adapters.product.asking import Asked, Asking, Product
 from monai_smia.adapters.product.finding_surrogates import distilled_finding
 from monai_smia.adapters.product.findings import FindingMetrics
 from monai_smia.adapters.product.kinds import Finding
+from monai_smia.adapters.product.learning import check_queries
 from monai_smia.adapters.product.pipeline import ProductPipeline
 from monai_smia.adapters.product.plans import PRESETS, knowledge_of, product_plan, transferred
 from monai_smia.adapters.product.sender import Sender
@@ -110,6 +111,8 @@ def product_evaluation(
     check_limit(limit)
     check_number("repeats", repeats, whole=True, least=1)
     check_number("distil", distil, whole=True, least=0)
+    if distil:
+        check_queries(distil)
     valid = range_of(clip)
     if jobs != 1 and isinstance(product, Sender):
         raise ValueError(f"jobs is of a command, and a node is asked one thing at a time, got {jobs!r}.")

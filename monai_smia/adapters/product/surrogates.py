@@ -87,6 +87,8 @@ def transfers_from(
         eps, clip, seed: of the attacks.
     """
     masks, known = isinstance(surrogate, SegmentationVictim), cast("Victim", surrogate)
+    if finding and isinstance(surrogate, SegmentationVictim):
+        known = replace(surrogate, allow_empty=True)  # nothing is what one of them wants
     make = TOWARDS if finding and masks else OF_CLASSES if finding else STRONGEST
     attack: Attack = make(eps=eps, clip=clip, seed=seed, progress=True)
     wanted = (0, 1) if finding and masks else (None,)

@@ -232,6 +232,7 @@ def test_a_command_is_a_victim_of_any_black_box_attack(tmp_path: Path) -> None:
         (["segment", "{output}"], "must have {input} or {input_folder}"),
         ("segment {input} {output}", "must be a list of arguments"),
         ([], "must have {input}"),
+        (["segment", "{input}", "{output}", "|", "tee"], "has '|' in it, and no shell runs it"),
     ],
 )
 def test_commands_that_cannot_work_are_refused(arguments: Any, text: str) -> None:
@@ -256,6 +257,9 @@ def test_mistakes_on_the_command_line_are_one_sentence(tmp_path: Path, capsys: p
     ):
         assert main(["blackbox", "--command", line, "--output_dir", str(tmp_path / "out"), *options]) == 1
         assert text in capsys.readouterr().err
+    unclosed = ["blackbox", "--command", "a '{input} {output}", "--images", str(images)]
+    assert main([*unclosed, "--output_dir", str(tmp_path / "out")]) == 1
+    assert "command cannot be taken apart: No closing quotation" in capsys.readouterr().err
     assert main(["blackbox", "--command", "no-such-program {input} {output}", "--images", str(images)]
                 + ["--output_dir", str(tmp_path / "out")]) == 1  # fmt: skip
     assert "command 'no-such-program' cannot be run" in capsys.readouterr().err

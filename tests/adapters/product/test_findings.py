@@ -168,7 +168,7 @@ json.dump({"class": "dark" if share > 0.05 else "bright"}, open(sys.argv[2], "w"
 
 def test_a_product_that_names_a_class_alone_is_asked_for_decisions(tmp_path: Path) -> None:
     images, _ = cases(tmp_path)
-    (tmp_path / "labels.csv").write_text("image,label\ncase0,1\n")
+    (tmp_path / "labels.csv").write_text("image;label\ncase0;1\n")  # as spreadsheets of many countries write it
     (tmp_path / "name.py").write_text(NAMED)
     answers = Finding("class", names=("bright", "dark"))
     product_evaluation(

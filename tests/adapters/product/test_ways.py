@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -156,6 +157,32 @@ def test_an_answer_to_a_query_of_an_earlier_run_is_known_as_such(series: Path, n
     with pytest.raises(AnswerError, match="within 2 s; there came 1 that answers a query of an earlier run"):
         ask(again, series, tmp_path / "asked2")
     assert asking.asked == 1
+
+
+def test_a_late_answer_is_counted_and_never_taken_for_that_of_the_next_query(
+    series: Path, nodes: Any, tmp_path: Path
+) -> None:
+    ports, waits = [free_port()], [3.0, 0.0]
+
+    def answer(sent: DicomSeries) -> list[Any]:
+        time.sleep(waits.pop(0))
+        return [structures_of(sent, planes=range(3, 5)) if waits else structures_of(sent)]
+
+    node = nodes(to_port(ports, answer))
+    product = DicomNode(node.address, f"TESTER:{ports[0]}", timeout=2.0)
+    asking = Asking(product, 2, tmp_path / "asked")
+    source = asking.open(series)
+    try:
+        with pytest.raises(AnswerError, match="did not answer within 2 s"):
+            asking.answer(source.before)
+        time.sleep(1.5)
+        found = asking.answer(source.stored(np.ones(SHAPE)))
+    finally:
+        product.close()
+    assert np.array_equal(found, structures_expected(SHAPE))
+    assert product.strays == {"came too late or twice": 1}
+    came = [line["came"] for line in map(json.loads, (tmp_path / "asked" / "queries.jsonl").open()) if "came" in line]
+    assert came == ["refused: the node did not answer within 2 s.", "answered"]
 
 
 # ---- a watched folder
