@@ -115,6 +115,9 @@ def detection_published(eps: float, steps: int) -> dict[str, Attack]:
 
 def worst_seen(victim: Victim, threat: ThreatModel, attack: Callable[..., Any], image: Tensor, label: Tensor) -> Tensor:
     """Of every image the projected iterate of most damage."""
+    if image.ndim > 4 and len(image) > 1:  # adv_lib's weights fit a batch of pictures or one volume
+        alone = zip(image.split(1), label.split(1), strict=True)
+        return torch.cat([worst_seen(victim, threat, attack, x, y) for x, y in alone])
     seen = Seen(victim)
     attack(seen, image, label[:, 0])
     points = [threat.project(point, image) for point in seen.points]
