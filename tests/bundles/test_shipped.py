@@ -132,6 +132,7 @@ def test_its_logging_passes_monais_check(bundle: Shipped) -> None:
     [
         (CT, "model.pt"),
         (CT, "model_robust.pt"),
+        (CT, "model_robust_shifts.pt"),
         (FUNDUS, "model.pt"),
         (ENDOSCOPY, "model.pt"),
         (ENDOSCOPY, "model_polyps.pt"),
