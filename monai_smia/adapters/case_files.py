@@ -110,6 +110,8 @@ def _label(labels: Path, name: str, endings: Sequence[str], *, alone: bool) -> P
     named = f"CASE{endings[0]}"
     if not labels.exists():
         raise ValueError(f"{labels} does not exist: labels are a folder of files named {named}.")
+    if labels.suffix == ".csv":
+        raise ValueError(f"{labels.name} is a table of classes, and labels are a folder of files named {named}.")
     if labels.is_file():
         if not alone:
             raise ValueError(f"{labels.name} is one label, and there are several cases: give a folder of {named}.")

@@ -168,7 +168,9 @@ def product_evaluation(
         resume=resume,
         retry_failed=retry_failed,
         progress=progress,
-        pipeline=ProductPipeline(victim, labeled=labels is not None),
+        pipeline=ProductPipeline(
+            victim, labeled=labels is not None, radii=radii_of(eps) if preset == "blackbox" else ()
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ class ProductPipeline:
     Args:
         victim: the product.
         labeled: whether cases have labels; else the answer to the clean image is the truth.
+        radii: of attacks, each of which has to be a stored unit at least.
     """
 
-    def __init__(self, victim: ProductVictim | FindingVictim, *, labeled: bool) -> None:
-        self.victim, self.labeled = victim, labeled
+    def __init__(self, victim: ProductVictim | FindingVictim, *, labeled: bool, radii: Sequence[float] = ()) -> None:
+        self.victim, self.labeled, self.radii = victim, labeled, radii
 
     def fingerprint_parts(self) -> dict[str, Any]:
         """What decides its figures, for the fingerprint of records."""
@@ -50,9 +51,10 @@ class ProductPipeline:
         """The case, with the answer to its clean image as its label where it has none.
 
         Raises:
-            ValueError: if its image is not what its file or series holds.
+            ValueError: if its image is not what its file or series holds, or a radius is below one stored unit.
         """
         source = self.victim.asking.open(case.source, case.name)
+        source.check_radii(self.radii)
         if not np.array_equal(as_plain(case.image)[0, 0].cpu().numpy(), source.values()):
             raise ValueError("the image must hold the values of its file, unchanged.")
         if self.labeled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,28 @@ class Source:
         if self.series is not None:
             return self.series.to_values(self.before)
         return np.asarray(self.file.dataobj, dtype=np.float32)
+
+    @property
+    def unit(self) -> float | None:
+        """The largest step between two stored values, in the image's unit; None of floating-point files."""
+        if self.series is not None:
+            return max(abs(plane.slope) for plane in self.series.slices)
+        return abs(self.slope) if self.kind.kind in "iu" else None
+
+    def check_radii(self, radii: Sequence[float]) -> None:
+        """Raise where an attack could change nothing, so that its figure would be that of the clean image.
+
+        Args:
+            radii: in the image's unit; 0 is none.
+
+        Raises:
+            ValueError: with the smallest radius that works.
+        """
+        wrong = [radius for radius in radii if self.unit is not None and 0 < radius * (1 + ROUNDING) < self.unit]
+        if wrong:
+            raise ValueError(
+                f"eps must be at least one stored unit, {self.unit:g}, or nothing is asked; got {wrong[0]:g}."
+            )
 
     def values_of(self, stored: np.ndarray) -> np.ndarray:
         """Stored values, as `stored` gives them, in the image's unit, float32."""

@@ -176,6 +176,22 @@ def test_killed_at_any_moment_it_goes_on_and_loses_a_query_at_most(tmp_path: Pat
     assert not list((tmp_path / "out" / "product").rglob("query_0000.nii.gz"))
 
 
+def test_a_radius_below_one_stored_unit_is_refused(tmp_path: Path) -> None:
+    """Nothing would be asked but the clean image, and the product would look robust."""
+    images, labels = cases(tmp_path)
+    with pytest.raises(
+        FailedCasesError, match=r"eps must be at least one stored unit, 1, or nothing is asked; got 0\.4"
+    ):
+        evaluation(InProcess(), tmp_path / "out", images, labels, eps=[0.4, 60.0], repeats=1).run()
+    evaluation(InProcess(), tmp_path / "one", images, labels, eps=1.0, only=["Noise"], repeats=1).run()
+    assert {r["linf"] for r in records(tmp_path / "one") if r["attack"] == "Noise"} == {1.0}
+    values = nib.load(images / "case0.nii.gz")  # type: ignore[attr-defined]
+    nib.save(nib.Nifti1Image(values.get_fdata(dtype=np.float32), values.affine), images / "case0.nii.gz")
+    evaluation(InProcess(), tmp_path / "float", images, labels, eps=0.4, only=["Noise"], repeats=1).run()
+    (row,) = (r for r in records(tmp_path / "float") if (r["attack"], r["stage"]) == ("Noise", "computed"))
+    assert row["linf"] == pytest.approx(0.4, abs=1e-3)
+
+
 def test_the_limit_on_queries_holds(tmp_path: Path) -> None:
     images, _ = cases(tmp_path)
     asking = Asking(InProcess(), 2, tmp_path / "asked", most=2)
@@ -246,6 +262,7 @@ def test_mistakes_on_the_command_line_are_one_sentence(tmp_path: Path, capsys: p
     images, _ = cases(tmp_path)
     line = " ".join(command(tmp_path))
     hook = sys.excepthook
+    (tmp_path / "a.csv").write_text("image,label\ncase0,1\n")
     for options, text in (
         (["--images", str(tmp_path / "no")], "does not exist: images are"),
         (["--images", str(images), "--labels", str(tmp_path / "no")], "does not exist: labels are"),
@@ -253,6 +270,7 @@ def test_mistakes_on_the_command_line_are_one_sentence(tmp_path: Path, capsys: p
         (["--images", str(images), "--eps", "-1"], "eps must be"),
         (["--images", str(images), "--attacks", "PGD"], "only must name attacks of"),
         (["--images", str(images), "--queries", "0"], "queries must be a whole number >= 1"),
+        (["--images", str(images), "--labels", str(tmp_path / "a.csv")], "a.csv is a table of classes, and labels are"),
         (["--images", str(images), "--classes", "1"], "classes must be a whole number >= 2"),
     ):
         assert main(["blackbox", "--command", line, "--output_dir", str(tmp_path / "out"), *options]) == 1
