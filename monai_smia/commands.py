@@ -9,6 +9,8 @@ from typing import Any
 
 from monai_smia.options import add_attacks, add_range, add_shared
 
+NO_ARGUMENTS = ("command", "build", "others", "tracking")  # of the functions that make an evaluation
+
 
 def add_evaluations(commands: Any) -> None:
     """Add the commands; values are checked by the evaluations themselves."""
@@ -48,7 +50,7 @@ def _add_run(commands: Any) -> None:
     add("--straight_through", action="store_true", help="let the gradient through where the window clips")
     add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")
     add_shared(add)
-    run.set_defaults(command=_run)
+    run.set_defaults(command=evaluated, build=_run)
 
 
 def _add_nnunet(commands: Any) -> None:
@@ -86,7 +88,7 @@ def _add_nnunet(commands: Any) -> None:
     add_range(add)
     add("--unit", help="of the images, for tables; without it HU where the model normalizes as for CT")
     add_shared(add)
-    nnunet.set_defaults(command=_nnunet)
+    nnunet.set_defaults(command=evaluated, build=_nnunet)
 
 
 def _add_auto3dseg(commands: Any) -> None:
@@ -119,36 +121,49 @@ def _add_auto3dseg(commands: Any) -> None:
     add("--straight_through", action="store_true", help="let the gradient through where the window clips")
     add("--identified", action="store_true", help="derive from series that do not say that they are de-identified")
     add_shared(add)
-    auto3dseg.set_defaults(command=_auto3dseg)
+    auto3dseg.set_defaults(command=evaluated, build=_auto3dseg)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(**arguments: Any) -> Any:
     from monai_smia.adapters.model_file import model_evaluation
 
-    return evaluated(options, model_evaluation)
+    return model_evaluation(**arguments)
 
 
-def _nnunet(options: argparse.Namespace) -> int:
+def _nnunet(**arguments: Any) -> Any:
     from monai_smia.adapters.nnunet import nnunet_evaluation
 
-    return evaluated(options, nnunet_evaluation)
+    return nnunet_evaluation(**arguments)
 
 
-def _auto3dseg(options: argparse.Namespace) -> int:
+def _auto3dseg(**arguments: Any) -> Any:
     from monai_smia.adapters.auto3dseg import auto3dseg_evaluation
 
-    return evaluated(options, auto3dseg_evaluation)
+    return auto3dseg_evaluation(**arguments)
 
 
-def evaluated(options: argparse.Namespace, build: Callable[..., Any]) -> int:
-    """Run the evaluation that a function makes of the options, where it makes one; what is wrong is said in a line."""
+def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What was typed, as the evaluation of a command takes it."""
+    return {name: value for name, value in vars(options).items() if name not in NO_ARGUMENTS}
+
+
+def evaluated(options: argparse.Namespace, build: Callable[..., Any] | None = None) -> int:
+    """Run the evaluation that is made of the options, where one is; what is wrong is said in a line.
+
+    Args:
+        options: with ``build``, which makes it.
+        build: in its place.
+    """
     from monai_smia.command_line import EXPECTED, end_unless_met, quiet
 
     quiet()
-    arguments = {name: value for name, value in vars(options).items() if name not in ("command", "others")}
     try:
-        evaluation = build(**arguments)
+        evaluation = (build or options.build)(**arguments_of(options))
         if evaluation is not None:
+            if options.tracking:
+                from monai_smia.evaluation.trackers import trackers
+
+                evaluation.handlers = trackers(options.tracking, options.output_dir)
             end_unless_met(evaluation.run())
     except EXPECTED as error:
         print(error, file=sys.stderr)

@@ -22,6 +22,8 @@ def add_shared(add: Any) -> None:
     """Options of every evaluation."""
     add("--accept", help="criteria of your own, such as 'jaccard >= 0.80 at 28 HU'; exit status 3 where one is not met")
     add("--write_volumes", default="worst", help="adversarial images that stay: worst (default), all, none")
+    add("--tracking", nargs="+", metavar="NAME", help="mlflow, tensorboard, wandb: figures of every case as it ends, "
+        "into the output folder; nothing is sent")  # fmt: skip
     add("--restart", action="store_false", dest="resume", help="start anew, and not from what the folder holds")
     add("--retry_failed", action="store_true", help="try cases again that have failed before")
     add("--limit", type=int, help="the first cases only")
@@ -82,13 +84,18 @@ def add_evidence(commands: Any) -> tuple[Any, Any]:
     verify = commands.add_parser(
         "verify",
         help="check evidence: every hash, what follows from the records, and some rows computed again",
-        description="Overrides of this machine for the recorded command, such as --dataset_dir or --bundle_root, "
-        "follow as those of a run. Exit status: 0 nothing differs, 3 something does, 1 it cannot be told in full.",
+        description="What lies elsewhere on this machine follows as options of the recorded command, such as "
+        "--dataset_dir or --bundle_root of a bundle, --model and --images of run, --command of blackbox. "
+        "Exit status: 0 nothing differs, 3 something does, 1 it cannot be told in full.",
     )
     add = verify.add_argument
     add("evidence", metavar="EVIDENCE", help="output folder of an evaluation, or its zip")
     add("--public_key", help="PEM file of the Ed25519 key that it must be signed by")
     add("--rows", type=int, default=3, help="rows to compute again, drawn at random; 0 for none (default: %(default)s)")
     add("--seed", type=int, help="of the draw; without it one that nobody knew before")
-    add("--trusted", action="store_true", help="run recorded overrides though they hold code")
+    add(
+        "--trusted",
+        action="store_true",
+        help="run what the recorded command names: code in overrides, a product, scripts",
+    )
     return evidence, verify

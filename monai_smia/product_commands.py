@@ -20,7 +20,7 @@ def add_product_commands(commands: Any) -> None:
     add("--command", required=True, dest="product", help="program and arguments, with {input} and {output}; no shell")
     add("--jobs", type=int, default=1, help="queries at once, where several are known beforehand (--distil)")
     add_product(add, "blackbox")
-    blackbox.set_defaults(command=_blackbox)
+    blackbox.set_defaults(command=evaluated, build=_blackbox)
 
     node = commands.add_parser("node", help="the same of a product that is asked by DICOM: series out, results in")
     add = node.add_argument
@@ -35,19 +35,16 @@ def add_product_commands(commands: Any) -> None:
     node.set_defaults(command=_node)
 
 
-def _blackbox(options: argparse.Namespace) -> int:
+def _blackbox(*, product: str, timeout: float, **arguments: Any) -> Any:
     from monai_smia.adapters.product import Command, product_evaluation
 
-    def build(*, product: str, timeout: float, **arguments: Any) -> Any:
-        found = _shifts(arguments)
-        try:
-            words = tuple(shlex.split(product))
-        except ValueError as error:  # a quote that is not closed
-            raise ValueError(f"command cannot be taken apart: {error}, got {product!r}.") from None
-        command = Command(words, timeout=timeout, answers=_answers(found))
-        return product_evaluation(command, **found)
-
-    return evaluated(options, build)
+    found = _shifts(arguments)
+    try:
+        words = tuple(shlex.split(product))
+    except ValueError as error:  # a quote that is not closed
+        raise ValueError(f"command cannot be taken apart: {error}, got {product!r}.") from None
+    command = Command(words, timeout=timeout, answers=_answers(found))
+    return product_evaluation(command, **found)
 
 
 def _node(options: argparse.Namespace) -> int:

@@ -67,6 +67,17 @@ PACKAGE = Path(__file__).parents[1]
 Found = TypeVar("Found")
 
 
+def check_failures(failures: Sequence[Failure], cases: int) -> None:
+    """Raise where cases of an evaluation failed.
+
+    Raises:
+        FailedCasesError: with the reason of each.
+    """
+    if failures:
+        reasons = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures)
+        raise FailedCasesError(f"{len(failures)} of {cases} cases failed: {reasons}")
+
+
 def cause_of(error: BaseException) -> BaseException:
     """The error that others were raised from: MONAI's "applying transform ..." says nothing of the file."""
     while error.__cause__ is not None:

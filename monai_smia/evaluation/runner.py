@@ -1,9 +1,7 @@
-"""The evaluation: cases x attacks, one record each, then their summary and report.
+"""The evaluation: cases x attacks, one record each, then their summary and report. What a task brings along:
 
-It knows nothing of the task. What a task brings along:
-
-- cases: items of a datalist with ``case`` (a unique name), ``image`` (a file), ``label`` (a file, a grade, boxes), and
-  ``patient`` where a patient has several cases, and ``strata`` (``{"scanner": ...}``) to compare cases by
+- cases: items with ``case`` (a unique name), ``image`` (a file), ``label`` (a file, a grade, boxes), and ``patient``
+  where a patient has several cases, and ``strata`` (``{"scanner": ...}``) to compare cases by
 - loading: a transform from an item to ``image`` ``(C, *spatial)`` and ``label``: a label map of the image's rank, a
   number or vector ``(K,)`` of classes, or a dictionary of ``boxes`` ``(N, 4 or 6)`` and ``labels`` ``(N,)``. The victim
   gets a batch of one: ``(1, ...)``, ``(1,)``, or a list of one dictionary
@@ -33,7 +31,7 @@ from monai_smia.attacks.steps import watched
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case, check_labeled, check_radii, load_case, patient_of
 from monai_smia.evaluation.console import console
-from monai_smia.evaluation.errors import FailedCasesError, memory_trouble, output_trouble
+from monai_smia.evaluation.errors import check_failures, memory_trouble, output_trouble
 from monai_smia.evaluation.facts import about_of, checked_about, spec_of
 from monai_smia.evaluation.fingerprint import describe, weights_hash
 from monai_smia.evaluation.line import ProgressLine
@@ -47,7 +45,7 @@ from monai_smia.evaluation.progress import Progress, wait_for_all
 from monai_smia.evaluation.row import RowEvaluator
 from monai_smia.evaluation.survival import named_degradations
 from monai_smia.evaluation.told import kept, tell_outcome, tell_plan
-from monai_smia.evaluation.tracking import track
+from monai_smia.evaluation.tracking import Tracker
 from monai_smia.evaluation.volumes import WORST, Volumes, which_volumes
 from monai_smia.evaluation.work import Work
 from monai_smia.metrics import CaseMetrics
@@ -71,9 +69,8 @@ class AttackEvaluation:
     again. A case that cannot be loaded or attacked becomes a failure with its reason, and the others go on. Killed at
     any moment and started again, the evaluation goes on where it was: what is missing is computed, or what depends on a
     file or an attack that has changed; records of another victim, other weights or metrics are never mixed in. Started
-    in several processes (torchrun), each takes its share of the cases, and the first makes the report.
-
-    What is written into `output_dir` stands in docs/evaluation.md.
+    in several processes (torchrun), each takes its share of the cases, and the first makes the report. What is written
+    into `output_dir` stands in docs/evaluation.md.
 
     Args:
         cases: items with ``image`` (a file), ``label`` and a unique name ``case``.
@@ -103,7 +100,7 @@ class AttackEvaluation:
             picture as one of them, or as another case (`find_duplicates`).
         accept: criteria of your own on the worst case, such as ``"jaccard >= 0.80 at 28 HU"``; several in a list, or
             with ``;`` between them. Summary and report say whether they are met: `monai_smia.analysis.acceptance`.
-        handlers: Ignite handlers that get the summary's figures as metrics, such as MONAI's MLFlowHandler.
+        handlers: Ignite handlers that get every case's figures when it ends, then the summary's: see `Tracker`.
         progress: say what is planned, how far it is and what was found.
         pipeline: makes every figure, where the victim is the differentiable twin of a deployed pipeline; None for the
             victim itself.
@@ -198,6 +195,12 @@ class AttackEvaluation:
         progress.open()
         if rank == 0:
             self._volumes(progress).begin(progress.run)
+        with Tracker(() if rank else self.handlers, self.names) as self._tracker:
+            self._compute(progress, rank)
+            return {} if rank else self._finish(progress)
+
+    def _compute(self, progress: Progress, rank: int) -> None:
+        """This process's share of the cases, round by round."""
         pace = Pace(stored=self.storage is not None, degradations=len(self.survival or {}))
         show = self.progress and rank == 0
         with ProgressLine(pace, show=show) as line, watched(line.tick), kept(line, progress.output_dir):
@@ -206,13 +209,11 @@ class AttackEvaluation:
                     progress.begin(number)
                 wait_for_all()  # everyone has seen the same records before anyone adds to them
                 pending = [item for item in self.cases if progress.missing(item)]
-                # as MONAI's DistributedSampler(even_divisible=False), which refuses fewer cases than processes
                 with Journal(progress.folder / f"rank{rank}.jsonl") as journal:
                     self._evaluate(pending[rank :: idist.get_world_size()], progress, journal, line)
                 wait_for_all()
                 if number > 1 and converged(progress.merge(), self.metrics, self.tolerance):
                     break
-        return self._finish(progress) if rank == 0 else {}
 
     def make_progress(self) -> Progress:
         """Progress of this evaluation in its output folder, to be opened."""
@@ -233,9 +234,9 @@ class AttackEvaluation:
     def _evaluate(
         self, items: Sequence[Mapping[str, Any]], progress: Progress, journal: Journal, line: ProgressLine
     ) -> None:
-        evaluate_row = self.row_evaluator(self.output_dir)
-        selector = self._selector()
+        evaluate_row, selector = self.row_evaluator(self.output_dir), self._selector()
         selector.note(known := progress.known())
+        self._tracker.note(known)
         later = [row for row in self.plan if row not in progress.planned]
         share = len(self.names[idist.get_rank() :: idist.get_world_size()])
         line.resume(known, [row for item in items for row in progress.missing(item)] + later * share)
@@ -252,6 +253,7 @@ class AttackEvaluation:
             journal=journal,
             line=line,
             selector=selector,
+            tracker=self._tracker,
             volumes=self._volumes(progress),
             probes=dict.fromkeys(self.names[: self.num_probed_cases], probing_attack(self.plan)),
             first=first,
@@ -276,25 +278,23 @@ class AttackEvaluation:
     def _finish(self, progress: Progress) -> dict[str, Any]:
         """Merge the records of all processes, and write their summary and report."""
         folder = Path(self.output_dir)
-        outcomes = progress.merge()
-        settings: dict[str, Any] = {"tolerance": self.tolerance, "share": share_of(self.plan)}
-        summary = summary_of(outcomes, self.metrics, cases=len(self.cases), unit=self.unit, **settings)
+        self._tracker.note(outcomes := progress.merge())
+        given: dict[str, Any] = {"cases": len(self.cases), "tolerance": self.tolerance, "share": share_of(self.plan)}
+        summary = summary_of(outcomes, self.metrics, unit=self.unit, **given)
         summary.criteria = judge(self.criteria, groups_of(outcomes), summary.critical_radii)
         selector = self._selector()  # pictures of cases that are none of the chosen ones any more go
         selector.note(record for group in groups_of(outcomes) for record in group.records)
         selector.remove_others([row.slug for row in self.plan])
         volumes = self._volumes(progress).finish(outcomes, Primary.of(self.metrics))
-        settings = {"unit": self.unit, "device": torch.device(self.device), "about": about_of(self)}
+        settings: dict[str, Any] = {"unit": self.unit, "device": torch.device(self.device), "about": about_of(self)}
         spec = spec_of(self.victim, progress.planned, self.metrics, cases=self.cases, **settings)
         spec.write(folder)
         write_records(folder, outcomes)
         summary.write(folder)
         seal(folder)
-        track(self.handlers, summary.rows)
+        self._tracker.end(summary.rows)
         report = make_report(folder, spec, summary, outcomes)
         write_manifest(folder)
         tell_outcome(summary, report, self.metrics.primary, volumes)
-        if summary.failures:
-            reasons = "; ".join(f"{failure.case}: {failure.reason}" for failure in summary.failures)
-            raise FailedCasesError(f"{len(summary.failures)} of {len(self.cases)} cases failed: {reasons}")
+        check_failures(summary.failures, len(self.cases))
         return summary.to_json()

@@ -15,6 +15,7 @@ from monai_smia.evaluation.line import ProgressLine
 from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.evaluation.progress import Progress
 from monai_smia.evaluation.row import RowEvaluator
+from monai_smia.evaluation.tracking import Tracker
 from monai_smia.evaluation.volumes import Volumes
 from monai_smia.records import Journal, Record
 from monai_smia.report.figures.selector import FigureSelector
@@ -33,6 +34,7 @@ class Work:
         journal: takes the records.
         line: shows how far it is.
         selector: chooses the cases that are drawn.
+        tracker: is given the figures of a case that is done.
         volumes: keeps the files of the chosen ones.
         probes: the attack at whose radius the victim is probed, by the names of the cases.
         first: is told the first case that could be loaded.
@@ -44,6 +46,7 @@ class Work:
     journal: Journal
     line: ProgressLine
     selector: FigureSelector
+    tracker: Tracker
     volumes: Volumes
     probes: Mapping[str, Attack | None]
     first: Callable[[Case], None]
@@ -75,6 +78,7 @@ class Work:
                 self.line.end()
                 missing.remove(row)
             self.volumes.drop(self.selector.note(done))
+            self.tracker.note(done)
             return True
         except Exception as error:
             files = [file for value in item.values() for file in named_files(value)]

@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_smia.data import write_ct_phantoms
 from monai_smia.evaluation.tracking import tracked_metrics
+from monai_smia.evidence import verify
 from monai_smia.records import SummaryRow
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "ct_lung_segmentation"
@@ -24,16 +25,27 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "evaluation.md"
 
 
 class Recorder:
-    """What an experiment tracker sees."""
+    """What an experiment tracker sees, and which cases the journal held when it saw it."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self.metrics: dict[str, float] = {}
+        self.epochs: list[tuple[int, dict[str, float]]] = []
+        self.told: list[str] = []
 
     def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, lambda: self.told.append("started"))
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, lambda: self.told.append("completed"))
+        engine.add_event_handler(Events.EXCEPTION_RAISED, lambda error: self.told.append(str(error)))
 
     def __call__(self, engine: Engine) -> None:
         self.metrics = dict(engine.state.metrics)
+        self.epochs.append((engine.state.epoch, self.metrics))
+        if self.folder is not None:
+            journal = (self.folder / "journal" / "rank0.jsonl").read_text().splitlines()
+            cases = dict.fromkeys(json.loads(line)["case"] for line in journal)
+            self.told.append(f"{'.'.join(cases)} {'whole' if (self.folder / 'summary.json').exists() else 'running'}")
 
 
 def test_handlers_get_the_figures_of_the_summary(tmp_path: Path) -> None:
@@ -80,7 +92,11 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{out / 'mlruns.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == pytest.approx(tracked_metrics([SummaryRow.from_json(row) for row in rows]))
+    final = {name: value for name, value in run.data.metrics.items() if not name.startswith("cases/")}
+    assert final == pytest.approx(tracked_metrics([SummaryRow.from_json(row) for row in rows]))
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "cases/number")] == [1]
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "Clean_computed/jaccard")] == [2]
+    assert verify(out, rows=0).differences == []  # the tracker's own files are none of the evidence
     assert len(rows) == 3
     (artifact,) = client.list_artifacts(run.info.run_id)  # the configuration as it was run
     assert artifact.path.startswith("config_")
@@ -101,7 +117,13 @@ def test_weights_and_biases_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     wandb.teardown()  # the process that writes the file has ended
     (file,) = Path("wandb").glob("offline-run-*/*.wandb")
     expected = tracked_metrics([SummaryRow.from_json(row) for row in summary["rows"]])
-    assert logged(file) == pytest.approx({f"robustness/{name}": value for name, value in expected.items()})
+    found = logged(file)
+    assert found.pop("robustness/cases/number") == 1.0
+    assert found.pop("robustness/cases/SMIA_equal-radius_0.05_stored/jaccard") == pytest.approx(
+        expected["SMIA_equal-radius_0.05_stored/jaccard"]  # of the only case
+    )
+    final = {name: value for name, value in found.items() if not name.startswith("robustness/cases/")}
+    assert final == pytest.approx({f"robustness/{name}": value for name, value in expected.items()})
 
 
 def logged(file: Path) -> dict[str, float]:
@@ -134,4 +156,7 @@ def test_tensorboard(tmp_path: Path) -> None:
     read = events.EventAccumulator(str(tmp_path / "events"))
     read.Reload()
     found = {tag: read.Scalars(tag)[-1].value for tag in read.Tags()["scalars"]}
+    assert [each.step for each in read.Scalars("cases/number")] == [1]
+    assert [each.step for each in read.Scalars("Clean_computed/jaccard")] == [2]
+    found = {tag: value for tag, value in found.items() if not tag.startswith("cases/")}
     assert found == pytest.approx(tracked_metrics([SummaryRow.from_json(row) for row in summary["rows"]]), rel=1e-6)
