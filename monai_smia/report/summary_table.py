@@ -9,7 +9,7 @@ from monai_smia.metrics.structures import structure_of, structures_of
 from monai_smia.records import COMPUTED, STORED, Stage, SummaryRow
 from monai_smia.records.record import is_size
 from monai_smia.records.rows import EQUAL_RADIUS
-from monai_smia.report.table import Table, cell
+from monai_smia.report.table import Table, decimals_of, rounded
 
 WIDTH = 100  # characters of a line
 HIDDEN = (
@@ -31,7 +31,8 @@ def summary_table(rows: Sequence[SummaryRow], primary: str, *, width: int = WIDT
     """One line per attack, the stored one merged into the computed one where the digits shown are the same.
 
     Of a plan in rounds the last one is shown. The headline metric comes first, and as many others as fit; setting,
-    radius and stage are columns where they tell lines apart.
+    radius and stage are columns where they tell lines apart. Figures have the decimals that their intervals give, as on
+    the page.
 
     Args:
         rows: of the summary.
@@ -69,7 +70,7 @@ def _table(head: str, rows: Sequence[SummaryRow], metrics: Sequence[str], *, set
     for row in rows:
         key = [row.row.title, *[_setting(row)] * settings, *[_radius(row)] * radii]
         text = "" if row.below_quantization == 0 else stage_text(row)
-        values = [text, *(cell(row.value(name)) for name in metrics)]
+        values = [text, *(_figure(row, name) for name in metrics)]
         lines.setdefault((row.row, *key, *values), []).append(text or str(row.stage))
     both = {str(COMPUTED), str(STORED)}
     stages = ["" if set(found) == both else ", ".join(found) for found in lines.values()]
@@ -80,6 +81,11 @@ def _table(head: str, rows: Sequence[SummaryRow], metrics: Sequence[str], *, set
         [*line[1:keys], *[stage or "both"] * told, *line[keys + 1 :]] for line, stage in zip(lines, stages, strict=True)
     ]
     return Table(heads, cells)
+
+
+def _figure(row: SummaryRow | None, name: str) -> str:
+    """A value with the decimals that its interval gives, as the page has it."""
+    return "-" if row is None else rounded(row.value(name), decimals_of(row.interval(name)))
 
 
 def _by_importance(rows: Sequence[SummaryRow], primary: str) -> list[str]:
@@ -138,9 +144,8 @@ def survival_table(rows: Sequence[SummaryRow], primary: str) -> str:
             continue
         stored = found.get((row.row, STORED))
         after = [found.get((row.row, Stage.after(name))) for name in names]
-        values = [row.value(primary), None if stored is None else stored.value(primary)]
-        values += [None if each is None else each.value("recovered") for each in after]
+        values = [*(_figure(each, primary) for each in (row, stored)), *(_figure(each, "recovered") for each in after)]
         label = " ".join(part for part in (row.row.title, row.row.setting_label) if part)
-        lines.append([label, f"{row.row.eps:g}", *("-" if value is None else f"{value:.3f}" for value in values)])
+        lines.append([label, f"{row.row.eps:g}", *values])
     head = f"Survival: {primary}, then the recovered share of the possible damage after the degradation"
     return f"{head}\n{Table(['attack', 'eps', 'computed', 'stored', *names], lines).text()}"

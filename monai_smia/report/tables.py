@@ -155,8 +155,16 @@ def _attacks(content: ReportContent) -> Table:
 
 def _survival(content: ReportContent) -> Table:
     stages = list(dict.fromkeys(stage for entry in content.survival for stage in entry.after))
+    intervals = {(row.row.label, str(row.stage)): row.interval(content.primary.metric) for row in content.rows}
+
+    def figure(row: str, value: float | None, stage: str) -> str:
+        return rounded(value, decimals_of(intervals.get((row, stage))))
+
     lines = [
-        [s.row, cell(s.computed), cell(s.stored), s.below_quantization, *(cell(s.after.get(n)) for n in stages)]
+        [
+            *(s.row, figure(s.row, s.computed, str(COMPUTED)), figure(s.row, s.stored, str(STORED))),
+            *(s.below_quantization, *(figure(s.row, s.after.get(stage), stage) for stage in stages)),
+        ]
         for s in content.survival
     ]
     return Table(["attack", "computed", "stored", "cases below quantization", *stages], lines)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -124,6 +125,27 @@ def test_radii_and_settings_are_columns_where_there_are_several_and_earlier_roun
     assert [line[:2] for line in table.lines] == [["Clean", "0.900"], ["SMIA", "0.500"], ["APGD", "0.400"]]
     l2 = [many("PGD", COMPUTED, 0.5, norm=norm, eps=0.1, eps_input=0.1, unit="") for norm in ("linf", "l2")]
     assert [line[1] for line in summary_table(l2, "jaccard").lines] == ["eps 0.1", "eps 0.1 L2"]
+
+
+def test_the_terminal_has_the_decimals_of_the_page() -> None:
+    """Two digits of the interval's width, for the headline, the other metrics and what storage leaves."""
+    intervals: list[dict[str, Any]] = [
+        {"jaccard": [0.81, 0.97]},  # .16 wide: two decimals
+        {"jaccard": [0.4512, 0.4587], "dice": [0.1, 0.9]},  # .0075: four
+        {"jaccard": [0.3, 0.7]},
+        {"recovered": [0.2, 0.3], "jaccard": None},
+    ]
+    rows = [replace(row, intervals=each) for row, each in zip(ROWS, intervals, strict=True)]
+    rows[1].metrics["dice"] = 0.625
+    table = summary_table(rows, "jaccard")
+    assert [list(line) for line in table.lines] == [
+        ["Clean", "computed", "0.90", "-", "-"],
+        ["BIM", "computed", "0.5000", "25", "0.62"],
+        ["BIM", "stored, 1 below quantization", "0.60", "-", "-"],
+    ]
+    for row, line in zip(rows, table.lines, strict=False):
+        assert with_interval(row.value("jaccard"), row.interval("jaccard")).partition(" ")[0] == line[2]
+    assert survival_table(rows, "jaccard").splitlines()[2].split()[4:] == ["0.5000", "0.60", "0.25"]
 
 
 def test_survival_of_every_attack() -> None:
