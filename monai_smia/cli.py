@@ -120,17 +120,24 @@ def _bundle(options: argparse.Namespace) -> int:
 
 
 def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """``--id value`` and ``--id=value``, values as Python writes them, or text."""
+    """``--id value``, ``--id=value``, ``--id value value`` and ``--id``, values as Python writes them, or text."""
     found: dict[str, Any] = {}
     rest = list(arguments)
     while rest:
         name, equals, value = rest.pop(0).removeprefix("--").partition("=")
-        text = value if equals else (rest.pop(0) if rest else "")
-        try:
-            found[name] = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            found[name] = {"true": True, "false": False}.get(text, text)
+        texts = [value] if equals else []
+        while not equals and rest and not rest[0].startswith("--"):
+            texts.append(rest.pop(0))
+        values = [_value(text) for text in texts]
+        found[name] = values if len(values) > 1 else values[0] if values else True
     return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return {"true": True, "false": False}.get(text, text)
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -27,10 +27,10 @@ LEVELS = (
     ("report",),
     ("evaluation",),
     ("adapters",),
-    ("evidence",),
     ("options",),
     ("commands",),
     ("product_commands",),
+    ("evidence",),
     ("cli",),
     ("__main__",),
 )

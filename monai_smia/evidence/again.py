@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,19 +13,22 @@ from monai_smia.adapters import OVERLAY
 from monai_smia.adapters.shipped import shipped_bundles
 from monai_smia.command_line import check_arguments, config_files
 from monai_smia.evaluation import AttackEvaluation
-from monai_smia.evaluation.recipe import BUNDLE, CONFIGS
+from monai_smia.evaluation.recipe import BUNDLE, CONFIGS, PACKAGE
+from monai_smia.evidence.errors import NotAgainError, check_outside
+from monai_smia.evidence.typed import typed_evaluation
 from monai_smia.records.manifest import hash_of
 
 CODE = re.compile(r"\$|_target_|^%")  # what MONAI runs, or reads from another file
 TARGETS = ("AttackEvaluation", "bundle_evaluation")
 
 
-class NotAgainError(ValueError):
-    """An evaluation cannot be built again here."""
-
-
 def evaluation_of(
-    recipe: Mapping[str, Any], output_dir: Path, given: Mapping[str, Any], *, trusted: bool = False
+    recipe: Mapping[str, Any],
+    output_dir: Path,
+    given: Mapping[str, Any],
+    *,
+    trusted: bool = False,
+    evidence: str | os.PathLike[str] | None = None,
 ) -> AttackEvaluation:
     """The evaluation of a recorded command, which is to write into another folder.
 
@@ -37,13 +41,16 @@ def evaluation_of(
         given: overrides in the place of the recorded ones, such as ``config_file``, ``bundle_root`` and
             ``dataset_dir`` of this machine.
         trusted: run recorded overrides though they hold code.
+        evidence: folder of the evidence, of which nothing is run.
 
     Raises:
         NotAgainError: with what has to be given.
     """
+    if recipe.get("program") == PACKAGE:
+        return typed_evaluation(recipe["words"], output_dir, given, trusted=trusted, evidence=evidence)
     if recipe.get("program") != BUNDLE:
         raise NotAgainError(
-            "the evidence does not say a command of `monai.bundle run` that can be run again: from Python, "
+            "the evidence does not say a command that can be run again, as of a run from Python: there, "
             "monai_smia.evidence.verify(evidence, evaluation=...) takes the evaluation itself."
         )
     recorded = {name: str(value) for name, value in recipe["overrides"].items() if name not in given}
@@ -53,6 +60,9 @@ def evaluation_of(
             f"the recorded overrides {', '.join(coded)} hold code, which would be run here: read them in spec.json, "
             "and give them behind the command, or --trusted."
         )
+    for name, value in [*recorded.items(), *(("config_file", file) for file in recipe["configs"])]:
+        if not is_output(name) and name not in given:
+            check_outside(name, value, evidence)
     configs, root = _configs(recipe["configs"], given)
     _check_known(given, configs)
     if root is not None and not Path(recorded.get("bundle_root", "."), "configs").is_dir():

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from monai_smia.evaluation import AttackEvaluation
-from monai_smia.evidence.again import NotAgainError, evaluation_of
+from monai_smia.evidence.again import evaluation_of
 from monai_smia.evidence.archive import opened
 from monai_smia.evidence.derived import check_derived
+from monai_smia.evidence.errors import NotAgainError
 from monai_smia.evidence.recompute import Recomputed, check_setting, drawn, fresh_seed, recompute, versions_text
 from monai_smia.evidence.signature import is_signed_by, name_of_key
 from monai_smia.records import DamagedRecordsError, EvaluationSpec, Outcome, Summary, check_seal, read_records
@@ -165,7 +166,7 @@ def _again(
         try:
             torch.set_num_threads(spec.threads)
             if evaluation is None:
-                evaluation = evaluation_of(spec.again, Path(temporary), given, trusted=trusted)
+                evaluation = evaluation_of(spec.again, Path(temporary), given, trusted=trusted, evidence=folder)
             found.differences += check_setting(evaluation, folder, spec, summary, outcomes)
             for case, slug in drawn(outcomes, rows, found.seed):
                 found.rows.append(recompute(evaluation, folder, outcomes, case, slug))

@@ -10,7 +10,8 @@ import pytest
 from monai_smia.adapters.shipped import shipped_bundles
 from monai_smia.cli import main
 from monai_smia.evaluation.recipe import recipe_of
-from monai_smia.evidence.again import NotAgainError, evaluation_of
+from monai_smia.evidence.again import evaluation_of
+from monai_smia.evidence.errors import NotAgainError
 
 ENTRY = "monai/bundle/__main__.py"
 CT = shipped_bundles()["ct_lung_segmentation"]
@@ -62,10 +63,28 @@ def test_code_in_an_override_is_not_run(words: tuple[str, str], tmp_path: Path) 
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("recipe", [{}, {"program": "monai_smia", "words": ["nnunet", "folder"], "shortened": []}])
-def test_what_is_no_run_of_a_bundle(recipe: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [{}, {"program": "other"}])
+def test_what_is_no_command(recipe: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(NotAgainError, match="takes the evaluation itself"):
         evaluation_of(recipe, tmp_path, {})
+
+
+@pytest.mark.parametrize("name", ["config_file", "bundle_root", "dataset_dir"])
+def test_nothing_that_lies_in_the_evidence_is_run(name: str, tmp_path: Path) -> None:
+    """Code in a config whose hash is the recorded one, as whoever forges evidence can have it."""
+    mark, evil = tmp_path / "mark", tmp_path / "evidence" / "evil"
+    evil.mkdir(parents=True)
+    config = evil / "own.yaml"
+    config.write_text(f"evaluation: $__import__('os').mkdir({str(mark)!r})\n")
+    recipe = recorded(config=config if name == "config_file" else CONFIG)
+    recipe["configs"] = (
+        {str(config): digest for digest in recipe["configs"].values()} if name == "config_file" else recipe["configs"]
+    )
+    if name != "config_file":
+        recipe["overrides"][name] = str(evil)
+    with pytest.raises(NotAgainError, match=f"--{name} .* lies in the evidence itself, of which nothing is run"):
+        evaluation_of(recipe, tmp_path / "new", {}, evidence=tmp_path / "evidence")
+    assert not mark.exists()
 
 
 def test_configs_that_write_elsewhere(tmp_path: Path) -> None:
