@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from monai_smia.files import write_text
 from monai_smia.records import EvaluationSpec, Outcome, Summary, check_seal, read_records
 from monai_smia.records.manifest import update_manifest
 from monai_smia.report import instructions
+from monai_smia.report.album import Album, Picture
 from monai_smia.report.case_table import case_table
 from monai_smia.report.certificate_table import bracket_chart, certificate_text
 from monai_smia.report.charts import NEEDS, charts
@@ -129,13 +129,17 @@ def report_files(
     sentences += [critical_radius_text(found, spec.unit, spec.sampled) for found in summary.critical_radii]
     sentences += [shift_text(summary.shifts), *(certificate_text(found) for found in summary.certificates)]
     headline = " ".join(part for part in sentences if part)
+    cases, bracket = showcase(content, folder / "figures"), bracket_chart(summary.certificates, summary.shifts)
+    album = Album(folder)
+    album.reserve([each.png for each in [*cases, *shown, *([bracket] if bracket else [])]])
+    album.reserve([json.dumps(case.slices) for case in cases if case.slices])
     page = rendered(
         "report.html.j2",
         c=content,
         unit=spec.unit,
         headline=headline,
         figure=headline_figure(summary.headline, spec.unit),
-        showcase=showcase(content, folder / "figures"),
+        showcase=cases,
         panels=PANELS,
         first=FIRST,
         files=[name for name in FILES if name in MADE or (folder / name).exists()],
@@ -147,9 +151,9 @@ def report_files(
         max_structures=MAX_STRUCTURES,
         charts=shown,
         missing=[f"{title} ({needs})" for title, needs in NEEDS.items() if title not in titles],
-        figures=_figures(content, folder / "figures"),
-        bracket=bracket_chart(summary.certificates, summary.shifts),
-        shift_pictures=shift_pictures(summary.shifts, folder / "figures"),
+        bracket=bracket,
+        shift_pictures=shift_pictures(summary.shifts, folder / "figures", album),
+        figures=_figures(content, folder / "figures", album),
         broken=len(most_damaged(content)),
         verdicts=[(verdict.met, verdict_text(verdict, content.flags)) for verdict in content.criteria],
         t=report_tables(content, spec.unit),
@@ -159,16 +163,18 @@ def report_files(
     return headline, dict(zip(MADE, (case_table(outcomes).csv(), document, text, page), strict=True))
 
 
-def _figures(content: ReportContent, folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Of every attack the worst and the best case: what it is, and the picture."""
-    shown = []
+def _figures(content: ReportContent, folder: Path, album: Album) -> list[tuple[str, list[Picture]]]:
+    """Of every attack the worst and the best case; all of the worst go into the album before the best."""
+    found: list[tuple[str, list[tuple[str, Path]]]] = []
     for entry in content.extremes:
         ends = {}
         for end, case in (("best", entry.best), ("worst", entry.worst)):  # one case may be both, and is the worst
             if case is not None:
                 ends[case.case] = f"{end} case: {case.case} ({cell(float(case.value))})"
-        found = [(text, figure_path(folder, case, entry.slug)) for case, text in reversed(ends.items())]
-        data = [(text, base64.b64encode(p.read_bytes()).decode("ascii")) for text, p in found if p.is_file()]
-        if data:
-            shown.append((entry.row, data))
-    return shown
+        files = [(text, figure_path(folder, case, entry.slug)) for case, text in reversed(ends.items())]
+        found.append((entry.row, [(text, path) for text, path in files if path.is_file()]))
+    taken: dict[str, list[Picture]] = {row: [] for row, files in found if files}
+    for place in (0, 1):
+        for row, files in found:
+            taken.get(row, []).extend(album.picture(*each) for each in files[place : place + 1])
+    return list(taken.items())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
 from monai_smia.records.certificate import ShiftCertificate
 from monai_smia.records.shift import ShiftGap
+from monai_smia.report.album import Album, Picture
 from monai_smia.report.certificate_table import certificate_table
 from monai_smia.report.figures.selector import figure_path
 from monai_smia.report.table import Table, cell, with_interval
@@ -90,17 +90,18 @@ def shift_table(gaps: Sequence[ShiftGap]) -> Table:
     return Table(["shift", "severity", *heads, "worst case", "case", "its parameters"], lines)
 
 
-def shift_pictures(gaps: Sequence[ShiftGap], folder: Path) -> list[tuple[str, str]]:
-    """What each shift's worst case is, and its picture as base64, where it was drawn.
+def shift_pictures(gaps: Sequence[ShiftGap], folder: Path, album: Album) -> list[Picture]:
+    """What each shift's worst case is, with its picture, where it was drawn.
 
     Args:
         gaps: of the summary.
         folder: of the pictures.
+        album: takes them into the page.
     """
     shown = []
     for gap in gaps:
         path = figure_path(folder, gap.case, gap.slug)
         if path.is_file():
             text = f"{gap.shift}, severity {gap.severity}: {gap.told}; {gap.metric} {cell(gap.lowest)} ({gap.case})"
-            shown.append((text, base64.b64encode(path.read_bytes()).decode("ascii")))
+            shown.append(album.picture(text, path))
     return shown
