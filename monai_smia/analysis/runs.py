@@ -144,6 +144,26 @@ def check_alike(first: Run, second: Run) -> None:
             raise ValueError(f"{case} is another image or label in {second.name} than in {first.name}: no pair.")
 
 
+def other_cases(runs: Sequence[Run]) -> list[str]:
+    """Where two runs are not of the same cases, so that their means are not of the same either, in sentences.
+
+    Args:
+        runs: all of them; those behind the first are looked at beside it.
+    """
+    first, *others = runs
+    told = []
+    for other in others:
+        cases = [{record.case for record in run.records} for run in (first, other)]
+        both, own = len(cases[0] & cases[1]), [len(cases[0] - cases[1]), len(cases[1] - cases[0])]
+        if any(own):
+            paired = f"differences are of the {both} that both have" if both else "there is no difference to tell"
+            told.append(
+                f"{first.name} has {own[0]} case{'' if own[0] == 1 else 's'} that {other.name} has not, {other.name} "
+                f"{own[1]} that {first.name} has not: their means are not of the same cases, and {paired}."
+            )
+    return told
+
+
 def uneven(runs: Sequence[Run], most: float = 1.1) -> list[str]:
     """Where two runs were not attacked alike at one radius, so that the one with fewer gradients may read as safer.
 

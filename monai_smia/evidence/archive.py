@@ -20,6 +20,7 @@ from monai_smia.records.manifest import (
     SIGNATURE_FILE,
     ManifestError,
     check_manifest,
+    is_evidence,
     is_inside,
     read_manifest,
 )
@@ -66,6 +67,8 @@ def write_evidence(
     manifest = (folder / MANIFEST_FILE).read_bytes()
     extra = {MANIFEST_FILE: manifest} | ({} if key is None else {SIGNATURE_FILE: sign(manifest, key)})
     path = folder / "evidence.zip" if path is None else Path(path)
+    if is_evidence(path, folder):
+        raise EvidenceError(f"zip must lie elsewhere than among the files of the evidence itself, got {path}.")
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
         for name, content in extra.items():
             file.writestr(_entry(name), content)

@@ -33,6 +33,20 @@ def evidence_files(folder: Path) -> list[str]:
     return [name for name in FILES if (folder / name).is_file()] + [p.relative_to(folder).as_posix() for p in whole]
 
 
+def is_evidence(path: Path, folder: Path) -> bool:
+    """Whether a path is that of a file that is evidence, or would be taken for one, in the folder of an evaluation.
+
+    Example:
+        >>> [is_evidence(Path(name), Path("out")) for name in ("out/report.html", "out/volumes/a.zip", "out/a.zip")]
+        [True, True, False]
+    """
+    try:
+        inside = path.resolve().relative_to(folder.resolve())
+    except ValueError:
+        return False
+    return inside.parts[:1] in [(name,) for name in FOLDERS] or str(inside) in (*FILES, MANIFEST_FILE, SIGNATURE_FILE)
+
+
 def write_manifest(folder: Path) -> None:
     """Write the manifest of all evidence in a folder.
 

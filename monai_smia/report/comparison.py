@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_smia.analysis import groups_of
-from monai_smia.analysis.runs import CLEAN, Run, run_differences, uneven
+from monai_smia.analysis.runs import CLEAN, Run, other_cases, run_differences, uneven
 from monai_smia.files import write_text
 from monai_smia.records import EvaluationSpec, Summary, check_seal, read_records
 from monai_smia.records.critical_radius import CriticalRadii
+from monai_smia.records.manifest import is_evidence
+from monai_smia.records.summary import Headline
 from monai_smia.report.content import report_content
 from monai_smia.report.table import Table, cell, decimals_of, interval_text, rounded, with_interval
 from monai_smia.report.templates import rendered
@@ -42,7 +44,7 @@ def compare(folders: Sequence[str | os.PathLike[str]], page: str | os.PathLike[s
         page: HTML file to write.
 
     Raises:
-        ValueError: if there are fewer than two, one twice, or they cannot be compared.
+        ValueError: if there are fewer than two, one twice, or they cannot be compared, or the page is a file of one.
         FileNotFoundError: if one does not exist.
         RecordVersionError: if one is no evaluation of this version.
         DamagedRecordsError: if a file of one is not what the evaluation wrote.
@@ -52,10 +54,10 @@ def compare(folders: Sequence[str | os.PathLike[str]], page: str | os.PathLike[s
         raise ValueError(
             f"folders must be those of at least two evaluations, each once, got {', '.join(map(str, paths))}."
         )
+    page = check_page(page, paths)
     runs = [run_of(path, name) for path, name in zip(paths, names_of(paths), strict=True)]
     pairs = _pairs(runs)
-    warnings = [*uneven(runs), *(text for run in runs for text in _flags(run))]
-    page = Path(page)
+    warnings = [*other_cases(runs), *uneven(runs), *(text for run in runs for text in _flags(run))]
     made = Comparison(_table(runs), pairs, warnings, page)
     text = rendered(
         "comparison.html.j2",
@@ -77,6 +79,18 @@ def run_of(path: Path, name: str) -> Run:
     spec, summary, records = EvaluationSpec.read(path), Summary.read(path), read_records(path)
     check_seal(path)
     return Run(name, spec, summary, groups_of(records))
+
+
+def check_page(page: str | os.PathLike[str], folders: Sequence[Path]) -> Path:
+    """The page to write, which must be no file of an evaluation: that would be evidence no more.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    path = Path(page)
+    if any(is_evidence(path, folder) for folder in folders):
+        raise ValueError(f"page must be another file than those of the evaluations, got {path}.")
+    return path
 
 
 def _flags(run: Run) -> list[str]:
@@ -123,7 +137,7 @@ def _line(run: Run, radii: Sequence[tuple[float | None, str | None]]) -> list[st
     critical = [critical_of(found) for found in run.summary.critical_radii if found.norm in (None, "linf")]
     return [
         *(run.name, content.model.name, (content.model.weights_sha256 or "unknown")[:12], str(run.summary.evaluated)),
-        cell(None if headline is None else headline.clean),
+        clean_of(headline),
         *(
             *told,
             *(critical or ["not sought"])[:1],
@@ -137,7 +151,15 @@ def critical_of(found: CriticalRadii) -> str:
     """The median critical radius, in words."""
     if found.median_input is None:
         return f"more than {cell(found.largest_input)}"
-    return f"at most {cell(found.median_input)}"
+    ends = [end for end in found.interval_input or () if end is not None]
+    return f"at most {rounded(found.median_input, decimals_of(ends) if len(ends) == 2 else None)}"
+
+
+def clean_of(headline: Headline | None) -> str:
+    """The figure of the clean images, with the decimals of the one beside it, at the largest radius."""
+    if headline is None:
+        return "-"
+    return rounded(headline.clean, decimals_of(headline.radii[-1].interval) if headline.radii else None)
 
 
 def _pairs(runs: Sequence[Run]) -> Table:

@@ -13,9 +13,9 @@ from monai_smia.files import write_text
 from monai_smia.records.manifest import MANIFEST_FILE, hash_of
 from monai_smia.records.spec import SPEC_FILE
 from monai_smia.records.summary import AtRadius
-from monai_smia.report.comparison import critical_of, link_of, names_of, radius_of, run_of
+from monai_smia.report.comparison import check_page, critical_of, link_of, names_of, radius_of, run_of
 from monai_smia.report.content import report_content
-from monai_smia.report.table import Table, cell, with_interval
+from monai_smia.report.table import Table, cell, decimals_of, rounded, with_interval
 from monai_smia.report.templates import rendered
 
 HEADS = (
@@ -51,10 +51,12 @@ def leaderboard(
 
     Raises:
         FileNotFoundError: if a folder does not exist, or holds no evaluation.
+        ValueError: if the page is a file of an evaluation.
         RecordVersionError: if one is of another version.
         DamagedRecordsError: if a file of one is not what the evaluation wrote.
     """
     paths = list(dict.fromkeys(path for folder in folders for path in _evaluations(Path(folder))))
+    page = check_page(page, paths)
     lines: dict[str, list[tuple[tuple[bool, float], list[str]]]] = {}
     for path, name in zip(paths, names_of(paths), strict=True):
         run = run_of(path, name)
@@ -63,7 +65,6 @@ def leaderboard(
             key = (radius.attacked is None, (-1 if run.primary.higher_is_better else 1) * (radius.attacked or 0.0))
             lines.setdefault(_title(run, radius), []).append((key, _line(run, radius, path)))
     boards = [Board(title, Table(HEADS, [line for _, line in sorted(lines[title])])) for title in sorted(lines)]
-    page = Path(page)
     links = [(name, link_of(path, page)) for path, name in zip(paths, names_of(paths), strict=True)]
     write_text(page, rendered("leaderboard.html.j2", boards=boards, links=links))
     return boards, page
@@ -94,7 +95,7 @@ def _line(run: Run, radius: AtRadius, path: Path) -> list[str]:
     return [
         run.name,
         " ".join(part for part in (content.model.name, content.model.version) if part),
-        cell(None if summary.headline is None else summary.headline.clean),
+        rounded(None if summary.headline is None else summary.headline.clean, decimals_of(radius.interval)),
         with_interval(radius.attacked, radius.interval),
         *(critical or ["not sought"])[:1],
         *(str(radius.cases), str(radius.patients), ", ".join(names)),

@@ -147,6 +147,15 @@ def test_a_zip(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert verify(packed, rows=2, evaluation=made.again(tmp_path)).status == EQUAL
 
 
+def test_no_zip_lies_among_what_it_packs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("volumes/evidence.zip", "figures/deep/a.zip", "report.html", "manifest.json"):
+        assert main(["evidence", str(copy), "--zip", str(copy / name)]) == 1
+        assert "zip must lie elsewhere than among the files of the evidence itself" in capsys.readouterr().err
+    assert verify(copy, rows=0).differences == []
+    assert main(["evidence", str(copy), "--zip", str(copy / "mine.zip")]) == 0
+    assert verify(copy, rows=0).differences == []
+
+
 ZIPS = {
     "a file more": lambda c: c.update({"volumes/x.nii.gz": b"x"}),
     "a file less": lambda c: c.pop("cases.csv"),

@@ -118,7 +118,9 @@ def test_every_run_has_its_line(pair: tuple[Path, Path], tmp_path: Path) -> None
     assert len({line[2] for line in made.runs.lines}) == 2  # two networks
     for line, folder in zip(made.runs.lines, pair, strict=True):
         assert line[3] == str(CASES)
-        assert line[4] == f"{np.mean(list(worst_by_hand(folder, None).values())):.3f}" or line[4] == "1"
+        interval = json.loads((folder / "summary.json").read_text())["headline"]["radii"][-1]["interval"]
+        digits = 1 - Decimal(f"{interval[1] - interval[0]:.9g}").adjusted()
+        assert line[4] == f"{np.mean(list(worst_by_hand(folder, None).values())):.{digits}f}"
         assert line[5].startswith(f"{np.mean(list(worst_by_hand(folder, 0.02).values())):.3f}")
         assert line[7:9] == ["not sought", "2"]  # a gradient each
     page = (tmp_path / "page.html").read_text()
@@ -142,6 +144,40 @@ def test_radii_of_one_run_alone_are_not_paired(pair: tuple[Path, Path], tmp_path
     assert [line[1] for line in made.pairs.lines] == ["clean", "worst case at 0.050"]
     assert list(made.runs.heads)[5:8] == ["0.020", "0.050", "0.100"]
     assert [line[5:8].count("-") for line in made.runs.lines] == [1, 1]
+
+
+def test_other_cases_are_told(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Two cases less in one, and one that the other alone has."""
+    folder = tmp_path / "fewer"
+    shutil.copytree(pair[1], folder)
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    names = sorted({line["case"] for line in lines})
+    kept = [line for line in lines if line["case"] not in names[:2]]
+    for line in kept:
+        if line["case"] == names[2]:
+            line["case"] = "new"
+    (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    seal(folder)
+    made = compare([pair[0], folder], tmp_path / "page.html")
+    assert made.warnings == [
+        "one has 3 cases that fewer has not, fewer 1 that one has not: their means are not of the same cases, and "
+        f"differences are of the {CASES - 3} that both have."
+    ]
+    assert made.warnings[0] in (tmp_path / "page.html").read_text()
+    assert {line[4] for line in made.pairs.lines} == {str(CASES - 3)}
+
+
+def test_no_page_is_written_over_evidence(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(pair[1], tmp_path / "copy")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for name in ("report.html", "manifest.json", "figures/page.html"):
+        assert main(["compare", str(pair[0]), str(out), "--page", str(out / name)]) == 1
+        assert main(["index", str(out), "--page", str(out / name)]) == 1
+        assert capsys.readouterr().err.count("page must be another file than those of the evaluations") == 2
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert main(["index", str(out), "--page", str(out / "index.html")]) == 0
 
 
 def test_runs_of_unequal_effort_are_told(pair: tuple[Path, Path], tmp_path: Path) -> None:
