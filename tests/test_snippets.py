@@ -32,6 +32,7 @@ ELSEWHERE = {  # pages whose snippets another test runs, or that are parts of a 
     "CONTRIBUTING.md": "tests/test_readme.py",
     "docs/python.md": "tests/test_readme.py",
     "docs/monai_deploy.md": "tests/adapters/monai_deploy/test_operators.py",
+    "docs/nnunet.md": "tests/adapters/nnunet/test_verified.py",
 }
 
 
@@ -48,17 +49,6 @@ def _bundles(folder: Path) -> dict[str, Any]:
 def _auto3dseg(folder: Path) -> dict[str, Any]:
     os.rename(write_auto3dseg_case(folder)["image"], folder / "case.nii.gz")
     write_algorithm(folder / "work_dir" / "segresnet_0")
-    return {}
-
-
-def _nnunet(folder: Path) -> dict[str, Any]:
-    pytest.importorskip("nnunetv2", reason="needs nnunetv2: pip install 'monai_smia[nnunet]'")
-    from nnunet_models import CT, write_image, write_label, write_model
-
-    os.rename(write_model(folder / "made", schemes=(CT, CT)), folder / "nnUNetTrainer__nnUNetPlans__3d_fullres")
-    for channel in (0, 1):
-        write_image(folder / f"case_{channel:04d}.nii.gz", (14, 13, 9), seed=channel)
-    write_label(folder / "case.nii.gz", folder / "case_0000.nii.gz")
     return {}
 
 
@@ -97,7 +87,6 @@ PLACES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "docs/evaluation.md": _nothing,
     "docs/hospital.md": _bundles,
     "docs/model_file.md": _file,
-    "docs/nnunet.md": _nnunet,
     "docs/prompts.md": _prompted,
     "docs/shifts.md": _nothing,
 }

@@ -256,18 +256,3 @@ def test_an_algorithm_of_auto3dseg_needs_trust(tmp_path: Path, monkeypatch: pyte
     found = verify("out", trusted=True, given={"folder": "elsewhere"})
     assert found.differences == ["spec.json: about is not that of the evaluation here."]  # the name of the model
     assert all(not row.differences for row in found.rows)
-
-
-def test_an_nnunet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("nnunetv2", reason="needs nnunetv2: pip install 'monai_smia[nnunet]'")
-    from nnunet_models import write_image, write_label, write_model
-
-    monkeypatch.chdir(tmp_path)
-    write_image(tmp_path / "images" / "case0_0000.nii.gz", (14, 13, 9), seed=0)
-    write_label(tmp_path / "labels" / "case0.nii.gz", tmp_path / "images" / "case0_0000.nii.gz")
-    model = write_model(tmp_path / "models")
-    words = ["--images", "images", "--labels", "labels", "--eps", "24", "--steps", "2", "--preset", "paper"]
-    typed("nnunet", str(model), *words, "--attacks", "Noise", "PGD", "--output_dir", "out")
-    assert "give --model_folder ..." in verify("out").unchecked
-    found = verify("out", rows=99, given={"model_folder": str(model)})
-    assert (found.status, len(found.rows), found.unchecked) == (EQUAL, len(rows(Path("out"))), "")
