@@ -9,7 +9,7 @@ BUNDLE := bundles/ct_lung_segmentation
 # torchattacks and adv-lib declare torchvision, which they do without: hence --no-deps, what they need is in the extra "peers"
 PEERS := torchattacks foolbox eagerpy adversarial-robustness-toolbox adv-lib
 
-.PHONY: attack_eval test test_nnunet test_extras test_deploy deploy_example wheel test_wheel docs check lint bench bench-quick clean
+.PHONY: attack_eval test test_nnunet test_extras test_notebooks test_deploy deploy_example wheel test_wheel docs check lint bench bench-quick clean
 
 attack_eval: .venv/installed  # the configs are these, and not to be warned of
 	PYTHONWARNINGS="ignore:parsing config_file" $(BIN)/python -m monai.bundle run attack_eval --config_file $(BUNDLE)/configs/attack_eval.yaml --bundle_root $(BUNDLE) $(ARGS)
@@ -39,6 +39,10 @@ NEED_EXTRAS := $(shell grep -rl importorskip tests/dicom tests/evidence tests/ad
 test_extras: .venv-extras/installed
 	PATH="$(CURDIR)/$(EXTRAS):$$PATH" OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
 		$(NEED_EXTRAS) tests/dicom/test_seg_writer.py tests/dicom/test_picture_writer.py $(ARGS)
+
+# the notebooks of docs/notebooks, in a short form; one of them needs an extra
+test_notebooks: .venv-extras/installed
+	OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest -m slow --numprocesses $(WORKERS) tests/test_notebooks.py $(ARGS)
 
 .venv-extras/installed: .venv/installed-test
 	test -x $(EXTRAS)/python || $(BIN)/python -m venv .venv-extras
