@@ -131,8 +131,8 @@ def report_files(
     headline = " ".join(part for part in sentences if part)
     cases, bracket = showcase(content, folder / "figures"), bracket_chart(summary.certificates, summary.shifts)
     album = Album(folder)
-    album.reserve([each.png for each in [*cases, *shown, *([bracket] if bracket else [])]])
-    album.reserve([json.dumps(case.slices) for case in cases if case.slices])
+    album.reserve(chart.png for chart in (*shown, bracket) if chart is not None)
+    album.reserve(json.dumps(case.slices) if case.slices else case.png for case in cases)
     page = rendered(
         "report.html.j2",
         c=content,
