@@ -141,6 +141,19 @@ def test_what_has_changed_since_the_commit_is_said(tree: Path) -> None:
     assert "with a change of bundles/a/configs/train.yaml" in (tree / "docs" / "page.md").read_text()
 
 
+def test_networks_of_other_people_are_compared_where_they_are(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where nobody says where they lie."""
+    file = tree / "benchmarks" / "results" / "tried.json"
+    result = json.loads(file.read_text())
+    file.write_text(json.dumps({**result, "weights": {"$THEIRS/model.pt": "0" * 64}}))
+    monkeypatch.delenv("THEIRS", raising=False)
+    assert documents(tree, "--check").returncode == 0
+    monkeypatch.setenv("THEIRS", str(tree / "models"))
+    done = documents(tree, "--check")
+    assert done.returncode == 1
+    assert "was measured with another $THEIRS/model.pt" in done.stdout
+
+
 def test_a_figure_written_by_hand_is_found_and_printed_anew(tree: Path) -> None:
     page = tree / "docs" / "page.md"
     text = page.read_text()
