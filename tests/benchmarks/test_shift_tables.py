@@ -78,3 +78,20 @@ def test_certified_attacked_average_and_worst_stand_in_one_line(tables: Any) -> 
     assert "In 0 of 1 rows" in tables["certificates"].markdown([damage])  # of damage more is worse
     with pytest.raises(ValueError, match="not true of the rows"):
         tables["certificates"].markdown([{**CERTIFICATE, "crossed": 2}])
+
+
+def test_vafa_stands_beside_its_authors_code_and_pgd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import vafa
+
+    left = {vafa.AUTHORS: (0.5, 0.9), vafa.LAST: (0.45, 0.8), vafa.WORST: (0.4, 0.8), "PGD, 8 gray levels": (0.2, 0.85)}
+    rows = [
+        {"made on": "a.pt", "to": "b.pt", "attack": name, "jaccard": [own], "transfer": [other], "largest": [9.0]}
+        for name, (own, other) in left.items()
+    ]
+    text = vafa.TABLES["table"].markdown([{**row, "rms": [2.0]} for row in rows])
+    assert "| a.pt | VAFA, worst step | 0.400 | 0.800 | 9.0 | 2.00 | 1 |" in text.splitlines()
+    assert "the authors' code leaves 0.500, the worst step of ours 0.400, their level or more damage" in text
+    assert "Carried over from a.pt to b.pt it leaves 0.800, less than PGD of 8 gray levels, 0.850." in text
+    for name in ("vafa", "survival_study", "measured"):
+        sys.modules.pop(name, None)
