@@ -47,6 +47,14 @@ def claims(rows: list[Row]) -> Claims:
     over = {row.get("average_over") for row in drawn} - {None}
     if over:
         yield (f"Brackets are intervals of 95 %, those of averages over the {' or '.join(sorted(over))}.", True)
+    names = dict.fromkeys(row["weights"] for row in drawn)
+    if len(names) > 1:
+        means = []
+        for name in names:
+            own = [row for row in drawn if row["weights"] == name]
+            average, worst = (sum(row[key] for row in own) / len(own) for key in ("average", "worst"))
+            means.append(f"{name} {average:.4f} on average, {worst:.4f} at its worst")
+        yield f"Means over shifts: {'; '.join(means)}.", True
     for name, error in {row["weights"]: row.get("corruption_error") for row in drawn}.items():
         if error is not None and name != drawn[0]["weights"]:
             yield (

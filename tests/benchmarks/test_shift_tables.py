@@ -63,6 +63,8 @@ def test_average_worst_and_what_draws_keep(tables: Any) -> None:
     line = "| a.pt | Dose | jaccard 0.900 | 0.800 [0.750, 0.850] | 0.600 (86%) | 0.500 | 1 | dose 50 % |"
     assert line in text.splitlines()
     assert "over the 20 draws of these cases" in text
+    means = "a.pt 0.8000 on average, 0.5000 at its worst; b.pt 0.8500 on average, 0.5000 at its worst"
+    assert f"Means over shifts: {means}." in text
     assert "Relative corruption error of b.pt, over all shifts: 0.50 of that of a.pt." in text
     with pytest.raises(ValueError, match="not true of the rows"):
         tables["table"].markdown([{**SHIFT, "beats_draws": False}])
