@@ -6,7 +6,7 @@ the deployed window, in full precision, sees the goal reached. Times are process
 pairs with the deployed way.
 
     python benchmarks/coarse_to_fine.py --dataset_dir CT --crop 128 --thorough 60 --pairs 3
-    python benchmarks/coarse_to_fine.py --dataset_dir CT --crop 0 --split train test --ways deployed "one window"
+    python benchmarks/coarse_to_fine.py --dataset_dir CT --crop 0 --split train test --ways deployed "one window, then"
 
 `--crop 0` takes the whole volume, as the network sees it. "Beside the lungs" lets the attack change the box around the
 lungs alone, so that windows without any of it have no gradient; "warm" begins from the perturbation of half the radius,
@@ -52,6 +52,7 @@ def ways(eps: float, goal: float, steps: int, whole: Sequence[int]) -> dict[str,
         "bfloat16, then float32": CoarseToFine([fast, fine], overlap=0.25),
         "windows of 64 without overlap, then deployed": CoarseToFine([coarse, fine], roi_size=(64,) * 3),
         "windows of 64 without overlap in bfloat16, then deployed": CoarseToFine([fast, fine], roi_size=(64,) * 3),
+        "one window, then deployed": CoarseToFine([coarse, fine], roi_size=whole),
         "one window in bfloat16, then deployed": CoarseToFine([fast, fine], roi_size=whole),
     }
 
