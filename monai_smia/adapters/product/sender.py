@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -43,7 +45,7 @@ class Sender(ABC):
             raise ValueError(f"retries must be a whole number >= 0, got {self.retries!r}.")
         self.inbox = Inbox()
         self.poll: Callable[[], None] | None = None  # looks for results, where nobody brings them
-        self._sent = 0.0
+        self._sent, self._pace = -math.inf, threading.Lock()
 
     @property
     def strays(self) -> dict[str, int]:
@@ -98,8 +100,10 @@ class Sender(ABC):
 
     def _send(self, query: Query) -> None:
         if self.per_minute is not None:
-            time.sleep(max(self._sent + 60 / self.per_minute - time.monotonic(), 0.0))
-        self._sent = time.monotonic()
+            with self._pace:  # several are asked at once: each takes the next place in time
+                self._sent = max(self._sent + 60 / self.per_minute, time.monotonic())
+                wait = self._sent - time.monotonic()
+            time.sleep(max(wait, 0.0))
         reason = ""
         for _ in range(self.retries + 1):
             reason = self.attempt(sorted(query.path.iterdir()))
