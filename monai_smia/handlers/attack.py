@@ -67,7 +67,7 @@ class AttackHandler:
         label_transform: Callable[[Any], Any] | None = None,
         every: int = 1,
     ) -> None:
-        self.attacks = (attack,) if isinstance(attack, Attack) else tuple(attack)
+        self.attacks = tuple(attack) if isinstance(attack, (list, tuple)) else (attack,)
         if not self.attacks:
             raise ValueError("attack must be an attack, or several, got none.")
         for one in self.attacks:

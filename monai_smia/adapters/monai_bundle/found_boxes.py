@@ -22,9 +22,9 @@ class OfWhatIsFound:
         key: of the boxes.
 
     Example:
-        >>> steps = OfWhatIsFound(lambda data: {**data, "box": data["box"] + data["image"]}, "box")
-        >>> steps({"image": 1, "box": 5, "pred": {"box": 10}})
-        {'image': 1, 'box': 5, 'pred': {'box': 11}}
+        >>> steps = OfWhatIsFound(lambda data: {**data, "box": [data["image"] + x for x in data["box"]]}, "box")
+        >>> steps({"image": 1, "box": [5], "pred": {"box": [10]}})
+        {'image': 1, 'box': [5], 'pred': {'box': [11]}}
     """
 
     def __init__(self, steps: Callable[[Any], Any], key: str) -> None:
