@@ -121,6 +121,10 @@ def test_the_attack_of_the_contributors_page_runs() -> None:
     sys.modules.setdefault("half_steps", type(sys)("half_steps"))
     exec(compile(code, "half_steps.py", "exec"), names)
     image = torch.rand(1, 1, 8, 8)
+    brighter_than_half = torch.nn.Conv2d(1, 2, 1)
+    brighter_than_half.load_state_dict(
+        {"weight": torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), "bias": torch.tensor([0.0, -0.5])}
+    )
     attack = names["HalfSteps"](eps=0.1, steps=3)  # type: ignore[operator]
-    result = attack(SegmentationVictim(torch.nn.Conv2d(1, 2, 3, padding=1)), image, (image[:, 0] > 0.5).long()[:, None])
+    result = attack(SegmentationVictim(brighter_than_half), image, (image > 0.5).long())
     assert 0 < (result.adversarial - image).abs().max() <= 0.1 + 1e-6
