@@ -55,14 +55,16 @@ class PaperTables:
     dataset: str
     columns: dict[str, str]
     eps: float
+    paper_eps: float | None = None
     also: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def markdown(self, rows: list[Row]) -> str:
         """All of them."""
+        own = self.eps if self.paper_eps is None else self.paper_eps
         known = RowKey().to_json()  # a results file may be older than a field of a row
-        found = [SummaryRow.from_json({**known, **row}) for row in as_they_say(rows[0]["rows"], self.eps)]
+        found = [SummaryRow.from_json({**known, **row}) for row in as_they_say(rows[0]["rows"], own)]
         summary = Summary(found, cases=rows[0]["cases"], evaluated=rows[0]["evaluated"])
-        options = {"columns": self.columns, "eps": self.eps, "also": self.also}
+        options = {"columns": self.columns, "eps": self.eps, "paper_eps": self.paper_eps, "also": self.also}
         return write_tables(None, summary, dataset=self.dataset, **options)
 
 
@@ -76,35 +78,41 @@ class PaperClaims:
     Args:
         metric: the task's; less is a stronger attack.
         eps: the task's.
+        paper_eps: that of the paper's own setting, where it is another.
         steps: of the tables that do not vary them.
     """
 
     metric: str
     eps: float
+    paper_eps: float | None = None
     steps: int = 10
 
     def markdown(self, rows: list[Row]) -> str:
         """One line a claim."""
         columns = {"the paper says": "{claim}", "here": "{here}", "verdict": "{verdict}"}
-        there = as_they_say(rows[0]["rows"], self.eps)
-        found = [of_one_var(row, self.eps) for row in there if row["stage"] == str(COMPUTED)]
         claims = [(f"Reading of Eq. 3 and 4 where a line names none: {DEFAULT_READING}.", True), *told(rows[0])]
-        return Table(lambda _: cells(self.lines(found), columns), claims=lambda _: claims).markdown(rows)
+        return Table(lambda _: cells(self.lines(rows[0]["rows"]), columns), claims=lambda _: claims).markdown(rows)
 
     def lines(self, rows: list[Row]) -> list[Row]:
         """The claims, each at equal radius and in the paper's own setting."""
+        own = self.eps if self.paper_eps is None else self.paper_eps
+        there = as_they_say(rows, own)
+        rows = [of_one_var(row, own) for row in there if row["stage"] == str(COMPUTED)]  # changes rows of it alone
         keys = {id(row): RowKey.from_json({**RowKey().to_json(), **row}) for row in rows}
+        settings = zip(VARIED.items(), (self.eps, own), strict=True)
         lines = []
-        for claims in zip(*(self.of_setting(rows, keys, *each) for each in VARIED.items()), strict=True):
+        for claims in zip(*(self.of_setting(rows, keys, *each, eps) for each, eps in settings), strict=True):
             lines += [line for line in claims if line]
         return lines
 
-    def of_setting(self, rows: list[Row], keys: dict[int, RowKey], setting: str, varied: tuple[str, str]) -> list[Row]:
+    def of_setting(
+        self, rows: list[Row], keys: dict[int, RowKey], setting: str, varied: tuple[str, str], eps: float
+    ) -> list[Row]:
         """The claims in one setting; empty where its rows were not run."""
 
         def of(name: str, factor: float = 1.0) -> Row | None:
             alike = [r for r in rows if (r["attack"], r["setting"]) == (name, setting)]
-            return next((r for r in alike if is_of(keys[id(r)], factor * self.eps)), None)
+            return next((r for r in alike if is_of(keys[id(r)], factor * eps)), None)
 
         def line(claim: str, ours: Row | None, others: list[Row | None], metric: str = "", sign: int = 1) -> Row:
             known = [row for row in others if row]
@@ -206,10 +214,9 @@ class Verdicts:
     def of(self, name: str, claims: PaperClaims) -> dict[str, str]:
         """The verdicts of one results file, by `WORDS`."""
         summary = json.loads((ROOT / RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"][0]
-        there = as_they_say(summary["rows"], claims.eps)
         told: dict[str, list[str]] = {}
         words = ""
-        for line in claims.lines([of_one_var(row, claims.eps) for row in there if row["stage"] == str(COMPUTED)]):
+        for line in claims.lines(summary["rows"]):
             own = line["claim"].startswith("the same, in its own setting")
             if not own:
                 words = next(name for name, start in WORDS.items() if re.match(start, line["claim"]))

@@ -141,6 +141,7 @@ def paper_comparison(
 def tables_plan(
     eps: float,
     *,
+    paper_eps: float | None = None,
     steps: int = 10,
     unit_scale: float = 1.0,
     iterations: Sequence[int] = TABLE_ITERATIONS,
@@ -157,6 +158,8 @@ def tables_plan(
 
     Args:
         eps: the task's epsilon in network units.
+        paper_eps: the epsilon of the rows in the paper's own setting, by default the same. Their steps add up, so
+            that ``eps / steps`` reaches as far as the rows at equal radius.
         steps: iterations of the Tables 1, 3, 4 and 6.
         unit_scale: network units per unit of the images, as for `monai_smia.evaluation.paper_comparison`.
         iterations: of Table 2.
@@ -174,10 +177,14 @@ def tables_plan(
         >>> plan = tables_plan(0.05)
         >>> len(plan), sorted({row.name for row in plan})
         (42, ['BIM', 'Clean', 'Noise', 'PGD', 'SMIA'])
+        >>> [row.eps for row in tables_plan(0.05, paper_eps=0.005) if row.setting == "paper"][:3]  # PGD: and its start
+        [0.05, 0.055, 0.05]
     """
-    if len(radii_of(eps)) != 1:
-        raise ValueError(f"eps must be one radius, of which Table 3 takes multiples, got {eps!r}.")
-    (eps,), factors = radii_of(eps), radii_of(radii, "radii")
+    own = eps if paper_eps is None else paper_eps
+    for name, value in (("eps", eps), ("paper_eps", own)):
+        if len(radii_of(value, name)) != 1:
+            raise ValueError(f"{name} must be one radius, of which Table 3 takes multiples, got {value!r}.")
+    (eps,), (own,), factors = radii_of(eps), radii_of(own), radii_of(radii, "radii")
     for name, values in (("steps", [steps]), ("iterations", iterations)):
         for value in values:
             check_number(name, value, whole=True)
@@ -201,16 +208,16 @@ def tables_plan(
         plan.append(PlannedAttack(smia, eps, f"{READING} {reading.name}"))
     as_there: Callable[..., list[PlannedAttack]] = partial(paper_rows, unit_scale=unit_scale, extra=extra, **options)
     for count in dict.fromkeys((steps, *iterations)):
-        plan += as_there(eps, steps=count, setting=PAPER if count == steps else PAPER_ITERATIONS)
+        plan += as_there(own, steps=count, setting=PAPER if count == steps else PAPER_ITERATIONS)
     for factor in factors:
         if factor != 1:  # DeepFool's row is there
-            plan += [row for row in as_there(factor * eps, steps=steps) if row.name != "DeepFool"]
+            plan += [row for row in as_there(factor * own, steps=steps) if row.name != "DeepFool"]
     for alpha in alphas:
         if alpha not in (0, 1):
-            rows = as_there(eps, steps=steps, alpha=alpha, setting=PAPER_ALPHA)
+            rows = as_there(own, steps=steps, alpha=alpha, setting=PAPER_ALPHA)
             plan += [row for row in rows if row.name == "SMIA"]
     for reading in others:
-        rows = as_there(eps, steps=steps, setting=f"{PAPER}, {READING} {reading.name}", reading=reading)
+        rows = as_there(own, steps=steps, setting=f"{PAPER}, {READING} {reading.name}", reading=reading)
         plan += [row for row in rows if row.name == "SMIA"]
     return plan
 

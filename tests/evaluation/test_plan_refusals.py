@@ -95,6 +95,8 @@ def test_gradients(gradients: Any) -> None:
     ("arguments", "message"),
     [
         ({"eps": [0.05, 0.1]}, r"eps must be one radius, .* got \[0.05, 0.1\]"),
+        ({"paper_eps": [0.05, 0.1]}, r"paper_eps must be one radius, .* got \[0.05, 0.1\]"),
+        ({"paper_eps": -1}, r"paper_eps must be a finite number >= 0, .* got -1"),
         ({"steps": 2.5}, "steps must be a whole number >= 0, got 2.5"),
         ({"iterations": [5, "x"]}, "iterations must be a whole number >= 0, got 'x'"),
         ({"radii": [0.5, "x"]}, r"radii must be a finite number >= 0, .* got \[0.5, 'x'\]"),

@@ -13,10 +13,10 @@ from monai_smia.records.rows import ALPHA, is_as_the_paper
 from monai_smia.report.published import TABLE_1, TABLE_6
 
 
-def summary() -> Summary:
+def summary(**options: Any) -> Summary:
     """As if every attack left of a metric a figure that tells its row: 0.1 * steps * eps."""
     rows = []
-    for row in tables_plan(0.05, unit_scale=1 / 1400, clip=(-1024, 3071)):
+    for row in tables_plan(0.05, unit_scale=1 / 1400, clip=(-1024, 3071), **options):
         metrics = {
             "accuracy": 0.001 * getattr(row.attack, "steps", 0),
             "jaccard": row.eps or 1.0,
@@ -84,6 +84,28 @@ def test_ours_beside_theirs(tmp_path: Path) -> None:
         for found, value in zip(paper[name], expected, strict=True):
             assert found == pytest.approx(value, rel=1e-2), name
     assert "column of its own" in text
+
+
+def test_an_epsilon_of_the_papers_own_setting() -> None:
+    found, columns = summary(paper_eps=0.005), {"Jaccard(%)": "jaccard"}
+    text = write_tables(None, found, dataset="COVID-19", columns=columns, eps=0.05, paper_eps=0.005)
+    assert "Epsilon is 0.005 here, 0.05 at equal radius." in text
+    for setting, cells in (("equal radius", ["2.5", "5.0", "7.5"]), ("paper", ["2.8", "5.5", "8.2"])):
+        lines = lines_of(text, f"Table 3: epsilon, as a multiple of the task's, {setting}")
+        assert [cell.split()[0] for cell in lines["PGD"]] == cells
+    sixth = lines_of(text, "Table 6")
+    assert sixth["SMIA, equal radius"][1:4] == ["0.250", "0.25", "6.25e-04"]
+    assert sixth["SMIA, paper"][1:4] == ["0.250", "25.00", "6.25e-04"]  # as far, in ten steps
+    assert sixth["PGD, paper"][1] == "0.302"  # its start on top
+    assert "Epsilon is" not in write_tables(None, summary(), dataset="COVID-19", columns=columns, eps=0.05)
+
+
+def test_it_changes_the_rows_of_that_setting_alone() -> None:
+    plan, other = (tables_plan(0.05, paper_eps=eps, readings=["hard, step, loss"]) for eps in (None, 0.005))
+    assert [(row.name, row.setting) for row in plan] == [(row.name, row.setting) for row in other]
+    for row, changed in zip(plan, other, strict=True):
+        factor = 10 if is_as_the_paper(row.setting) else 1
+        assert row.eps == (changed.eps and pytest.approx(factor * changed.eps))
 
 
 def test_two_datasets_of_one_task(tmp_path: Path) -> None:
