@@ -248,8 +248,9 @@ def shorter(bundle: str, words: list[str], trees: dict[str, Path]) -> list[str]:
         return []
     preset = words[words.index("--preset") + 1] if "--preset" in words else ""
     less = "" if preset == "paper" else LESS.get(task, "")
-    if "configs/polyps.yaml" in " ".join(words) and task == "train":
-        less = "--initial_weights '$None'"  # which come with a package that is not installed here
+    for overlay, start in {"polyps": "--initial_weights", "efficient": "--warm_start"}.items():
+        if f"configs/{overlay}.yaml" in " ".join(words) and task == "train":
+            less = f"{start} '$None'"  # the weights come with a package that is not installed here
     given = shlex.split(f"{SMALL.get((bundle, task), '')} {less}".format(eyes=trees["eyes"]))
     pairs = zip(given[::2], given[1::2], strict=True)
     return [word for name, value in pairs if name not in words for word in (name, value)]

@@ -41,6 +41,12 @@ def test_the_polyp_report_is_of_the_polyp_model(tmp_path: Path) -> None:
     assert found.sampled == "patient"
 
 
+def test_the_report_of_the_other_grader_is_its_own(tmp_path: Path) -> None:
+    found = spec(FUNDUS, "attack_eval", "efficient", output_dir=str(tmp_path))
+    assert "EfficientNet-Lite0" in found.about["model"]["name"]
+    assert found.about["metadata"]["name"] == FUNDUS.metadata()["name"]
+
+
 @pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
 def test_demo_data_say_that_they_are_synthetic(bundle: Shipped, tmp_path: Path) -> None:
     found = spec(bundle, "attack_eval", output_dir=str(tmp_path))

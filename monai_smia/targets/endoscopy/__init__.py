@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, ArtefactFrame, add_artefacts
 from monai_smia.targets.endoscopy.challenge import ArtefactMetrics
 from monai_smia.targets.endoscopy.clean import suppress_highlights, tissue_field
-from monai_smia.targets.endoscopy.efficient_pyramid import EfficientPyramid, imagenet_state, initial_state, start_from
+from monai_smia.targets.endoscopy.efficient_pyramid import EfficientPyramid
 from monai_smia.targets.endoscopy.frame_transforms import BoxTensorsd, FitFramed, RandFramed, collate_frames
 from monai_smia.targets.endoscopy.frames import fitted_frames, mucosa, write_artefact_frames
 from monai_smia.targets.endoscopy.layouts import endoscopy_datalist
@@ -27,10 +27,7 @@ __all__ = [
     "collate_frames",
     "endoscopy_datalist",
     "fitted_frames",
-    "imagenet_state",
-    "initial_state",
     "mucosa",
-    "start_from",
     "suppress_highlights",
     "tissue_field",
     "write_artefact_frames",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from monai_smia.targets.fundus.efficient_gcn import EfficientGCN
+from monai_smia.targets.fundus.graph_classified import GraphClassified, GraphConvolution, normalized_adjacency
 from monai_smia.targets.fundus.layouts import fundus_datalist
 from monai_smia.targets.fundus.lesion_supervision import GradingLoss, LesionSupervision
 from monai_smia.targets.fundus.lesions import draw_lesions
 from monai_smia.targets.fundus.local_contrast import LocalContrast, LocalContrastd
 from monai_smia.targets.fundus.phantom import FundusPhantom, fundus_phantom, write_fundus_phantoms
-from monai_smia.targets.fundus.resnet_gcn import GraphConvolution, ResNetGCN, normalized_adjacency
+from monai_smia.targets.fundus.resnet_gcn import ResNetGCN
 from monai_smia.targets.fundus.sampler import GradeSampler, grade_weights
 from monai_smia.targets.fundus.transforms import RandPaintLesionsd, random_color
 
 __all__ = [
+    "EfficientGCN",
     "FundusPhantom",
     "GradeSampler",
     "GradingLoss",
+    "GraphClassified",
     "GraphConvolution",
     "LesionSupervision",
     "LocalContrast",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_smia.targets.fundus.resnet_gcn import ResNetGCN
+from monai_smia.targets.fundus.graph_classified import GraphClassified
 
 LESIONS = 3
 EDEMA = 2  # thresholds of the risk of macular edema, 0-2
@@ -35,12 +35,13 @@ class LesionSupervision(nn.Module):
             for it, and many times slower on a CPU that has none.
 
     Example:
+        >>> from monai_smia.targets.fundus import ResNetGCN
         >>> training = LesionSupervision(ResNetGCN(out_channels=4, widths=(4, 8, 16, 32)), mixed_precision=False)
         >>> [tuple(t.shape) for t in training(torch.rand(2, 3, 64, 96))]
         [(2, 4), (2, 3, 4, 6), (2, 2)]
     """
 
-    def __init__(self, network: ResNetGCN, *, mixed_precision: bool = True) -> None:
+    def __init__(self, network: GraphClassified, *, mixed_precision: bool = True) -> None:
         super().__init__()
         self.network = network
         self.mixed_precision = mixed_precision

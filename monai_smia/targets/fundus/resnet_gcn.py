@@ -1,76 +1,16 @@
 """A residual network whose classifier is made by a graph convolutional network over the outputs."""
 
-# no `from __future__ import annotations`: TorchScript reads the type of the buffer, and cannot read it as a string
+# no `from __future__ import annotations`: TorchScript reads the types, and cannot read them as strings
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from monai_smia.targets.fundus.graph_classified import GraphClassified
 from monai_smia.targets.resnet import resnet_body
 
 
-def normalized_adjacency(adjacency: Tensor) -> Tensor:
-    """The propagation matrix of Kipf & Welling (2017, Eq. 2): D^-1/2 (A + I) D^-1/2, D the degrees of A + I.
-
-    Args:
-        adjacency: ``(N, N)``, symmetric, weights >= 0; what is on its diagonal counts on top of the self loops.
-
-    Returns:
-        ``(N, N)`` float32.
-
-    Raises:
-        ValueError: if the matrix is not square, not symmetric, or holds a negative or infinite weight.
-
-    Example:
-        >>> normalized_adjacency(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
-        tensor([[0.5000, 0.5000],
-                [0.5000, 0.5000]])
-    """
-    if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
-        raise ValueError(f"adjacency must be a square matrix, got shape {tuple(adjacency.shape)}.")
-    adjacency = adjacency.to(torch.float32)
-    if not bool(adjacency.isfinite().all()) or bool((adjacency < 0).any()):
-        raise ValueError(f"adjacency must hold finite weights >= 0, got {adjacency.tolist()}.")
-    if not torch.equal(adjacency, adjacency.T):
-        raise ValueError("adjacency must be symmetric: the propagation rule is that of an undirected graph.")
-    looped = adjacency + torch.eye(len(adjacency))
-    scale = looped.sum(1).rsqrt()
-    return scale[:, None] * looped * scale[None, :]
-
-
-class GraphConvolution(nn.Module):
-    """One layer of a graph convolutional network (Kipf & Welling, 2017, Eq. 2) without its activation: P X W.
-
-    Args:
-        in_features: length of a node's embedding.
-        out_features: length of its new embedding.
-
-    Example:
-        >>> layer = GraphConvolution(4, 2)
-        >>> layer(torch.rand(3, 4), normalized_adjacency(torch.ones(3, 3))).shape
-        torch.Size([3, 2])
-    """
-
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(in_features, out_features))
-        nn.init.xavier_uniform_(self.weight)
-
-    def forward(self, nodes: Tensor, propagation: Tensor) -> Tensor:
-        """New embeddings ``(N, out_features)`` of nodes ``(N, in_features)`` under a propagation matrix ``(N, N)``."""
-        return propagation @ (nodes @ self.weight)
-
-
-class ResNetGCN(nn.Module):
-    """MONAI's ResNet, its classifier made by a graph convolutional network.
-
-    The graph's nodes are the outputs: the grades, or the thresholds between grades of an ordinal grader. Each has a
-    learned embedding; two graph convolutions spread the embeddings to neighbors and turn each into the weights that
-    this output gives to the image's features. Neighbouring grades so share what they look for, and a rare grade learns
-    from its neighbors. Once trained, the graph's part does not depend on the image.
-
-    The image's features are the mean and the maximum over the last feature map: how much there is, and whether there
-    is any.
+class ResNetGCN(GraphClassified):
+    """MONAI's ResNet, its classifier made by a graph convolutional network, see `GraphClassified`.
 
     Args:
         spatial_dims: 2 or 3.
@@ -88,12 +28,11 @@ class ResNetGCN(nn.Module):
         ValueError: if the adjacency does not fit, see `normalized_adjacency`.
 
     Example:
+        >>> import torch
         >>> network = ResNetGCN(out_channels=4, widths=(4, 8, 16, 32))
         >>> network(torch.rand(2, 3, 64, 64)).shape
         torch.Size([2, 4])
     """
-
-    propagation: Tensor
 
     def __init__(
         self,
@@ -108,48 +47,21 @@ class ResNetGCN(nn.Module):
         node_features: int = 64,
         hidden_features: int = 128,
     ) -> None:
-        super().__init__()
-        if adjacency is None:
-            adjacency = torch.diag(torch.ones(out_channels - 1), 1)
-            adjacency = adjacency + adjacency.T
-        propagation = normalized_adjacency(torch.as_tensor(adjacency))
-        if len(propagation) != out_channels:
-            raise ValueError(
-                f"adjacency must have a row per output, out_channels={out_channels}, got {len(propagation)} rows."
-            )
-        self.register_buffer("propagation", propagation)
-        self.backbone = resnet_body(
+        backbone = resnet_body(
             block, layers, widths, spatial_dims=spatial_dims, in_channels=in_channels, bias_downsample=False
         )
-        expansion = self.backbone.in_planes // widths[3]
-        self.channels = (widths[2] * expansion, widths[3] * expansion)  # of the maps of the last two stages
-        self.nodes = nn.Parameter(torch.randn(out_channels, node_features))
-        self.graph1 = GraphConvolution(node_features, hidden_features)
-        self.graph2 = GraphConvolution(hidden_features, 2 * self.channels[1])
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        with torch.no_grad():
-            self.graph2.weight.mul_(0.2)  # the sum over thousands of features then starts near one
+        expansion = backbone.in_planes // widths[3]
+        super().__init__(
+            backbone,
+            (widths[2] * expansion, widths[3] * expansion),
+            out_channels=out_channels,
+            adjacency=adjacency,
+            node_features=node_features,
+            hidden_features=hidden_features,
+        )
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The feature maps of the third and of the fourth stage, at 1/16 and 1/32 of the image."""
         b = self.backbone
-        third = b.layer3(b.layer2(b.layer1(b.maxpool(b.act(b.bn1(b.conv1(image)))))))
-        return third, b.layer4(third)
-
-    def classifier(self) -> Tensor:
-        """The weights of the image's features in every output ``(out_channels, features)``."""
-        hidden = torch.relu(self.graph1(self.nodes, self.propagation))
-        return self.graph2(hidden, self.propagation)
-
-    def pool(self, features: Tensor) -> Tensor:
-        """The image's features ``(B, features)``: mean and maximum over the last feature map."""
-        flat = features.flatten(2)
-        return torch.cat([flat.mean(2), flat.amax(2)], dim=1)
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Raw logits from the image's features."""
-        return features @ self.classifier().T + self.bias
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Raw logits ``(B, out_channels)`` of images ``(B, in_channels, *spatial)``."""
-        return self.classify(self.pool(self.maps(image)[1]))
+        third = b.layer3(b.layer2(b.layer1(b.maxpool(b.act(b.bn1(b.conv1(image)))))))  # type: ignore[operator]
+        return third, b.layer4(third)  # type: ignore[operator]

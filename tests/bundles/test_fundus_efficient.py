@@ -1,0 +1,125 @@
+"""The fundus bundle's second network, by its overlay in every config."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bundles.shipped import FUNDUS
+
+from monai_smia.attacks import PGD
+from monai_smia.evaluation import PlannedAttack
+from monai_smia.targets.fundus import EfficientGCN, fundus_datalist, write_fundus_phantoms
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A healthy eye and a sick one."""
+    return write_fundus_phantoms(tmp_path_factory.mktemp("eyes"), 1, grades=[0, 3], size=256, seed=77)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of an untrained network."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(EfficientGCN(out_channels=4).state_dict(), path)
+    return path
+
+
+def test_every_config_has_the_same_network_and_preprocessing(eyes: Path, tmp_path: Path) -> None:
+    """Photographs in [0, 1], without the correction for illumination."""
+    image = torch.rand(1, 3, 64, 96)
+    (item, _) = fundus_datalist(eyes)
+    logits, photographs = [], []
+    for name in ("inference", "evaluate", "attack_eval", "train"):
+        parser = FUNDUS.parser(name, "efficient", output_dir=str(tmp_path))
+        torch.manual_seed(0)
+        network = parser.get_parsed_content("network").eval()
+        assert isinstance(network, EfficientGCN)
+        with torch.no_grad():
+            logits.append(network(image))
+        found = {"image": item["image"]}
+        for transform in [parser.get_parsed_content("load"), *parser.get_parsed_content("preprocess")]:
+            found = transform(found)
+        photographs.append(found["image"].as_tensor())
+    assert all(torch.equal(other, logits[0]) for other in logits)
+    assert all(torch.equal(other, photographs[0]) for other in photographs)
+    assert photographs[0].shape == (3, 384, 448)
+    assert (photographs[0].min(), photographs[0].max() <= 1, photographs[0].max() > 0.5) == (0, True, True)
+
+
+def train(eyes: Path, folder: Path, *overlays: str, **override: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two steps on phantoms that lesions are painted into: the weights before and after."""
+    options = {"ckpt_dir": str(folder), "output_dir": str(folder), "phantom_dir": str(eyes), **override}
+    options |= {"max_epochs": 1, "epoch_draws": 4, "batch_size": 2}
+    flow = FUNDUS.workflow("train", "efficient", *overlays, workflow_type="train", run_id="train", **options)
+    network = flow.parser.get_parsed_content("network")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    flow.run()
+    return before, torch.load(folder / flow.parser.get_parsed_content("ckpt_name"), weights_only=True)
+
+
+def test_training_leaves_what_is_frozen_and_is_repeatable(weights: Path, tmp_path: Path) -> None:
+    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, grades=[0], size=128)
+    (before, after), (_, again) = (train(eyes, tmp_path / run, warm_start=str(weights)) for run in "ab")
+    given = torch.load(weights, weights_only=True)
+    assert all(torch.equal(value, given[name]) for name, value in before.items())
+    assert [name for name in after if not torch.equal(after[name], again[name])] == []
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {"nodes", "graph1.weight", "graph2.weight", "backbone._blocks.6.15._project_conv.weight"} <= changed
+    assert not any("running" in name or name.startswith("backbone._conv_stem") for name in changed)
+
+
+def test_photographs_train_it_as_they_are(tmp_path: Path) -> None:
+    """Nothing is painted into real ones, and the backbone learns at a smaller rate."""
+    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, size=96)
+    parser = FUNDUS.parser("train", "efficient", dataset_dir=str(eyes), split=None, output_dir=str(tmp_path))
+    assert [item["paint"] for item in parser.get_parsed_content("datalist")] == [0] * 5
+    assert parser.get_parsed_content("painted_share") == [0.0]
+    backbone, rest = parser.get_parsed_content("lr_scheduler").optimizer.param_groups
+    assert backbone["max_lr"] < rest["max_lr"]
+    trained = {id(p) for group in (backbone, rest) for p in group["params"]}
+    supervised = parser.get_parsed_content("supervised")
+    assert trained == {id(p) for p in supervised.parameters() if p.requires_grad}
+
+
+def test_adversarial_training_in_the_photographs_unit(weights: Path, tmp_path: Path) -> None:
+    """Every batch is attacked within one grey level, and no stage is frozen."""
+    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, grades=[0], size=128)
+    overlays = ("train_robust", "efficient_robust")
+    options = {"warm_start": str(weights), "learning_rate": 0.1}
+    before, after = train(eyes, tmp_path, *overlays, **options)
+    assert (tmp_path / "model_efficient_robust.pt").is_file()
+    assert not torch.equal(before["backbone._conv_stem.weight"], after["backbone._conv_stem.weight"])
+    parser = FUNDUS.parser("train", "efficient", *overlays, output_dir=str(tmp_path), phantom_dir=str(eyes))
+    attack = parser.get_parsed_content("inner_attack")
+    assert (attack.eps, attack.steps, attack.clip) == (1 / 255, 1, None)
+    deployed = FUNDUS.parser("evaluate", "efficient", "efficient_robust")
+    assert deployed.get_parsed_content("weights").endswith("model_efficient_robust.pt")
+
+
+def test_weights_of_the_other_network_are_refused(tmp_path: Path) -> None:
+    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, grades=[0], size=96)
+    with pytest.raises(RuntimeError) as caught:  # MONAI's, around ours
+        train(eyes, tmp_path, warm_start=str(FUNDUS.root / "models" / "model.pt"))
+    assert "a training must start from weights of its own network" in str(caught.value.__cause__)
+
+
+def test_evaluated_attacked_and_graded(eyes: Path, weights: Path, tmp_path: Path) -> None:
+    options = {"dataset_dir": str(eyes), "weights": str(weights)}
+    attacks = [PlannedAttack(), PlannedAttack(PGD(eps=2.0, steps=2, clip=(0.0, 255.0)), 2 / 255)]
+    for name, more in {"evaluate": {}, "attack_eval": {"attacks": attacks}}.items():
+        given = {**options, **more, "split": None, "output_dir": str(tmp_path / name)}
+        FUNDUS.workflow(name, "efficient", run_id=name, **given).run()
+    FUNDUS.workflow("inference", "efficient", output_dir=str(tmp_path), **options).run()
+    (clean,) = json.loads((tmp_path / "evaluate" / "summary.json").read_text())["rows"]
+    attacked = json.loads((tmp_path / "attack_eval" / "summary.json").read_text())["rows"]
+    assert attacked[0]["accuracy"] == clean["accuracy"]
+    assert [row["linf"] <= 2 for row in attacked if row["attack"] == "PGD"] == [True, True]
+    with (tmp_path / "grades.csv").open() as file:
+        assert {Path(row[0]).name for row in csv.reader(file)} == {"grade0_eye77.png", "grade3_eye78.png"}
