@@ -28,7 +28,7 @@ from monai_smia.victims import SegmentationVictim
 FORWARD = "forward pass"
 PLAIN = "plain autograd, cross_entropy"
 HALF = "attack, cross_entropy, logits in float16"
-LINES = (FORWARD, "attack, cross_entropy", "attack, soft_jaccard", HALF, PLAIN)
+LINES = (FORWARD, "attack, cross_entropy", HALF, PLAIN, "attack, soft_jaccard")
 GB = 2**30
 SMALL = 0.1  # GB of a prediction, of which a process's own memory says nothing
 
@@ -76,10 +76,11 @@ def claims(rows: list[Row]) -> Claims:
         f"less than one further prediction of {forward['prediction']:.2f} GB.",
         worst - forward["peak"] < forward["prediction"],
     )
-    half = next(row for row in rows if row["line"] == HALF)
-    full = next(row for row in attacks if "cross_entropy" in row["line"])
-    yield f"With logits in float16 it needs {full['peak'] - half['peak']:.2f} GB less.", half["peak"] < full["peak"]
-    plain = next(row for row in rows if row["line"] == PLAIN)
+    half, full, plain = (next((row for row in rows if row["line"] == line), None) for line in (HALF, LINES[1], PLAIN))
+    if half and full:
+        yield f"With logits in float16 it needs {full['peak'] - half['peak']:.2f} GB less.", half["peak"] < full["peak"]
+    if plain is None:
+        return
     if plain["peak"] is None:
         yield f"Plain autograd does not fit into {plain['limit']:g} GB.", True
     else:
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--overlap", type=float, default=0.25, help="of windows, as a share of them")
     parser.add_argument("--brainchop", action="store_true", help="brainchop's weights and MRI instead of drawn ones")
     parser.add_argument("--limit", type=float, help="GB above idle at which a line is stopped")
+    parser.add_argument("--lines", nargs="+", choices=LINES[2:], default=LINES[2:], help="beside the first two")
     parser.add_argument("--only", choices=LINES, help="one line, without its table")
     add_save(parser)
     args = parser.parse_args()
@@ -110,7 +112,7 @@ def main() -> None:
     options = ["--side", args.side, "--window", args.window, "--overlap", args.overlap]
     options += ["--brainchop"] * args.brainchop + ([] if args.limit is None else ["--limit", args.limit])
     size = {"side": args.side, "prediction": 104 * args.side**3 * 4 / GB, "limit": args.limit}
-    for line in LINES:
+    for line in (*LINES[:2], *args.lines):
         command = [sys.executable, __file__, "--only", line, *map(str, options)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         seconds, peak = (None if value == "nan" else float(value) for value in done.stdout.split())
