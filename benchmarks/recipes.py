@@ -15,6 +15,7 @@ from measured import ROOT, Claims, Row, Table, add_save, digest, save
 
 RECIPES = {  # bundle, what is evaluated, file that ships, metric
     "fundus": (FUNDUS, "test photographs", "model.pt", "accuracy"),
+    "efficient": (FUNDUS, "test photographs, EfficientNet-Lite0", "model_efficient.pt", "accuracy"),
     "polyps": (ENDOSCOPY, "test frames, polyps", "model_polyps.pt", "map50"),
 }
 

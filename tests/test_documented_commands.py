@@ -140,6 +140,7 @@ NAMED = [
         "--evaluation::tolerance 0.01",
     ),
     (FUNDUS, "train --dataset_dir <many_eyes> --fold 0"),
+    (FUNDUS, "train+efficient --dataset_dir <fundus> --warm_start '$None' --ckpt_dir there"),
     (FUNDUS, "attack_eval --dataset_dir <dicom_eyes> --identified true --eps 0.02"),
     (ENDOSCOPY, "attack_eval --dataset_dir <dicom_frames> --identified true --eps 0.02"),
     (FUNDUS, "attack_eval --dataset_dir <aptos> --split all --max_cases 1 --preset paper --steps 3 --stop_at never"),

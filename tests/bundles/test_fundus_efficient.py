@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from bundles.shipped import FUNDUS
+from monai.bundle import ckpt_export
 
 from monai_smia.attacks import PGD
 from monai_smia.evaluation import PlannedAttack
@@ -123,3 +126,30 @@ def test_evaluated_attacked_and_graded(eyes: Path, weights: Path, tmp_path: Path
     assert [row["linf"] <= 2 for row in attacked if row["attack"] == "PGD"] == [True, True]
     with (tmp_path / "grades.csv").open() as file:
         assert {Path(row[0]).name for row in csv.reader(file)} == {"grade0_eye77.png", "grade3_eye78.png"}
+
+
+def test_the_shipped_weights_are_those_of_the_documents_and_export(tmp_path: Path) -> None:
+    """What ``monai.bundle ckpt_export`` traces answers as the network does, on images of another size, too."""
+    shipped, path = FUNDUS.root / "models" / "model_efficient.pt", tmp_path / "model.ts"
+    assert hashlib.sha256(shipped.read_bytes()).hexdigest() in (FUNDUS.root / "docs" / "README.md").read_text()
+    meta = str(FUNDUS.root / "configs" / "metadata.json")
+    configs = FUNDUS.configs("inference", "efficient")
+    given = {"bundle_root": str(FUNDUS.root), "use_trace": True, "filepath": str(path), "meta_file": meta}
+    ckpt_export(net_id="network_def", ckpt_file=str(shipped), config_file=configs, **given)
+    network = FUNDUS.parser("inference", "efficient").get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(shipped, weights_only=True))
+    script = torch.jit.load(path)
+    for shape in [(1, 3, 384, 448), (2, 3, 96, 128)]:
+        image = torch.rand(shape)
+        with torch.no_grad():
+            assert (script(image) - network(image)).abs().max() <= 1e-5
+
+
+@pytest.mark.slow
+def test_real_photographs(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    """The targets on the 50 test photographs of IDRiD."""
+    options = {"output_dir": str(tmp_path), "dataset_dir": str(shared_data("fundus"))}
+    FUNDUS.workflow("evaluate", "efficient", run_id="evaluate", **options).run()
+    (clean,) = json.loads((tmp_path / "summary.json").read_text())["rows"]
+    assert clean["cases"] == 50
+    assert clean["kappa"] >= 0.75

@@ -134,6 +134,7 @@ def test_its_logging_passes_monais_check(bundle: Shipped) -> None:
         (CT, "model_robust.pt"),
         (CT, "model_robust_shifts.pt"),
         (FUNDUS, "model.pt"),
+        (FUNDUS, "model_efficient.pt"),
         (ENDOSCOPY, "model.pt"),
         (ENDOSCOPY, "model_polyps.pt"),
     ],
@@ -144,7 +145,7 @@ def test_weights_load_strictly_and_are_small(bundle: Shipped, file: str) -> None
     assert path.stat().st_size < (5e6 if bundle == CT else 25e6)
     weights = torch.load(path, map_location="cpu", weights_only=True)
     assert all(isinstance(tensor, Tensor) and tensor.isfinite().all() for tensor in weights.values())
-    overlays = ["polyps"] if "polyps" in file else []
+    overlays = [overlay for overlay in ("polyps", "efficient") if overlay in file]
     for name in CONFIGS:
         bundle.parser(name, *overlays).get_parsed_content("network_def").load_state_dict(weights, strict=True)
 
