@@ -77,6 +77,23 @@ def test_the_overlay_trains_on_attacked_batches_from_the_shipped_weights(
     assert any(not torch.equal(value, shipped[name]) for name, value in trained.items())
 
 
+@pytest.mark.parametrize(
+    ("bundle", "data", "told"),
+    [
+        (CT, ct, "weights are not finite after training, so not written: "),
+        (FUNDUS, fundus, "weights are not finite after training, so not written: "),
+        (ENDOSCOPY, endoscopy, "cls_logits is NaN or Inf"),  # MONAI says it
+    ],
+)
+def test_weights_that_are_not_finite_are_not_written(tmp_path: Path, bundle: Shipped, data: Any, told: str) -> None:
+    options = {"output_dir": str(tmp_path), "batch_size": 2, "max_epochs": 1, "learning_rate": 1e30, **data(tmp_path)}
+    flow = bundle.workflow("train", workflow_type="train", **options)
+    with pytest.raises(RuntimeError) as caught:
+        flow.run()
+    assert told in str(caught.value.__cause__)
+    assert not list(tmp_path.glob("*.pt"))
+
+
 def test_shifts_take_turns_with_pgd(tmp_path: Path) -> None:
     """Every second batch keeps to PGD's ball; the others are shifted farther, and are what the network learns from."""
     overlays = ("train_robust", "train_robust_shifts")
