@@ -37,6 +37,7 @@ LONG = (
     "auto3dseg.py",
     "fundus_imagenet.py",
     "held_out_centres.py",
+    "booster.py",
     "vafa.py",
     "deploy_examples.py",
 )
