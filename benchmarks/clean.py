@@ -174,9 +174,11 @@ def graded(rows: list[Row]) -> Claims:
             True,
         )
     first, second = rows
+    less = second["kappa"] < first["kappa"]
     yield (
-        f"EfficientNet-Lite0 has a kappa that is {second['kappa'] - first['kappa']:.2f} higher.",
-        second["kappa"] > first["kappa"],
+        f"EfficientNet-Lite0 has a kappa that is {abs(second['kappa'] - first['kappa']):.2f} "
+        f"{'lower' if less else 'higher'}.",
+        True,
     )
 
 
