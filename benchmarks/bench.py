@@ -69,6 +69,7 @@ QUICK = (
     BUNDLE.format("endoscopic_artefact_detection") + " --frame_count 1",
     f"identical_pictures.py --fundus ${DATA}/fundus",
     f"clean.py fundus_dr_grading ${DATA}",
+    f"fundus_robust.py bundles/fundus_dr_grading/models/model_efficient.pt ${DATA}/fundus --cases 1 --gradients 2",
     f"recipes.py fundus bundles/fundus_dr_grading/models/model.pt ${DATA}",
     f"shifts.py --dataset_dir ${DATA}/ct --cases 1 --spacing 12 12 24 --draws 2 --gradients 2 --shifts HUCalibration",
     f"shifts.py --dataset_dir ${DATA}/ct --spacing 5 5 5 --crop 32 --draws 2 --gradients 2 --shifts Dose --certify all",
