@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measured import ROOT, Claims, Row, Table, add_save, save
+from measured import ROOT, Claims, Row, Table, add_save, digest, save
 from monai.bundle import ConfigParser
 
 from monai_smia.data import fundus_datalist
@@ -60,7 +60,13 @@ def measured(name: str, weights: Path, folder: Path, cases: int, gradients: int)
     truth = [int(item["label"]) for item in test]
     graded = [int(victim.decide(victim.infer(photograph(item)))) for item in test]
     known = sum(one == other for one, other in zip(truth, graded, strict=True)) / len(test)
-    about = {"network": name, "all": len(test), "known": known, "kappa": quadratic_weighted_kappa(truth, graded, 5)}
+    about = {
+        "network": name,
+        "sha256": digest(weights)[:12],
+        "all": len(test),
+        "known": known,
+        "kappa": quadratic_weighted_kappa(truth, graded, 5),
+    }
     about |= {"most": max(set(graded), key=graded.count)}
     about |= {"share": graded.count(about["most"]) / len(test)}
     print(about, flush=True)
@@ -100,7 +106,7 @@ COLUMNS = {
     "clean": "{clean:.2f}",
 }
 COLUMNS |= {f"{eps:g}": f"{{{share(eps)}:.2f}}" for eps in reversed(RADII)}
-TABLES = {"table": Table({**COLUMNS, "median radius": "{median:.3g}"}, claims=claims)}
+TABLES = {"table": Table({**COLUMNS, "median radius": "{median:.3g}", "SHA-256": "{sha256}"}, claims=claims)}
 
 
 def main() -> None:
@@ -116,7 +122,7 @@ def main() -> None:
     files = {"model_efficient.pt": SHIPPED, "adversarially trained": options.weights.resolve()}
     rows = [measured(name, file, options.fundus, options.cases, options.gradients) for name, file in files.items()]
     print(TABLES["table"].markdown(rows))
-    save(options.save, rows, seeds=[0], weights=[SHIPPED, options.weights], data=[options.fundus])
+    save(options.save, rows, seeds=[0], weights=[SHIPPED], data=[options.fundus])
 
 
 if __name__ == "__main__":
