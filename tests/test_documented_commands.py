@@ -140,6 +140,11 @@ NAMED = [
         "--evaluation::tolerance 0.01",
     ),
     (FUNDUS, "train --dataset_dir <many_eyes> --fold 0"),
+    (
+        FUNDUS,
+        "train+efficient+train_robust+efficient_robust --dataset_dir <fundus> --attack_eps 0.001 --attack_every 2 "
+        "--learning_rate 0.0005 --ckpt_dir there",
+    ),
     (FUNDUS, "train+efficient --dataset_dir <fundus> --warm_start '$None' --ckpt_dir there"),
     (FUNDUS, "attack_eval --dataset_dir <dicom_eyes> --identified true --eps 0.02"),
     (ENDOSCOPY, "attack_eval --dataset_dir <dicom_frames> --identified true --eps 0.02"),
