@@ -132,13 +132,13 @@ BOXES |= {"invented boxes": "{invented:.1f}", "Var": "{var:.3f}", "Cos": "{cos:.
 UNIVERSAL = {**HEADS, "grey levels": "{eps_input:.3g}", "accuracy": "{accuracy:.2f}{interval}"}
 UNIVERSAL |= {"stored": "{stored:.2f}{stored_interval}", "kappa": "{kappa:.3f}", "eyes": "{cases}"}
 LUNGS, FRAMES = PaperClaims("jaccard", 0.05), PaperClaims("map", 0.01)
-EYES = PaperClaims("accuracy", 0.0005, 0.00005)
+EYES, POLYPS = PaperClaims("accuracy", 0.0005, 0.00005), PaperClaims("map", 0.2 / 255, 0.02 / 255)
 VERDICTS = Verdicts(
     {
         "CT, cubes": ("ct_cube_tables", LUNGS),
         "CT, whole": ("ct_tables", LUNGS),
         "drawn artefacts": ("endoscopy_tables", FRAMES),
-        "polyps": ("polyps_frames_tables", FRAMES),
+        "polyps": ("polyps_frames_tables", POLYPS),
         "fundus": ("fundus_tables", EYES),
     }
 )
@@ -149,9 +149,12 @@ TABLES = {
     "endoscopy_attack": Attacked("map50", BOXES, endoscopy),
     "ct_tables": PaperTables("COVID-19", {"Acc(%)": "accuracy", "Jaccard(%)": "jaccard"}, 0.05),
     "endoscopy_tables": PaperTables("EAD-2019", {"IOU(%)": "iou", "mAP(%)": "map"}, 0.01),
-    "polyps_tables": PaperTables("EAD-2019", {"IOU(%)": "iou", "mAP(%)": "map", "EAD score(%)": "ead"}, 0.01),
+    "polyps_tables": PaperTables(
+        "EAD-2019", {"IOU(%)": "iou", "mAP(%)": "map", "EAD score(%)": "ead"}, 0.2 / 255, 0.02 / 255
+    ),
     "fundus_tables": PaperTables("APTOS-2019", {"Acc(%)": "accuracy"}, 0.0005, 0.00005),
     "ct_claims": LUNGS,
     "endoscopy_claims": FRAMES,
+    "polyps_claims": POLYPS,
     "fundus_claims": EYES,
 }

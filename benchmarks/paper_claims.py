@@ -23,7 +23,10 @@ def told(summary: Row) -> Claims:
     if clean.get("patients", 0) not in (0, summary["evaluated"]):
         of += f" of {clean['patients']} patients"
     few = "" if clean.get("intervals") and any(clean["intervals"].values()) else "; too few for an interval"
-    yield f"{of}{few}; {len(summary['flags'])} flags raised by the evaluation.", not summary["failures"]
+    yield (
+        f"{of}{few}; {len(summary['flags'])} flag{'s' * (len(summary['flags']) != 1)} raised by the evaluation.",
+        not summary["failures"],
+    )
     for flag in summary["flags"]:
         yield f"Flag, {flag['name']}: {flag['text']}", True
 

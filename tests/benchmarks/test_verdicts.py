@@ -13,7 +13,7 @@ TARGETS = {  # column, and the marks of a target's own table
     "CT, cubes": "ct_cube_tables ct_claims",
     "CT, whole": "ct_tables ct_claims",
     "drawn artefacts": "endoscopy_tables endoscopy_claims",
-    "polyps": "polyps_frames_tables endoscopy_claims",
+    "polyps": "polyps_frames_tables polyps_claims",
     "fundus": "fundus_tables fundus_claims",
 }
 
