@@ -94,6 +94,17 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path, bundle: Shi
     assert not list(tmp_path.glob("*.pt"))
 
 
+@pytest.mark.parametrize("autocast", ["bfloat16", None])
+def test_the_ct_network_learns_in_the_precision_that_is_asked_for(tmp_path: Path, autocast: str | None) -> None:
+    options = {"output_dir": str(tmp_path), "autocast": autocast, **ct(tmp_path)}
+    parser = CT.parser("train", "train_robust", "train_robust_shifts", **options)
+    network, trainer, attacks = map(parser.get_parsed_content, ("network", "train::trainer", "inner_attacks"))
+    image = torch.rand(1, 1, 32, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(trainer.network.eval()(image), network.eval()(image)) == (autocast is None)
+    assert all((attack.autocast is None) == (autocast is None) for attack in attacks)
+
+
 def test_shifts_take_turns_with_pgd(tmp_path: Path) -> None:
     """Every second batch keeps to PGD's ball; the others are shifted farther, and are what the network learns from."""
     overlays = ("train_robust", "train_robust_shifts")
