@@ -38,6 +38,7 @@ LONG = (
     "fundus_imagenet.py",
     "held_out_centres.py",
     "booster.py",
+    "left_out_tables.py",
     "vafa.py",
     "deploy_examples.py",
 )
