@@ -14,6 +14,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_dst_type, fall_back_tuple
 from torch import Tensor
 
+from monai_smia.inferers.freed_memory import FreedMemory
 from monai_smia.inferers.kept_graphs import KeptGraph, MeasuredGraph, MemoryLimit, leaves
 
 Window = tuple[slice, ...]  # (batch, channel, *spatial), as MONAI numbers them
@@ -116,7 +117,7 @@ class Windows(ABC):
         device = self._device(image)
         importance = self._importance(image, device)
         count = self._count(image, importance)
-        gradient = torch.zeros_like(image)
+        gradient, freed = torch.zeros_like(image), FreedMemory()
         for number, batch in enumerate(self.batches):
             if not self._is_needed(batch):
                 continue
@@ -130,6 +131,10 @@ class Windows(ABC):
             pulled = _vector_jacobian(kept, vectors).to(gradient.device)
             for w, part in zip(batch, pulled, strict=True):
                 gradient[w] += part
+            size = sum(tensor.nbytes for tensor in (kept.window, *kept.parts))
+            del kept, vectors, pulled  # before the next ones are made
+            if device.type == "cpu":
+                freed.add(size)
         return gradient
 
     def _again(self, number: int, window: Tensor) -> KeptGraph:

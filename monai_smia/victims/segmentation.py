@@ -110,7 +110,10 @@ class SegmentationVictim(LogitsVictim):
         super().check_label(prediction, label)
         if self.allow_empty:
             return
-        truth = self.output.foreground(self.output.one_hot(self.target(label), prediction.shape[1]))
+        target = self.target(label)
+        truth = target > 0 if self.output.exclusive else target == 1
+        counted = self.output.counted(target)
+        truth = truth if counted is None else truth & counted
         empty = (~truth.flatten(1).any(1)).nonzero().flatten().tolist()
         if empty:
             raise ValueError(
