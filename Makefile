@@ -16,15 +16,17 @@ attack_eval: .venv/installed  # the configs are these, and not to be warned of
 
 # by two processes of one thread each; what measures time (`-m slow`) is run by one: WORKERS=0
 WORKERS ?= 2
+# a file to a process, in their order: by the number of tests, as is the default, files of few long tests would come last
+SHARED := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 # ONNX Runtime's tests run here, too. nnU-Net brings packages of its own, among them a torchvision that does not fit a CPU's torch: an environment on top of .venv
 NNUNET := .venv-nnunet/bin
 
 test_nnunet: .venv-nnunet/installed
-	OMP_NUM_THREADS=1 $(NNUNET)/python -m pytest --numprocesses $(WORKERS) --dist loadfile tests/adapters/nnunet tests/adapters/model_file/test_onnx.py monai_smia/adapters/nnunet $(ARGS)
+	OMP_NUM_THREADS=1 $(NNUNET)/python -m pytest $(SHARED) tests/adapters/nnunet tests/adapters/model_file/test_onnx.py monai_smia/adapters/nnunet $(ARGS)
 
 .venv-nnunet/installed: .venv/installed-test
 	test -x $(NNUNET)/python || $(BIN)/python -m venv .venv-nnunet
@@ -37,7 +39,7 @@ EXTRAS := .venv-extras/bin
 NEED_EXTRAS := $(shell grep -rl importorskip tests/dicom tests/evidence tests/adapters/product tests/evaluation/test_tracking.py tests/evaluation/test_tracking_live.py)
 
 test_extras: .venv-extras/installed
-	PATH="$(CURDIR)/$(EXTRAS):$$PATH" OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
+	PATH="$(CURDIR)/$(EXTRAS):$$PATH" OMP_NUM_THREADS=1 $(EXTRAS)/python -m pytest $(SHARED) \
 		$(NEED_EXTRAS) tests/dicom/test_seg_writer.py tests/dicom/test_picture_writer.py $(ARGS)
 
 # the notebooks of docs/notebooks, in a short form; one of them needs an extra

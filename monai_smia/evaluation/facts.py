@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ def _about_data(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {"data": f"{some} cases are synthetic: these figures show that the evaluation runs, not how a model does."}
 
 
+@cache  # what changes later is not what was imported
 def source_commit() -> str | None:
     """The commit that this package was run from, ``-dirty`` where files have changed since; None if there is no git."""
     here = Path(__file__).parent
