@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bundles.foreign.build import Foreign, build
 from bundles.shipped import CT, ENDOSCOPY, FUNDUS, Shipped
+from shell import Done, shell
 
 from monai_smia.adapters import OVERLAY
 from monai_smia.command_line import check_arguments, check_choice, check_found
@@ -95,10 +97,12 @@ def test_choices_and_empty_folders() -> None:
         check_found([], "folder")
 
 
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+def interpreted(arguments: Sequence[Any], folder: Path) -> Done:
+    """By an interpreter of its own, which takes many times as long as `shell`."""
     command = [sys.executable, "-m", "monai.bundle", "run", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=folder)
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:
@@ -106,24 +110,28 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     root, out = ["--bundle_root", CT.root, "--output_dir", tmp_path / "out"], tmp_path / "out"
     config = CT.configs("attack_eval")[0]
-    for arguments, message in (
-        (["attack_eval", "--config_file", config, *root, "--space", "netwrok"], "did you mean network?"),
-        (["--config_file", CT.configs("inference")[0], *root, "--dataset_dir", tmp_path / "empty"], "holds nothing"),
+    misspelt = ["attack_eval", "--config_file", config, *root, "--space", "netwrok"]
+    empty = ["--config_file", CT.configs("inference")[0], *root, "--dataset_dir", tmp_path / "empty"]
+    for by, arguments, message in (
+        (interpreted, misspelt, "did you mean network?"),
+        (shell, misspelt, "did you mean network?"),
+        (shell, empty, "holds nothing"),
     ):
-        done = run(*arguments)
-        assert done.returncode == 1
-        assert message in done.stderr.splitlines()[-1]
+        done = by(arguments, tmp_path)
+        assert done.status == 1
+        assert message in done.err.splitlines()[-1]
         assert not out.exists()
 
 
 def test_the_overlay_on_the_command_line(tmp_path: Path) -> None:
     bundle = build(tmp_path / "bundle", Foreign(), cases=1)
     files = json.dumps([str(bundle / "configs" / "inference.json"), str(OVERLAY)])
-    done = run("attack_eval", "--config_file", files, "--bundle_root", bundle, "--attack#epss", "0.03")
-    assert done.returncode == 1
+    line = ["attack_eval", "--config_file", files, "--bundle_root", bundle, "--attack#epss", "0.03"]
+    done = shell(line, tmp_path)
+    assert done.status == 1
     assert (
         "--attack#epss is nothing that the configs know, and would do nothing: did you mean --attack#eps?"
-        in (done.stderr.splitlines()[-1])
+        in (done.err.splitlines()[-1])
     )
     assert not (bundle / "eval").exists()
 
@@ -131,12 +139,13 @@ def test_the_overlay_on_the_command_line(tmp_path: Path) -> None:
 def test_a_criterion_that_is_not_met_ends_with_its_own_status(tmp_path: Path) -> None:
     bundle = build(tmp_path / "bundle", Foreign(), cases=1)
     files = json.dumps([str(bundle / "configs" / "inference.json"), str(OVERLAY)])
-    quick = ["--config_file", files, "--bundle_root", bundle, "--steps", "1", "--attack#only", "['Noise', 'FGSM']"]
-    done = run("attack_eval", *quick, "--accept", "jaccard >= 1 at eps 0.03; jaccard >= 0 at eps 0.03")
-    assert done.returncode == 3
-    assert "Criterion jaccard >= 1 at eps 0.03: not met, the worst-case mean of 1 case is" in done.stdout
+    quick = ["attack_eval", "--config_file", files, "--bundle_root", bundle, "--steps", "1"]
+    quick += ["--attack#only", "['Noise', 'FGSM']", "--accept"]
+    done = shell([*quick, "jaccard >= 1 at eps 0.03; jaccard >= 0 at eps 0.03"], tmp_path)
+    assert done.status == 3
+    assert "Criterion jaccard >= 1 at eps 0.03: not met, the worst-case mean of 1 case is" in done.out
     summary = json.loads((bundle / "eval" / "attack_eval" / "summary.json").read_text())
     assert [verdict["met"] for verdict in summary["criteria"]] == [False, True]
-    assert run("attack_eval", *quick, "--accept", "jaccard >= 0 at eps 0.03").returncode == 0
-    refused = run("attack_eval", *quick, "--accept", "jaccard lower end >= 0 at eps 0.03")
-    assert (refused.returncode, "of fewer than 6 patients no interval" in refused.stderr) == (1, True)
+    assert shell([*quick, "jaccard >= 0 at eps 0.03"], tmp_path).status == 0
+    refused = shell([*quick, "jaccard lower end >= 0 at eps 0.03"], tmp_path)
+    assert (refused.status, "of fewer than 6 patients no interval" in refused.err) == (1, True)

@@ -76,10 +76,13 @@ def test_inference_writes_the_mask_on_the_grid_of_the_ct(tmp_path: Path, phantom
     [
         pytest.param(
             False,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="4 % of this mask are CT table: 0.926 as delivered; passes once it is repaired",
-            ),
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.xfail(
+                    strict=True,
+                    reason="4 % of this mask are CT table: 0.926 as delivered; passes once it is repaired",
+                ),
+            ],
         ),
         True,  # without the piece of table, which is no lung
     ],

@@ -169,13 +169,24 @@ def test_polyps_are_found_in_pictures(tmp_path: Path, shared_data: Callable[[str
     assert {box["class"] for boxes in found for box in boxes} == {"polyp"}
 
 
-def test_polyps_of_real_frames(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
-    flow = ENDOSCOPY.workflow("evaluate", "polyps", output_dir=str(tmp_path), dataset_dir=str(shared_data("endoscopy")))
+SOME_OR_ALL = pytest.mark.parametrize("some", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["some", "all"])
+
+
+@SOME_OR_ALL
+def test_polyps_of_real_frames(tmp_path: Path, shared_data: Callable[[str], Path], some: bool) -> None:
+    folder = str(shared_data("endoscopy"))
+    items = endoscopy_datalist(folder, classes=["polyp"], split="test")
+    given = {"datalist": items[::5]} if some else {}
+    flow = ENDOSCOPY.workflow("evaluate", "polyps", output_dir=str(tmp_path), dataset_dir=folder, **given)
+    assert len(flow.parser.get_parsed_content("cases")) == len(items[:: 5 if some else 1])
     flow.run()
     assert flow.evaluator.state.metrics["val_map50"] >= 0.55
 
 
-def test_artefacts_on_real_frames(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
-    flow = ENDOSCOPY.workflow("evaluate", output_dir=str(tmp_path), frames_dir=str(shared_data("endoscopy")))
+@SOME_OR_ALL
+def test_artefacts_on_real_frames(tmp_path: Path, shared_data: Callable[[str], Path], some: bool) -> None:
+    given = {"frame_count": 15} if some else {}
+    folder = str(shared_data("endoscopy"))
+    flow = ENDOSCOPY.workflow("evaluate", output_dir=str(tmp_path), frames_dir=folder, **given)
     flow.run()
     assert flow.evaluator.state.metrics["val_map50"] >= 0.45

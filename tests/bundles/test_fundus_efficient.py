@@ -81,7 +81,8 @@ def test_training_leaves_what_is_frozen_and_is_repeatable(weights: Path, tmp_pat
 def test_photographs_train_it_as_they_are(tmp_path: Path) -> None:
     """Nothing is painted into real ones, and the backbone learns at a smaller rate."""
     eyes = write_fundus_phantoms(tmp_path / "eyes", 1, size=96)
-    parser = FUNDUS.parser("train", "efficient", dataset_dir=str(eyes), split=None, output_dir=str(tmp_path))
+    options = {"dataset_dir": str(eyes), "phantom_dir": str(eyes), "split": None, "output_dir": str(tmp_path)}
+    parser = FUNDUS.parser("train", "efficient", **options)
     assert [item["paint"] for item in parser.get_parsed_content("datalist")] == [0] * 5
     assert parser.get_parsed_content("painted_share") == [0.0]
     backbone, rest = parser.get_parsed_content("lr_scheduler").optimizer.param_groups

@@ -32,6 +32,7 @@ def test_by_the_documented_command(tmp_path: Path) -> None:
     (tmp_path / "my_attacks.py").write_text(file)
     phantoms = write_ct_phantoms(tmp_path / "ct", 1, size=(48, 48, 32), spacing=(7.0, 7.0, 7.0), seed=77)
     told = ["--dataset_dir", str(phantoms), "--split", "$None", "--output_dir", str(tmp_path / "out")]
+    told += ["--preprocess#pixdim", "[8,8,8]", "--inferer#roi_size", "[32,32,32]"]
     paths = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
     environment = {**os.environ, "PYTHONPATH": paths}
     assert command[:2] == ["python", "-m"]

@@ -38,6 +38,8 @@ from monai_smia.evaluation.describe import UnknownObjectError, describe
 from monai_smia.evaluation.errors import ConfigurationError
 from monai_smia.storage import NiftiStorage
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 def evaluation(case: dict[str, str], folder: Path, options: dict[str, Any]) -> AttackEvaluation:
     defaults = {**victim(), **attack(), "loading": load(), "storage": NiftiStorage(folder / "volumes")}

@@ -24,6 +24,8 @@ from monai_smia.report.figures import segmentation_figure
 from monai_smia.storage import NiftiStorage
 from monai_smia.victims import SegmentationVictim
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 CLIP = (-1024.0, 3071.0)
 
 

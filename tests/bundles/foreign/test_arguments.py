@@ -19,6 +19,8 @@ from monai.bundle import run
 from monai_smia.adapters.monai_bundle import check_bundle, overlay_path
 from monai_smia.adapters.monai_bundle.evaluation import UNSUPERVISED
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 SHIFTED = LPS + np.outer([30.0, 0, 0, 0], [0, 0, 0, 1])
 FLIPPED = LPS @ np.diag([-1.0, 1, 1, 1])
 GRID = "label must lie on the image's grid: the affines differ, image .*7.0.*, label "

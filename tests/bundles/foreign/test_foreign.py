@@ -14,6 +14,8 @@ from monai.bundle import ConfigParser, run
 
 from monai_smia.adapters.monai_bundle import check_bundle, overlay_path
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 QUICK = {
     "attack#progress": False,
     "attack#figures": False,

@@ -11,6 +11,8 @@ import torch
 from bundles.foreign.build import Foreign, build
 from bundles.foreign.test_foreign import overlay, said_by
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 def spoilt_at(calls: list[int], number: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Count the calls of the network; the one of this number gives NaN."""

@@ -19,6 +19,8 @@ from PIL import Image
 from monai_smia.adapters.monai_bundle import check_bundle, overlay_path
 from monai_smia.storage.limits import file_range
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 def refused(bundle: Path, options: dict[str, Any]) -> str:
     """What a run and a check say, which is the same; nothing is computed."""
