@@ -142,8 +142,8 @@ NAMED = [
     (FUNDUS, "train --dataset_dir <many_eyes> --fold 0"),
     (
         FUNDUS,
-        "train+efficient+train_robust+efficient_robust --dataset_dir <fundus> --attack_eps 0.001 --attack_every 2 "
-        "--learning_rate 0.0005 --ckpt_dir there",
+        "train+train_robust --dataset_dir <fundus> --attack_eps 0.001 --attack_every 2 --learning_rate 0.0005 "
+        "--ckpt_dir there",
     ),
     (FUNDUS, "train+efficient --dataset_dir <fundus> --warm_start '$None' --ckpt_dir there"),
     (FUNDUS, "attack_eval --dataset_dir <dicom_eyes> --identified true --eps 0.02"),

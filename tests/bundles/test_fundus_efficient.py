@@ -56,61 +56,62 @@ def test_every_config_has_the_same_network_and_preprocessing(eyes: Path, tmp_pat
     assert (photographs[0].min(), photographs[0].max() <= 1, photographs[0].max() > 0.5) == (0, True, True)
 
 
-def train(eyes: Path, folder: Path, *overlays: str, **override: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two steps on phantoms that lesions are painted into: the weights before and after."""
-    options = {"ckpt_dir": str(folder), "output_dir": str(folder), "phantom_dir": str(eyes), **override}
-    options |= {"max_epochs": 1, "epoch_draws": 4, "batch_size": 2}
-    flow = FUNDUS.workflow("train", "efficient", *overlays, workflow_type="train", run_id="train", **options)
-    network = flow.parser.get_parsed_content("network")
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    flow.run()
-    return before, torch.load(folder / flow.parser.get_parsed_content("ckpt_name"), weights_only=True)
+def train(folder: Path, **override: Any) -> dict[str, Any]:
+    """Two steps on a synthetic eye of every grade: the weights that are written."""
+    options = {"ckpt_dir": str(folder), "output_dir": str(folder), "eyes_per_grade": 1, **override}
+    options |= {"max_epochs": 1, "epoch_draws": 16, "batch_size": 8}
+    FUNDUS.workflow("train", "efficient", workflow_type="train", run_id="train", **options).run()
+    return torch.load(folder / "model_efficient.pt", weights_only=True)
 
 
-def test_training_leaves_what_is_frozen_and_is_repeatable(weights: Path, tmp_path: Path) -> None:
-    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, grades=[0], size=128)
-    (before, after), (_, again) = (train(eyes, tmp_path / run, warm_start=str(weights)) for run in "ab")
+def test_training_leaves_the_backbone_and_is_repeatable(weights: Path, tmp_path: Path) -> None:
+    after, again = (train(tmp_path / run, warm_start=str(weights)) for run in "ab")
     given = torch.load(weights, weights_only=True)
-    assert all(torch.equal(value, given[name]) for name, value in before.items())
     assert [name for name in after if not torch.equal(after[name], again[name])] == []
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert {"nodes", "graph1.weight", "graph2.weight", "backbone._blocks.6.15._project_conv.weight"} <= changed
-    assert not any("running" in name or name.startswith("backbone._conv_stem") for name in changed)
+    changed = {name for name in after if not torch.equal(given[name], after[name])}
+    statistics = {f"standardize.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert changed == {"nodes", "graph1.weight", "graph2.weight", "bias"} | statistics
+
+
+def test_features_are_those_of_the_network_that_is_written(weights: Path, tmp_path: Path) -> None:
+    """Made after the backbone has its weights, of what `inference` gives the network, mirrored and altered."""
+    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, size=96)
+    options = {"dataset_dir": str(eyes), "split": None, "warm_start": str(weights), "output_dir": str(tmp_path)}
+    parser = FUNDUS.parser("train", "efficient", **options)
+    parser.get_parsed_content("initialize")
+    items, made = parser.get_parsed_content("training_items"), list(parser.get_parsed_content("train::dataset"))
+    assert len(items) == len(made) == 30
+    plain, altered = ([one["image"] for one, i in zip(made, items, strict=True) if i["altered"] == on] for on in (0, 1))
+    deployed = FUNDUS.parser("inference", "efficient", weights=str(weights), output_dir=str(tmp_path))
+    network = EfficientGCN(out_channels=4).eval()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    found = []
+    for item in fundus_datalist(eyes):
+        image = deployed.get_parsed_content("preprocessing")({"image": item["image"]})["image"].as_tensor()[None]
+        with torch.no_grad():
+            found += [network.pool(network.maps(view))[0] for view in (image, image.flip(3), image.flip(2))]
+    torch.testing.assert_close(torch.stack(plain), torch.stack(found))
+    assert [item["label"] for item in made] == [grade for grade in range(5) for _ in range(6)]
+    assert len(torch.stack([*plain, *altered]).unique(dim=0)) == 30
 
 
 def test_photographs_train_it_as_they_are(tmp_path: Path) -> None:
-    """Nothing is painted into real ones, and the backbone learns at a smaller rate."""
+    """Nothing is painted into real ones, no phantom is made, and the classifier alone learns."""
     eyes = write_fundus_phantoms(tmp_path / "eyes", 1, size=96)
-    options = {"dataset_dir": str(eyes), "phantom_dir": str(eyes), "split": None, "output_dir": str(tmp_path)}
-    parser = FUNDUS.parser("train", "efficient", **options)
-    assert [item["paint"] for item in parser.get_parsed_content("datalist")] == [0] * 5
-    assert parser.get_parsed_content("painted_share") == [0.0]
-    backbone, rest = parser.get_parsed_content("lr_scheduler").optimizer.param_groups
-    assert backbone["max_lr"] < rest["max_lr"]
-    trained = {id(p) for group in (backbone, rest) for p in group["params"]}
-    supervised = parser.get_parsed_content("supervised")
-    assert trained == {id(p) for p in supervised.parameters() if p.requires_grad}
-
-
-def test_adversarial_training_in_the_photographs_unit(weights: Path, tmp_path: Path) -> None:
-    """Every batch is attacked within one grey level, and no stage is frozen."""
-    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, grades=[0], size=128)
-    overlays = ("train_robust", "efficient_robust")
-    options = {"warm_start": str(weights), "learning_rate": 0.1}
-    before, after = train(eyes, tmp_path, *overlays, **options)
-    assert (tmp_path / "model_efficient_robust.pt").is_file()
-    assert not torch.equal(before["backbone._conv_stem.weight"], after["backbone._conv_stem.weight"])
-    parser = FUNDUS.parser("train", "efficient", *overlays, output_dir=str(tmp_path), phantom_dir=str(eyes))
-    attack = parser.get_parsed_content("inner_attack")
-    assert (attack.eps, attack.steps, attack.clip) == (1 / 255, 1, None)
-    deployed = FUNDUS.parser("evaluate", "efficient", "efficient_robust")
-    assert deployed.get_parsed_content("weights").endswith("model_efficient_robust.pt")
+    parser = FUNDUS.parser("train", "efficient", dataset_dir=str(eyes), split=None, output_dir=str(tmp_path))
+    items = parser.get_parsed_content("training_items")
+    assert {Path(item["image"]).parent for item in items} == {eyes}
+    assert len(items) == 30
+    assert not (tmp_path / "phantoms").exists()
+    (group,) = parser.get_parsed_content("optimizer").param_groups
+    network = parser.get_parsed_content("network")
+    classifier = [network.nodes, network.graph1.weight, network.graph2.weight, network.bias]
+    assert {id(p) for p in group["params"]} == {id(p) for p in classifier}
 
 
 def test_weights_of_the_other_network_are_refused(tmp_path: Path) -> None:
-    eyes = write_fundus_phantoms(tmp_path / "eyes", 1, grades=[0], size=96)
     with pytest.raises(RuntimeError) as caught:  # MONAI's, around ours
-        train(eyes, tmp_path, warm_start=str(FUNDUS.root / "models" / "model.pt"))
+        train(tmp_path, warm_start=str(FUNDUS.root / "models" / "model.pt"))
     assert "a training must start from weights of its own network" in str(caught.value.__cause__)
 
 
@@ -148,10 +149,10 @@ def test_the_shipped_weights_are_those_of_the_documents_and_export(tmp_path: Pat
 
 @pytest.mark.slow
 def test_real_photographs(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
-    """As documented on the 50 test photographs of IDRiD (0.48, 0.63), but for rounding."""
+    """As documented on the 50 test photographs of IDRiD (0.52, 0.72), but for rounding."""
     options = {"output_dir": str(tmp_path), "dataset_dir": str(shared_data("fundus"))}
     FUNDUS.workflow("evaluate", "efficient", run_id="evaluate", **options).run()
     (clean,) = json.loads((tmp_path / "summary.json").read_text())["rows"]
     assert clean["cases"] == 50
-    assert clean["accuracy"] == pytest.approx(0.48, abs=0.05)
-    assert clean["kappa"] == pytest.approx(0.63, abs=0.07)
+    assert clean["accuracy"] == pytest.approx(0.52, abs=0.05)
+    assert clean["kappa"] == pytest.approx(0.72, abs=0.07)

@@ -59,6 +59,12 @@ class GraphConvolution(nn.Module):
         return propagation @ (nodes @ self.weight)
 
 
+def mean_and_maximum(maps: Tensor) -> Tensor:
+    """Over the places of every map: ``(B, 2 * channels)`` from ``(B, channels, *spatial)``."""
+    flat = maps.flatten(2)
+    return torch.cat([flat.mean(2), flat.amax(2)], dim=1)
+
+
 class GraphClassified(nn.Module):
     """A backbone whose classifier is made by a graph convolutional network over the outputs; a subclass has its `maps`.
 
@@ -68,11 +74,12 @@ class GraphClassified(nn.Module):
     from its neighbors. Once trained, the graph's part does not depend on the image.
 
     The image's features are the mean and the maximum over the last feature map: how much there is, and whether there
-    is any.
+    is any. A subclass may take others by a `pool` of its own.
 
     Args:
         backbone: what the subclass takes its maps from.
         channels: of the maps at 1/16 and at 1/32 of the image.
+        features: how many of the image there are; by default those of `pool` here.
         out_channels: raw logits, K classes or the K - 1 thresholds of an ordinal grader.
         adjacency: ``(out_channels, out_channels)``, which outputs are neighbors, without self loops; by default
             consecutive ones.
@@ -90,6 +97,7 @@ class GraphClassified(nn.Module):
         backbone: nn.Module,
         channels: tuple[int, int],
         *,
+        features: int | None = None,
         out_channels: int,
         adjacency: Sequence[Sequence[float]] | Tensor | None,
         node_features: int,
@@ -107,9 +115,10 @@ class GraphClassified(nn.Module):
         self.register_buffer("propagation", propagation)
         self.backbone = backbone
         self.channels = channels
+        self.features = features or 2 * channels[1]
         self.nodes = nn.Parameter(torch.randn(out_channels, node_features))
         self.graph1 = GraphConvolution(node_features, hidden_features)
-        self.graph2 = GraphConvolution(hidden_features, 2 * channels[1])
+        self.graph2 = GraphConvolution(hidden_features, self.features)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         with torch.no_grad():
             self.graph2.weight.mul_(0.2)  # the sum over thousands of features then starts near one
@@ -123,10 +132,9 @@ class GraphClassified(nn.Module):
         hidden = torch.relu(self.graph1(self.nodes, self.propagation))
         return self.graph2(hidden, self.propagation)
 
-    def pool(self, features: Tensor) -> Tensor:
+    def pool(self, maps: tuple[Tensor, Tensor]) -> Tensor:
         """The image's features ``(B, features)``: mean and maximum over the last feature map."""
-        flat = features.flatten(2)
-        return torch.cat([flat.mean(2), flat.amax(2)], dim=1)
+        return mean_and_maximum(maps[1])
 
     def classify(self, features: Tensor) -> Tensor:
         """Raw logits from the image's features."""
@@ -134,4 +142,4 @@ class GraphClassified(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Raw logits ``(B, out_channels)`` of images ``(B, in_channels, *spatial)``."""
-        return self.classify(self.pool(self.maps(image)[1]))
+        return self.classify(self.pool(self.maps(image)))

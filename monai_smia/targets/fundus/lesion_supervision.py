@@ -45,17 +45,16 @@ class LesionSupervision(nn.Module):
         super().__init__()
         self.network = network
         self.mixed_precision = mixed_precision
-        third, fourth = network.channels
-        self.lesions = nn.Conv2d(third, LESIONS, 1)
-        self.edema = nn.Linear(2 * fourth, EDEMA)
+        self.lesions = nn.Conv2d(network.channels[0], LESIONS, 1)
+        self.edema = nn.Linear(network.features, EDEMA)
         nn.init.constant_(self.lesions.bias, -3.0)  # type: ignore[arg-type]  # lesions are rare
 
     def forward(self, image: Tensor) -> Supervised:
         """Logits of grades, lesion cells and edema, in float32."""
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.mixed_precision):
-            third, fourth = self.network.maps(image.contiguous(memory_format=torch.channels_last))
-            features = self.network.pool(fourth)
-            outputs = self.network.classify(features), self.lesions(third), self.edema(features)
+            maps = self.network.maps(image.contiguous(memory_format=torch.channels_last))
+            features = self.network.pool(maps)
+            outputs = self.network.classify(features), self.lesions(maps[0]), self.edema(features)
         return Supervised(*(output.float() for output in outputs))
 
 
@@ -99,6 +98,15 @@ class GradingLoss(nn.Module):
 
 
 def ordinal_cross_entropy(logits: Tensor, grade: Tensor) -> Tensor:
-    """Mean over thresholds and samples of the binary cross entropy of "more than this grade"."""
+    """Mean over thresholds and samples of the binary cross entropy of "more than this grade".
+
+    Args:
+        logits: ``(B, K - 1)``, of the thresholds between K grades.
+        grade: ``(B,)``, whole numbers in [0, K - 1].
+
+    Example:
+        >>> float(ordinal_cross_entropy(torch.tensor([[9.0, -9.0]]), torch.tensor([1]))) < 1e-3
+        True
+    """
     thresholds = torch.arange(logits.shape[1], device=logits.device)
     return F.binary_cross_entropy_with_logits(logits, (grade[:, None] > thresholds).to(logits))
