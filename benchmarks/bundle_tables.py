@@ -135,11 +135,11 @@ LUNGS, FRAMES = PaperClaims("jaccard", 0.05), PaperClaims("map", 0.01)
 EYES, POLYPS = PaperClaims("accuracy", 0.0005, 0.00005), PaperClaims("map", 0.2 / 255, 0.02 / 255)
 VERDICTS = Verdicts(
     {
-        "CT, cubes": ("ct_cube_tables", LUNGS),
-        "CT, whole": ("ct_tables", LUNGS),
-        "drawn artefacts": ("endoscopy_tables", FRAMES),
-        "polyps": ("polyps_frames_tables", POLYPS),
-        "fundus": ("fundus_tables", EYES),
+        "CT, cubes": [("ct_cube_tables", LUNGS)],
+        "CT, whole": [("ct_tables", LUNGS)],
+        "drawn artefacts": [("endoscopy_tables", FRAMES)],
+        "polyps": [("polyps_frames_tables", POLYPS), ("polyps_varied", POLYPS)],
+        "fundus": [("fundus_tables", EYES), ("fundus_varied", EYES)],
     }
 )
 TABLES = {

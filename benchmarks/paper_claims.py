@@ -200,14 +200,18 @@ class Verdicts:
     """The verdicts of `PaperClaims` on several targets beside each other: at equal radius / in the paper's own setting.
 
     Args:
-        targets: by the name of a target its results file and claims; None where nothing was measured.
+        targets: by the name of a target its results files, and the claims of each. What the first does not hold is
+            taken from the next.
     """
 
-    targets: dict[str, tuple[str, PaperClaims] | None]
+    targets: dict[str, list[tuple[str, PaperClaims]]]
 
     def markdown(self, rows: list[Row]) -> str:
         """One line a claim, one column a target; the results files are read beside the one that is given."""
-        found = {name: self.of(*each) if each else {} for name, each in self.targets.items()}
+        found: dict[str, dict[str, str]] = {name: {} for name in self.targets}
+        for name, files in self.targets.items():
+            for file in reversed(files):
+                found[name] |= self.of(*file)
         lines = [
             {"claim": words, **{name: told.get(words, UNMEASURED) for name, told in found.items()}} for words in WORDS
         ]
