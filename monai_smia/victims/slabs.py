@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from monai_smia.inferers.freed_memory import FreedMemory
 from monai_smia.inferers.half import HALF as HALVES
 from monai_smia.inferers.sliding_window import windows_of
 from monai_smia.inferers.windows import Window, Windows
@@ -117,7 +118,13 @@ class _Sums(torch.autograd.Function):
         """Summed slab by slab, in float64."""
         ctx.save_for_backward(leaf, prediction)
         ctx.sums, ctx.windows = sums, windows
-        samples = [[sums(prediction[s], s) for s in _slabs(prediction, place)] for place in _samples(prediction)]
+        freed = FreedMemory()
+        samples: list[list[Tensor]] = [[] for _ in prediction]
+        for parts, place in zip(samples, _samples(prediction), strict=True):
+            for slab in _slabs(prediction, place):
+                parts.append(sums(prediction[slab], slab))  # small, and lies between the slabs that come and go
+                if prediction.device.type == "cpu":
+                    freed.add(prediction[slab].nbytes)
         return torch.cat([torch.stack(parts).double().sum(0).to(parts[0]) for parts in samples])
 
     @staticmethod

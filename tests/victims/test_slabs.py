@@ -7,6 +7,8 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
+from monai_smia.inferers import freed_memory
+from monai_smia.inferers.freed_memory import FreedMemory
 from monai_smia.victims import SegmentationVictim, slabs
 
 LOSSES = (
@@ -85,3 +87,19 @@ def test_samples_whose_loss_has_no_gradient(monkeypatch: pytest.MonkeyPatch) -> 
     loss, gradient = loss_and_gradient(victim, image, label)
     assert float(loss[0]) == 0 == float(gradient[0].abs().max())
     assert float(gradient[1].abs().max()) > 0
+
+
+def test_freed_memory_is_given_back_between_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second one of the eight rows that a slab holds here; value and gradient are the same to the last bit."""
+    monkeypatch.setattr(slabs, "LARGE", 0)
+    monkeypatch.setattr(slabs, "SLAB", 1)
+    victim = SegmentationVictim(nn.Identity())
+    logits, label = torch.rand(1, 3, 8, 4, requires_grad=True), torch.randint(0, 3, (1, 1, 8, 4))
+    expected = victim.loss(logits, label)
+    asked: list[int] = []
+    monkeypatch.setattr(freed_memory, "give_back", lambda: asked.append(1))
+    monkeypatch.setattr(FreedMemory.__init__, "__defaults__", (2 * 3 * 4 * 4,))
+    found = victim.loss(logits, label)
+    assert len(asked) == 4
+    assert torch.equal(found, expected)
+    assert torch.equal(*(torch.autograd.grad(loss, logits)[0] for loss in (found, expected)))
