@@ -79,6 +79,9 @@ def test_features_are_those_of_the_network_that_is_written(weights: Path, tmp_pa
     options = {"dataset_dir": str(eyes), "split": None, "warm_start": str(weights), "output_dir": str(tmp_path)}
     parser = FUNDUS.parser("train", "efficient", **options)
     parser.get_parsed_content("initialize")
+    alterations = [type(transform).__name__ for transform in parser.get_parsed_content("alterations").transforms]
+    color = ["RandAdjustContrastd", "RandScaleIntensityd", "RandScaleIntensityd", "ThresholdIntensityd"]
+    assert alterations == [*color, "RandGaussianNoised"]
     items, made = parser.get_parsed_content("training_items"), list(parser.get_parsed_content("train::dataset"))
     assert len(items) == len(made) == 30
     plain, altered = ([one["image"] for one, i in zip(made, items, strict=True) if i["altered"] == on] for on in (0, 1))
