@@ -16,6 +16,7 @@ from typing import Any
 from zlib import crc32
 
 import torch
+from fundus_imagenet import GRADES, graded_well
 from measured import ROOT, Claims, Row, Table, add_save, save
 from monai.bundle import ConfigParser
 from monai.data import Dataset
@@ -23,12 +24,11 @@ from monai.transforms import Compose
 from monai.utils import set_determinism
 from torch import Tensor
 
-from monai_smia.metrics import quadratic_weighted_kappa, wilson_interval
+from monai_smia.metrics import quadratic_weighted_kappa
 from monai_smia.targets.efficientnet import start_from
 from monai_smia.targets.splits import folds
 
 BUNDLE = ROOT / "bundles" / "fundus_dr_grading"
-GRADES = range(5)
 NOISE = 4  # grey levels
 
 
@@ -70,16 +70,10 @@ def grades(network: Any, features: list[Tensor]) -> list[int]:
 
 
 def measured(fold: int | str, truth: list[int], decided: list[int], noisy: list[int]) -> Row:
-    right = [one == other for one, other in zip(truth, decided, strict=True)]
-    low, high = wilson_interval(sum(right), len(right))
-    figures: Row = {"accuracy": sum(right) / len(right), "accuracy_low": low, "accuracy_high": high}
-    figures["kappa"] = quadratic_weighted_kappa(truth, decided, len(GRADES))
+    figures = graded_well(truth, decided)
     figures["noise"] = sum(t == n for t, n in zip(truth, noisy, strict=True)) / len(truth)
     figures["noise_kappa"] = quadratic_weighted_kappa(truth, noisy, len(GRADES))
     figures["healthy_diseased"] = sum(t == 0 < d for t, d in zip(truth, decided, strict=True)) / truth.count(0)
-    for grade in GRADES:
-        of_grade = [r for r, t in zip(right, truth, strict=True) if t == grade]
-        figures[f"accuracy_{grade}"] = sum(of_grade) / len(of_grade) if of_grade else None
     return {"fold": fold, "photographs": len(truth), **figures}
 
 

@@ -77,21 +77,21 @@ def graded(known: Tensor, items: Sequence[dict[str, Any]], penalty: float) -> li
     return decided.tolist()
 
 
-def measured(width: int, corrected: str, penalty: float, truth: list[int], decided: list[int]) -> Row:
+def graded_well(truth: list[int], decided: list[int]) -> Row:
+    """Accuracy with its interval, kappa, and the accuracy on the eyes of each grade; None where there is none."""
     right = [one == other for one, other in zip(truth, decided, strict=True)]
     low, high = wilson_interval(sum(right), len(right))
-    recall = {
-        f"accuracy_{k}": sum(r for r, t in zip(right, truth, strict=True) if t == k) / truth.count(k) for k in GRADES
-    }
-    kappa = quadratic_weighted_kappa(truth, decided, len(GRADES))
-    figures = {
-        "accuracy": sum(right) / len(right),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "kappa": kappa,
-        **recall,
-    }
-    return {"width": width, "corrected": corrected, "penalty": penalty, "photographs": len(truth), **figures}
+    figures: Row = {"accuracy": sum(right) / len(right), "accuracy_low": low, "accuracy_high": high}
+    figures["kappa"] = quadratic_weighted_kappa(truth, decided, len(GRADES))
+    for grade in GRADES:
+        of_grade = [r for r, t in zip(right, truth, strict=True) if t == grade]
+        figures[f"accuracy_{grade}"] = sum(of_grade) / len(of_grade) if of_grade else None
+    return figures
+
+
+def measured(width: int, corrected: str, penalty: float, truth: list[int], decided: list[int]) -> Row:
+    about = {"width": width, "corrected": corrected, "penalty": penalty, "photographs": len(truth)}
+    return {**about, **graded_well(truth, decided)}
 
 
 def claims(rows: list[Row]) -> Claims:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from monai.networks.layers.factories import Conv, Norm
+from monai.networks.utils import one_hot
 from torch import Tensor, nn
 
 from monai_smia.attacks import (
@@ -158,3 +159,13 @@ def unsettled(module: nn.Module) -> nn.Module:
         parameter.requires_grad_(number % 2 == 0)
         parameter.grad = torch.full_like(parameter, 0.25) if number % 3 == 0 else None
     return module
+
+
+def logits_for(decision: list[list[int]], classes: int = 3) -> Tensor:
+    """Sure logits of given decisions ``(B, X)``, as ``(B, K, X, 1)``."""
+    return one_hot(torch.tensor(decision)[:, None, :, None], classes) * 20 - 10
+
+
+def label_of(classes: list[list[int]]) -> Tensor:
+    """A label ``(B, X)`` as ``(B, 1, X, 1)``."""
+    return torch.tensor(classes)[:, None, :, None]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from monai.networks.utils import one_hot
+from helpers import label_of, logits_for
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -16,15 +16,6 @@ from monai_smia.victims import SegmentationVictim
 
 def victim(**options: Any) -> SegmentationVictim:
     return SegmentationVictim(nn.Identity(), **options)
-
-
-def logits_for(decision: list[list[int]], classes: int = 3) -> Tensor:
-    """Sure logits of given decisions ``(B, X)``, as ``(B, K, X, 1)``."""
-    return one_hot(torch.tensor(decision)[:, None, :, None], classes) * 20 - 10
-
-
-def label_of(classes: list[list[int]]) -> Tensor:
-    return torch.tensor(classes)[:, None, :, None]
 
 
 class Largest(TorchDispatchMode):

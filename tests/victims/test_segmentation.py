@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import case, network
+from helpers import case, label_of, logits_for, network
 from monai.inferers import SlidingWindowInferer, SlidingWindowInfererAdapt
 from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss
 from monai.metrics import compute_iou
@@ -18,15 +18,6 @@ from monai_smia.victims import SegmentationVictim
 
 def victim(**options: Any) -> SegmentationVictim:
     return SegmentationVictim(nn.Identity(), **options)
-
-
-def logits_for(decision: list[list[int]], classes: int = 3) -> Tensor:
-    """Sure logits of given decisions ``(B, X)``, as ``(B, K, X, 1)``."""
-    return one_hot(torch.tensor(decision)[:, None, :, None], classes) * 20 - 10
-
-
-def label_of(classes: list[list[int]]) -> Tensor:
-    return torch.tensor(classes)[:, None, :, None]
 
 
 class TestDamage:
