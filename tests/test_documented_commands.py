@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import monai
+import nibabel as nib
+import numpy as np
 import pytest
 from bundles.shipped import BUNDLES
 
-from bundles import published, zoo
+from bundles import published, vista, zoo
 from monai_smia.adapters import OVERLAY
 from monai_smia.command_line import NOT_MET, check_arguments
 
@@ -78,16 +80,20 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: Path) -> Iterator[str]:
-    """The commands of a page, or of the comments at the head of a config; continued lines are joined."""
+    """The commands of a page, lines joined, or of a config's first comments; options alone follow the first command."""
     text = page.read_text(encoding="utf-8")
     if page.suffix == ".yaml":
         shown = ["\n".join(re.findall(r"^# +(?:From the folder of the bundle: )?(python .*)$", text, re.MULTILINE))]
     else:
         shown = [block for language, block in FENCE.findall(text) if not language]
+    first = ""
     for block in shown:
         for line in block.replace("\\\n", " ").splitlines():
+            line = f"{first} {line.lstrip()}" if line.startswith("  --") else line
             if "-m monai.bundle" in line and not re.match(r"\s*(torchrun|srun|#)", line):
-                yield " ".join(re.split(r" {2,}#", line)[0].split())
+                command = " ".join(re.split(r" {2,}#", line)[0].split())
+                first = first or command
+                yield command
 
 
 def commands() -> list[tuple[str, str]]:
@@ -156,6 +162,7 @@ NAMED = [
     ),
     (ENDOSCOPY, "train+polyps --dataset_dir <endoscopy> --initial_weights '$None' --weights there.pt"),
 ]
+LABELS = "--attack#evaluator @validate#evaluator --attack#postprocessing @validate#postprocessing"  # of the zoo's pages
 ELSEWHERE = {  # of other programs, or typed in another test
     "--max-restarts": "torchrun",
     "--tracking": "tests/evaluation/test_tracking.py",
@@ -212,10 +219,8 @@ def test_a_command(
     words = typed(command, trees)
     bundle = place(page, command)
     if bundle == "zoo":
-        (zoo.classifier if "inference.json" in command else zoo.supervised_segmentation)(tmp_path / "zoo")
-        monkeypatch.chdir(tmp_path / "zoo")
-        labels = ["--attack#evaluator", "@validate#evaluator", "--attack#postprocessing", "@validate#postprocessing"]
-        words += ["--steps", "2", "--gradients", "4", *(labels if "#volumes" in command else [])]
+        monkeypatch.chdir(zoo_bundle(tmp_path / "zoo", command))
+        words += ["--steps", "2", "--gradients", "4"]
     else:
         shutil.copytree(BUNDLES / bundle, tmp_path / "bundles" / bundle)
         monkeypatch.chdir(tmp_path if f"bundles/{bundle}" in command else tmp_path / "bundles" / bundle)
@@ -230,8 +235,9 @@ def test_a_command(
 def typed(command: str, trees: dict[str, Path]) -> list[str]:
     """The words of a command behind ``-m monai.bundle``, with folders in place of their names."""
     command = command.replace("$(python -m monai_smia overlay)", str(OVERLAY))
-    overlaid = f"\"['configs/train.json','configs/evaluate.json','{OVERLAY}']\""
-    rest = overlaid if "#volumes" in command else "configs/attack_eval.yaml"
+    command = command.replace("\\$", "$")  # as a shell does within double quotes, and shlex does not
+    overlaid = f"\"['configs/train.json','configs/evaluate.json','{OVERLAY}']\" {LABELS}"
+    rest = overlaid if "--attack#" in command else "configs/attack_eval.yaml"
     command = command.replace(" ... ", f" --bundle_root . --config_file {rest} ")
     command = re.sub(r"<(\w+)>", lambda found: str(trees[DATA[found[1]].__name__]), command)
     return shlex.split(command.split("-m monai.bundle ", 1)[1])
@@ -243,6 +249,16 @@ def place(page: str, command: str) -> str:
         return "zoo"
     found = [name for name in (CT, FUNDUS, ENDOSCOPY) if name in page + command]
     return found[0] if found else CT
+
+
+def zoo_bundle(folder: Path, command: str) -> Path:
+    """The small bundle of the zoo that a command is typed in: VISTA3D where it is prompted, with the page's image."""
+    if "--input_dict" in command:
+        fine = zoo.volume()[0].repeat(8, 0).repeat(8, 1).repeat(2, 2)  # the page's points lie inside
+        vista.bundle(folder, {"label_prompt": [1]})
+        nib.save(nib.Nifti1Image(fine, zoo.AFFINE @ np.diag([1 / 8, 1 / 8, 1 / 2, 1])), folder / "ct.nii.gz")
+        return folder
+    return (zoo.classifier if "inference.json" in command else zoo.supervised_segmentation)(folder)
 
 
 def shorter(bundle: str, words: list[str], trees: dict[str, Path]) -> list[str]:

@@ -99,7 +99,8 @@ def bundle(folder: Path, *prompts: dict[str, Any], seed: int = 0, network: Any =
         **COMMON,
         "imports": ["$import copy", "$import torch"],
         "network_def": {"_target_": f"{HERE}.{name}"},
-        "datalist": items,
+        "input_dict": items[0],  # as the zoo's calls its one item
+        "datalist": ["@input_dict", *items[1:]],
         "preprocessing": {"_target_": "Compose", "transforms": steps},
         "dataset": DATASET,
         "dataloader": LOADER,
