@@ -168,7 +168,7 @@ def outcome(root: Path, said: str) -> Row:
     found = json.loads((root / "out" / "attack_eval" / "summary.json").read_text())["rows"]
     stages = {row["stage"]: row for row in found if row["attack"] == "MIFGSM"}
     clean = next(row for row in found if row["attack"] == "Clean")
-    metric = next(name for name in ("jaccard", "accuracy", "map50") if name in clean)
+    metric = next(name for name in ("jaccard", "accuracy", "map50", "share_right") if name in clean)
     return {
         "ran": True,
         "space": "network" if WHERE in said else "native",

@@ -224,6 +224,19 @@ SWIN = {  # as published but for img_size, which MONAI 1.6 does not take any mor
     "feature_size": 48,
     "use_checkpoint": False,
 }
+LANDMARKS = {  # items as dictionaries, where the bundle's are names of files
+    "dataset#data": "$[{'image': name} for name in @datalist]",
+    "preprocessing": [
+        {"_target_": "LoadImaged", "keys": "image"},
+        {"_target_": "Transposed", "keys": "image", "indices": [2, 0, 1, 3]},
+        {"_target_": "ScaleIntensityd", "keys": "image"},
+    ],
+    "dataset#transform": "$monai.transforms.Compose(@preprocessing)",
+    "evaluator#prepare_batch": "$lambda batch, device, non_blocking: (batch['image'].to(device), None)",
+    "attack#task": "regression",
+    "attack#within": 1.0,
+    "attack#point_axis": -2,
+}
 MAKES_IMAGES = "it makes images"
 
 RECIPES: dict[str, Recipe] = {
@@ -283,7 +296,7 @@ RECIPES: dict[str, Recipe] = {
         ("einops",),
         smaller="window 64 x 64 x 64",
     ),
-    "valve_landmarks": Recipe(beats),
+    "valve_landmarks": Recipe(beats, LANDMARKS, ("numpy<2",)),
     "ventricular_short_axis_3label": Recipe(heart),
     "vista2d": Recipe(tile(256), packages=("segment_anything", "cellpose", "fastremap", "opencv-python")),
     "vista3d": Recipe(

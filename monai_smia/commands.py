@@ -23,9 +23,12 @@ def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="evaluate a network in a file (TorchScript, torch.export, ONNX) under attack")
     add = run.add_argument
     add("--model", required=True, metavar="FILE", help="TorchScript, a program of torch.export (.pt2), or ONNX")
-    add("--task", required=True, help="segmentation or classification")
+    add("--task", required=True, help="segmentation, classification or regression (numbers, such as landmarks)")
     add("--images", nargs="+", required=True, help="NIfTI files, pictures, or folders of those or of DICOM series")
-    add("--labels", help="folder of label maps CASE.nii.gz, or a CSV of image,label; without it the clean decision")
+    add(
+        "--labels",
+        help="folder of label maps CASE.nii.gz, or a CSV of image,label; without it the clean decision",
+    )
     add("--output_dir", default="model_attack_eval", help="where to write (default: %(default)s)")
     add("--roi", nargs="+", type=int, metavar="N", help="sliding window in voxels; without it whole images")
     add("--overlap", type=float, default=0.25, help="of windows (default: %(default)s)")
@@ -39,6 +42,13 @@ def _add_run(commands: Any) -> None:
     add("--returns", help="logits or probabilities; without it as they look")
     add("--output", metavar="NAME", help="which of several outputs counts, a number or a key")
     add("--class_names", nargs="+", help="of the channels, the background's included")
+    add("--within", type=float, help="of a regression: the error up to which a number counts as right, in its unit")
+    add(
+        "--point_axis",
+        type=int,
+        metavar="N",
+        help="of a regression: axis of a point's coordinates, 1 of BxDxN",
+    )
     add("--width_first", action="store_true", help="give pictures with the width first, as MONAI's own loader")
     add("--trusted", action="store_true", help="open a program though it holds what may run when it is opened")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1")

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from bundles.shipped import BUNDLES
 
-from bundles import published, vista, zoo
+from bundles import landmarks, published, vista, zoo
 from monai_smia.adapters import OVERLAY
 from monai_smia.command_line import NOT_MET, check_arguments
 
@@ -258,6 +258,8 @@ def zoo_bundle(folder: Path, command: str) -> Path:
         vista.bundle(folder, {"label_prompt": [1]})
         nib.save(nib.Nifti1Image(fine, zoo.AFFINE @ np.diag([1 / 8, 1 / 8, 1 / 2, 1])), folder / "ct.nii.gz")
         return folder
+    if "#task regression" in command:
+        return landmarks.bundle(folder)
     return (zoo.classifier if "inference.json" in command else zoo.supervised_segmentation)(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from monai_smia.dicom import DicomSeriesReader, find_dicom_series, looks_like_di
 from monai_smia.storage.limits import NIFTI, PICTURES, file_range
 from monai_smia.transforms.photographs import LoadPhotograph, check_picture
 
-COLUMNS = ("image", "label")  # of a table of classes
+COLUMNS = ("image", "label")  # of a table of labels
+CLASSES, NUMBERS = "classes", "numbers"  # that it may hold
 NAMED = "NIfTI files or DICOM series"
 
 
@@ -29,7 +31,7 @@ def find_cases(
     *,
     limit: int | None = None,
     pictures: bool = False,
-    table: bool = False,
+    table: str | None = None,
 ) -> list[dict[str, Any]]:
     """The cases of folders and files.
 
@@ -40,10 +42,10 @@ def find_cases(
         images: files, and folders that hold files or DICOM series, one or several.
         labels: folder of ``CASE.nii.gz`` (of a series: the name of its folder; of a picture ``CASE.png``), or the file
             of a single case. With `table` a CSV file with the columns ``image`` (the file's name, or the case's) and
-            ``label`` (its class), and ``patient`` where it is known.
+            ``label`` (its class, or its numbers with blanks between), and ``patient`` where it is known.
         limit: number of cases, the first ones.
         pictures: whether pictures are taken.
-        table: whether labels are classes.
+        table: what labels are, ``"classes"`` or ``"numbers"``; None for label maps.
 
     Raises:
         ValueError: if there are none, several kinds, or a label is missing.
@@ -59,11 +61,11 @@ def find_cases(
     names = [case["case"] for case in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"images must have names of their own, and several are called {', '.join(twice)}.")
-    classes = _classes(Path(labels), found) if table and labels is not None else {}
+    rows = _of_table(Path(labels), found, table) if table and labels is not None else {}
     for case in found:
         name = case.pop("named")
         if table and labels is not None:
-            case |= classes[case["case"]]
+            case |= rows[case["case"]]
         elif labels is not None:
             case["label"] = str(_label(Path(labels), name, _endings(case["image"]), alone=len(found) == 1))
     return found
@@ -122,10 +124,10 @@ def _label(labels: Path, name: str, endings: Sequence[str], *, alone: bool) -> P
     raise ValueError(f"a case has no label: {name}{endings[0]} is not in {labels.name}.")
 
 
-def _classes(labels: Path, cases: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The class of every case out of a table."""
+def _of_table(labels: Path, cases: Sequence[Mapping[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    """The class or the numbers of every case out of a table."""
     if not labels.is_file():
-        raise ValueError(f"{labels} must be a CSV file with the columns image and label: the class of every image.")
+        raise ValueError(f"{labels} must be a CSV file with the columns image and label: the {kind} of every image.")
     with labels.open(newline="", encoding="utf-8-sig") as file:
         head = file.readline()
         file.seek(0)
@@ -139,9 +141,24 @@ def _classes(labels: Path, cases: Sequence[Mapping[str, Any]]) -> dict[str, dict
         row = known.get(case["named"]) or known.get(case["case"])
         if row is None:
             raise ValueError(f"a case has no label: {labels.name} has no row with the image {case['named']}.")
-        if not (row["label"] or "").strip().isdigit():
-            raise ValueError(f"{labels.name} must hold classes, whole numbers from 0, got {row['label']!r}.")
-        found[case["case"]] = {"label": int(row["label"])} | ({"patient": p} if (p := row.get("patient")) else {})
+        label = (_class if kind == CLASSES else _numbers)(row["label"] or "", labels.name)
+        found[case["case"]] = {"label": label} | ({"patient": p} if (p := row.get("patient")) else {})
+    return found
+
+
+def _class(text: str, name: str) -> int:
+    if not text.strip().isdigit():
+        raise ValueError(f"{name} must hold classes, whole numbers from 0, got {text!r}.")
+    return int(text)
+
+
+def _numbers(text: str, name: str) -> list[float]:
+    try:
+        found = [float(word) for word in text.split()]
+    except ValueError:
+        found = []
+    if not found:
+        raise ValueError(f"{name} must hold numbers with blanks between, nan where one is not known, got {text!r}.")
     return found
 
 
@@ -152,7 +169,12 @@ class FileLoading:
         clip: valid range of the images; None for that of every series, and of what a file's type can hold.
         several: whether an image may have several channels, as a color picture, or a NIfTI file's fourth axis.
         width_first: pictures have their width before their height, as MONAI's own loader gives them.
+
+    Attributes:
+        shape: of labels that are numbers; None while it is not known.
     """
+
+    shape: tuple[int, ...] | None = None
 
     def __init__(
         self, clip: tuple[float, float] | None = None, *, several: bool = False, width_first: bool = False
@@ -188,9 +210,17 @@ class FileLoading:
         label = item.get("label")
         if isinstance(label, int):
             found["label"] = torch.tensor(label)
+        elif isinstance(label, list):
+            found["label"] = self._shaped(label)
         elif label is not None:
             found["label"] = self._label_map(label)
         return found
+
+    def _shaped(self, numbers: Sequence[float]) -> Tensor:
+        if self.shape is not None and len(numbers) != math.prod(self.shape):
+            wanted = math.prod(self.shape)
+            raise ValueError(f"the label must hold the {wanted} numbers that the network predicts, got {len(numbers)}.")
+        return torch.tensor(numbers).reshape(self.shape or (-1,))
 
     def read(self, source: Any) -> MetaTensor:
         """An image ``(C, *spatial)``: a file's, or that of a list of files, which are a series."""

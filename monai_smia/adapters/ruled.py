@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
-from monai_smia.metrics import CaseMetrics, ClassificationMetrics, SegmentationMetrics
+from monai_smia.adapters.monai_bundle.numbers import NumberRule
+from monai_smia.metrics import CaseMetrics, ClassificationMetrics, RegressionMetrics, SegmentationMetrics
 from monai_smia.victims import ClassificationVictim, SegmentationVictim
 from monai_smia.victims.slabs import in_full
 
@@ -45,17 +46,19 @@ class RuledClassification(ClassificationVictim):
         return self.rule.logits(super().forward(network_input))
 
 
-def metrics_of(task: str, rule: DecisionRule, class_names: Sequence[str] | None = None) -> CaseMetrics:
-    """The metrics of a segmentation or classification.
+def metrics_of(task: str, rule: DecisionRule | NumberRule, class_names: Sequence[str] | None = None) -> CaseMetrics:
+    """The metrics of a segmentation, a classification or a regression.
 
     Args:
-        task: which of the two.
+        task: which of the three.
         rule: how the network decides.
         class_names: of the network's channels, for a segmentation; None for their numbers.
 
     Raises:
         ValueError: if they are no names, or not one for each channel.
     """
+    if isinstance(rule, NumberRule):
+        return RegressionMetrics()
     if task == "classification":
         return ClassificationMetrics(max(rule.classes, 2), calibration=rule.keeps_probabilities)
     count, channels = rule.classes, rule.channels

@@ -10,6 +10,9 @@ from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_uni
 from monai_smia.records.rows import EQUAL_RADIUS
 
 QUERIES = 200
+LOSSES = {"segmentation": "soft_jaccard", "classification": "margin", "regression": "soft_beyond"}
+TASKS = tuple(LOSSES)
+SEARCHES: dict[str, Any] = {"segmentation": DecisionSearch, "classification": RayS}
 
 
 def blackbox_plan(
@@ -28,7 +31,7 @@ def blackbox_plan(
     `DecisionSearch` of segmentations and `RayS` of classifications always ask for decisions (decision-based).
 
     Args:
-        task: ``"segmentation"`` or ``"classification"``.
+        task: ``"segmentation"``, ``"classification"`` or ``"regression"``, which has no attack by decisions.
         eps: radius in network units, or several.
         unit_scale: network units per unit of the images.
         queries: of every attack and case.
@@ -44,15 +47,15 @@ def blackbox_plan(
         ['Clean', 'Noise', 'Square', 'DecisionSearch']
     """
     check_number("queries", queries, whole=True, least=1)
-    if task not in ("segmentation", "classification"):
-        raise ValueError(f"the preset 'blackbox' is of segmentations and classifications, got {task!r}.")
+    if task not in TASKS:
+        raise ValueError(f"the preset 'blackbox' is of segmentations, classifications and regressions, got {task!r}.")
     shared: dict[str, Any] = {"clip": clip, "seed": seed}
     plan = [PlannedAttack()]
     for radius in radii_of(eps):
         ball = in_input_unit(radius, unit_scale)
-        loss = "margin" if task == "classification" else "soft_jaccard" if scores else "jaccard"
+        loss = LOSSES[task] if scores or task != "segmentation" else "jaccard"
         attacks = [Noise(eps=ball, **shared), Square(eps=ball, queries=queries, loss=loss, progress=True, **shared)]
-        search = DecisionSearch if task == "segmentation" else RayS
-        attacks.append(search(eps=ball, queries=queries, progress=True, **shared))
+        if (search := SEARCHES.get(task)) is not None:
+            attacks.append(search(eps=ball, queries=queries, progress=True, **shared))
         plan += [PlannedAttack(attack, radius, EQUAL_RADIUS) for attack in attacks]
     return plan

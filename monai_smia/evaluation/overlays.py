@@ -54,6 +54,9 @@ def write_overlays(
     files = sorted(stored.iterdir()) if stored.is_dir() else [stored]
     stem = next((stored.name.removesuffix(end) for end in ENDS if stored.name.endswith(end)), stored.name)
     if files[0].name.endswith(".nii.gz"):
+        spatial: Any = nib.load(files[0])
+        if clean.ndim - 1 != min(spatial.ndim, 3):  # numbers, such as landmarks of every slice
+            return []
         turned = getattr(storage, "in_file_axes", lambda image, source: image)
         maps = [turned(as_plain(each), source).cpu().numpy() for each in (clean, attacked)]
         return _as_nifti(stored.parent, stem, files[0], maps, told)

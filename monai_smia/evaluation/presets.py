@@ -28,7 +28,7 @@ from monai_smia.evaluation.shift_plan import shift_rows
 from monai_smia.nearest import nearest
 from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
 
-TASKS = ("classification", "segmentation", "detection")
+TASKS = ("classification", "segmentation", "detection", "regression")
 # gradients of the first strong attack, in the last round; "radius" has no rounds, "blackbox" queries
 PRESETS = {
     "paper": None,
@@ -40,7 +40,8 @@ PRESETS = {
     "frequency": 20,
     "blackbox": QUERIES,
 }
-LOSSES = {"segmentation": "soft_jaccard", "detection": "ranking"}  # that their task's attacks are strongest on
+# that their task's attacks are strongest on
+LOSSES = {"segmentation": "soft_jaccard", "detection": "ranking", "regression": "soft_beyond"}
 FIRST = 10  # gradients, below which an attack that stands still has hardly begun
 CURVE = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # radii of the preset "radius", over the largest
 
@@ -69,13 +70,14 @@ def standard_attack(
     still right, steered by soft Jaccard, both with as many gradients, of which the second half ascends the sharp
     Jaccard, that of the voxels about to turn; CosPGD at its paper's step, and Square.
     Detection: Auto-PGD on the smooth average precision, with less on a hinge at the deployed score threshold and on
-    the detector's own loss, and DAG inside of the ball.
+    the detector's own loss, and DAG inside of the ball. Regression: Auto-PGD on the smooth share of values that are too
+    far off, with half as much on the mean error, and Square.
 
     Every sample draws from `seed`; give a seed per sample to the call (``seed=range(len(image))``) for starts that
     differ.
 
     Args:
-        task: ``"classification"``, ``"segmentation"`` or ``"detection"``.
+        task: ``"classification"``, ``"segmentation"``, ``"detection"`` or ``"regression"``.
         eps: radius in the unit of the image.
         norm: ``"linf"`` or ``"l2"``; Square and DAG are of L-inf alone.
         clip: valid range of the image, or None.
@@ -116,6 +118,9 @@ def _members(task: str, steps: int, shared: dict[str, Any]) -> list[Attack]:
             CosPGD(steps=half, **shared),
         ]
         search = [Square(queries=steps, loss="soft_jaccard", **shared)] if norm == "linf" else []
+    elif task == "regression":
+        attacks = [APGD(steps=steps, loss="soft_beyond", **shared), APGD(steps=half, loss="mean_error", **shared)]
+        search = [Square(queries=steps, loss="soft_beyond", **shared)] if norm == "linf" else []
     else:
         attacks = [
             APGD(steps=steps, loss="ranking", **shared),
@@ -161,7 +166,7 @@ def preset_plan(
 
     Args:
         preset: one of `PRESETS`.
-        task: ``"classification"``, ``"segmentation"`` or ``"detection"``.
+        task: ``"classification"``, ``"segmentation"``, ``"detection"`` or ``"regression"``.
         eps: radius in network units, or several.
         steps: steps of the paper's attacks.
         alpha: weight of SMIA's stabilization term.

@@ -19,6 +19,7 @@ from monai_smia.metrics.perturbation import (
     rms,
     variance,
 )
+from monai_smia.metrics.regression import RegressionMetrics
 from monai_smia.metrics.segmentation import SegmentationMetrics
 from monai_smia.metrics.structures import channel_names
 
@@ -26,6 +27,7 @@ __all__ = [
     "CaseMetrics",
     "ClassificationMetrics",
     "DetectionMetrics",
+    "RegressionMetrics",
     "SegmentationMetrics",
     "calibration_error",
     "channel_names",

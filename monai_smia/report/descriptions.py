@@ -18,6 +18,8 @@ METRIC_DESCRIPTIONS = {
     "ece": "expected calibration error: mean gap between the probability of a decision and the share of such decisions "
     "that are right (0: none), over 15 bins; too high where cases are few",
     "ead": "score of the EAD challenge, .6 mAP + .4 IoU, of the two as they are defined here",
+    "error_max": "largest error of a case's predicted numbers (distance, of points), in their own unit",
+    "error_mean": "mean error of a case's predicted numbers (of landmarks: mean radial error), in their own unit",
     "fpr": "share of healthy cases that are called diseased",
     "fpr_macro": "share of other classes' cases that are called this one, mean over classes",
     "hd95": "95th percentile of the distance between the two surfaces, in mm (pixels without a spacing); the image's "
@@ -37,6 +39,8 @@ METRIC_DESCRIPTIONS = {
     "missed": "share of a case's objects that no box finds (overlap at least .5, one box an object)",
     "psnr": "peak signal-to-noise ratio to the clean image, in dB",
     "rms": "root mean square of the perturbation over the radius",
+    "share_right": "share of a case's predicted numbers that are at most as far off as counts as right (of landmarks: "
+    "success detection rate)",
     "ssim": "structural similarity to the clean image (1: the same)",
     "var": "variance of the perturbation over the squared radius",
 }

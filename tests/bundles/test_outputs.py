@@ -168,8 +168,8 @@ def test_outputs_by_their_keys() -> None:
     assert selected(right, "seg") is right
 
 
-def test_landmarks_are_refused_by_a_sentence(tmp_path: Path) -> None:
-    """A table of coordinates is no map of classes (valve_landmarks of the zoo)."""
+def test_numbers_are_told_apart_from_classes(tmp_path: Path) -> None:
+    """A table of coordinates is no map of classes."""
     bundle = build(tmp_path / "bundle", Foreign(steps=[WINDOW]), cases=1)
     path = bundle / "configs" / "inference.json"
     config = json.loads(path.read_text())
@@ -177,7 +177,7 @@ def test_landmarks_are_refused_by_a_sentence(tmp_path: Path) -> None:
     config["inferer"], config["initialize"] = {"_target_": "SimpleInferer"}, []
     path.write_text(json.dumps(config))
     (stops,) = check_bundle([str(path)])
-    assert "got (1, 1, 8) of an image (1, 1, 22, 18, 14): landmarks, regression and sequences are not attacked" in stops
+    assert "got (1, 1, 8) of an image (1, 1, 22, 18, 14): where these are numbers, such as landmarks, say so" in stops
 
 
 def test_logits_in_half_precision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import torch
 
-from monai_smia.adapters.case_files import FileLoading, find_cases
+from monai_smia.adapters.case_files import CLASSES, NUMBERS, FileLoading, find_cases
 from monai_smia.adapters.given import OWN_STATISTICS, check_limit, default_radius, range_of
 from monai_smia.adapters.model_file.reading import ONNX, load_network
 from monai_smia.adapters.model_file.steps import inferer_of, preprocessing_of
 from monai_smia.adapters.model_file.trial import first_that_loads, one_window, rule_of_file
 from monai_smia.adapters.model_file.victims import VICTIMS
-from monai_smia.adapters.monai_bundle.arguments import check_choice
+from monai_smia.adapters.monai_bundle.arguments import check_choice, check_left_out
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
+from monai_smia.adapters.monai_bundle.numbers import REGRESSION, NumberRule, number_rule
 from monai_smia.adapters.ruled import metrics_of
 from monai_smia.attacks import Attack
 from monai_smia.degradations import Degradation
@@ -33,7 +34,8 @@ from monai_smia.storage import FormatStorage
 from monai_smia.victims.base import Victim
 
 LOGGER = logging.getLogger(__name__)
-TASKS = ("segmentation", "classification")
+TASKS = ("segmentation", "classification", REGRESSION)
+TABLES = {"classification": CLASSES, REGRESSION: NUMBERS}  # what a CSV of labels holds
 BLACK_BOX = "blackbox"
 KNOWLEDGE = "black box: query access alone (NIST AI 100-2), score-based: the network's scores, no weights, no gradient"
 LOWER = "An attacker who has the network's gradient, or a copy of the network, may do more damage."
@@ -57,6 +59,8 @@ def model_evaluation(
     returns: str | None = None,
     output: str | int | None = None,
     class_names: Sequence[str] | None = None,
+    within: float | None = None,
+    point_axis: int | None = None,
     width_first: bool = False,
     trusted: bool = False,
     device: str = "cpu",
@@ -92,10 +96,12 @@ def model_evaluation(
 
     Args:
         model: the file, see `load_network`.
-        task: ``"segmentation"`` or ``"classification"``.
+        task: ``"segmentation"``, ``"classification"`` or ``"regression"``, of numbers such as landmarks.
         images: NIfTI files, 8-bit pictures, or folders of those or of DICOM series.
         labels: of a segmentation a folder of label maps ``CASE.nii.gz`` (``CASE.png``), of a classification a table
-            (CSV: image, label); None where there are none: the decision on the clean image is the reference.
+            (CSV: image, label), of a regression one whose labels are numbers, several with blanks between in the order
+            of the network's output, ``nan`` where one is not known; None where there are none: the decision on the
+            clean image is the reference.
         roi, overlap, blend: the sliding window, see `inferer_of`; without `roi` the network is given whole images.
         logits: of a segmentation's window, ``"float16"`` or ``"bfloat16"`` to hold the prediction in half the memory,
             see `LogitsVictim.with_logits`; figures are of what it decides then.
@@ -105,6 +111,7 @@ def model_evaluation(
         returns: ``"logits"`` or ``"probabilities"``; None to tell it from what the network returns.
         output: which of several outputs counts, a number or a key.
         class_names: of the network's channels, the background's included.
+        within, point_axis: of a regression, see `NumberRule`.
         width_first: pictures are given to the network as MONAI's loader gives them, width before height.
         trusted: open a program of torch.export though it holds pickled objects, which run what they hold.
         device: of the network.
@@ -135,9 +142,12 @@ def model_evaluation(
     valid = range_of(clip)
     chain = preprocessing_of(orientation=orientation, spacing=spacing, window=window, config=preprocessing)
     inferer = inferer_of(roi, overlap=overlap, blend=blend) if task == "segmentation" else None
-    if task == "classification" and roi is not None:
-        raise ValueError("roi must be left out of a classification, which is of whole images.")
-    cases = find_cases(images, labels, limit=limit, pictures=True, table=task == "classification")
+    if task != "segmentation" and roi is not None:
+        raise ValueError(f"roi must be left out of a {task}, which is of whole images.")
+    numbers: dict[str, Any] = {"within": within, "point_axis": point_axis}
+    others = {"activation": activation, "returns": returns, "class_names": class_names}
+    check_left_out(task, others if task == REGRESSION else numbers)
+    cases = find_cases(images, labels, limit=limit, pictures=True, table=TABLES.get(task))
     network, kind = load_network(model, device=device, output=output, trusted=trusted)
     preset = preset or (BLACK_BOX if kind == ONNX else "quick")
     if kind == ONNX and preset != BLACK_BOX:
@@ -148,10 +158,17 @@ def model_evaluation(
     case, image = first_that_loads(cases, loading)
     shared: dict[str, Any] = {"inferer": inferer, "preprocessing": chain, "straight_through": straight_through}
     shared |= {"allow_empty": True} if task == "segmentation" else {}
-    kept = VICTIMS[task, kind != ONNX](network, rule=DecisionRule("softmax", 1), **shared)  # the rule is not known yet
-    seen, raw = one_window(kept, image, torch.device(device), name)
-    rule = rule_of_file(task, seen, raw, activation=activation, returns=returns, name=name)
-    victim = replace(kept, rule=rule, activation=rule.activation).with_logits(logits)
+    rule: DecisionRule | NumberRule
+    if task == REGRESSION:
+        check_choice("logits", logits, ("float32",))
+        victim = VICTIMS[task, kind != ONNX](network, **numbers, **shared)
+        rule = number_rule(one_window(victim, image, torch.device(device), name)[1], **numbers)
+        loading.shape = rule.shape[1:]
+    else:
+        kept = VICTIMS[task, kind != ONNX](network, rule=DecisionRule("softmax", 1), **shared)  # it is not known yet
+        seen, raw = one_window(kept, image, torch.device(device), name)
+        rule = rule_of_file(task, seen, raw, activation=activation, returns=returns, name=name)
+        victim = replace(kept, rule=rule, activation=rule.activation).with_logits(logits)
     if chain is not None and kind != ONNX:
         _check_gradient(victim, image, device)
 
@@ -225,7 +242,9 @@ def _width(image: Any) -> float:
     return float(image.max() - image.min()) or 1.0
 
 
-def _limitations(name: str, kind: str, rule: DecisionRule, *, per_unit: float | None, logits: str) -> list[str]:
+def _limitations(
+    name: str, kind: str, rule: DecisionRule | NumberRule, *, per_unit: float | None, logits: str
+) -> list[str]:
     """What the page says of the evaluation."""
     probable = (
         f"{name} returns probabilities (a {rule.kind} is part of it): losses are taken on their logarithms, and where "
@@ -237,4 +256,5 @@ def _limitations(name: str, kind: str, rule: DecisionRule, *, per_unit: float | 
         probable: rule.probabilities,
         f"Logits are stitched in {logits}, and figures are of what they decide then.": logits != "float32",
     }
-    return [text for text, holds in said.items() if holds]
+    numbers = [rule.told] if isinstance(rule, NumberRule) else []
+    return numbers + [text for text, holds in said.items() if holds]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from monai_smia.adapters.ruled import RuledClassification, RuledSegmentation
+from monai_smia.victims import RegressionVictim
 
 
 class NoGradient:
@@ -35,9 +36,16 @@ class ScoredClassification(NoGradient, RuledClassification):
     """A classification network that answers with scores and has no gradient."""
 
 
+@dataclass(kw_only=True, eq=False)
+class ScoredRegression(NoGradient, RegressionVictim):
+    """A regression network that answers with numbers and has no gradient."""
+
+
 VICTIMS: dict[tuple[str, bool], Any] = {  # by task, and whether there is a gradient
     ("segmentation", True): RuledSegmentation,
     ("segmentation", False): ScoredSegmentation,
     ("classification", True): RuledClassification,
     ("classification", False): ScoredClassification,
+    ("regression", True): RegressionVictim,
+    ("regression", False): ScoredRegression,
 }

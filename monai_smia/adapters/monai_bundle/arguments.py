@@ -16,6 +16,19 @@ def check_choice(name: str, value: str | None, allowed: Sequence[str | None]) ->
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}{nearest(value, allowed)}")
 
 
+def check_left_out(task: str, others: Mapping[str, Any]) -> None:
+    """Raise a ValueError where an argument is given that is of another task.
+
+    Example:
+        >>> check_left_out("segmentation", {"within": 2.0})
+        Traceback (most recent call last):
+        ValueError: within must be left out of a segmentation, got 2.0.
+    """
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(f"{name} must be left out of a {task}, got {value!r}.")
+
+
 def as_switch(name: str, value: Any) -> bool:
     """True or False; ``"true"`` and ``"false"`` are what they say.
 

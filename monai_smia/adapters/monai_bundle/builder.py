@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from monai_smia.adapters.monai_bundle.arguments import check_left_out
 from monai_smia.adapters.monai_bundle.boxes import BoxKeys, box_mode, check_boxes
 from monai_smia.adapters.monai_bundle.chain import Chain
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, rule_of
@@ -17,9 +18,10 @@ from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork, network_
 from monai_smia.adapters.monai_bundle.grids import affine_of
 from monai_smia.adapters.monai_bundle.instances import nuclei_maps
 from monai_smia.adapters.monai_bundle.merging import before_merging
+from monai_smia.adapters.monai_bundle.numbers import REGRESSION, NumberRule, RegressionTwin, number_rule
 from monai_smia.adapters.monai_bundle.outputs import SelectedOutput, deciding_output, task_of
 from monai_smia.adapters.monai_bundle.own_inferers import check_inferer
-from monai_smia.adapters.monai_bundle.parts import detector_of, explained, is_dicom
+from monai_smia.adapters.monai_bundle.parts import detector_of, explained
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.prompts import (
     AROUND_POINTS,
@@ -31,13 +33,11 @@ from monai_smia.adapters.monai_bundle.prompts import (
 from monai_smia.adapters.monai_bundle.twins import ClassificationTwin, DetectionTwin, SegmentationTwin, judge_of
 from monai_smia.adapters.monai_bundle.units import InFileUnitsd, OwnUnits
 from monai_smia.adapters.ruled import metrics_of
-from monai_smia.dicom import read_dicom_series
 from monai_smia.metrics import CaseMetrics, DetectionMetrics
-from monai_smia.report.figures import detection_figure, photograph_figure, segmentation_figure
+from monai_smia.report.figures import detection_figure, landmark_figure, photograph_figure, segmentation_figure
 from monai_smia.victims.base import Victim
 from monai_smia.victims.intensity import fixed_intensity_scale
 from monai_smia.victims.own_statistics import FREEZE
-from monai_smia.victims.preprocessing import FrozenPreprocessing
 
 INTERPOLATED = (
     "Postprocessing resamples a map of classes by interpolation after it was decided: figures are of the nearest class."
@@ -63,6 +63,7 @@ class BundleBuilder:
         box_key: of a detector's boxes.
         labeled: whether items have labels that are the truth.
         output_key: of the output that counts, where the network returns several; None to tell it.
+        within, point_axis: of a regression, see `NumberRule`.
         straight_through, statistics: of the twin.
         seeded: random transforms are drawn alike every time, instead of refused.
 
@@ -90,6 +91,8 @@ class BundleBuilder:
         box_key: str,
         labeled: bool,
         output_key: str | None = None,
+        within: float | None = None,
+        point_axis: int | None = None,
         straight_through: bool = False,
         statistics: str = FREEZE,
         seeded: bool = False,
@@ -124,12 +127,18 @@ class BundleBuilder:
             seeded=seeded,
         )
         self.case, first = self._first_that_works(items)
-        self.rule: DecisionRule | None = None
+        self.rule: DecisionRule | NumberRule | None = None
         self.channels, self.dimensions = first.seen.shape[1], first.seen.ndim - 2
         if self.detector is None:
             first = self._of_one_output(first, activation)
         self.task = self.pipeline.task = task or ("detection" if self.detector else task_of(first))
-        if self.task != "detection":
+        if self.task != REGRESSION:
+            check_left_out(self.task, {"within": within, "point_axis": point_axis})
+        if self.task == "classification" and first.raw.ndim != 2:
+            task_of(first)  # which says what it may be
+        if self.task == REGRESSION:
+            self.rule = self.pipeline.rule = number_rule(first.raw, within, point_axis)
+        elif self.task != "detection":
             self.rule = self.pipeline.rule = self._rule_of(first, activation)
         elif self.detector is None:
             raise ValueError("a detection bundle's evaluator or its inferer must hold a MONAI RetinaNetDetector.")
@@ -138,7 +147,8 @@ class BundleBuilder:
         nearest = self.rule is not None and self.rule.is_interpolated(first.output["pred"])
         self.of_classes = first.output.get("label_prompt") is not None
         told = told_prompt(first.prompt, len(items)) if self.detector is None else ""
-        self.notes = [note for note in (self._told_output(), told, merged) if note]
+        numbers = self.rule.told if isinstance(self.rule, NumberRule) else ""
+        self.notes = [note for note in (self._told_output(), numbers, told, merged) if note]
         self.notes += [AROUND_POINTS] * first.around_points
         self.notes += [PARTS_WITHOUT_POINTS] * (first.around_points and not self.of_classes)
         self.notes += [INTERPOLATED] * nearest + [APART] * self._is_apart(first)
@@ -220,6 +230,9 @@ class BundleBuilder:
         if self.task == "detection":
             assert self.detector is not None
             return DetectionTwin(self.detector, windowed=self.windowed, **options)
+        if isinstance(self.rule, NumberRule):
+            options |= {"within": self.rule.within, "point_axis": self.rule.point_axis}
+            return RegressionTwin(network, inferer=inferer, **options)
         assert self.rule is not None
         options |= {"inferer": inferer, "activation": self.rule.activation, "rule": self.rule}
         if self.task == "segmentation":
@@ -238,30 +251,6 @@ class BundleBuilder:
         """The first case's image as its files hold it."""
         image: Any = self.chain.read(self.chain.source(self.pipeline.items[self.case]))
         return image.float()
-
-    def why_not_scanner(self) -> str | None:
-        """Why the attack cannot live on the grid of the files, or None."""
-        item = self.pipeline.items[self.case]
-        source = self.chain.source(item)
-        if not self.chain.loaders:
-            return f"an image is put together from {len(source)} files, and not as one is: {self.chain.apart}"
-        try:
-            image = self.first_image()
-            if is_dicom(source):
-                read_dicom_series(source, image.meta.get("series_uid"))
-            attacked = image if self.units is None else self.units(image)
-            twin = self.twin(True)
-            frozen = FrozenPreprocessing(twin.preprocessing, attacked, twin.image_key, statistics=twin.statistics)
-            frozen.check_differentiable()
-            self.pipeline.twin = twin
-            self.pipeline.check_twin(self.case, attacked[None], self.pipeline.clean(self.case)[1])
-            self.pipeline.chain.run(item, image)
-        except Exception as error:  # a transform of any kind may refuse an image that lies alone
-            return f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
-        same = frozen.shape == image.shape[1:] and torch.allclose(frozen.affine, frozen.clean.affine)
-        if self.task == "detection" and not same:
-            return "the preprocessing changes the grid, and boxes are not resampled."
-        return None
 
     def lost_affine(self) -> str:
         """What is to be said where preprocessing drops the affine of an image whose label has one; else nothing."""
@@ -295,6 +284,12 @@ class BundleBuilder:
         if self.task == "detection":
             assert self.detector is not None
             return detection_figure if self.detector.spatial_dims == 2 else None
+        if isinstance(self.rule, NumberRule):
+            axis = self.rule.point_axis
+            drawn = self.rule.is_planar and self.dimensions == 2 and self.channels in (1, 3)
+            if drawn and self.pipeline.in_scanner:  # else the image is what the network sees
+                drawn = self.pipeline.clean(self.case)[1].seen.shape[2:] == self.first_image().shape[1:]
+            return partial(landmark_figure, point_axis=axis) if drawn and axis is not None else None
         if self.task == "classification":
             return photograph_figure if self.channels == 3 and self.dimensions == 2 else None
         return segmentation_figure

@@ -13,6 +13,7 @@ from monai_smia.adapters.monai_bundle.boxes import BoxKeys, decided_boxes, true_
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
 from monai_smia.adapters.monai_bundle.engine import Iteration
 from monai_smia.adapters.monai_bundle.grids import affine_of
+from monai_smia.adapters.monai_bundle.numbers import NumberRule
 from monai_smia.victims.gate import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
 
@@ -38,13 +39,13 @@ def decided_boxes_of(iteration: Iteration, keys: BoxKeys, label_key: str | None)
     return Decided([decided_boxes(iteration, keys)], truth, None)
 
 
-def decided_of(iteration: Iteration, rule: DecisionRule, task: str, label_key: str | None) -> Decided:
+def decided_of(iteration: Iteration, rule: DecisionRule | NumberRule, task: str, label_key: str | None) -> Decided:
     """The decision of an iteration, with its truth.
 
     Args:
         iteration: of the evaluator.
         rule: how postprocessing decides.
-        task: ``"segmentation"`` or ``"classification"``.
+        task: ``"segmentation"``, ``"classification"`` or ``"regression"``.
         label_key: key of the label; None where there is none.
 
     Raises:
@@ -54,12 +55,14 @@ def decided_of(iteration: Iteration, rule: DecisionRule, task: str, label_key: s
         raise ValueError(f"postprocessing must leave 'pred', got {sorted(map(str, iteration.output))}.")
     pred = iteration.output["pred"]
     prediction, affine = rule.decided(pred, partly=iteration.around_points), affine_of(pred)
-    if task == "classification":
+    if isinstance(rule, DecisionRule) and task == "classification":
         prediction = _with_scores(prediction, rule.logits(as_plain(iteration.raw)).to(prediction), rule.activation)
     if label_key is None:
         return Decided(prediction, None, affine)
     label = _label_of(iteration, label_key)
     truth = rule.label(label).to(prediction.device)
+    if isinstance(rule, NumberRule):
+        return Decided(prediction, truth[None], None)
     if task == "classification":
         return Decided(prediction, truth.reshape((1, -1) if rule.activation == "sigmoid" else (1,)), None)
     if truth.shape[1:] != prediction.shape[2:]:

@@ -253,6 +253,11 @@ def later_steps(postprocessing: Any) -> list[str]:
     return [name for t in leaves(_compose(postprocessing or [])) if (name := type(t).__name__).startswith(later)]
 
 
+def deciding_steps(postprocessing: Any) -> list[str]:
+    """`later_steps`, or where there are none, all steps of postprocessing by their names."""
+    return later_steps(postprocessing) or [type(t).__name__ for t in leaves(_compose(postprocessing or []))]
+
+
 def decides(transform: Any) -> bool:
     """Whether a transform makes probabilities or a decision of the prediction."""
     return any(_of_pred(transform, name) for name in ("softmax", "sigmoid", "argmax")) or (

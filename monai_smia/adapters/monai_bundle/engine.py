@@ -241,5 +241,5 @@ def without_savers(compose: Compose, left_out: Sequence[Callable[..., Any]] = ()
 
 
 def is_saver(transform: Any) -> bool:
-    """Whether a transform writes files, by its name."""
-    return type(transform).__name__.startswith("Save")
+    """Whether a transform writes files, by its name, such as SaveImaged or the NpySaverd of a bundle of the zoo."""
+    return "Save" in type(transform).__name__

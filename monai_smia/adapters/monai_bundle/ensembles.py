@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from monai_smia.adapters.monai_bundle.chain import leaves
 from monai_smia.adapters.monai_bundle.decisions import PRED, TINY
+from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
 
@@ -110,6 +111,25 @@ def network_of(evaluator: Any, postprocessing: Any) -> nn.Module:
         output_key=str(join.output_key),
         votes=isinstance(join, VoteEnsembled),
     )
+
+
+def of_every_network(twin: Victim, forward: Callable[[Tensor], Any], network_input: Tensor) -> Any:
+    """What the networks of an ensemble predict, each over all its windows, together.
+
+    Args:
+        twin: whose networks they are.
+        forward: of the twin, by the network that it has.
+        network_input: what the networks see.
+    """
+    ensemble: Any = twin.network
+    predictions = []
+    try:
+        for network in ensemble.networks:
+            twin.network = network
+            predictions.append(forward(network_input))
+    finally:
+        twin.network = ensemble
+    return ensemble.together(predictions)
 
 
 def _any(value: Any) -> bool:

@@ -21,7 +21,8 @@ from monai_smia.adapters.monai_bundle.chain import chain_of
 from monai_smia.adapters.monai_bundle.decisions import later_steps
 from monai_smia.adapters.monai_bundle.loading import ATTACK, KEEP, BundleLoading
 from monai_smia.adapters.monai_bundle.naming import named_metrics
-from monai_smia.adapters.monai_bundle.parts import case_names, dataset_of, is_dicom, load_checkpoints
+from monai_smia.adapters.monai_bundle.numbers import REGRESSION
+from monai_smia.adapters.monai_bundle.parts import case_names, check_outside, dataset_of, is_dicom, load_checkpoints
 from monai_smia.adapters.monai_bundle.ranges import check_window
 from monai_smia.adapters.monai_bundle.spaces import SPACES, space_of
 from monai_smia.adapters.monai_bundle.storing import BundleStorage
@@ -46,7 +47,7 @@ from monai_smia.victims.embedding import part_of
 from monai_smia.victims.own_statistics import DIFFERENTIATE, STATISTICS
 
 LOGGER = logging.getLogger(__name__)
-TASKS = ("segmentation", "classification", "detection")
+TASKS = ("segmentation", "classification", "detection", REGRESSION)
 LABEL_KEY = "label"
 
 
@@ -74,6 +75,8 @@ def bundle_evaluation(
     label_key: str = LABEL_KEY,
     box_key: str = "box",
     output_key: str | int | None = None,
+    within: float | None = None,
+    point_axis: int | None = None,
     logits: str = "float32",
     statistics: str = DIFFERENTIATE,
     background: str = KEEP,
@@ -125,13 +128,16 @@ def bundle_evaluation(
         clip: valid range of the images; None for that of 8-bit files or of the intensity window, where known.
         space: ``"native"`` (or ``"scanner"``) attacks on the grid of the files, ``"network"`` what the network sees;
             None for native where the preprocessing allows it, and says so where it does not.
-        task: ``"segmentation"``, ``"classification"`` or ``"detection"``; None to tell it from the network's output.
+        task: ``"segmentation"``, ``"classification"``, ``"detection"`` or ``"regression"`` (of numbers, landmarks);
+            None to tell it from the network's output, by which no regression is known.
         activation: ``"softmax"`` or ``"sigmoid"``; None to tell it from `postprocessing`.
         image_key: key of the image in the dataset's items.
         label_key: key of the label; of the classes of boxes for a detector. One that no item has is refused where it
             is not the default.
         box_key: key of a detector's boxes.
         output_key: of the output that counts of several (``"seg"``, 1, ``"deep.0"``); None for that which decides.
+        within, point_axis: of a regression the error up to which a number counts as right, in its own unit, and the
+            axis of the prediction that holds the coordinates of a point, see `NumberRule`.
         logits: type that the twin's windows are stitched in, see `LogitsVictim.with_logits`; figures are the bundle's.
         statistics, background: as for `FrozenPreprocessing` and `BundleLoading`.
         unsupervised: take the clean prediction as reference; None where the items have no label.
@@ -182,7 +188,7 @@ def bundle_evaluation(
     labeled = check_label_key(label_key, LABEL_KEY, found, unsupervised)
 
     sources = [chain.source(item) for item in found]
-    _check_outside(output_dir, sources)
+    check_outside(output_dir, sources)
     items = dict(zip(case_names(sources), found, strict=True))
     builder = BundleBuilder(
         evaluator,
@@ -195,6 +201,8 @@ def bundle_evaluation(
         box_key=box_key,
         labeled=labeled and not unsupervised,
         output_key=None if output_key is None else str(output_key),
+        within=within,
+        point_axis=point_axis,
         straight_through=straight_through,
         statistics=statistics,
         seeded=seeded,
@@ -276,16 +284,6 @@ def bundle_evaluation(
         progress=progress,
         pipeline=pipeline,
     )
-
-
-def _check_outside(output_dir: str, sources: Sequence[Any]) -> None:
-    """Refuse to write into a folder that is read as a series."""
-    here = Path(output_dir).resolve()
-    for source in sources:
-        if isinstance(source, (str, Path)) and Path(source).is_dir() and here.is_relative_to(Path(source).resolve()):
-            raise ValueError(
-                "output_dir must lie outside of the folders of the DICOM series, as it would become a part of them."
-            )
 
 
 def _tell(reason: str | None, later: Sequence[str], missing_label: str | None) -> None:

@@ -11,6 +11,7 @@ from monai.data.box_utils import clip_boxes_to_image
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid
+from monai_smia.adapters.monai_bundle.numbers import NumberRule
 from monai_smia.adapters.monai_bundle.parts import is_dicom
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.ranges import valid_range
@@ -106,6 +107,8 @@ class BundleLoading:
         assert pipeline.rule is not None
         given = loaded[pipeline.label_key]
         label = pipeline.rule.label(given)
+        if isinstance(pipeline.rule, NumberRule):
+            return label
         if pipeline.task == "classification":
             return label.flatten() if pipeline.rule.activation == "sigmoid" else label.reshape(())
         return on_grid(label.round(), affine_of(given), seen, affine_of(seen))  # interpolated ones, as lazy steps leave

@@ -135,8 +135,9 @@ def task_of(first: Any) -> str:
         return "segmentation"
     raise ValueError(
         f"the network must predict classes, (B, K), or a map of them with the axes of the image, got "
-        f"{tuple(first.raw.shape)} of an image {tuple(first.seen.shape)}: landmarks, regression and sequences are not "
-        "attacked; where it has several outputs, say which counts with --attack#output_key."
+        f"{tuple(first.raw.shape)} of an image {tuple(first.seen.shape)}: where these are numbers, such as landmarks, "
+        "say so with --attack#task regression and --attack#within, the error up to which one counts as right; where it "
+        "has several outputs, say which counts with --attack#output_key."
     )
 
 

@@ -77,6 +77,16 @@ def case_names(sources: Sequence[Any]) -> list[str]:
     return names
 
 
+def check_outside(output_dir: str, sources: Sequence[Any]) -> None:
+    """Refuse to write into a folder that is read as a series."""
+    here = Path(output_dir).resolve()
+    for source in sources:
+        if isinstance(source, (str, Path)) and Path(source).is_dir() and here.is_relative_to(Path(source).resolve()):
+            raise ValueError(
+                "output_dir must lie outside of the folders of the DICOM series, as it would become a part of them."
+            )
+
+
 def _short(name: str) -> str:
     """A name that leaves room for what files are called beside it."""
     return name if len(name) <= LONGEST else f"{name[:LONGEST]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -14,11 +14,12 @@ from monai.data.box_utils import box_iou
 from torch import Tensor
 
 from monai_smia.adapters.monai_bundle.boxes import BoxKeys
-from monai_smia.adapters.monai_bundle.chain import Chain, leaves
+from monai_smia.adapters.monai_bundle.chain import Chain
 from monai_smia.adapters.monai_bundle.decided import Decided, check_label_grid, decided_boxes_of, decided_of
-from monai_smia.adapters.monai_bundle.decisions import DecisionRule, later_steps
+from monai_smia.adapters.monai_bundle.decisions import DecisionRule, deciding_steps
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
 from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid, same_grid
+from monai_smia.adapters.monai_bundle.numbers import NumberRule
 from monai_smia.adapters.monai_bundle.prompts import Prompted, check_prompts, class_prompts
 from monai_smia.adapters.monai_bundle.twins import box_agreement, class_agreement, network_sees, on_network_grid
 from monai_smia.adapters.monai_bundle.units import in_file_units, units_of
@@ -39,7 +40,7 @@ class BundlePipeline:
         engine: runs the bundle's evaluator.
         chain: the transforms of its dataset.
         items: of the dataset, by the names of the cases.
-        task: ``"segmentation"``, ``"classification"`` or ``"detection"``.
+        task: one of `monai_smia.evaluation.presets.TASKS`.
         rule: how postprocessing decides; None of a detector.
         judge: compares decisions with truth.
         in_scanner: images are those of the files; else what the network sees.
@@ -61,7 +62,7 @@ class BundlePipeline:
         items: Mapping[str, Mapping[Any, Any]],
         *,
         task: str,
-        rule: DecisionRule | None,
+        rule: DecisionRule | NumberRule | None,
         judge: Victim | None,
         in_scanner: bool,
         label_key: str,
@@ -210,17 +211,18 @@ class BundlePipeline:
         None where they decide on different grids, and nothing says any more where the network's lies.
         """
         iteration = self.clean(case.name)[1]
+        decided = self.twin.decide(on_network_grid(self.twin, case.image))
         assert self.judge is not None
         if self.task == "detection":
             assert self.boxes is not None
-            ours = self.twin.decide(on_network_grid(self.twin, case.image))[0]
-            return box_agreement(ours, self.boxes.of(iteration.raw), box_iou)
+            return box_agreement(decided[0], self.boxes.of(iteration.raw), box_iou)
         found = self.decided(iteration)
         theirs = self.judge.decide(found.prediction)
+        if isinstance(self.rule, NumberRule):
+            return self.rule.agreement(decided, theirs)
         if self.task == "classification":
-            return class_agreement(self.twin.decide(on_network_grid(self.twin, case.image)), theirs)
+            return class_agreement(decided, theirs)
         seen_affine = affine_of(iteration.seen)
-        decided = self.twin.decide(on_network_grid(self.twin, case.image))
         if same_grid(theirs, found.affine, decided, seen_affine):
             return class_agreement(decided, theirs)
         on_file = self.in_scanner and not (self.rule and self.rule.prompts)  # of these the decision is resampled
@@ -233,9 +235,7 @@ class BundlePipeline:
 
     def difference(self, case: Case, share: float) -> str:
         """What makes twin and pipeline decide differently, in a sentence."""
-        steps = later_steps(self.engine.postprocessing) or [
-            type(t).__name__ for part in self.engine.postprocessing for t in leaves(part)
-        ]
+        steps = deciding_steps(self.engine.postprocessing)
         return (
             f"{case.name}: the differentiable twin and the bundle's own pipeline agree on {share:.1%} of the clean "
             f"case only, and an attack on the one says little of the other. The network is given the same: what "
@@ -273,7 +273,7 @@ class BundlePipeline:
         if self.task == "detection":
             score = self.judge.found_score  # type: ignore[attr-defined]  # a DetectionVictim's
             return found, [{k: d[k][d["scores"] >= score] for k in ("boxes", "labels")} for d in truth]
-        if self.task == "classification" or same_grid(found.prediction, found.affine, truth, reference.affine):
+        if self.task != "segmentation" or same_grid(found.prediction, found.affine, truth, reference.affine):
             return found, truth
         moved = on_grid(found.prediction[0], found.affine, truth[0], reference.affine)
         return replace(found, prediction=moved[None], affine=reference.affine), truth
@@ -291,7 +291,7 @@ class BundlePipeline:
             assert self.boxes is not None
             return self.boxes.of(iteration.raw)
         decision = self.judge.decide(found.prediction)[0]
-        return decision if self.task == "classification" else self._on_image(decision, found.affine, case)
+        return self._on_image(decision, found.affine, case) if self.task == "segmentation" else decision
 
     def _on_image(self, mask: Tensor, affine: Tensor | None, case: Case) -> Tensor | None:
         image = case.image[0]

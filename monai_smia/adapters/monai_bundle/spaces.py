@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from monai_smia.adapters.monai_bundle.builder import BundleBuilder
+from monai_smia.adapters.monai_bundle.parts import is_dicom
 from monai_smia.adapters.monai_bundle.units import IMAGE, NAMES, NETWORK, RANGE, STD, WORDS, OwnUnits, told_units
+from monai_smia.dicom import read_dicom_series
+from monai_smia.victims.preprocessing import FrozenPreprocessing
 
 SPACES = ("native", "scanner", "network")
 SHIFTS = "shifts"  # the preset without a radius
@@ -74,7 +79,7 @@ def space_of(builder: BundleBuilder, *, space: str | None, eps_unit: str, preset
                 scale = builder.scale()
             except ValueError as error:
                 reason = f"a radius in network units has no fixed size in the unit of the files; {error}"
-        reason = reason or builder.why_not_scanner()
+        reason = reason or _why_not_scanner(builder)
     in_scanner = reason is None and space != NETWORK
     if space in ("native", "scanner") and reason is not None:
         raise ValueError(f"space must be 'network' for this bundle: {reason}")
@@ -95,3 +100,28 @@ def space_of(builder: BundleBuilder, *, space: str | None, eps_unit: str, preset
     limitation = f"Radii are in {WORDS[kind]}; what they are in the unit of the files stands beside them, case by case."
     told = told_units(kind, radii, units)
     return Space(True, None, unit=NAMES[kind], limitations=(limitation,), told=told)
+
+
+def _why_not_scanner(builder: BundleBuilder) -> str | None:
+    """Why the attack cannot live on the grid of the files, or None."""
+    item = builder.pipeline.items[builder.case]
+    source = builder.chain.source(item)
+    if not builder.chain.loaders:
+        return f"an image is put together from {len(source)} files, and not as one is: {builder.chain.apart}"
+    try:
+        image = builder.first_image()
+        if is_dicom(source):
+            read_dicom_series(source, image.meta.get("series_uid"))
+        attacked = image if builder.units is None else builder.units(image)
+        twin = builder.twin(True)
+        frozen = FrozenPreprocessing(twin.preprocessing, attacked, twin.image_key, statistics=twin.statistics)
+        frozen.check_differentiable()
+        builder.pipeline.twin = twin
+        builder.pipeline.check_twin(builder.case, attacked[None], builder.pipeline.clean(builder.case)[1])
+        builder.pipeline.chain.run(item, image)
+    except Exception as error:  # a transform of any kind may refuse an image that lies alone
+        return f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
+    same = frozen.shape == image.shape[1:] and torch.allclose(frozen.affine, frozen.clean.affine)
+    if builder.task == "detection" and not same:
+        return "the preprocessing changes the grid, and boxes are not resampled."
+    return None

@@ -15,9 +15,10 @@ from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
 from torch import Tensor, nn
 
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
-from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork
+from monai_smia.adapters.monai_bundle.ensembles import EnsembleNetwork, of_every_network
+from monai_smia.adapters.monai_bundle.numbers import NumberRule
 from monai_smia.adapters.ruled import RuledClassification, RuledSegmentation
-from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
+from monai_smia.victims import ClassificationVictim, DetectionVictim, RegressionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
 
@@ -32,25 +33,6 @@ def network_sees(twin: Victim, image: Tensor) -> Tensor:
     """What the network is given of an image."""
     with torch.no_grad():
         return twin._bound_to(image).network_input(as_plain(image))
-
-
-def _together(twin: Victim, forward: Callable[[Tensor], Any], network_input: Tensor) -> Any:
-    """What the networks of an ensemble predict, each over all its windows, together.
-
-    Args:
-        twin: whose networks they are.
-        forward: of the twin, by the network that it has.
-        network_input: what the networks see.
-    """
-    ensemble: Any = twin.network
-    predictions = []
-    try:
-        for network in ensemble.networks:
-            twin.network = network
-            predictions.append(forward(network_input))
-    finally:
-        twin.network = ensemble
-    return ensemble.together(predictions)
 
 
 def in_logits(twin: Victim, dtype: str, notes: list[str]) -> Victim:
@@ -80,7 +62,7 @@ class SegmentationTwin(RuledSegmentation):
     def forward(self, network_input: Tensor) -> Tensor:
         """Logits that decide as the postprocessing does."""
         if isinstance(self.network, EnsembleNetwork):
-            return self.rule.logits(_together(self, super(RuledSegmentation, self).forward, network_input))
+            return self.rule.logits(of_every_network(self, super(RuledSegmentation, self).forward, network_input))
         return super().forward(network_input)
 
     def _check_on_grid(self, image: Tensor, label: Any) -> None:
@@ -97,7 +79,7 @@ class ClassificationTwin(RuledClassification):
     def forward(self, network_input: Tensor) -> Tensor:
         """Logits that decide as the postprocessing does."""
         if isinstance(self.network, EnsembleNetwork):
-            return self.rule.logits(_together(self, super(RuledClassification, self).forward, network_input))
+            return self.rule.logits(of_every_network(self, super(RuledClassification, self).forward, network_input))
         return super().forward(network_input)
 
 
@@ -143,8 +125,10 @@ class DetectionJudge(DetectionVictim):
         return prediction
 
 
-def judge_of(task: str, rule: DecisionRule | None, detector: RetinaNetDetector | None) -> Victim:
+def judge_of(task: str, rule: DecisionRule | NumberRule | None, detector: RetinaNetDetector | None) -> Victim:
     """A victim whose predictions are decisions: `DecisionRule.decided` of a tensor, a list of boxes of a detector."""
+    if isinstance(rule, NumberRule):
+        return RegressionVictim(nn.Identity(), within=rule.within, point_axis=rule.point_axis)
     if task == "detection":
         assert detector is not None
         return DetectionJudge(detector)

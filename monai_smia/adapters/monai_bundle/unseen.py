@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from monai_smia.adapters.monai_bundle.decisions import DecisionRule
 from monai_smia.adapters.monai_bundle.pipeline import BundlePipeline
 from monai_smia.adapters.monai_bundle.prompts import class_prompts
 from monai_smia.attacks import PGD, Attack, Embedding
@@ -73,7 +74,7 @@ class UnseenPrompts:
 
     @staticmethod
     def _damage(pipeline: BundlePipeline, case: Case, image: Tensor | Path) -> float:
-        if pipeline.rule is not None and pipeline.rule.prompts:
+        if isinstance(pipeline.rule, DecisionRule) and pipeline.rule.prompts:
             iteration = pipeline.clean(case.name)[1]
             channels = iteration.raw.shape[1]
             prompts = class_prompts(iteration.output, channels, pipeline.engine.postprocessing)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_smia.adapters.case_files import FileLoading, find_cases, width_of
+from monai_smia.adapters.case_files import CLASSES, FileLoading, find_cases, width_of
 from monai_smia.adapters.given import check_limit, range_of
 from monai_smia.adapters.product.asking import Asked, Asking, Product
 from monai_smia.adapters.product.finding_surrogates import distilled_finding
@@ -126,7 +126,7 @@ def product_evaluation(
     )
     hoped = surrogates | ({DISTILLED: None} if distil else {})
     product_plan(preset, asking.kind, eps, **options, surrogates=hoped)  # raises before anything is asked
-    cases = find_cases(images, labels, limit=limit, table=finding is not None)
+    cases = find_cases(images, labels, limit=limit, table=None if finding is None else CLASSES)
     names = None if class_names is None else list(class_names)
     victim: ProductVictim | FindingVictim = FindingVictim(Asked(asking))
     metrics: CaseMetrics = SegmentationMetrics(classes, class_names=names)
