@@ -75,7 +75,6 @@ LESS = {  # of whatever attacks, where nothing is said
     "paper_tables": "--iterations [3] --radii [1]",
 }
 
-
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -258,9 +257,8 @@ def zoo_bundle(folder: Path, command: str) -> Path:
         vista.bundle(folder, {"label_prompt": [1]})
         nib.save(nib.Nifti1Image(fine, zoo.AFFINE @ np.diag([1 / 8, 1 / 8, 1 / 2, 1])), folder / "ct.nii.gz")
         return folder
-    if "#task regression" in command:
-        return landmarks.bundle(folder)
-    return (zoo.classifier if "inference.json" in command else zoo.supervised_segmentation)(folder)
+    others = zoo.classifier if "inference.json" in command else zoo.supervised_segmentation
+    return (landmarks.bundle if "#task regression" in command else others)(folder)
 
 
 def shorter(bundle: str, words: list[str], trees: dict[str, Path]) -> list[str]:
