@@ -135,10 +135,7 @@ NAMED = [
         "train+train_robust+train_robust_shifts --dataset_dir <ct> --shift_severity 2 --shift_steps 1 --ckpt_dir there",
     ),
     (CT, "train+train_robust --dataset_dir <ct> --attack_eps 0.02 --attack_every 2 --attack_steps 1 --ckpt_dir there"),
-    (
-        CT,
-        "attack_eval --dataset_dir <ct> --preset radius --eps [0.01,0.02,0.05] --output_dir there",
-    ),
+    (CT, "attack_eval --dataset_dir <ct> --preset radius --eps [0.01,0.02,0.05] --output_dir there"),
     (
         CT,
         "attack_eval --dataset_dir <ct> --space network --identified True --evaluation::resume False "
@@ -160,6 +157,7 @@ NAMED = [
         "train --frames_dir <endoscopy> --feature_extractor#booster False --weights there.pt --autocast '$None'",
     ),
     (ENDOSCOPY, "train+polyps --dataset_dir <endoscopy> --initial_weights '$None' --weights there.pt"),
+    (ENDOSCOPY, "train+polyps+train_robust+train_robust_polyps --dataset_dir <endoscopy> --attack_start 0.001"),
 ]
 LABELS = "--attack#evaluator @validate#evaluator --attack#postprocessing @validate#postprocessing"  # of the zoo's pages
 ELSEWHERE = {  # of other programs, or typed in another test

@@ -14,6 +14,8 @@ from bundles.shipped import ENDOSCOPY
 from ignite.engine import Events
 from monai.transforms import LoadImaged
 
+from monai_smia.attacks import APGD
+from monai_smia.metrics import DetectionMetrics
 from monai_smia.targets.endoscopy import EfficientPyramid, endoscopy_datalist, write_artefact_frames
 from monai_smia.targets.same_pictures import apart_from
 from monai_smia.victims.box_losses import focal
@@ -133,8 +135,9 @@ def test_attack_eval_on_demo_data(tmp_path: Path) -> None:
 
 def test_the_polyp_detector_is_what_its_overlay_says(tmp_path: Path) -> None:
     """Its network in every config and in one tensor, traced, too; its file is the one that the documents name."""
-    weights = ENDOSCOPY.root / "models" / "model_polyps.pt"
-    assert hashlib.sha256(weights.read_bytes()).hexdigest() in (ENDOSCOPY.root / "docs" / "README.md").read_text()
+    text = (ENDOSCOPY.root / "docs" / "README.md").read_text()
+    for weights in (ENDOSCOPY.root / "models" / name for name in ("model_polyps_robust.pt", "model_polyps.pt")):
+        assert hashlib.sha256(weights.read_bytes()).hexdigest() in text
     state, image = torch.load(weights, map_location="cpu", weights_only=True), torch.rand(1, 3, 64, 128)
     maps = []
     for name in ("inference", "evaluate", "attack_eval", "train"):
@@ -167,6 +170,28 @@ def test_polyps_are_found_in_pictures(tmp_path: Path, shared_data: Callable[[str
     found = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")]
     assert len(found) == 4
     assert {box["class"] for boxes in found for box in boxes} == {"polyp"}
+
+
+@pytest.mark.slow
+def test_the_robust_polyp_detector_stands_where_the_standard_one_falls(
+    tmp_path: Path, shared_data: Callable[[str], Path]
+) -> None:
+    """Ten frames of the part val, one grey level."""
+    options = {"dataset_dir": str(shared_data("endoscopy")), "split": "val", "output_dir": str(tmp_path)}
+    parser = ENDOSCOPY.parser("attack_eval", "polyps", **options)
+    victim, run = parser.get_parsed_content("victim"), parser.get_parsed_content("evaluation")
+    attack, metrics = APGD(eps=1 / 255, steps=10, progress=False), DetectionMetrics(["polyp"])
+    cases = [(case["image"][None], [case["label"]]) for case in map(run.loading, run.cases[::15])]
+    found = {}
+    for name in ("model_polyps", "model_polyps_robust"):
+        victim.network.load_state_dict(torch.load(ENDOSCOPY.root / "models" / f"{name}.pt", weights_only=True))
+        attacked = [(attack(victim, image, label).adversarial, label) for image, label in cases]
+        for way, pairs in {"clean": cases, "attacked": attacked}.items():
+            records = [metrics.case(victim, victim.infer(image), label, image) for image, label in pairs]
+            found[name, way] = metrics.summary(records)["map50"]
+    assert found["model_polyps", "attacked"] < 0.05
+    assert found["model_polyps_robust", "attacked"] >= 0.2
+    assert found["model_polyps_robust", "clean"] >= found["model_polyps", "clean"] - 0.15
 
 
 SOME_OR_ALL = pytest.mark.parametrize("some", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["some", "all"])

@@ -137,6 +137,7 @@ def test_its_logging_passes_monais_check(bundle: Shipped) -> None:
         (FUNDUS, "model_efficient.pt"),
         (ENDOSCOPY, "model.pt"),
         (ENDOSCOPY, "model_polyps.pt"),
+        (ENDOSCOPY, "model_polyps_robust.pt"),
     ],
     ids=lambda value: getattr(value, "name", None) or (value if isinstance(value, str) else ""),
 )

@@ -10,6 +10,7 @@ import pytest
 import torch
 from bundles.shipped import CT, ENDOSCOPY, FUNDUS, Shipped
 from ignite.engine import Engine, Events
+from PIL import Image
 
 from monai_smia.targets.ct_lung import ct_datalist, write_ct_phantoms
 from monai_smia.targets.endoscopy import write_artefact_frames
@@ -75,6 +76,38 @@ def test_the_overlay_trains_on_attacked_batches_from_the_shipped_weights(
     assert all(value is None or 0.5 * eps < value <= eps + 1e-6 for value in seen)
     trained = torch.load(tmp_path / "model_robust.pt", weights_only=True)
     assert any(not torch.equal(value, shipped[name]) for name, value in trained.items())
+
+
+def test_polyps_are_attacked_within_a_radius_that_grows(tmp_path: Path) -> None:
+    """Every second batch, from a quarter of a grey level to two; the backbone learns from its stem on."""
+    lines = [f"{name}.png,train,polyp,10,20,60,60" for name in "abcd"]
+    for name in "abcd":
+        Image.new("RGB", (128, 64), (150, 80, 60)).save(tmp_path / f"{name}.png")
+    (tmp_path / "labels.csv").write_text("\n".join(["file,split,class,x1,y1,x2,y2", *lines]) + "\n")
+    written = tmp_path / "model_polyps_robust.pt"
+    options = {"dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out"), "weights": str(written)}
+    options |= {"batch_size": 2, "max_epochs": 4, "frame_size": [128, 64]}
+    flow = ENDOSCOPY.workflow(
+        "train", "polyps", "train_robust", "train_robust_polyps", workflow_type="train", **options
+    )
+    shipped = torch.load(ENDOSCOPY.root / "models" / "model_polyps.pt", weights_only=True)
+    network = flow.parser.get_parsed_content("network")
+    assert all(torch.equal(value, shipped[name].to(value)) for name, value in network.state_dict().items())
+    levels: list[float | None] = []
+
+    def look(engine: Engine) -> None:
+        result = engine.state.attack_result  # type: ignore[attr-defined]
+        levels.append(None if result is None else 255 * float(result.perturbation.abs().max()))
+
+    flow.parser.get_parsed_content("train::trainer").add_event_handler(Events.ITERATION_COMPLETED, look)
+    flow.run()
+    assert levels[::2] == [None] * 4
+    assert levels[1::2] == pytest.approx([0.25 + 1.75 / 4, 0.25 + 3 * 1.75 / 4, 2.0, 2.0], rel=0.01)
+    trained = torch.load(written, weights_only=True)
+    stem = "feature_extractor.body._conv_stem.weight"
+    assert trained[stem].dtype == torch.float16
+    assert not torch.equal(trained[stem], shipped[stem])
+    assert all(torch.equal(trained[name], shipped[name]) for name in shipped if "body" in name and "running" in name)
 
 
 @pytest.mark.parametrize(

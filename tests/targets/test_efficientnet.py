@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_smia.targets.efficientnet import CHANNELS, EfficientNetLite0, imagenet_state, start_from
+from monai_smia.targets.efficientnet import (
+    CHANNELS,
+    EfficientNetLite0,
+    imagenet_state,
+    start_from,
+    with_float32_depthwise,
+)
 from monai_smia.targets.endoscopy import EfficientPyramid
 from monai_smia.targets.fundus import EfficientGCN, ResNetGCN
 
@@ -40,6 +46,24 @@ def test_training_leaves_the_statistics_and_the_first_stages() -> None:
     assert kept <= same
     assert [n for n in before if n.startswith("_blocks.2.") and n.endswith("conv.weight") and n in same] == []
     assert all(p.requires_grad for p in EfficientNetLite0(frozen_stages=0).parameters())
+
+
+def test_large_depthwise_convolutions_stay_in_float32_and_change_nothing_else() -> None:
+    network, image = EfficientNetLite0(), torch.rand(1, 3, 64, 64)
+    state, maps = network.state_dict(), network(image)
+    assert with_float32_depthwise(network) is network
+    assert all(torch.equal(*pair) for pair in zip(network(image), maps, strict=True))
+    assert all(value is state[name] or torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    seen: dict[tuple[bool, int, int], set[torch.dtype]] = {}
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            key = (module.groups > 1, module.kernel_size[0], module.stride[0])
+            module.register_forward_hook(lambda _, __, out, key=key: seen.setdefault(key, set()).add(out.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network(image)
+    large = {(True, 3, 2), (True, 5, 1), (True, 5, 2)}
+    assert seen.keys() > large
+    assert all(types == {torch.float32 if key in large else torch.bfloat16} for key, types in seen.items())
 
 
 class Head(torch.nn.Module):
