@@ -78,13 +78,16 @@ class Segmenter:
     def get_data_transform_builder(self):
         return Builder(self.config)
 
+    def logits2pred(self, logits, sigmoid=False):
+        return torch.sigmoid(logits) if sigmoid else torch.softmax(logits, 1, dtype=torch.double).float()
+
     @torch.no_grad()
     def infer_image(self, image_file):
         self.model.eval()
         transform = self.get_data_transform_builder()()
         batch = list_data_collate([transform([image_file])])
         logits = self.sliding_inferrer(inputs=batch["image"].as_subclass(torch.Tensor), network=self.model)
-        pred = torch.sigmoid(logits) if self.config["sigmoid"] else torch.softmax(logits, 1, dtype=torch.double).float()
+        pred = self.logits2pred(logits, sigmoid=self.config["sigmoid"])
         batch["pred"] = convert_to_dst_type(pred, batch["image"], dtype=pred.dtype)[0]
         post = Invertd(keys="pred", orig_keys="image", transform=transform, nearest_interp=False)
         return post(decollate_batch(batch)[0])["pred"]

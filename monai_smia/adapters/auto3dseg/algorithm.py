@@ -126,6 +126,13 @@ class Algorithm:
         step = next(s for s in self.own.post_transforms_prob.transforms if isinstance(s, Activationsd))
         return bool(step.sigmoid[0])
 
+    def activated(self, logits: Tensor) -> Tensor:
+        """Probabilities of its own values ``(K, *spatial)``, in the precision that it has, on which ties depend."""
+        if self._segmenter is not None:
+            found: Tensor = self._segmenter.logits2pred(logits[None], sigmoid=self.sigmoid)[0]
+            return found
+        return logits.sigmoid() if self.sigmoid else logits.softmax(0)
+
     @property
     def decision(self) -> Any:
         """What makes a map of probabilities, as it writes files."""

@@ -36,7 +36,7 @@ class Member:
 
     def __init__(self, algorithm: Algorithm, chain: Chain, *, straight_through: bool = False) -> None:
         self.name, self.network, self.inferer = algorithm.name, algorithm.network, algorithm.inferer()
-        self.activates_first, self.sigmoid = algorithm.activates_first, algorithm.sigmoid
+        self.activates_first, self.activated = algorithm.activates_first, algorithm.activated
         self.straight_through = straight_through
         several = bool(chain.source_keys)
         behind = _behind_loading(chain)
@@ -83,8 +83,8 @@ class OnImage:
             output = member.inferer(seen, member.network)
         logits = as_plain(output[0] if isinstance(output, (list, tuple)) else output)[0]
         if member.activates_first:
-            return self._back(_activated(logits, member.sigmoid))
-        return _activated(self._back(logits), member.sigmoid)
+            return self._back(member.activated(logits))
+        return member.activated(self._back(logits))
 
     def _back(self, value: Tensor) -> Tensor:
         """From the network's grid to the image's, by the inverse of the algorithm's own transforms."""
@@ -133,11 +133,6 @@ def logits_of(probabilities: Tensor, *, sigmoid: bool) -> Tensor:
     background = torch.full_like(probabilities, -OUTSIDE)
     background[0] = OUTSIDE
     return torch.where(outside, background, probabilities.clamp_min(TINY).log())
-
-
-def _activated(logits: Tensor, sigmoid: bool) -> Tensor:
-    """As the templates activate: their own softmax is in double precision, and its gradient so is."""
-    return logits.sigmoid() if sigmoid else logits.softmax(0, dtype=torch.double).to(logits.dtype)
 
 
 def _behind_loading(chain: Chain) -> list[Callable[..., Any]]:
