@@ -39,6 +39,7 @@ def test_a_target_has_the_verdicts_of_its_own_table(target: str) -> None:
     for start, words in {
         r"Table 1: STA makes DEV stronger$": "STA makes DEV stronger (Table 1)",
         r"Table 3": "a larger epsilon does more (Table 3)",
+        r"Table 4": "alpha 1 is best (Table 4)",
         r"Table 6: SMIA": "SMIA is the strongest (Table 6)",
         r"Table 6: its": "its Var is the lowest (Table 6)",
     }.items():
@@ -63,3 +64,14 @@ def test_the_first_results_file_of_a_target_goes_before_the_others() -> None:
     claims = dict.fromkeys(claim for claim, *_ in table("polyps_frames_tables polyps_claims"))
     assert not any(claim.startswith(("Table 2", "Table 3")) for claim in claims)
     assert "not measured" not in polyps["a larger epsilon does more (Table 3)"]
+
+
+@pytest.mark.parametrize("target", ["polyps", "fundus"])
+def test_table_4_is_of_the_run_that_varies_alpha(target: str) -> None:
+    """Without another alpha than 0 and 1 it would be Table 1 once more."""
+    without, varied = TARGETS[target]
+    assert not any(claim.startswith("Table 4") for claim, *_ in table(without))
+    assert "Table 4: alpha 1 is best" in [claim for claim, *_ in table(varied)]
+    page = (ROOT / "docs" / "paper_tables" / f"{target}.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| alpha (\S+) \|", page.split("<!-- end -->")[0], re.MULTILINE)
+    assert shown == ["0", "0.75", "1", "1.25"] * 2
