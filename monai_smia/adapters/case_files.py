@@ -135,14 +135,21 @@ def _of_table(labels: Path, cases: Sequence[Mapping[str, Any]], kind: str) -> di
     for column in COLUMNS:
         if not rows or rows[0].get(column) is None:
             raise ValueError(f"{labels.name} must have rows with the columns image and label, and {column} is missing.")
-    known = {_stem(Path(row["image"])): row for row in rows}
+    known: dict[str, dict[Any, Any]] = {}
+    for row in rows:
+        name = _stem(Path(row["image"]))
+        if any(row.get(None) or ()):  # fields without a column
+            raise ValueError(f"{labels.name} has more fields than columns in the row of {name}: a comma in a number?")
+        if name in known and known[name]["label"] != row["label"]:
+            raise ValueError(f"{labels.name} has several rows of {name}, whose labels differ.")
+        known[name] = row
     found = {}
     for case in cases:
-        row = known.get(case["named"]) or known.get(case["case"])
-        if row is None:
+        given = known.get(case["named"]) or known.get(case["case"])
+        if given is None:
             raise ValueError(f"a case has no label: {labels.name} has no row with the image {case['named']}.")
-        label = (_class if kind == CLASSES else _numbers)(row["label"] or "", labels.name)
-        found[case["case"]] = {"label": label} | ({"patient": p} if (p := row.get("patient")) else {})
+        label = (_class if kind == CLASSES else _numbers)(given["label"] or "", labels.name)
+        found[case["case"]] = {"label": label} | ({"patient": p} if (p := given.get("patient")) else {})
     return found
 
 
@@ -220,7 +227,7 @@ class FileLoading:
         if self.shape is not None and len(numbers) != math.prod(self.shape):
             wanted = math.prod(self.shape)
             raise ValueError(f"the label must hold the {wanted} numbers that the network predicts, got {len(numbers)}.")
-        return torch.tensor(numbers).reshape(self.shape or (-1,))
+        return torch.tensor(numbers).reshape((-1,) if self.shape is None else self.shape)
 
     def read(self, source: Any) -> MetaTensor:
         """An image ``(C, *spatial)``: a file's, or that of a list of files, which are a series."""

@@ -38,12 +38,15 @@ def input_hash(item: Mapping[str, Any]) -> str:
 
 
 def input_stat(item: Mapping[str, Any]) -> list[list[int]]:
-    """Size and times of change of a case's files: while they stand, its hash need not be taken again.
+    """Size and times of change of a case's files, and what else its item says: while they stand, its hash does, too.
 
-    The second time is that of the file system, which a clock set back or a copied time of change does not deceive.
+    The second time is that of the file system, which a clock set back or a copied time of change does not deceive. What
+    else there is, such as a label that is a number, is the start of a hash.
     """
-    stats = (file.stat() for name in sorted(item) for file in files_of(item[name]))
-    return [[stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
+    files = {name: files_of(item[name]) for name in sorted(item)}
+    stats = [file.stat() for found in files.values() for file in found]
+    said = digest({name: item[name] for name, found in files.items() if not found})
+    return [*([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats), [int(said[:12], 16)]]
 
 
 def named_files(value: Any) -> list[str]:

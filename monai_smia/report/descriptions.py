@@ -8,8 +8,8 @@ from monai_smia.report.document import ReportContent
 from monai_smia.report.summary_table import shown_metrics
 
 METRIC_DESCRIPTIONS = {
-    "agreement": "share of voxels, boxes or labels that the twin, which gradients come from, decides as the deployed "
-    "pipeline on the clean image",
+    "agreement": "share of voxels, boxes, labels or numbers that the twin, which gradients come from, decides as the "
+    "deployed pipeline on the clean image",
     "accuracy": "share of right decisions; of a segmentation the mean over classes of the share of voxels found",
     "auc": "area under the ROC curve, mean over classes",
     "cos": "percentage of consecutive steps of the attack that point the same way",

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from monai_smia.victims.base import Victim
 from monai_smia.victims.choice import Choice
-from monai_smia.victims.gate import plain_of
+from monai_smia.victims.gate import check_prediction, plain_of
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 def mean_error(output: Errors, prediction: Tensor, target: Tensor) -> Tensor:
@@ -52,6 +54,7 @@ class Errors:
         Where prediction and target are the same, as they are when a clean prediction is the reference, the gradient is
         that of any one direction, and not 0: an attack could not leave the clean image.
         """
+        prediction = prediction.float() if prediction.dtype in HALF else prediction
         difference = prediction - target.to(prediction)
         difference = difference.where(difference.isfinite(), 0)
         if self.point_axis is None:
@@ -69,8 +72,8 @@ class Errors:
 
     def mean(self, values: Tensor, target: Tensor) -> Tensor:
         """The mean over the values or points of each sample that have a target ``(B,)``."""
-        counted = self.counted(target).to(values).flatten(1)
-        return (values.flatten(1) * counted).sum(1) / counted.sum(1)
+        counted = self.counted(target).to(values).reshape(len(values), -1)
+        return (values.reshape(len(values), -1) * counted).sum(1) / counted.sum(1)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -134,7 +137,7 @@ class RegressionVictim(Victim):
                 f"point_axis must be an axis behind the first of what the network returns, {tuple(numbers.shape)}, "
                 f"got {axis}."
             )
-        return numbers.float() if numbers.dtype in (torch.float16, torch.bfloat16) else numbers
+        return numbers.float() if numbers.dtype in HALF else numbers
 
     def as_label(self, label: Any) -> Any:
         """Numbers without metadata, integers as float32."""
@@ -143,9 +146,14 @@ class RegressionVictim(Victim):
         return plain_of(label) if label.is_floating_point() else plain_of(label).float()
 
     def errors(self, prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """The error of every value or point, and which of them have a target."""
+        """The error of every value or point, and which of them have a target.
+
+        Raises:
+            ValueError: if the label does not fit, or what was predicted is NaN or infinite: nobody knows how far off.
+        """
         target = self.target(label)
         self.check_label(prediction, target)
+        check_prediction(prediction)
         return self.output.errors(prediction, target).detach(), self.output.counted(target)
 
     def decide(self, prediction: Tensor) -> Tensor:
@@ -164,7 +172,7 @@ class RegressionVictim(Victim):
             raise ValueError(f"label must hold numbers of the shape {tuple(prediction.shape)}, got {got}.")
         if bool(label.isinf().any()):
             raise ValueError("label must hold numbers, or NaN where one is not known, got infinite ones.")
-        if not bool(self.output.counted(label).flatten(1).any(1).all()):
+        if not bool(self.output.counted(label).reshape(len(label), -1).any(1).all()):
             raise ValueError("label must hold a number that is known for every sample, got NaN throughout.")
 
 

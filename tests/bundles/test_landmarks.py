@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from bundles.foreign.test_foreign import overlay
-from bundles.landmarks import Landmarks, bundle
+from bundles.landmarks import POINTS, Landmarks, bundle
 from PIL import Image
 
 from monai_smia.adapters.monai_bundle import check_bundle
@@ -85,6 +86,7 @@ def test_numbers_that_stand_for_themselves_are_said_to(tmp_path: Path, capsys: p
         ({"attack#task": "regression"}, "within must be a number > 0, .* got None"),
         ({**TOLD, "attack#point_axis": 5}, r"point_axis must be one of the axes \[-2, -1, 1, 2\] .* got 5"),
         ({**TOLD, "attack#logits": "float16"}, "logits must be 'float32'"),
+        ({**TOLD, "attack#activation": "softmax"}, "activation must be left out of a regression, got 'softmax'"),
         (
             {"attack#task": "classification", "attack#activation": "softmax"},
             "must predict classes, .B, K., ",
@@ -120,11 +122,66 @@ def test_postprocessing_that_makes_something_else_of_the_numbers(step: str, said
         raise ValueError(stops)
 
 
-def test_a_label_of_another_number_of_points_is_refused(tmp_path: Path) -> None:
-    folder = bundle(tmp_path / "bundle", cases=1)
+def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """The bundle's config after a change."""
     path = folder / "configs" / "inference.json"
     config = json.loads(path.read_text())
-    config["datalist"][0]["label"] = [[1.0, 2.0], [3.0, 4.0]]
+    change(config)
     path.write_text(json.dumps(config))
+    return path
+
+
+@pytest.mark.parametrize(
+    "label", [[[1.0, 2.0], [3.0, 4.0]], np.array(POINTS).tolist(), np.array(POINTS).ravel().tolist()]
+)
+def test_a_label_of_another_shape_is_refused(label: Any, tmp_path: Path) -> None:
+    """Points one after the other hold as many numbers as all rows and then all columns."""
+    folder = bundle(tmp_path / "bundle", cases=1)
+    path = changed(folder, lambda config: config["datalist"][0].update(label=label))
     (stops,) = check_bundle([str(path)], {**TOLD, "attack#point_axis": 1})
-    assert "the label must hold the numbers that the network predicts, (2, 3), got (2, 2)." in stops
+    assert f"numbers that the network predicts, (2, 3), got {np.shape(label)}." in stops
+
+
+def test_a_label_may_have_the_shape_that_postprocessing_gives(tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "bundle", cases=1)
+    flat = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x.flatten()"}
+    label = np.array(POINTS).T.ravel().tolist()
+
+    def change(config: dict[str, Any]) -> None:
+        config["datalist"][0]["label"] = label
+        config["postprocessing"]["transforms"] = [flat]
+
+    changed(folder, change)
+    rows, _ = overlay(folder, {**TOLD, **STRONG, "attack#point_axis": 1})
+    (case,) = items(folder)
+    assert rows["Clean", "computed"]["error_mean"] == pytest.approx(error(Path(case["image"]), label), abs=1e-5)
+
+
+def test_the_label_is_that_of_the_key_though_there_is_another_one(tmp_path: Path) -> None:
+    """MONAI's engines take what is called label."""
+    folder = bundle(tmp_path / "bundle", cases=1)
+    (case,) = items(folder)
+    both = {"points": case["label"], "label": np.zeros((2, 3)).tolist()}
+
+    def change(config: dict[str, Any]) -> None:
+        config["datalist"][0].update(both)
+        config["preprocessing"]["transforms"][-1]["keys"] = ["label", "points"]
+
+    changed(folder, change)
+    rows, _ = overlay(folder, {**TOLD, **STRONG, "attack#point_axis": 1, "attack#label_key": "points"})
+    assert rows["Clean", "computed"]["error_mean"] == pytest.approx(error(Path(case["image"]), case["label"]), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"_target_": "Resized", "keys": "image", "spatial_size": [12, 10]},
+        {"_target_": "Flipd", "keys": "image", "spatial_axis": 0},
+    ],
+)
+def test_no_points_are_drawn_where_they_are_not(step: dict[str, Any], tmp_path: Path) -> None:
+    """A flip leaves the shape as it is."""
+    folder = bundle(tmp_path / "bundle", cases=1)
+    changed(folder, lambda config: config["preprocessing"]["transforms"].append(step))
+    overlay(folder, {**TOLD, **STRONG, "attack#figures": True, "attack#point_axis": 1})
+    assert not list((folder / "eval" / "attack_eval" / "figures").glob("*fgsm*.png"))

@@ -221,7 +221,7 @@ def test_eps_in_the_unit_of_the_files(tmp_path: Path) -> None:
         ({"attack#label_key": "mask", "attack#unsupervised": False}, "items have no 'mask'.*--attack#label_key"),
         ({"validate#postprocessing#transforms": []}, "does not tell softmax from sigmoid.*--attack#activation"),
         ({"attack#space": "scaner"}, "space must be one of"),
-        ({"attack#task": "regression"}, "task must be one of"),
+        ({"attack#task": "registration"}, "task must be one of"),
         ({"attack#only": ["PDG"]}, r"only must name attacks of .*, got \['PDG'\]"),
         ({"attack#evaluator": "@evaluator"}, "`@evaluator` is not defined"),
         ({"images": []}, "point the bundle's dataset_dir or datalist"),

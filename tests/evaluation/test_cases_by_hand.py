@@ -105,7 +105,8 @@ def test_files_that_a_value_names(tmp_path: Path) -> None:
         assert names(nothing) == []
     item = {"case": "x", "image": str(tmp_path / "c.nii")}
     before, stat = input_hash(item), input_stat(item)
-    assert (len(stat), stat[0][0]) == (1, 5)
+    assert (len(stat), stat[0][0]) == (2, 5)  # the file, and what else the item says
+    assert input_stat({**item, "label": 1}) != stat
     assert input_hash({**item, "patient": "P"}) != before
     (tmp_path / "c.nii").write_text("c.nij")
     assert input_hash(item) != before

@@ -107,6 +107,14 @@ def test_only_what_is_missing_or_changed_is_done_again(tmp_path: Path, monkeypat
     assert len(counted.since()) == 8
 
 
+def test_a_label_that_is_no_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image's file stands, and with it its times of change."""
+    case, counted = write_case(tmp_path, "a"), Counted(monkeypatch)
+    for grade, rows in ((1, 4), (1, 0), (2, 4), (2, 0)):
+        quick([{**case, "grade": grade}], tmp_path / "out").run()  # type: ignore[dict-item]
+        assert len(counted.since()) == rows
+
+
 def test_records_of_another_configuration_are_not_mixed(tmp_path: Path) -> None:
     case, out = write_case(tmp_path, "a"), tmp_path / "out"
     quick([case], out).run()

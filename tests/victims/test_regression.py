@@ -95,6 +95,25 @@ def test_a_label_that_does_not_fit_is_refused(label: Tensor, said: str) -> None:
         FGSM(eps=0.1)(victim(), batch()[0], label.double())
 
 
+@pytest.mark.parametrize("number", [NAN, torch.inf])
+def test_what_was_predicted_is_no_number(number: float) -> None:
+    """It was right, with an error of 0."""
+    judge, found = RegressionVictim(nn.Identity(), within=1.0), torch.tensor([[0.0, number]])
+    for ask in (judge.damage, judge.errors, lambda *both: RegressionMetrics().case(judge, *both, found)):
+        with pytest.raises(ValueError, match="prediction is NaN or infinite"):
+            ask(found, torch.zeros(1, 2))
+
+
+def test_one_number_an_image_without_an_axis_of_its_own() -> None:
+    judge, found, label = RegressionVictim(nn.Flatten(0), within=1.0), torch.tensor([3.0, 0.5]), torch.tensor([0.0, 0])
+    assert (judge.damage(found, label).tolist(), judge.loss(found, label).tolist()) == ([1, 0], [3, 0.5])
+
+
+def test_half_precision_does_not_round_the_label() -> None:
+    found, label = torch.tensor([[1000.5]]).half(), torch.tensor([[1000.3]])
+    assert float(RegressionVictim(nn.Identity(), within=0.1).errors(found, label)[0]) == pytest.approx(0.2, abs=1e-3)
+
+
 @pytest.mark.parametrize("within", [0, -1.0, torch.inf, True, None, "2"])
 def test_within_must_be_said(within: Any) -> None:
     with pytest.raises(ValueError, match="within must be a number > 0, the error up to which a"):

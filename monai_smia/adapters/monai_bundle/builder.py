@@ -38,6 +38,7 @@ from monai_smia.report.figures import detection_figure, landmark_figure, photogr
 from monai_smia.victims.base import Victim
 from monai_smia.victims.intensity import fixed_intensity_scale
 from monai_smia.victims.own_statistics import FREEZE
+from monai_smia.victims.preprocessing import as_plain
 
 INTERPOLATED = (
     "Postprocessing resamples a map of classes by interpolation after it was decided: figures are of the nearest class."
@@ -137,7 +138,9 @@ class BundleBuilder:
         if self.task == "classification" and first.raw.ndim != 2:
             task_of(first)  # which says what it may be
         if self.task == REGRESSION:
-            self.rule = self.pipeline.rule = number_rule(first.raw, within, point_axis)
+            check_left_out(self.task, {"activation": activation})
+            left = tuple(as_plain(first.output.get("pred", first.raw)).shape)
+            self.rule = self.pipeline.rule = replace(number_rule(first.raw, within, point_axis), left=left)
         elif self.task != "detection":
             self.rule = self.pipeline.rule = self._rule_of(first, activation)
         elif self.detector is None:
@@ -287,8 +290,6 @@ class BundleBuilder:
         if isinstance(self.rule, NumberRule):
             axis = self.rule.point_axis
             drawn = self.rule.is_planar and self.dimensions == 2 and self.channels in (1, 3)
-            if drawn and self.pipeline.in_scanner:  # else the image is what the network sees
-                drawn = self.pipeline.clean(self.case)[1].seen.shape[2:] == self.first_image().shape[1:]
             return partial(landmark_figure, point_axis=axis) if drawn and axis is not None else None
         if self.task == "classification":
             return photograph_figure if self.channels == 3 and self.dimensions == 2 else None

@@ -17,6 +17,8 @@ from monai_smia.adapters.monai_bundle.numbers import NumberRule
 from monai_smia.victims.gate import check_same_grid
 from monai_smia.victims.preprocessing import as_plain
 
+LABEL = "label"  # where MONAI's engines put a label, and look for one
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -101,8 +103,9 @@ def check_label_grid(iteration: Iteration, label_key: str, image: Any) -> None:
 
 
 def _label_of(iteration: Iteration, label_key: str) -> Any:
-    label = iteration.output.get("label")
-    label = iteration.batch.get(label_key) if label is None else label
+    label = iteration.output.get(LABEL)
+    if label is None or (label_key != LABEL and LABEL in iteration.batch):  # which MONAI takes, and is another one
+        label = iteration.batch.get(label_key)
     if label is None:
         raise ValueError(f"the evaluator must keep the label {label_key!r}, got {sorted(map(str, iteration.batch))}.")
     return label

@@ -43,6 +43,11 @@ def same_grid(first: Tensor, first_affine: Tensor | None, second: Tensor, second
     return torch.allclose(first_affine, second_affine, atol=1e-3)
 
 
+def lie_alike(first: Tensor, second: Tensor) -> bool:
+    """Whether two batches of one lie on one grid, as their metadata say."""
+    return same_grid(first, affine_of(first), second, affine_of(second))
+
+
 def on_grid(mask: Tensor, affine: Tensor | None, like: Tensor, like_affine: Tensor | None) -> Tensor:
     """A mask ``(K, *spatial)`` where another image ``(C, *spatial)`` lies, nearest neighbor; 0 outside of it.
 

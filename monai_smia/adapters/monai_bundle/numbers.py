@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ class NumberRule:
         shape: of the network's prediction of a case ``(1, ...)``.
         within: error up to which a number counts as right.
         point_axis: axis of the prediction that holds a point's coordinates; None where numbers stand by themselves.
+        left: shape that postprocessing leaves it in, which a label may have, too.
 
     Example:
         >>> rule = NumberRule((1, 2, 1), within=1.0)
@@ -34,6 +36,7 @@ class NumberRule:
     shape: tuple[int, ...]
     within: float
     point_axis: int | None = None
+    left: tuple[int, ...] = ()
     kind: ClassVar[str] = REGRESSION
     prompts: ClassVar[tuple[int, ...]] = ()
     probabilities: ClassVar[bool] = False
@@ -72,9 +75,14 @@ class NumberRule:
         """The label of a case as the network has it, without the batch.
 
         Raises:
-            ValueError: if it holds another number of numbers.
+            ValueError: if it is of another shape, axes of length 1 aside: the same numbers, but of other points.
         """
-        return self._shaped("the label must hold the numbers that the network predicts", torch.as_tensor(label))[0]
+        numbers = torch.as_tensor(label)
+        wanted = "the label must hold the numbers that the network predicts"
+        shaped = self._shaped(wanted, numbers)[0]
+        if not any(_long(numbers.shape) == _long(shape) for shape in (self.shape, self.left)):
+            raise ValueError(f"{wanted}, {self.shape[1:]}, got {tuple(numbers.shape)}.")
+        return shaped
 
     def is_interpolated(self, prediction: Any) -> bool:
         """Numbers are not resampled."""
@@ -89,7 +97,11 @@ class NumberRule:
         values = as_plain(numbers).detach()
         if values.numel() != self.channels:
             raise ValueError(f"{wanted}, {self.shape[1:]}, got {tuple(values.shape)}.")
-        return (values if values.is_floating_point() else values.float()).reshape(self.shape)
+        return (values if values.dtype == torch.float64 else values.float()).reshape(self.shape)
+
+
+def _long(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 @dataclass(kw_only=True, eq=False)

@@ -18,7 +18,7 @@ from monai_smia.adapters.monai_bundle.chain import Chain
 from monai_smia.adapters.monai_bundle.decided import Decided, check_label_grid, decided_boxes_of, decided_of
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule, deciding_steps
 from monai_smia.adapters.monai_bundle.engine import Iteration, QuietEngine
-from monai_smia.adapters.monai_bundle.grids import affine_of, on_grid, same_grid
+from monai_smia.adapters.monai_bundle.grids import affine_of, lie_alike, on_grid, same_grid
 from monai_smia.adapters.monai_bundle.numbers import NumberRule
 from monai_smia.adapters.monai_bundle.prompts import Prompted, check_prompts, class_prompts
 from monai_smia.adapters.monai_bundle.twins import box_agreement, class_agreement, network_sees, on_network_grid
@@ -220,10 +220,8 @@ class BundlePipeline:
         theirs = self.judge.decide(found.prediction)
         if isinstance(self.rule, NumberRule):
             return self.rule.agreement(decided, theirs)
-        if self.task == "classification":
-            return class_agreement(decided, theirs)
         seen_affine = affine_of(iteration.seen)
-        if same_grid(theirs, found.affine, decided, seen_affine):
+        if self.task == "classification" or same_grid(theirs, found.affine, decided, seen_affine):
             return class_agreement(decided, theirs)
         on_file = self.in_scanner and not (self.rule and self.rule.prompts)  # of these the decision is resampled
         if on_file and same_grid(theirs, found.affine, case.image, affine_of(case.image)):
@@ -235,18 +233,19 @@ class BundlePipeline:
 
     def difference(self, case: Case, share: float) -> str:
         """What makes twin and pipeline decide differently, in a sentence."""
-        steps = deciding_steps(self.engine.postprocessing)
+        steps = ", ".join(deciding_steps(self.engine.postprocessing)) or "which has no steps"
         return (
             f"{case.name}: the differentiable twin and the bundle's own pipeline agree on {share:.1%} of the clean "
             f"case only, and an attack on the one says little of the other. The network is given the same: what "
-            f"differs is the inferer or the postprocessing, {', '.join(steps) or 'which has no steps'}."
+            f"differs is the inferer or the postprocessing, {steps}."
         )
 
     def shown_truth(self, case: Case) -> Any:
         """The truth on the image's own grid; None where it cannot be shown there."""
         iteration = self.clean(case.name)[1]
-        if self.task != "segmentation":
-            return case.label[0]
+        if self.task != "segmentation":  # numbers may be places on the network's grid
+            there = not isinstance(self.rule, NumberRule) or lie_alike(iteration.seen, case.image)
+            return case.label[0] if there else None
         found = self.decided(iteration)
         assert self.judge is not None
         truth = self.judge.decide(found.prediction) if found.truth is None else found.truth

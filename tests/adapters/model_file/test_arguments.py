@@ -74,7 +74,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"output": "seg"}, "output must be None or 0 of a network that returns one tensor, got 'seg'"),
         ({"model": "one.ts", "activation": "softmax"}, "activation must be sigmoid: one.ts returns one channel"),
         ({"returns": "probabilities"}, "returns must be logits: model.ts returned values that no softmax returns"),
-        ({"task": "detection"}, r"task must be one of \('segmentation', 'classification'\), got 'detection'"),
+        (
+            {"task": "detection"},
+            r"task must be one of \('segmentation', .*, 'regression'\), got 'detection'",
+        ),
         ({"task": "classification"}, "roi must be left out of a classification"),
         ({"task": "classification", "roi": None}, r"must return scores \(batch, classes\) of a classification"),
         ({"labels": "nothing"}, "a case has no label: case0.nii.gz is not in nothing."),

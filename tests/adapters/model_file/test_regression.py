@@ -60,6 +60,8 @@ def test_the_figures_are_those_of_the_file(tmp_path: Path, capsys: pytest.Captur
     [
         ("", [], "within must be a number > 0, .* got None"),
         ("1 2 3", ["--within", "1"], "the label must hold the 6 numbers that the network predicts, got 3"),
+        ("1,5", ["--within", "1"], "labels.csv has more fields than columns in the row of case_0: a comma in a number"),
+        ("1\ncase_0.png,2", ["--within", "1"], "labels.csv has several rows of case_0, whose labels differ"),
         ("left", ["--within", "1"], "labels.csv must hold numbers with blanks between, .* got 'left'"),
         ("", ["--within", "1", "--roi", "8", "8"], "roi must be left out of a regression"),
         (
@@ -75,3 +77,17 @@ def test_what_is_refused(
 ) -> None:
     assert main([*files(tmp_path, labels=labels), *options]) == 1
     assert re.search(said, " ".join(capsys.readouterr().err.split()))
+
+
+def test_one_number_of_an_image_and_a_label_that_is_put_right(tmp_path: Path) -> None:
+    """A label out of a table is in no file of the case: the records of another one must not stand."""
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(0))
+    words = files(tmp_path, labels="0.25")
+    script(network, tmp_path / "model.ts", (1, 1, 24, 20))
+    expected = np.mean([spots(seed, shift=seed)[0].mean() / 255 for seed in range(2)])
+    for truth in ("0.25", "0.75"):
+        table = tmp_path / "labels.csv"
+        table.write_text(f"image,label\ncase_0.png,{truth}\ncase_1.png,{truth}\n")
+        main([*words, "--within", "1"])
+        clean = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"][0]
+        assert clean["error_mean"] == pytest.approx(abs(expected - float(truth)), abs=1e-5)
