@@ -75,7 +75,13 @@ class ShiftSearch(Attack):
         """Try parameters."""
 
     def run(self, problem: AttackProblem) -> AttackResult:
-        """Search, from the unshifted image on."""
+        """Search, from the unshifted image on.
+
+        Raises:
+            ValueError: if the shift moves anatomy, and the label is points, which would stay where they are.
+        """
+        if self.shift.geometric and getattr(problem.victim, "point_axis", None) is not None:
+            raise ValueError(f"{self.name} moves anatomy, and no points with it: take one that leaves it there.")
         found = Found(self, problem)
         neutral = self.shift.neutral(found.dims).to(problem.image).expand(len(problem.image), -1)
         found.try_values(neutral, clean=True)

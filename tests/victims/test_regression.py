@@ -9,10 +9,11 @@ import torch
 from bundles.landmarks import Landmarks, spots
 from torch import Tensor, nn
 
-from monai_smia.attacks import FGSM, PGD, SMIA, Noise
+from monai_smia.attacks import FGSM, PGD, SMIA, Noise, ShiftAttack
 from monai_smia.evaluation.blackbox_plan import blackbox_plan
 from monai_smia.evaluation.presets import preset_plan, standard_attack
 from monai_smia.metrics import RegressionMetrics
+from monai_smia.shifts import RigidMotion
 from monai_smia.victims import RegressionVictim
 
 NAN = float("nan")
@@ -129,6 +130,11 @@ def test_no_axis(axis: Any) -> None:
 def test_an_axis_that_the_prediction_does_not_have() -> None:
     with pytest.raises(ValueError, match=r"point_axis must be an axis behind the first of .* \(2, 2, 3\), got 3"):
         victim(axis=3).predict(batch()[0])
+
+
+def test_a_shift_that_moves_anatomy_moves_no_points() -> None:
+    with pytest.raises(ValueError, match="RigidMotion moves anatomy, and no points with it"):
+        ShiftAttack(RigidMotion(lengths="%"))(victim(), *batch())
 
 
 def test_what_the_presets_run() -> None:
