@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from monai_smia.adapters.monai_bundle.arguments import check_left_out
 from monai_smia.adapters.monai_bundle.decisions import DecisionRule
 from monai_smia.adapters.monai_bundle.numbers import NumberRule
 from monai_smia.metrics import CaseMetrics, ClassificationMetrics, RegressionMetrics, SegmentationMetrics
@@ -55,8 +56,10 @@ def metrics_of(task: str, rule: DecisionRule | NumberRule, class_names: Sequence
         class_names: of the network's channels, for a segmentation; None for their numbers.
 
     Raises:
-        ValueError: if they are no names, or not one for each channel.
+        ValueError: if they are no names, or not one for each channel, or not of a segmentation.
     """
+    if task != "segmentation":
+        check_left_out(task, {"class_names": class_names})
     if isinstance(rule, NumberRule):
         return RegressionMetrics()
     if task == "classification":

@@ -86,6 +86,7 @@ def test_numbers_that_stand_for_themselves_are_said_to(tmp_path: Path, capsys: p
         ({"attack#task": "regression"}, "within must be a number > 0, .* got None"),
         ({**TOLD, "attack#point_axis": 5}, r"point_axis must be one of the axes \[-2, -1, 1, 2\] .* got 5"),
         ({**TOLD, "attack#logits": "float16"}, "logits must be 'float32'"),
+        ({**TOLD, "attack#class_names": ["a"]}, "class_names must be left out of a regression"),
         ({**TOLD, "attack#activation": "softmax"}, "activation must be left out of a regression, got 'softmax'"),
         (
             {"attack#task": "classification", "attack#activation": "softmax"},
