@@ -141,11 +141,11 @@ NAMED = [
         "attack_eval --dataset_dir <ct> --space network --identified True --evaluation::resume False "
         "--evaluation::tolerance 0.01",
     ),
-    (FUNDUS, "train --dataset_dir <many_eyes> --fold 0"),
+    (FUNDUS, "train --dataset_dir <many_eyes> --fold 0 --validation_interval 1"),
     (
         FUNDUS,
         "train+train_robust --dataset_dir <fundus> --attack_eps 0.001 --attack_every 2 --learning_rate 0.0005 "
-        "--ckpt_dir there",
+        "--max_epochs 2 --mixed_precision True --ckpt_dir there",
     ),
     (FUNDUS, "train+efficient --dataset_dir <fundus> --warm_start '$None' --ckpt_dir there"),
     (FUNDUS, "attack_eval --dataset_dir <dicom_eyes> --identified true --eps 0.02"),
