@@ -24,8 +24,8 @@ def test_it_is_at_least_as_strong_as_what_it_replaces(task: str, dims: int, norm
 
 
 def test_an_unknown_task_is_named() -> None:
-    with pytest.raises(ValueError, match=r"task must be one of .* got 'regression'"):
-        standard_attack("regression", eps=0.1)
+    with pytest.raises(ValueError, match=r"task must be one of .* got 'registration'"):
+        standard_attack("registration", eps=0.1)
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation", "detection"])
