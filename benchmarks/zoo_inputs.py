@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from zoo_overrides import DINTS, LANDMARKS, MAKES_IMAGES, SMALL, SWIN
 
 SMALLER = (20, 18, 14)
 AFFINE = np.diag([-1.5, -1.5, 2.0, 1.0])
@@ -207,37 +208,6 @@ def joined_nuclei(network: Any) -> None:
 def nothing(root: Path) -> None:
     """A generative bundle has no image."""
 
-
-SMALL = {"inferer#roi_size": [48, 48, 48]}
-CPU = "$torch.load(@arch_ckpt_path, map_location=torch.device('cpu'), weights_only=False)"
-DINTS = {
-    "data_list_file_path": "{root}/data/list.json",
-    "arch_ckpt": CPU,
-    "dints_space#device": "$torch.device('cpu')",
-    "inferer#roi_size": [32, 32, 32],
-}
-SWIN = {  # as published but for img_size, which MONAI 1.6 does not take any more
-    "_target_": "SwinUNETR",
-    "spatial_dims": 3,
-    "in_channels": 1,
-    "out_channels": 14,
-    "feature_size": 48,
-    "use_checkpoint": False,
-}
-LANDMARKS = {  # items as dictionaries, where the bundle's are names of files
-    "dataset#data": "$[{'image': name} for name in @datalist]",
-    "preprocessing": [
-        {"_target_": "LoadImaged", "keys": "image"},
-        {"_target_": "Transposed", "keys": "image", "indices": [2, 0, 1, 3]},
-        {"_target_": "ScaleIntensityd", "keys": "image"},
-    ],
-    "dataset#transform": "$monai.transforms.Compose(@preprocessing)",
-    "evaluator#prepare_batch": "$lambda batch, device, non_blocking: (batch['image'].to(device), None)",
-    "attack#task": "regression",
-    "attack#within": 1.0,
-    "attack#point_axis": -2,
-}
-MAKES_IMAGES = "it makes images"
 
 RECIPES: dict[str, Recipe] = {
     "brats_mri_axial_slices_generative_diffusion": Recipe(nothing, apart=MAKES_IMAGES),

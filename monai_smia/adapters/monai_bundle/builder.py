@@ -139,8 +139,8 @@ class BundleBuilder:
             task_of(first)  # which says what it may be
         if self.task == REGRESSION:
             check_left_out(self.task, {"activation": activation})
-            left = tuple(as_plain(first.output.get("pred", first.raw)).shape)
-            self.rule = self.pipeline.rule = replace(number_rule(first.raw, within, point_axis), left=left)
+            left = as_plain(first.output.get("pred", first.raw)).shape
+            self.rule = self.pipeline.rule = number_rule(first.raw, within, point_axis, left)
         elif self.task != "detection":
             self.rule = self.pipeline.rule = self._rule_of(first, activation)
         elif self.detector is None:

@@ -115,12 +115,12 @@ class RegressionTwin(RegressionVictim):
         return super().forward(network_input)
 
 
-def number_rule(raw: Tensor, within: float | None, point_axis: int | None) -> NumberRule:
+def number_rule(raw: Tensor, within: float | None, point_axis: int | None, left: Sequence[int] = ()) -> NumberRule:
     """The rule of a bundle whose network predicts numbers.
 
     Args:
         raw: what it predicts of a case ``(1, ...)``.
-        within, point_axis: as for `NumberRule`.
+        within, point_axis, left: as for `NumberRule`.
 
     Raises:
         ValueError: if an argument is outside its range; `within` has to be given.
@@ -133,4 +133,4 @@ def number_rule(raw: Tensor, within: float | None, point_axis: int | None) -> Nu
             f"point_axis must be one of the axes {axes} of what the network predicts, {tuple(raw.shape)}, got "
             f"{point_axis!r}."
         )
-    return NumberRule(tuple(raw.shape), float(within), point_axis)
+    return NumberRule(tuple(raw.shape), float(within), point_axis, tuple(left))
