@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.threat import ThreatModel
+from monai_smia.victims.base import Victim
 from monai_smia.victims.gate import check_image
 from monai_smia.victims.preprocessing import as_plain
 
@@ -49,6 +50,31 @@ def tell_reached(targets: bool, clean_damage: Tensor) -> None:
     if targets and (reached := (clean_damage == 0).nonzero().flatten().tolist()):
         LOGGER.warning(
             "The label is the target, and is what the clean image decides on already, in samples %s.", reached
+        )
+
+
+def tell_unresolved(precision: str | None, victim: Victim, clean: Tensor, found: Tensor) -> None:
+    """Say where lower precision hardly tells the adversarial image from the clean one: the attack may be weaker for it.
+
+    Args:
+        precision: of the attack's network, ``"bfloat16"`` or ``"float16"``; None for that of the image.
+        victim: that was attacked.
+        clean: batch ``(B, C, *spatial)``.
+        found: adversarial images, of the same shape.
+    """
+    if precision is None:
+        return
+    with torch.no_grad():
+        both = victim.network_input(clean), victim.network_input(found)
+    dtype = getattr(torch, precision)
+    moved = both[0] != both[1]
+    hidden = int((moved & (both[0].to(dtype) == both[1].to(dtype))).sum())
+    if hidden > moved.sum() / 2:
+        LOGGER.warning(
+            "autocast=%r does not resolve the perturbation: %.0f%% of what it changes rounds to what was there. The "
+            "attack may be weaker than in full precision.",
+            precision,
+            100 * hidden / int(moved.sum()),
         )
 
 

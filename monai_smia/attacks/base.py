@@ -15,7 +15,14 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.arguments import check_kinds, check_radius, plain_image, plain_start, tell_reached
+from monai_smia.attacks.arguments import (
+    check_kinds,
+    check_radius,
+    plain_image,
+    plain_start,
+    tell_reached,
+    tell_unresolved,
+)
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import PerSample, Victim
@@ -108,8 +115,9 @@ class Attack(ABC):
             forward pass at the end; ``"last"`` the last iterate, as the papers and other libraries do.
         progress: show a progress bar once a run has taken five seconds.
         autocast: ``"bfloat16"`` or ``"float16"`` runs the network in that precision, for attacks in half the time;
-            losses keep full precision. float16 underflows where the loss's gradient at a voxel is tiny, as soft
-            Jaccard's on a volume is.
+            losses keep full precision. A perturbation that rounds away in it, such as a fifth of a grey level in
+            bfloat16, makes a weaker attack, and a warning. float16 underflows where the loss's gradient at a voxel is
+            tiny, as soft Jaccard's on a volume is.
         channels_last: with `autocast`, hand images over with their channels last in memory; False for a network that
             takes `view` of its feature maps, which PyTorch then refuses.
 
@@ -190,6 +198,7 @@ class Attack(ABC):
             begin = None if start is None else plain_start(start, plain)
             result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label, begin))
             result = _with_clean_damage(result, bound, plain, target)
+            tell_unresolved(self.autocast, bound, plain, result.adversarial)
         tell_reached(self.targeted, result.clean_damage)
         if isinstance(image, MetaTensor):
             both = {

@@ -71,6 +71,7 @@ def test_the_page_and_the_pictures(tmp_path: Path, capsys: pytest.CaptureFixture
     for text in (capsys.readouterr().out, page):
         assert "The network predicts 3 points (2 x 3); right are those that are at most 1 off." in text
     assert "success detection rate" in page
+    assert "<h2>Damage, sizes and further curves</h2>" in page  # numbers have no classes
     assert list((folder / "eval" / "attack_eval" / "figures").glob("*fgsm*.png"))
 
 

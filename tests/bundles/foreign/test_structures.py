@@ -51,6 +51,7 @@ def test_every_structure_by_its_name_and_its_volume_down_and_up(tmp_path: Path) 
         "left lung: overlap and surface",
         "nodule: volume, its error",
         "By class: jaccard",
+        "<h2>Classes, damage, sizes and further curves</h2>",
         "surface_dice_2mm",
     ):
         assert text in page
