@@ -23,7 +23,11 @@ from monai_smia.evaluation import standard_attack
 
 BUNDLE = ROOT / "bundles" / "fundus_dr_grading"
 RADII = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-NETWORKS = {"model.pt": ("attack_eval",), "model_efficient.pt": ("attack_eval", "efficient")}
+NETWORKS = {
+    "model.pt": ("attack_eval",),
+    "model_robust.pt": ("attack_eval",),
+    "model_efficient.pt": ("attack_eval", "efficient"),
+}
 
 
 def share(eps: float) -> str:

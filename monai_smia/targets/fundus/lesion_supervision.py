@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_smia.targets.fundus.graph_classified import GraphClassified
-from monai_smia.victims.preprocessing import as_plain
 
 LESIONS = 3
 EDEMA = 2  # thresholds of the risk of macular edema, 0-2
@@ -53,8 +52,7 @@ class LesionSupervision(nn.Module):
     def forward(self, image: Tensor) -> Supervised:
         """Logits of grades, lesion cells and edema, in float32."""
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.mixed_precision):
-            # plain: the backward pass is slow where features are a MetaTensor
-            maps = self.network.maps(as_plain(image).contiguous(memory_format=torch.channels_last))
+            maps = self.network.maps(image.contiguous(memory_format=torch.channels_last))
             features = self.network.pool(maps)
             outputs = self.network.classify(features), self.lesions(maps[0]), self.edema(features)
         return Supervised(*(output.float() for output in outputs))
