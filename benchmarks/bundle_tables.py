@@ -138,8 +138,8 @@ VERDICTS = Verdicts(
         "CT, cubes": [("ct_cube_tables", LUNGS)],
         "CT, whole": [("ct_tables", LUNGS)],
         "drawn artefacts": [("endoscopy_tables", FRAMES)],
-        "polyps": [("polyps_frames_tables", POLYPS), ("polyps_varied", POLYPS)],
-        "fundus": [("fundus_tables", EYES), ("fundus_readings", EYES), ("fundus_varied", EYES)],
+        "polyps": [("polyps_frames_tables", POLYPS), ("polyps_varied", POLYPS), ("polyps_readings", POLYPS)],
+        "fundus": [("fundus_tables", EYES), ("fundus_varied", EYES), ("fundus_readings", EYES)],
     }
 )
 TABLES = {
