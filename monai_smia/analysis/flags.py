@@ -19,6 +19,7 @@ from monai_smia.records.rows import CRITICAL_RADIUS, WHITE_BOX
 
 MARGIN = 0.02  # of damage: differences below are not worth a flag
 AGREEMENT = 0.995  # of the twin with the pipeline on a clean case
+UNRESOLVED = 0.25  # of what an attack changes, as `monai_smia.attacks.arguments` warns of
 ENDS_EARLY = ("DeepFool", "DAG")  # these end where the decision changes
 HELD_BACK = ("LowFrequency", "Universal", "VAFA")  # of few forms alone: noise may do more damage
 
@@ -69,6 +70,10 @@ def _row_flags(row: _Row) -> list[Flag]:
     early = sum(_stopped_early(record) for record in records)
     if early and row.key.attack not in ENDS_EARLY:
         found.append(Flag("stopped early", f"{row.name}: fewer gradients than planned in {early} of {total} cases."))
+    lost = sum((record.number("unresolved") or 0) > UNRESOLVED for record in records)
+    if lost > total / 2:
+        text = f"{row.name}: its precision rounds over a quarter of the perturbation away in {lost} of {total} cases."
+        found.append(Flag("low precision", text))
     tried = [record for record in records if record.costs.gradients]
     falls = sum(_falls(record) for record in tried)
     if falls > len(tried) / 4:

@@ -20,6 +20,7 @@ from monai_smia.victims.preprocessing import as_plain
 LOGGER = logging.getLogger(__name__)
 
 ROUNDING = 1e-6  # of a width
+UNRESOLVED = 0.25  # of what an attack changes: more than this may make it weaker
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "None": "None"}
 
@@ -53,28 +54,36 @@ def tell_reached(targets: bool, clean_damage: Tensor) -> None:
         )
 
 
-def tell_unresolved(precision: str | None, victim: Victim, clean: Tensor, found: Tensor) -> None:
-    """Say where lower precision hardly tells the adversarial image from the clean one: the attack may be weaker for it.
+def unresolved_share(precision: str | None, victim: Victim, clean: Tensor, found: Tensor) -> float | None:
+    """The share of what an attack changes in the network's input that rounds away in lower precision.
 
     Args:
         precision: of the attack's network, ``"bfloat16"`` or ``"float16"``; None for that of the image.
         victim: that was attacked.
         clean: batch ``(B, C, *spatial)``.
         found: adversarial images, of the same shape.
+
+    Returns:
+        From 0 to 1; None where precision is that of the image, or nothing changes.
     """
     if precision is None:
-        return
+        return None
     with torch.no_grad():
-        both = victim.network_input(clean), victim.network_input(found)
-    dtype = getattr(torch, precision)
-    moved = both[0] != both[1]
-    hidden = int((moved & (both[0].to(dtype) == both[1].to(dtype))).sum())
-    if hidden > moved.sum() / 2:
+        before, after = victim.network_input(clean), victim.network_input(found)
+    dtype, moved = getattr(torch, precision), before != after
+    hidden = moved & (before.to(dtype) == after.to(dtype))
+    return int(hidden.sum()) / int(moved.sum()) if moved.any() else None
+
+
+def tell_unresolved(precision: str | None, victim: Victim, clean: Tensor, found: Tensor) -> None:
+    """Say where lower precision hardly tells the adversarial image from the clean one; see `unresolved_share`."""
+    share = unresolved_share(precision, victim, clean, found)
+    if share is not None and share > UNRESOLVED:
         LOGGER.warning(
-            "autocast=%r does not resolve the perturbation: %.0f%% of what it changes rounds to what was there. The "
+            "autocast=%r does not resolve the perturbation: %.0f%% of it round to what was there. The "
             "attack may be weaker than in full precision.",
             precision,
-            100 * hidden / int(moved.sum()),
+            100 * share,
         )
 
 

@@ -198,7 +198,8 @@ class Attack(ABC):
             begin = None if start is None else plain_start(start, plain)
             result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label, begin))
             result = _with_clean_damage(result, bound, plain, target)
-            tell_unresolved(self.autocast, bound, plain, result.adversarial)
+            if self.needs_gradient:
+                tell_unresolved(self.autocast, bound, plain, result.adversarial)
         tell_reached(self.targeted, result.clean_damage)
         if isinstance(image, MetaTensor):
             both = {

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.attacks import Attack, AttackResult, CriticalRadius, ShiftSearch
+from monai_smia.attacks.arguments import unresolved_share
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.errors import DisagreementError
@@ -224,6 +225,8 @@ class RowEvaluator:
     ) -> Record:
         """The record with the size of the perturbation and what the attack tells of itself."""
         sizes = self._sizes(adversarial, case, result, record.row) | queries_of(attack, result)
+        share = unresolved_share(attack.autocast, self._bound(case), as_plain(case.image), as_plain(adversarial))
+        sizes |= {} if share is None else {"unresolved": share}
         costs = replace(
             record.costs,
             planned_gradients=int(attack.planned_gradients),

@@ -270,6 +270,8 @@ def row(attack: str, damage: float, **values: Any) -> list[Record]:
         ([row("BIM", 0.5, gradients=2)], "stopped early"),
         ([row("BIM", 1.0, gradients=2)], None),
         ([row("BIM", 0.5, zero_gradient_steps=1)], "zero gradients"),
+        ([row("BIM", 0.5, unresolved=0.3)], "low precision"),
+        ([row("BIM", 0.5, unresolved=0.2)], None),
         ([row("BIM", 0.5, history={"loss": [1.0, 0.5, 0.9]})], "loss falls"),
         (  # wrong before any step: the loss has had no chance to rise
             [

@@ -171,7 +171,7 @@ def test_a_perturbation_that_lower_precision_rounds_away_is_told(
     c = case("segmentation", 2)
     found = BIM(eps=levels / 255, steps=3, autocast="bfloat16")(c.victim, c.image, c.label).adversarial
     unseen = (c.image.bfloat16() == found.bfloat16()) & (c.image != found)
-    assert (int(unseen.sum()) > int((c.image != found).sum()) / 2) is told
+    assert (int(unseen.sum()) > int((c.image != found).sum()) / 4) is told
     assert ("bfloat16' does not resolve the perturbation" in caplog.text) is told
     caplog.clear()
     BIM(eps=levels / 255, steps=3)(c.victim, c.image, c.label)
