@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from dataclasses import fields
 from numbers import Real
 from typing import Any
@@ -75,15 +76,15 @@ def unresolved_share(precision: str | None, victim: Victim, clean: Tensor, found
     return int(hidden.sum()) / int(moved.sum()) if moved.any() else None
 
 
-def tell_unresolved(precision: str | None, victim: Victim, clean: Tensor, found: Tensor) -> None:
+def warn_if_unresolved(precision: str | None, victim: Victim, clean: Tensor, found: Tensor) -> None:
     """Say where lower precision hardly tells the adversarial image from the clean one; see `unresolved_share`."""
     share = unresolved_share(precision, victim, clean, found)
     if share is not None and share > UNRESOLVED:
-        LOGGER.warning(
-            "autocast=%r does not resolve the perturbation: %.0f%% of it round to what was there. The "
-            "attack may be weaker than in full precision.",
-            precision,
-            100 * share,
+        warnings.warn(
+            f"autocast={precision!r} does not resolve the perturbation: more than a quarter of it rounds to what was "
+            "there, and the attack may be weaker than in full precision.",
+            RuntimeWarning,
+            stacklevel=3,
         )
 
 

@@ -21,7 +21,7 @@ from monai_smia.attacks.arguments import (
     plain_image,
     plain_start,
     tell_reached,
-    tell_unresolved,
+    warn_if_unresolved,
 )
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
@@ -199,7 +199,7 @@ class Attack(ABC):
             result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label, begin))
             result = _with_clean_damage(result, bound, plain, target)
             if self.needs_gradient:
-                tell_unresolved(self.autocast, bound, plain, result.adversarial)
+                warn_if_unresolved(self.autocast, bound, plain, result.adversarial)
         tell_reached(self.targeted, result.clean_damage)
         if isinstance(image, MetaTensor):
             both = {
