@@ -134,6 +134,7 @@ def test_its_logging_passes_monais_check(bundle: Shipped) -> None:
         (CT, "model_robust.pt"),
         (CT, "model_robust_shifts.pt"),
         (FUNDUS, "model.pt"),
+        (FUNDUS, "model_robust.pt"),
         (FUNDUS, "model_efficient.pt"),
         (ENDOSCOPY, "model.pt"),
         (ENDOSCOPY, "model_polyps.pt"),
