@@ -232,6 +232,8 @@ def test_a_command(
 def typed(command: str, trees: dict[str, Path]) -> list[str]:
     """The words of a command behind ``-m monai.bundle``, with folders in place of their names."""
     command = command.replace("$(python -m monai_smia overlay)", str(OVERLAY))
+    if "--fold" in command:  # as many eyes as there are folds
+        command = command.replace("<fundus>", "<many_eyes>")
     command = command.replace("\\$", "$")  # as a shell does within double quotes, and shlex does not
     overlaid = f"\"['configs/train.json','configs/evaluate.json','{OVERLAY}']\" {LABELS}"
     rest = overlaid if "--attack#" in command else "configs/attack_eval.yaml"
