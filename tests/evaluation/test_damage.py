@@ -30,6 +30,23 @@ def test_what_rounds_to_nothing_is_counted_whatever_the_radius(tmp_path: Path) -
     assert "all of its changes rounded to nothing" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("radius", "precision", "low"), [(0.05, "bfloat16", True), (70.0, "bfloat16", False), (0.05, None, False)]
+)
+@pytest.mark.filterwarnings("ignore:autocast=")
+def test_what_the_precision_of_an_attack_rounds_away_is_counted_and_flagged(
+    tmp_path: Path, radius: float, precision: str | None, low: bool
+) -> None:
+    attack = BIM(eps=radius, steps=2, clip=(-1024.0, 3071.0), autocast=precision, progress=False)
+    plan = [PlannedAttack(), PlannedAttack(attack, 0.05, "equal radius")]
+    summary = evaluation([write_case(tmp_path, "a")], tmp_path / "out", attacks=plan).run()
+    found = summary["rows"][1].get("unresolved")
+    assert (found is None) is (precision is None)
+    assert found is None or (found > 0.25 if low else found < 0.05)
+    assert ("low precision" in {flag["name"] for flag in summary["flags"]}) is low
+    assert ("its precision rounds over a quarter" in (tmp_path / "out" / "report.html").read_text()) is low
+
+
 def test_every_record_holds_clean_attack_and_added_damage(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     attack = BIM(eps=70.0, steps=2, clip=(-1024.0, 3071.0), progress=False)
