@@ -225,7 +225,7 @@ class RowEvaluator:
     ) -> Record:
         """The record with the size of the perturbation and what the attack tells of itself."""
         sizes = self._sizes(adversarial, case, result, record.row) | queries_of(attack, result)
-        share = unresolved_share(attack.autocast, self._bound(case), as_plain(case.image), as_plain(adversarial))
+        share = unresolved_share(attack.autocast, self._bound(case), as_plain(case.image), as_plain(adversarial)[None])
         sizes |= {} if share is None else {"unresolved": share}
         costs = replace(
             record.costs,

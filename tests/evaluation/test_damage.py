@@ -42,7 +42,7 @@ def test_what_the_precision_of_an_attack_rounds_away_is_counted_and_flagged(
     summary = evaluation([write_case(tmp_path, "a")], tmp_path / "out", attacks=plan).run()
     found = summary["rows"][1].get("unresolved")
     assert (found is None) is (precision is None)
-    assert found is None or (found > 0.25 if low else found < 0.05)
+    assert found is None or (found > 0.9 if low else found < 0.05)
     assert ("low precision" in {flag["name"] for flag in summary["flags"]}) is low
     assert ("its precision rounds over a quarter" in (tmp_path / "out" / "report.html").read_text()) is low
 
