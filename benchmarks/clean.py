@@ -182,9 +182,8 @@ def graded(rows: list[Row]) -> Claims:
         )
     first, *others = rows
     for row in others:
-        less = row["kappa"] < first["kappa"]
-        far = abs(row["kappa"] - first["kappa"])
-        yield f"{row['of']}: a kappa that is {far:.2f} {'lower' if less else 'higher'}.", True
+        kappa, accuracy = (row[metric] - first[metric] for metric in ("kappa", "accuracy"))
+        yield f"{row['of']}: beside {first['of']}, kappa {kappa:+.2f} and accuracy {accuracy:+.2f}.", True
 
 
 def by_centre(rows: list[Row]) -> Claims:

@@ -73,7 +73,8 @@ def claims(rows: list[Row]) -> Claims:
     for row in rows:
         held = [eps for eps in RADII if row[share(eps)] >= row["clean"] / 2]
         largest = f"{max(held):g} grey levels" if held else f"less than {RADII[0]:g} grey levels"
-        yield f"{row['network']}: half of what is graded rightly is still so within {largest}.", True
+        right = sum(radius is not None for radius in row["radii"])
+        yield f"{row['network']}: half of the {right} that are graded rightly still are within {largest}.", True
         yield f"{row['network']}: within one grey level {row[share(1.0)]:.0%} of the photographs are.", True
 
 

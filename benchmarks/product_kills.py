@@ -4,20 +4,20 @@ A small CT series is tested through the example node on the loopback address (no
 drawn moments the test or the node is killed (SIGKILL) and started again, until as many kills have hit. Every finished
 test is compared with one without trouble: records to the last digit; the journal has every series that the node was
 sent, once; no scratch is left. What the node answers to a query of a run that was killed is known as such.
+Needs pynetdicom and highdicom: pip install 'monai_smia[dicom]'.
 
     python benchmarks/product_kills.py --kills 20
-
-Needs pynetdicom and highdicom: pip install 'monai_smia[dicom]'.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import json
 import multiprocessing
 import random
 import socket
+import sys
 import tempfile
 import time
 import warnings
@@ -46,12 +46,8 @@ PATIENCE = 8.0  # seconds that an answer may take
 
 def example() -> Any:
     """The module of the example node."""
-    spec = importlib.util.spec_from_file_location("segmentation_node", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(EXAMPLE.parent))
+    return importlib.import_module(EXAMPLE.stem)
 
 
 def write_series(folder: Path) -> Path:

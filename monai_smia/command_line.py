@@ -44,6 +44,8 @@ HINTS = (  # what to do about errors that are nobody's own, by a part of their t
 LONGEST = 400  # characters of an error that is nobody's own
 NOTHING = {"None": "for MONAI leaves None out", "null": "but as a text"}
 WORDS = {"split": "all", "stop_at": "never"}  # of overrides that have one for it
+NAMED = ("case",)  # overrides that are a number or a name
+OVERLAY = "attack"  # what is under it reads words itself: `monai_smia.adapters.monai_bundle`
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
 
@@ -82,6 +84,34 @@ def check_arguments(arguments: Sequence[str] | None = None) -> None:
         if value in NOTHING:
             word = WORDS.get(name, "'$None'")
             raise SystemExit(f"--{name} {value} does not arrive, {NOTHING[value]}: write --{name} {word}.")
+        _check_kind(name, value, _default(_parts(name), config))
+
+
+def _default(path: Sequence[str], config: Any) -> Any:
+    """What stands at an id of a config; None where nothing does."""
+    for part in path:
+        config = config.get(part) if isinstance(config, Mapping) else None
+    return config
+
+
+def _check_kind(name: str, value: str, default: Any) -> None:
+    """End the run where text stands for a number or a switch, such as ``false``, which would be taken for true."""
+    if value[:1] in ("$", "@", "%") or value == WORDS.get(name) or _parts(name)[0] == OVERLAY:
+        return
+    given = _literal(value)
+    if isinstance(default, bool):
+        if not isinstance(given, bool):
+            raise SystemExit(f"--{name} must be True or False, got {value!r}, which would be taken for true.")
+    elif isinstance(default, (int, float)) and name not in NAMED and isinstance(given, (str, bool)):
+        raise SystemExit(f"--{name} must be a number, got {value!r}; an expression begins with $, such as '$4 / 255'.")
+
+
+def _literal(value: str) -> Any:
+    """A value of the command line as MONAI reads it: numbers, lists, True, False; all else is text."""
+    try:
+        return ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
@@ -197,11 +227,8 @@ def overrides_of(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def config_files(value: str) -> list[str]:
     """The config files of ``--config_file``: one, a list as Python writes it, or several with commas."""
-    try:
-        found = ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        found = value.split(",")
-    names = [found] if isinstance(found, str) else list(found)
+    found = _literal(value)
+    names = found.split(",") if isinstance(found, str) else list(found)
     return [str(name) for name in names if str(name) and Path(str(name)).is_file()]
 
 

@@ -46,12 +46,45 @@ def test_what_no_config_knows_is_named(bundle: Shipped, argument: str, message: 
 
 
 @pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("--identified", "false", "--identified must be True or False, got 'false', which would be taken for true."),
+        ("--identified", "no", "--identified must be True or False, got 'no'"),
+        ("--identified", "0", "--identified must be True or False, got '0'"),
+        ("--steps", "ten", "--steps must be a number, got 'ten'"),
+        ("--steps", "True", "--steps must be a number, got 'True'"),
+        ("--alpha", "1/2", "--alpha must be a number, got '1/2'; an expression begins with $"),
+        ("--alpha", "nan", "--alpha must be a number, got 'nan'"),
+    ],
+)
+def test_text_is_neither_a_number_nor_a_switch(bundle: Shipped, argument: str, value: str, message: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        check_arguments(typed(bundle, argument, value))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["abc", "4/255", "false"])
+@pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
+def test_the_radius_of_a_training_is_a_number(bundle: Shipped, value: str) -> None:
+    with pytest.raises(SystemExit, match="--attack_eps must be a number"):
+        check_arguments(typed(bundle, "--attack_eps", value, configs=("train", "train_robust")))
+    for number in ("0.01", "1e-3", "$1/255"):
+        check_arguments(typed(bundle, "--attack_eps", number, configs=("train", "train_robust")))
+
+
+@pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
 def test_what_the_configs_know_passes(bundle: Shipped) -> None:
     known = ["--eps=0.03", "--steps", "3", "--dataset_dir", "x", "--preset", "quick", "--network_def#channels", "[4]"]
     check_arguments(
         typed(bundle, *known, "--evaluation#figures", "0", "--evaluation::progress", "False", "--run_id", "x")
     )
     check_arguments(typed(bundle, "--evaluation::about::hazard", "H-12"))  # what nobody knows but the reader
+    check_arguments(
+        typed(bundle, "--identified", "True", "--steps", "$2 * 5", "--alpha", "[0.5, 1]", "--severity", "1,2")
+    )
+    check_arguments(typed(bundle, "--case", "a_name", configs=("attack_eval", "paper_figures")))
+    check_arguments(typed(FUNDUS, "--stop_at", "never"))
     check_arguments(typed(bundle, "--split", "all", "--bundle_root", str(bundle.root), "--tracking", "mlflow"))
 
 

@@ -148,8 +148,8 @@ NAMED = [
         "--max_epochs 2 --mixed_precision True --ckpt_dir there",
     ),
     (FUNDUS, "train+efficient --dataset_dir <fundus> --warm_start '$None' --ckpt_dir there"),
-    (FUNDUS, "attack_eval --dataset_dir <dicom_eyes> --identified true --eps 0.02"),
-    (ENDOSCOPY, "attack_eval --dataset_dir <dicom_frames> --identified true --eps 0.02"),
+    (FUNDUS, "attack_eval --dataset_dir <dicom_eyes> --identified True --eps 0.02"),
+    (ENDOSCOPY, "attack_eval --dataset_dir <dicom_frames> --identified True --eps 0.02"),
     (FUNDUS, "attack_eval --dataset_dir <aptos> --split all --max_cases 1 --preset paper --steps 3 --stop_at never"),
     (ENDOSCOPY, "attack_eval --frames_dir <endoscopy> --preset paper --loss ranking"),
     (

@@ -14,12 +14,12 @@ import numpy as np
 
 from monai_smia.analysis.comparisons import computed
 from monai_smia.analysis.summary import Group, without_earlier_rounds
+from monai_smia.attacks.lower_precision import UNRESOLVED
 from monai_smia.records import Flag, Probe, Record, RowKey
 from monai_smia.records.rows import CRITICAL_RADIUS, WHITE_BOX
 
 MARGIN = 0.02  # of damage: differences below are not worth a flag
 AGREEMENT = 0.995  # of the twin with the pipeline on a clean case
-UNRESOLVED = 0.25  # of what an attack changes, as `monai_smia.attacks.arguments` warns of
 ENDS_EARLY = ("DeepFool", "DAG")  # these end where the decision changes
 HELD_BACK = ("LowFrequency", "Universal", "VAFA")  # of few forms alone: noise may do more damage
 
@@ -36,13 +36,14 @@ def flags_of(groups: Sequence[Group]) -> list[Flag]:
     rows = computed(groups)
     probes = [record.probe for group in rows for record in group.records if record.probe is not None]
     attacks = [g for g in rows if not g.row.is_clean and _damage(g) is not None]
+    low = [flag for group in without_earlier_rounds(attacks) for flag in _precision_flags(_Row(group))]
     attacks = [g for g in attacks if g.row.setting != CRITICAL_RADIUS]  # as little damage as it may
     white = [_Row(g) for g in attacks if g.row.knowledge == WHITE_BOX]
     late = [_Row(g) for g in without_earlier_rounds(attacks)]  # those are weak by intent
     found = [*_agreement_flags(rows), *_victim_flags(probes), *_control_flags(late), *_growth_flags(white)]
     for row in late:
         found += _row_flags(row) if row.key.knowledge == WHITE_BOX else []
-    return found
+    return found + low
 
 
 class _Row:
@@ -70,16 +71,23 @@ def _row_flags(row: _Row) -> list[Flag]:
     early = sum(_stopped_early(record) for record in records)
     if early and row.key.attack not in ENDS_EARLY:
         found.append(Flag("stopped early", f"{row.name}: fewer gradients than planned in {early} of {total} cases."))
-    lost = sum((record.number("unresolved") or 0) > UNRESOLVED for record in records)
-    if lost > total / 2:
-        text = f"{row.name}: its precision rounds over a quarter of the perturbation away in {lost} of {total} cases."
-        found.append(Flag("low precision", text))
     tried = [record for record in records if record.costs.gradients]
     falls = sum(_falls(record) for record in tried)
     if falls > len(tried) / 4:
         text = f"{row.name}: no step of the attack raised the loss in {falls} of {len(tried)} cases."
         found.append(Flag("loss falls", text))
     return found
+
+
+def _precision_flags(row: _Row) -> list[Flag]:
+    """Of an attack in lower precision, in cases of which it left something."""
+    left = [record for record in row.records if (record.number("damage") or 0.0) < 1]
+    shares = [share for record in left if (share := record.number("unresolved")) is not None]
+    lost = sum(share > UNRESOLVED for share in shares)
+    if lost <= len(shares) / 2:
+        return []
+    text = f"{row.name}: its precision rounds over a quarter of the perturbation away in {lost} of {len(shares)} cases."
+    return [Flag("low precision", text)]
 
 
 def _agreement_flags(rows: Sequence[Group]) -> list[Flag]:

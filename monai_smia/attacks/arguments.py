@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from dataclasses import fields
 from numbers import Real
 from typing import Any
@@ -14,14 +13,12 @@ import torch
 from torch import Tensor
 
 from monai_smia.threat import ThreatModel
-from monai_smia.victims.base import Victim
 from monai_smia.victims.gate import check_image
 from monai_smia.victims.preprocessing import as_plain
 
 LOGGER = logging.getLogger(__name__)
 
 ROUNDING = 1e-6  # of a width
-UNRESOLVED = 0.25  # of what an attack changes: more than this may make it weaker
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "None": "None"}
 
@@ -52,39 +49,6 @@ def tell_reached(targets: bool, clean_damage: Tensor) -> None:
     if targets and (reached := (clean_damage == 0).nonzero().flatten().tolist()):
         LOGGER.warning(
             "The label is the target, and is what the clean image decides on already, in samples %s.", reached
-        )
-
-
-def unresolved_share(precision: str | None, victim: Victim, clean: Tensor, found: Tensor) -> float | None:
-    """The share of what an attack changes in the network's input that rounds away in lower precision.
-
-    Args:
-        precision: of the attack's network, ``"bfloat16"`` or ``"float16"``; None for that of the image.
-        victim: that was attacked.
-        clean: batch ``(B, C, *spatial)``.
-        found: adversarial images, of the same shape.
-
-    Returns:
-        From 0 to 1; None where precision is that of the image, or nothing changes.
-    """
-    if precision is None:
-        return None
-    with torch.no_grad():
-        before, after = victim.network_input(clean), victim.network_input(found)
-    dtype, moved = getattr(torch, precision), before != after
-    hidden = moved & (before.to(dtype) == after.to(dtype))
-    return int(hidden.sum()) / int(moved.sum()) if moved.any() else None
-
-
-def warn_if_unresolved(precision: str | None, victim: Victim, clean: Tensor, found: Tensor) -> None:
-    """Say where lower precision hardly tells the adversarial image from the clean one; see `unresolved_share`."""
-    share = unresolved_share(precision, victim, clean, found)
-    if share is not None and share > UNRESOLVED:
-        warnings.warn(
-            f"autocast={precision!r} does not resolve the perturbation: more than a quarter of it rounds to what was "
-            "there, and the attack may be weaker than in full precision.",
-            RuntimeWarning,
-            stacklevel=3,
         )
 
 

@@ -15,14 +15,8 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 from typing_extensions import Self
 
-from monai_smia.attacks.arguments import (
-    check_kinds,
-    check_radius,
-    plain_image,
-    plain_start,
-    tell_reached,
-    warn_if_unresolved,
-)
+from monai_smia.attacks.arguments import check_kinds, check_radius, plain_image, plain_start, tell_reached
+from monai_smia.attacks.lower_precision import tell_unresolved, unresolved_share
 from monai_smia.attacks.result import AttackResult
 from monai_smia.threat import ThreatModel, checked_seeds, seeded_generators
 from monai_smia.victims.base import PerSample, Victim
@@ -115,9 +109,9 @@ class Attack(ABC):
             forward pass at the end; ``"last"`` the last iterate, as the papers and other libraries do.
         progress: show a progress bar once a run has taken five seconds.
         autocast: ``"bfloat16"`` or ``"float16"`` runs the network in that precision, for attacks in half the time;
-            losses keep full precision. A perturbation that rounds away in it, such as a fifth of a grey level in
-            bfloat16, makes a weaker attack, and a warning. float16 underflows where the loss's gradient at a voxel is
-            tiny, as soft Jaccard's on a volume is.
+            losses keep full precision. A perturbation that rounds away in the network's input, such as a fifth of a
+            grey level in bfloat16, makes a weaker attack, and a warning. float16 underflows where the loss's gradient
+            at a voxel is tiny, as soft Jaccard's on a volume is.
         channels_last: with `autocast`, hand images over with their channels last in memory; False for a network that
             takes `view` of its feature maps, which PyTorch then refuses.
 
@@ -198,8 +192,9 @@ class Attack(ABC):
             begin = None if start is None else plain_start(start, plain)
             result = self.run(AttackProblem(bound, plain, target, threat, generators, seed, image, label, begin))
             result = _with_clean_damage(result, bound, plain, target)
-            if self.needs_gradient:
-                warn_if_unresolved(self.autocast, bound, plain, result.adversarial)
+            share = unresolved_share(self.low_precision, bound, threat, plain, result.adversarial)
+            tell_unresolved(self.low_precision, share)
+        result = replace(result, unresolved=share)
         tell_reached(self.targeted, result.clean_damage)
         if isinstance(image, MetaTensor):
             both = {
@@ -226,6 +221,11 @@ class Attack(ABC):
     def knowledge(self) -> str:
         """What the attacker knows: ``"white box"``, ``"transfer"``, ``"black box"`` or ``"none"``."""
         return "white box"
+
+    @property
+    def low_precision(self) -> str | None:
+        """In which the network answers, where that is `autocast` and the attack asks it anything."""
+        return self.autocast if self.planned_gradients or self.knowledge == "black box" else None
 
     def victim_for(self, victim: Victim) -> Victim:
         """The victim with this attack's loss and precision."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class AttackResult:
         clean_damage: that of the clean image, which is no attack's ``(B,)``; NaN where `damage` is.
         variance: population variance of every iterate's perturbation ``(steps + 1, B)``.
         zero_gradient_steps: steps per sample whose gradient was zero everywhere ``(B,)``.
+        unresolved: share of the perturbation that rounds away in the network's input, in the precision of the attack's
+            `autocast`, weighed by its square ``(B,)``; None without, and of what `Attack.run` returns.
     """
 
     adversarial: Tensor
@@ -43,6 +45,7 @@ class AttackResult:
     clean_damage: Tensor
     variance: Tensor
     zero_gradient_steps: Tensor
+    unresolved: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def added_damage(self) -> Tensor:
@@ -58,6 +61,9 @@ class AttackResult:
             stacklevel=2,
         )
         return self.zero_gradient_steps
+
+
+OF_RUNS = [f for f in fields(AttackResult) if f.name != "unresolved"]  # what `Attack.run` tells
 
 
 def spread(part: AttackResult, whole: AttackResult, index: Tensor) -> AttackResult:
@@ -82,7 +88,7 @@ def spread(part: AttackResult, whole: AttackResult, index: Tensor) -> AttackResu
         full[: len(ours), index] = ours.to(full)
         return full
 
-    return AttackResult(**{f.name: of_all(f.name, f.name in HISTORIES) for f in fields(part)})
+    return AttackResult(**{f.name: of_all(f.name, f.name in HISTORIES) for f in OF_RUNS})
 
 
 def same_length(*results: AttackResult) -> list[AttackResult]:
@@ -104,4 +110,4 @@ def joined(results: Sequence[AttackResult]) -> AttackResult:
     def together(name: str) -> Tensor:
         return torch.cat([getattr(result, name) for result in alike], dim=1 if name in HISTORIES else 0)
 
-    return AttackResult(**{f.name: together(f.name) for f in fields(AttackResult)})
+    return AttackResult(**{f.name: together(f.name) for f in OF_RUNS})

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from monai_smia.attacks import Attack, AttackResult, CriticalRadius, ShiftSearch
-from monai_smia.attacks.arguments import unresolved_share
 from monai_smia.degradations import Degradation
 from monai_smia.evaluation.cases import Case
 from monai_smia.evaluation.errors import DisagreementError
@@ -225,8 +224,6 @@ class RowEvaluator:
     ) -> Record:
         """The record with the size of the perturbation and what the attack tells of itself."""
         sizes = self._sizes(adversarial, case, result, record.row) | queries_of(attack, result)
-        share = unresolved_share(attack.autocast, self._bound(case), as_plain(case.image), as_plain(adversarial)[None])
-        sizes |= {} if share is None else {"unresolved": share}
         costs = replace(
             record.costs,
             planned_gradients=int(attack.planned_gradients),
@@ -240,6 +237,8 @@ class RowEvaluator:
             self._similar_to = case.image, StructuralSimilarity(clean[0], self.data_range)
         options: Any = {"data_range": self.data_range, "similarities": [self._similar_to[1]], "eps": row.eps_input}
         sizes = perturbation_metrics(attacked, clean, result.cosine, **options)
+        if result.unresolved is not None:
+            sizes["unresolved"] = result.unresolved
         return numbers(sizes) | sizes_in_files(case.units, attacked[0] - clean[0], row)
 
     def _stored(

@@ -24,7 +24,7 @@ from monai_smia.records.rows import ROW_FIELDS, RowKey, Stage
 
 RECORDS_FILE = "records.jsonl"
 FAILURE = "failure"  # stands where a row's slug would
-SIZES = ("linf", "l2", "var", "rms", "cos", "cos_mean", "ssim", "psnr", "at_bound")  # of a perturbation
+SIZES = ("linf", "l2", "var", "rms", "cos", "cos_mean", "ssim", "psnr", "at_bound", "unresolved")  # of a perturbation
 EPS_FILE, LINF_FILE = "eps_file", "linf_file"  # radius and largest change in the unit of the files; of channel n: _n
 
 

@@ -42,7 +42,7 @@ METRIC_DESCRIPTIONS = {
     "share_right": "share of a case's predicted numbers that are at most as far off as counts as right (of landmarks: "
     "success detection rate)",
     "ssim": "structural similarity to the clean image (1: the same)",
-    "unresolved": "share of what the attack changes that its network's precision rounds away (autocast)",
+    "unresolved": "share of the perturbation, by its square, that the precision of the attack's network rounds away",
     "var": "variance of the perturbation over the squared radius",
 }
 

@@ -17,6 +17,7 @@ from monai_smia.analysis.flags import flags_of
 from monai_smia.evaluation import AttackEvaluation, paper_comparison
 from monai_smia.metrics import CaseMetrics
 from monai_smia.records import Record
+from monai_smia.records.rows import CRITICAL_RADIUS
 from monai_smia.victims import ClassificationVictim
 
 EPS = 0.06
@@ -272,6 +273,10 @@ def row(attack: str, damage: float, **values: Any) -> list[Record]:
         ([row("BIM", 0.5, zero_gradient_steps=1)], "zero gradients"),
         ([row("BIM", 0.5, unresolved=0.3)], "low precision"),
         ([row("BIM", 0.5, unresolved=0.2)], None),
+        ([row("BIM", 1.0, unresolved=0.9)], None),  # it has broken everything all the same
+        ([row("BIM", 0.5, unresolved=0.9) + row("BIM", 0.5, unresolved=None)], "low precision"),
+        ([row("BIM", 0.5, unresolved=0.9) + row("BIM", 0.5, unresolved=0.1)], None),
+        ([row("CriticalRadius", 0.5, setting=CRITICAL_RADIUS, unresolved=0.9)], "low precision"),
         ([row("BIM", 0.5, history={"loss": [1.0, 0.5, 0.9]})], "loss falls"),
         (  # wrong before any step: the loss has had no chance to rise
             [

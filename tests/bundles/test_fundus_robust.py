@@ -38,7 +38,8 @@ def test_a_grey_level_is_as_much_contrast_as_the_config_says(
 
 @pytest.mark.slow
 def test_it_stands_where_the_standard_one_falls(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
-    """Thirteen photographs that it was not trained on, a quarter of a grey level."""
+    """Thirteen photographs of its held-out fold, a quarter of a grey level; the standard one, which it began with, was
+    trained on most of them."""
     options = {"dataset_dir": str(shared_data("fundus")), "output_dir": str(tmp_path)}
     held = FUNDUS.parser("train", fold=0, **options).get_parsed_content("held_out_fold")
     parser = FUNDUS.parser("attack_eval", **options)

@@ -158,3 +158,16 @@ def test_shifts_take_turns_with_pgd(tmp_path: Path) -> None:
     assert sizes[0] <= 0.03 + 1e-6 < sizes[1]
     assert (tmp_path / "model_robust_shifts.pt").is_file()
     assert not (tmp_path / "model_robust.pt").exists()
+
+
+@pytest.mark.parametrize("radius", [-0.01, 0, "nan"])
+@pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
+def test_a_radius_that_is_none_ends_the_run_before_anything_is_read(
+    bundle: Shipped, radius: Any, tmp_path: Path
+) -> None:
+    options = {"attack_eps": float(radius), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(Exception, match=r"attacks\.PGD") as caught:
+        bundle.workflow("train", "train_robust", workflow_type="train", **options)
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert "must be a finite number" in str(caught.value.__cause__)
+    assert not (tmp_path / "out").exists()

@@ -73,6 +73,12 @@ class CompositeAttack(Attack):
         """Of all parts."""
         return sum(part.planned_gradients for part in self.parts)
 
+    @property
+    def low_precision(self) -> str | None:
+        """Its own, or that of its parts where none of those that take gradients runs in full precision."""
+        asked = {part.low_precision for part in self.parts if part.planned_gradients}
+        return super().low_precision or (None if None in asked else min(asked, default=None))
+
     def reseeded(self, derive: Callable[[int | Sequence[int]], int | Sequence[int]]) -> Self:
         """This attack and its parts with other seeds."""
         return super().reseeded(derive).with_parts([part.reseeded(derive) for part in self.parts])

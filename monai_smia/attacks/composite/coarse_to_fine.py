@@ -59,6 +59,11 @@ class CoarseToFine(ListOfAttacks):
         if self.roi_size is not None and not all(int(n) == n and n > 0 for n in self.roi_size):
             raise ValueError(f"roi_size must hold whole numbers > 0, or be None, got {self.roi_size}.")
 
+    @property
+    def low_precision(self) -> str | None:
+        """Of the last attack."""
+        return self.autocast or self.attacks[-1].low_precision
+
     def run(self, problem: AttackProblem) -> AttackResult:
         """One after the other."""
         coarse, start = replace(problem, victim=self._coarse(problem.victim)), problem.start
