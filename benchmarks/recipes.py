@@ -69,7 +69,7 @@ def main() -> None:
     rows = [{"weights": which, **measured(args.recipe, file, args.data)} for which, file in files.items()]
     print(TABLES["table"].markdown(rows))
     folder = RUNS[bundle][cases]["--dataset_dir"]
-    save(args.save, rows, seeds=[0], weights=[shipped, args.weights], data=[args.data / folder])
+    save(args.save, rows, seeds=[0], weights=[shipped], data=[args.data / folder])
 
 
 if __name__ == "__main__":

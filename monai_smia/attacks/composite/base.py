@@ -76,8 +76,9 @@ class CompositeAttack(Attack):
     @property
     def low_precision(self) -> str | None:
         """Its own, or that of its parts where none of those that take gradients runs in full precision."""
-        asked = {part.low_precision for part in self.parts if part.planned_gradients}
-        return super().low_precision or (None if None in asked else min(asked, default=None))
+        asked = [part.low_precision for part in self.parts if part.planned_gradients]
+        low = [precision for precision in asked if precision is not None]
+        return super().low_precision or (min(low) if low and len(low) == len(asked) else None)
 
     def reseeded(self, derive: Callable[[int | Sequence[int]], int | Sequence[int]]) -> Self:
         """This attack and its parts with other seeds."""
