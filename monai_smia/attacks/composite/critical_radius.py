@@ -99,12 +99,12 @@ class CriticalRadius(CompositeAttack):
         needed = 1 - self.share * (1 - clean)
         if clean >= needed:  # nothing to look for
             attack = _ending_at(self.attack, needed)
-            return attack.run(replace(problem, threat=replace(problem.threat, eps=0.0)).part(attack))
+            return _judged(attack.run(replace(problem, threat=replace(problem.threat, eps=0.0)).part(attack)), clean)
         attack, first = (_ending_at(one, min(needed + SPARE, 1.0)) for one in (self.attack, self.first or self.attack))
         found = first.run(problem.part(first))
-        gradients = found.gradients
-        if self._damage(problem, found.adversarial) < needed:
-            return found
+        gradients, damage = found.gradients, self._damage(problem, found.adversarial)
+        if damage < needed:
+            return _judged(found, damage)
         held, succeeded = 0.0, self._size(problem, found)
         for _ in range(HALVINGS):
             if succeeded - held <= self.precision * succeeded or succeeded <= 1e-9 * largest:
@@ -114,11 +114,12 @@ class CriticalRadius(CompositeAttack):
             tried = replace(problem, threat=ball, start=found.perturbation)
             result = attack.run(tried.part(attack))
             gradients = gradients + result.gradients
-            if self._damage(problem, result.adversarial) >= needed:
-                found, succeeded = result, min(middle, self._size(problem, result))
+            done = self._damage(problem, result.adversarial)
+            if done >= needed:
+                found, damage, succeeded = result, done, min(middle, self._size(problem, result))
             else:
                 held = middle
-        return replace(found, gradients=gradients)
+        return _judged(replace(found, gradients=gradients), damage)
 
     def _damage(self, problem: AttackProblem, image: Tensor) -> float:
         if self.judge is not None:
@@ -130,6 +131,11 @@ class CriticalRadius(CompositeAttack):
     def _size(problem: AttackProblem, result: AttackResult) -> float:
         order = torch.inf if problem.threat.norm == "linf" else 2
         return float(torch.linalg.vector_norm(result.perturbation.flatten().double(), order))
+
+
+def _judged(result: AttackResult, damage: float) -> AttackResult:
+    """The result with the damage by which it was judged: that of an attack in lower precision is its own."""
+    return replace(result, damage=torch.full_like(result.damage, damage))
 
 
 def _halvings(precision: float) -> list[float]:

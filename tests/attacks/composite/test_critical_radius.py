@@ -107,3 +107,11 @@ def test_bad_arguments(name: str, value: float) -> None:
         CriticalRadius(PGD(eps=0.1), **{name: value})
     with pytest.raises(ValueError, match="targeted"):
         CriticalRadius(PGD(eps=0.1, targeted=True))
+
+
+def test_the_damage_is_that_by_which_it_was_judged() -> None:
+    """The judge may see another damage than the attack, which may run in lower precision."""
+    c = case("classification", 2)
+    attack = CriticalRadius(PGD(eps=0.05, steps=3), judge=lambda image: 0.9 if (image != c.image[:1]).any() else 0.0)
+    found = attack(c.victim, c.image[:1], c.label[:1])
+    assert found.damage.tolist() == [pytest.approx(0.9)]
