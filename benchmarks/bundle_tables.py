@@ -138,7 +138,7 @@ VERDICTS = Verdicts(
         "CT, cubes": [("ct_cube_tables", LUNGS)],
         "CT, whole": [("ct_tables", LUNGS)],
         "drawn artefacts": [("endoscopy_tables", FRAMES)],
-        "polyps": [("polyps_frames_tables", POLYPS), ("polyps_iterations", POLYPS), ("polyps_varied", POLYPS)],
+        "polyps": [("polyps_frames_tables", POLYPS), ("polyps_varied", POLYPS)],
         "fundus": [("fundus_tables", EYES), ("fundus_varied", EYES), ("fundus_readings", EYES)],
     }
 )
