@@ -100,8 +100,8 @@ def _check_kind(name: str, value: str, default: Any) -> None:
         return
     given = _literal(value)
     if isinstance(default, bool):
-        if not isinstance(given, bool):
-            raise SystemExit(f"--{name} must be True or False, got {value!r}, which would be taken for true.")
+        if value and not isinstance(given, bool):  # without a value it is True
+            raise SystemExit(f"--{name} must be True or False, got {value!r}.")
     elif isinstance(default, (int, float)) and name not in NAMED and isinstance(given, (str, bool)):
         raise SystemExit(f"--{name} must be a number, got {value!r}; an expression begins with $, such as '$4 / 255'.")
 

@@ -49,7 +49,7 @@ def test_what_no_config_knows_is_named(bundle: Shipped, argument: str, message: 
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
-        ("--identified", "false", "--identified must be True or False, got 'false', which would be taken for true."),
+        ("--identified", "false", "--identified must be True or False, got 'false'."),
         ("--identified", "no", "--identified must be True or False, got 'no'"),
         ("--identified", "0", "--identified must be True or False, got '0'"),
         ("--steps", "ten", "--steps must be a number, got 'ten'"),
