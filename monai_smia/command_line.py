@@ -44,7 +44,8 @@ HINTS = (  # what to do about errors that are nobody's own, by a part of their t
 LONGEST = 400  # characters of an error that is nobody's own
 NOTHING = {"None": "for MONAI leaves None out", "null": "but as a text"}
 WORDS = {"split": "all", "stop_at": "never"}  # of overrides that have one for it
-NAMED = ("case",)  # overrides that are a number or a name
+TEXTS = ("case", "eps")  # overrides that may be a name, or a number as people type it: 8/255
+NUMBER = r"-?\d[\d.e+-]*|'\$[\d\s.()*/e+-]+'"  # as Python writes one of a config, or an expression: 0.5, '$2 / 255'
 OVERLAY = "attack"  # what is under it reads words itself: `monai_smia.adapters.monai_bundle`
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
@@ -102,7 +103,7 @@ def _check_kind(name: str, value: str, default: Any) -> None:
     if isinstance(default, bool):
         if value and not isinstance(given, bool):  # without a value it is True
             raise SystemExit(f"--{name} must be True or False, got {value!r}.")
-    elif isinstance(default, (int, float)) and name not in NAMED and isinstance(given, (str, bool)):
+    elif re.fullmatch(NUMBER, repr(default)) and name not in TEXTS and isinstance(given, (str, bool)):
         raise SystemExit(f"--{name} must be a number, got {value!r}; an expression begins with $, such as '$4 / 255'.")
 
 

@@ -69,6 +69,10 @@ def test_text_is_neither_a_number_nor_a_switch(bundle: Shipped, argument: str, v
 def test_the_radius_of_a_training_is_a_number(bundle: Shipped, value: str) -> None:
     with pytest.raises(SystemExit, match="--attack_eps must be a number"):
         check_arguments(typed(bundle, "--attack_eps", value, configs=("train", "train_robust")))
+    polyps = ("train", "polyps", "train_robust", "train_robust_polyps")
+    if bundle is ENDOSCOPY:
+        with pytest.raises(SystemExit, match="--attack_eps must be a number"):
+            check_arguments(typed(bundle, "--attack_eps", value, configs=polyps))
     for number in ("0.01", "1e-3", "$1/255"):
         check_arguments(typed(bundle, "--attack_eps", number, configs=("train", "train_robust")))
 
