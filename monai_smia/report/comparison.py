@@ -15,7 +15,7 @@ from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.manifest import is_evidence
 from monai_smia.records.summary import Headline
 from monai_smia.report.content import report_content
-from monai_smia.report.table import Table, cell, decimals_of, interval_text, rounded, with_interval
+from monai_smia.report.table import Table, cell, decimals_of, interval_text, length, rounded, with_interval
 from monai_smia.report.templates import rendered
 
 
@@ -115,7 +115,7 @@ def link_of(path: Path, page: Path) -> str:
 
 def radius_of(eps: float | None, norm: str | None, unit: str) -> str:
     """A radius in the unit of the images, with its norm where that is not L-inf."""
-    text = f"{cell(eps)} {unit}".strip()
+    text = f"{length(eps)} {unit}".strip()
     return text if norm in (None, "linf") else f"{text} in {norm.replace('l', 'L')}"
 
 
@@ -150,9 +150,10 @@ def _line(run: Run, radii: Sequence[tuple[float | None, str | None]]) -> list[st
 def critical_of(found: CriticalRadii) -> str:
     """The median critical radius, in words."""
     if found.median_input is None:
-        return f"more than {cell(found.largest_input)}"
+        return f"more than {length(found.largest_input)}"
     ends = [end for end in found.interval_input or () if end is not None]
-    return f"at most {rounded(found.median_input, decimals_of(ends) if len(ends) == 2 else None)}"
+    decimals = decimals_of(ends) if len(ends) == 2 and found.median_input >= 0.01 else None
+    return f"at most {length(found.median_input) if decimals is None else rounded(found.median_input, decimals)}"
 
 
 def clean_of(headline: Headline | None) -> str:

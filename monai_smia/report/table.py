@@ -87,6 +87,16 @@ def cell(value: Any) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
+def length(value: float | None) -> str:
+    """A radius or a change: `cell`, with three digits however small it is, for 0.0004 of a change is not none.
+
+    Example:
+        >>> length(0.00039216), length(12.75), length(0.0), length(None)
+        ('0.000392', '12.8', '0', '-')
+    """
+    return f"{value:.3g}" if value and abs(value) < 0.01 else cell(value)
+
+
 def decimals_of(interval: Interval) -> int | None:
     """Decimals of a figure with an interval: two significant digits of the interval's width, `MOST_DECIMALS` at most.
 

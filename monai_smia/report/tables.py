@@ -15,8 +15,9 @@ from monai_smia.records.summary import Interval
 from monai_smia.report.document import ReportContent
 from monai_smia.report.shift_table import shift_tables
 from monai_smia.report.summary_table import shown_metrics
-from monai_smia.report.table import Table, cell, decimals_of, interval_text, rounded
+from monai_smia.report.table import Table, cell, decimals_of, interval_text, length, rounded
 
+LENGTHS = ("linf", "eps_file")  # metrics that are radii or changes
 MAX_CASE_ROWS = 50  # lines of the table of cases; all of them are in cases.csv
 
 
@@ -58,7 +59,7 @@ def _row_tables(content: ReportContent, radius: str) -> dict[str, Table]:
         return [row_cell(row, name) for name in columns]
 
     main = [
-        [row_name(r), *line(r, [primary]), _n(content, r), cell(r.row.eps_input), *line(r, task[1:])] for r in shown
+        [row_name(r), *line(r, [primary]), _n(content, r), length(r.row.eps_input), *line(r, task[1:])] for r in shown
     ]
     return {
         "main": Table(["attack", primary, "cases", radius, *task[1:]], main),
@@ -105,9 +106,9 @@ def _critical(content: ReportContent, unit: str) -> Table:
     for found in content.critical_radii:
         for case in found.cases[:MAX_CASE_ROWS]:
             if case.eps is None:
-                told = [f"none up to {cell(found.largest_input)}", f"none up to {cell(found.largest)}"]
+                told = [f"none up to {length(found.largest_input)}", f"none up to {length(found.largest)}"]
             else:
-                told = [f"at most {cell(case.eps_input)}", f"at most {cell(case.eps)}"]
+                told = [f"at most {length(case.eps_input)}", f"at most {length(case.eps)}"]
             lines.append([case.case, case.patient, found.norm, *told, case.by or "-"])
     radius = f"radius ({unit})" if unit else "radius"
     return Table(["case", content.data.sampled, "norm", radius, "eps", "found by"], lines)
@@ -146,10 +147,10 @@ def _attacks(content: ReportContent) -> Table:
     lines = []
     for a in content.attacks:
         costs = took.get(a["row"])
-        goal = [a["norm"], cell(a["steps"]), cell(a["step_size"]), _yes(a["random_start"]), cell(a["restarts"])]
+        goal = [a["norm"], cell(a["steps"]), length(a["step_size"]), _yes(a["random_start"]), cell(a["restarts"])]
         names = ("queries", "gradients", "most_gradients_of_setting", "seconds")
         spent = [getattr(costs, name, None) for name in names]
-        lines.append([a["row"], cell(a["eps_input"]), *goal, cell(a["stop_at"]), cell(a["seed"]), *map(cell, spent)])
+        lines.append([a["row"], length(a["eps_input"]), *goal, cell(a["stop_at"]), cell(a["seed"]), *map(cell, spent)])
     return Table(["attack", *heads, "queries", "gradients", "most of its setting", "seconds a case"], lines)
 
 
@@ -175,11 +176,11 @@ def _constraint(content: ReportContent) -> Table:
     for row in dict.fromkeys(entry.row for entry in content.constraint):
         stages = {entry.stage: entry for entry in content.constraint if entry.row == row}
         computed, stored = (stages.get(str(stage)) for stage in (COMPUTED, STORED))
-        changes = [cell(None if entry is None else entry.largest_change) for entry in (computed, stored)]
+        changes = [length(None if entry is None else entry.largest_change) for entry in (computed, stored)]
         share = None if computed is None else computed.at_bound
         bound = "-" if share is None else f"{100 * share:.1f} %"
         some = next(iter(stages.values()))
-        lines.append([row, some.norm, cell(some.eps_input), *changes, bound])
+        lines.append([row, some.norm, length(some.eps_input), *changes, bound])
     heads = ["attack", "norm", "radius", "largest change, computed", "stored", "voxels at the bound"]
     return Table(heads, lines)
 
@@ -226,7 +227,10 @@ def row_name(row: SummaryRow) -> str:
 
 def row_cell(row: SummaryRow, name: str) -> Markup:
     """A metric of a row, with what it is of where that is not all cases."""
-    text = _with_interval(row.value(name), row.interval(name), row.listed.get(name, ()))
+    if name.startswith(LENGTHS) and row.interval(name) is None:
+        text = Markup(length(row.value(name)))
+    else:
+        text = _with_interval(row.value(name), row.interval(name), row.listed.get(name, ()))
     known = row.known.get(name)
     if known is None or row.value(name) is None:
         return text

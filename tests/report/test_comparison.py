@@ -225,3 +225,13 @@ def test_a_damaged_run_is_refused(pair: tuple[Path, Path], tmp_path: Path) -> No
     data["seconds"] += 1
     (folder / "summary.json").write_text(json.dumps(data))
     assert main(["compare", str(pair[0]), str(folder), "--page", str(tmp_path / "page.html")]) == 1
+
+
+def test_small_radii_are_told_apart(tmp_path: Path) -> None:
+    """Three decimals would make none of the one and as much of the others."""
+    folders = [run(tmp_path / name, radii=(0.0002, 0.0008, 0.001)) for name in ("one", "other")]
+    made = compare(folders, tmp_path / "page.html")
+    assert {f"worst case at {eps}" for eps in ("0.0002", "0.0008", "0.001")} <= {line[1] for line in made.pairs.lines}
+    page = (folders[0] / "report.html").read_text()
+    assert all(f">{eps}<" in page for eps in ("0.0002", "0.0008", "0.001"))
+    assert ">0.000<" not in page.partition("Every attack")[2].partition("</table>")[0]

@@ -10,7 +10,7 @@ import pytest
 
 from monai_smia.records import COMPUTED, STORED, RowKey, Stage, SummaryRow
 from monai_smia.report import summary_table, survival_table
-from monai_smia.report.table import Table, cell, decimals_of, with_interval
+from monai_smia.report.table import Table, cell, decimals_of, length, with_interval
 
 TABLE = Table(["", "a,b"], [["first", 1.5], ["second", None], ["", ""]])
 
@@ -20,6 +20,12 @@ def test_every_form_holds_every_cell() -> None:
     assert TABLE.markdown().splitlines() == ["| | a,b |", "|---|---|", "| first | 1.5 |", "| second | None |", "| | |"]
     read = list(csv.reader(TABLE.csv().splitlines()))
     assert read == [["", "a,b"], ["first", "1.5"], ["second", ""], ["", ""]]
+
+
+def test_no_radius_is_shown_as_none() -> None:
+    assert [length(v) for v in (None, 0.0, 0.00039216, 5e-5, 0.012, 0.05, 12.75)] == [
+        *("-", "0", "0.000392", "5e-05", "0.012", "0.050", "12.8")
+    ]
 
 
 def test_cells() -> None:
