@@ -139,7 +139,7 @@ VERDICTS = Verdicts(
         "CT, whole": [("ct_tables", LUNGS)],
         "drawn artefacts": [("endoscopy_tables", FRAMES)],
         "polyps": [("polyps_frames_tables", POLYPS), ("polyps_varied", POLYPS)],
-        "fundus": [("fundus_tables", EYES), ("fundus_varied", EYES), ("fundus_readings", EYES)],
+        "fundus": [("fundus_tables", EYES), ("fundus_readings", EYES)],
     }
 )
 TABLES = {

@@ -14,7 +14,7 @@ TARGETS = {  # column, and the marks of a target's own tables, the last before t
     "CT, whole": ["ct_tables ct_claims"],
     "drawn artefacts": ["endoscopy_tables endoscopy_claims"],
     "polyps": ["polyps_varied polyps_claims", "polyps_frames_tables polyps_claims"],
-    "fundus": ["fundus_readings fundus_claims", "fundus_varied fundus_claims", "fundus_tables fundus_claims"],
+    "fundus": ["fundus_readings fundus_claims", "fundus_tables fundus_claims"],
 }
 
 
