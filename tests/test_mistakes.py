@@ -97,7 +97,7 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
         [*RUN, "--accept", "jaccard >= 0.8 at 7 HU"],
         "must name a radius of the plan, 70 HU",
     ),
-    "a seed": ([*RUN, "--seed", "x"], "seed must be a whole number >= 0, or one per sample, got 'x'"),
+    "a seed": ([*RUN, "--seed", "x"], "--seed must be a number, got 'x'"),
     "no gradients": ([*RUN, "--gradients", "0"], "gradients must be None or a whole number >= 1, got 0"),
     "directions": ([*RUN, "--volumes", "['sideways']"], r"volumes must be a list of .*, got \['sideways'\]"),
     "no number of figures": ([*RUN, "--evaluation#figures", "x"], "figures must be a whole number >= 0, got 'x'"),

@@ -194,7 +194,8 @@ class Attack(ABC):
             result = _with_clean_damage(result, bound, plain, target)
             share = unresolved_share(self.low_precision, bound, threat, plain, result.adversarial)
             tell_unresolved(self.low_precision, share)
-        result = replace(result, unresolved=share)
+        if share is not None:
+            result = replace(result, unresolved=share)
         tell_reached(self.targeted, result.clean_damage)
         if isinstance(image, MetaTensor):
             both = {

@@ -31,7 +31,7 @@ class AttackResult:
         variance: population variance of every iterate's perturbation ``(steps + 1, B)``.
         zero_gradient_steps: steps per sample whose gradient was zero everywhere ``(B,)``.
         unresolved: share of the perturbation that rounds away in the network's input, in the precision of the attack's
-            `autocast`, weighed by its square ``(B,)``; None without, and of what `Attack.run` returns.
+            `autocast`, weighed by its square ``(B,)``; NaN without, and of what `Attack.run` returns.
     """
 
     adversarial: Tensor
@@ -45,7 +45,11 @@ class AttackResult:
     clean_damage: Tensor
     variance: Tensor
     zero_gradient_steps: Tensor
-    unresolved: Tensor | None = field(default=None, kw_only=True)
+    unresolved: Tensor = field(default=None, kw_only=True)  # type: ignore[assignment]  # a tensor from here on
+
+    def __post_init__(self) -> None:
+        if self.unresolved is None:
+            object.__setattr__(self, "unresolved", torch.full_like(self.damage, torch.nan))
 
     @property
     def added_damage(self) -> Tensor:
@@ -61,9 +65,6 @@ class AttackResult:
             stacklevel=2,
         )
         return self.zero_gradient_steps
-
-
-OF_RUNS = [f for f in fields(AttackResult) if f.name != "unresolved"]  # what `Attack.run` tells
 
 
 def spread(part: AttackResult, whole: AttackResult, index: Tensor) -> AttackResult:
@@ -88,7 +89,7 @@ def spread(part: AttackResult, whole: AttackResult, index: Tensor) -> AttackResu
         full[: len(ours), index] = ours.to(full)
         return full
 
-    return AttackResult(**{f.name: of_all(f.name, f.name in HISTORIES) for f in OF_RUNS})
+    return AttackResult(**{f.name: of_all(f.name, f.name in HISTORIES) for f in fields(AttackResult)})
 
 
 def same_length(*results: AttackResult) -> list[AttackResult]:
@@ -110,4 +111,4 @@ def joined(results: Sequence[AttackResult]) -> AttackResult:
     def together(name: str) -> Tensor:
         return torch.cat([getattr(result, name) for result in alike], dim=1 if name in HISTORIES else 0)
 
-    return AttackResult(**{f.name: together(f.name) for f in OF_RUNS})
+    return AttackResult(**{f.name: together(f.name) for f in fields(AttackResult)})

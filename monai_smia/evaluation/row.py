@@ -237,7 +237,7 @@ class RowEvaluator:
             self._similar_to = case.image, StructuralSimilarity(clean[0], self.data_range)
         options: Any = {"data_range": self.data_range, "similarities": [self._similar_to[1]], "eps": row.eps_input}
         sizes = perturbation_metrics(attacked, clean, result.cosine, **options)
-        resolved = {} if result.unresolved is None else {"unresolved": result.unresolved}
+        resolved = {} if result.unresolved.isnan().all() else {"unresolved": result.unresolved}
         return numbers({**sizes, **resolved}) | sizes_in_files(case.units, attacked[0] - clean[0], row)
 
     def _stored(

@@ -24,7 +24,7 @@ def test_alpha_zero_is_bim(task: str, dims: int, norm: str, targeted: bool) -> N
     options = {"eps": 0.05, "norm": norm, "steps": 5, "targeted": targeted}
     smia, bim = SMIA(alpha=0, **options)(c.victim, c.image, c.label), BIM(**options)(c.victim, c.image, c.label)
     for field, value in vars(bim).items():
-        assert torch.equal(getattr(smia, field), value), field
+        torch.testing.assert_close(getattr(smia, field), value, rtol=0, atol=0, equal_nan=True, msg=field)
     other = SMIA(alpha=1, **options)(c.victim, c.image, c.label)
     assert not torch.equal(other.adversarial, bim.adversarial)
 
