@@ -2,9 +2,10 @@
 
 Per photograph the members of the preset, with few gradients, from the smallest radius up to the first at which one of
 them succeeds. Radii are grey levels of the photograph, of which an 8-bit file holds whole ones. A photograph that is
-graded wrongly as it is has none.
+graded wrongly as it is has none. Choices are made on photographs of a fold that the robust training held out:
 
     python benchmarks/fundus_radii.py FUNDUS
+    python benchmarks/fundus_radii.py FUNDUS --fold 0 --weights A.pt B.pt
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from monai_smia.data import fundus_datalist
 from monai_smia.evaluation import standard_attack
 
 BUNDLE = ROOT / "bundles" / "fundus_dr_grading"
+MODELS = BUNDLE / "models"
 RADII = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 NETWORKS = {
     "model.pt": ("attack_eval",),
@@ -49,23 +51,39 @@ def survived(victim: Any, image: torch.Tensor, label: torch.Tensor, gradients: i
     return held
 
 
-def measured(name: str, folder: Path, cases: int, gradients: int) -> Row:
+def chosen(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Some of the split test, or of a fold of the split train."""
+    if options.fold is None:
+        return fundus_datalist(options.fundus, split="test", max_cases=options.cases)
+    parser = ConfigParser()
+    parser.read_config(BUNDLE / "configs" / "train.yaml")
+    parser.update({"bundle_root": str(BUNDLE), "dataset_dir": str(options.fundus), "fold": options.fold})
+    held = parser.get_parsed_content("held_out_fold")
+    return list(held[:: max(len(held) // options.cases, 1)][: options.cases])
+
+
+def measured(weights: Path, cases: list[dict[str, Any]], gradients: int) -> Row:
     """What one network leaves of some photographs at every radius."""
     parser = ConfigParser()
-    parser.read_config([BUNDLE / "configs" / f"{config}.yaml" for config in NETWORKS[name]])
+    configs = NETWORKS.get(weights.name, ("attack_eval",))
+    parser.read_config([BUNDLE / "configs" / f"{config}.yaml" for config in configs])
     parser["bundle_root"] = str(BUNDLE)
-    weights = BUNDLE / "models" / name
     parser.get_parsed_content("network").load_state_dict(torch.load(weights, weights_only=True))
     victim, load = (parser.get_parsed_content(part) for part in ("victim", "load"))
     radii: list[float | None] = []
-    for item in fundus_datalist(folder, split="test", max_cases=cases):
+    for item in cases:
         image = load({"image": item["image"]})["image"].as_tensor()[None]
         radii.append(survived(victim, image, torch.tensor([item["label"]]), gradients))
-        print(name, item["case"], item["label"], radii[-1], flush=True)
+        print(weights.name, item["case"], item["label"], radii[-1], flush=True)
     right = [radius for radius in radii if radius is not None]
     left = {share(eps): sum(radius >= eps for radius in right) / len(radii) for eps in RADII}
     median = statistics.median(right) if right else None
-    about = {"network": name, "sha256": digest(weights)[:12], "cases": len(radii), "clean": len(right) / len(radii)}
+    about = {
+        "network": weights.name,
+        "sha256": digest(weights)[:12],
+        "cases": len(radii),
+        "clean": len(right) / len(radii),
+    }
     return {**about, **left, "radii": radii, "median": median}
 
 
@@ -89,13 +107,16 @@ def main() -> None:
     parser.add_argument("fundus", type=Path)
     parser.add_argument("--cases", type=int, default=16, help="a random subset of the split test")
     parser.add_argument("--gradients", type=int, default=10, help="of the first attack of the preset")
+    parser.add_argument("--fold", type=int, help="of the split train, instead of the split test")
+    parser.add_argument("--weights", nargs="+", type=Path, default=[MODELS / name for name in NETWORKS])
     add_save(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [measured(name, options.fundus, options.cases, options.gradients) for name in NETWORKS]
+    cases = chosen(options)
+    rows = [measured(weights.resolve(), cases, options.gradients) for weights in options.weights]
     print(TABLES["table"].markdown(rows))
-    weights = [BUNDLE / "models" / name for name in NETWORKS]
-    save(options.save, rows, seeds=[0], weights=weights, data=[options.fundus])
+    shipped = [weights for weights in options.weights if weights.resolve().parent == MODELS]
+    save(options.save, rows, seeds=[0], weights=shipped, data=[options.fundus])
 
 
 if __name__ == "__main__":
