@@ -144,7 +144,7 @@ NAMED = [
     (FUNDUS, "train --dataset_dir <many_eyes> --fold 0 --validation_interval 1"),
     (
         FUNDUS,
-        "train+train_robust --dataset_dir <fundus> --attack_eps 0.001 --attack_every 2 --learning_rate 0.0005 "
+        "train+train_robust --dataset_dir <fundus> --attack_eps 0.001 --attack_every 1 --learning_rate 0.0005 "
         "--max_epochs 2 --mixed_precision True --ckpt_dir there",
     ),
     (FUNDUS, "train+efficient --dataset_dir <fundus> --warm_start '$None' --ckpt_dir there"),
