@@ -189,7 +189,7 @@ def judge(
         groups: records by row, of complete cases.
         critical_radii: of the summary.
     """
-    fair = [group for group in groups if group.row.is_within]
+    fair = [group for group in groups if group.row.is_bounded]
     return [
         _of_radii(each, critical_radii) if each.metric == CRITICAL_RADIUS else _verdict(each, fair) for each in criteria
     ]

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from monai_smia.analysis.radii import by_radius, computed
 from monai_smia.analysis.statistics import Interval, holm, paired_difference, samples_of, worst_case
 from monai_smia.analysis.summary import Group, without_earlier_rounds
-from monai_smia.records import COMPUTED, Primary, Record
+from monai_smia.records import Primary, Record
 from monai_smia.records.damage import ADDED_DAMAGE
-from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS
+from monai_smia.records.rows import EQUAL_RADIUS
 
 REFERENCE = "SMIA"  # the attack that the others of its radius are compared with
 
@@ -25,7 +26,8 @@ class WorstCase:
         mean: of the worst values of all cases.
         interval: of it.
         cases: how many.
-        won: how often each row was the worst of a case that it changed for the worse; rows that share a case all count.
+        won: how often each row was the worst of a case that it changed for the worse; rows that share a case all count,
+            those of smaller radii where none of this radius did as much.
         patients: whose the cases are.
         listed: means of the patients, where they are too few for an interval.
         wrong_when_clean: cases of which the clean image left nothing to break: no attack's success.
@@ -114,11 +116,6 @@ class Extreme:
     best: CaseValue | None
 
 
-def computed(groups: Sequence[Group]) -> list[Group]:
-    """The rows as they were computed, before any storage."""
-    return [group for group in groups if group.stage == COMPUTED]
-
-
 def damage_done(record: Record, primary: Primary) -> tuple[float, float] | None:
     """What cases are sorted by, most damage last: what was added by the attack, then the metric.
 
@@ -140,16 +137,22 @@ def is_broken(record: Record, primary: Primary) -> bool:
 
 
 def worst_cases(groups: Sequence[Group], primary: Primary) -> list[WorstCase]:
-    """Per radius, the smallest first: the worst of all attacks within it, case by case."""
+    """Per radius, the smallest first: the worst of all attacks within it, case by case.
+
+    What an attack has done within a smaller radius it has done within this one, too.
+    """
     found = []
-    for members in _by_radius(groups):
-        row = members[0].row
-        records = {(group.row.label, record.case): record for group in members for record in group.records}
-        samples = {group.row.label: samples_of(group.records) for group in members}
-        mean, by = worst_case(samples, primary.metric, lowest=primary.higher_is_better)
+    for within in by_radius(groups):
+        row = within.row
+        records = {(group.row.label, record.case): record for group in within.groups for record in group.records}
+        samples = {group.row.label: samples_of(group.records) for group in within.groups}
+        mean, reached = worst_case(samples, primary.metric, lowest=primary.higher_is_better)
+        by = {case: within.preferred(labels) for case, labels in reached.items()}
         broke = {
             case: [label for label in rows if is_broken(records[label, case], primary)] for case, rows in by.items()
         }
+        won = {group.row.label: 0 for group in within.own}
+        won |= {label: sum(label in rows for rows in broke.values()) for rows in broke.values() for label in rows}
         wrong = {case for case, rows in by.items() if records[rows[0], case].wrong_when_clean}
         found.append(
             WorstCase(
@@ -159,7 +162,7 @@ def worst_cases(groups: Sequence[Group], primary: Primary) -> list[WorstCase]:
                 mean.value,
                 mean.interval,
                 mean.cases,
-                {label: sum(label in rows for rows in broke.values()) for label in samples},
+                won,
                 patients=mean.patients,
                 listed=mean.listed,
                 wrong_when_clean=len(wrong),
@@ -171,10 +174,10 @@ def worst_cases(groups: Sequence[Group], primary: Primary) -> list[WorstCase]:
 
 def every_case(groups: Sequence[Group], primary: Primary) -> list[CaseOutcome]:
     """Every case clean and under the worst attack within the smallest radius, the most damaged first."""
-    radii = _by_radius(groups)
+    radii = by_radius(groups)
     clean = {r.case: r for group in computed(groups) if group.row.is_clean for r in group.records}
     worst: dict[str, list[Record]] = {}
-    for group in radii[0] if radii else []:
+    for group in radii[0].groups if radii else []:
         for record in group.records:
             value, before = record.number(primary.metric), worst.get(record.case)
             if value is None or (before and _is_worse(before[0].metrics[primary.metric], value, primary)):
@@ -193,7 +196,7 @@ def every_case(groups: Sequence[Group], primary: Primary) -> list[CaseOutcome]:
                 was,
                 value,
                 None if was is None else value - was,
-                [record.row.label for record in records if is_broken(record, primary)],
+                radii[0].preferred([record.row.label for record in records if is_broken(record, primary)]),
                 max((a for r in records if (a := r.number(ADDED_DAMAGE)) is not None), default=None),
                 records[0].wrong_when_clean,
             )
@@ -269,15 +272,6 @@ def extremes(groups: Sequence[Group], primary: Primary) -> list[Extreme]:
 
 def _is_worse(value: float, than: float, primary: Primary) -> bool:
     return value < than if primary.higher_is_better else value > than
-
-
-def _by_radius(groups: Sequence[Group]) -> list[list[Group]]:
-    """Attacks by eps, eps in the image's unit and norm, the smallest radius first."""
-    radii: dict[tuple[float | None, float | None, str | None], list[Group]] = {}
-    for group in computed(groups):
-        if not group.row.is_clean and group.row.setting != CRITICAL_RADIUS:
-            radii.setdefault((group.row.eps, group.row.eps_input, group.row.norm), []).append(group)
-    return [radii[key] for key in sorted(radii, key=lambda key: (key[0] or 0.0, key[2] or ""))]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binom
 
-from monai_smia.analysis.comparisons import computed
+from monai_smia.analysis.radii import computed
 from monai_smia.analysis.summary import Group
 from monai_smia.records import Record, RowKey
 from monai_smia.records.critical_radius import CaseRadius, CriticalRadii

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_smia.analysis.comparisons import computed
+from monai_smia.analysis.radii import computed
 from monai_smia.analysis.summary import Group, without_earlier_rounds
 from monai_smia.attacks.lower_precision import UNRESOLVED
 from monai_smia.records import Flag, Probe, Record, RowKey

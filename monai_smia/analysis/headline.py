@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from monai_smia.analysis.comparisons import WorstCase, computed, worst_cases
+from monai_smia.analysis.comparisons import WorstCase, worst_cases
+from monai_smia.analysis.radii import computed
 from monai_smia.analysis.summary import Group, last_round, up_to_round
-from monai_smia.records import COMPUTED, Primary, SummaryRow
+from monai_smia.records import COMPUTED, Primary, RowKey, SummaryRow
 from monai_smia.records.rows import NO_KNOWLEDGE
 from monai_smia.records.summary import TOLERANCE, AfterRound, AtRadius, Headline
 
@@ -71,7 +72,7 @@ def _after(groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary
     of_rows = primary.among(row.metrics for row in rows)
     of_cases = primary.among(record.metrics for group in groups for record in group.records)
     known = [row for row in rows if row.stage == COMPUTED and row.value(of_rows.metric) is not None]
-    worst = worst_cases([group for group in groups if group.row.is_within], of_cases)
+    worst = worst_cases([group for group in groups if group.row.is_bounded], of_cases)
     if not worst:
         return None
     clean = next((row for row in known if row.row.is_clean), None)
@@ -103,11 +104,13 @@ def _at_radius(rows: Sequence[SummaryRow], worst: WorstCase, primary: Primary, *
     )
     if by_case:
         return found
-    values = [(row.metrics[primary.metric] or 0.0, row) for row in within]
+    smaller = [row for row in rows if _is_smaller(row.row, worst)]
+    values = [(row.metrics[primary.metric] or 0.0, row) for row in [*within, *smaller]]
     if not values:
         return replace(found, attacked=None, interval=None, cases=0, patients=0, by=[], listed=[])
     attacked = (min if primary.higher_is_better else max)(value for value, _ in values)
-    strongest = [row for value, row in values if value == attacked]
+    reached = [row for value, row in values if value == attacked]
+    strongest = [row for row in reached if row in within] or reached
     return replace(
         found,
         attacked=attacked,
@@ -117,3 +120,9 @@ def _at_radius(rows: Sequence[SummaryRow], worst: WorstCase, primary: Primary, *
         by=[row.row.label for row in strongest],
         listed=[],
     )
+
+
+def _is_smaller(row: RowKey, worst: WorstCase) -> bool:
+    """Whether a row is of a smaller radius of the same norm."""
+    known = row.eps is not None and worst.eps is not None and row.norm == worst.norm
+    return known and row.is_within and (row.eps or 0.0) < (worst.eps or 0.0)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from monai_smia.analysis.comparisons import computed
+from monai_smia.analysis.radii import computed, smaller_than
 from monai_smia.analysis.statistics import Sample, holm, paired_difference, samples_of, worst_case
 from monai_smia.analysis.summary import Group
 from monai_smia.records import EvaluationSpec, Primary, Record, RowKey, Summary
@@ -54,11 +54,10 @@ class Run:
 
     def worst(self, radius: Radius) -> list[Sample]:
         """Every case under the attack that leaves least of it within a radius."""
-        rows = {
-            group.row.label: samples_of(group.records)
-            for group in computed(self.groups)
-            if _attacks(group.row) and (group.row.eps_input, group.row.norm) == radius
-        }
+        attacks = [group for group in computed(self.groups) if not group.row.is_clean]
+        own = [group for group in attacks if group.row.is_within and (group.row.eps_input, group.row.norm) == radius]
+        within = [*own, *smaller_than(own[0].row, attacks)] if own else []
+        rows = {group.row.label: samples_of(group.records) for group in within}
         _, by = worst_case(rows, self.primary.metric, lowest=self.primary.higher_is_better)
         return [next(s for s in rows[labels[0]] if s.case == case) for case, labels in by.items()]
 

@@ -112,9 +112,14 @@ class RowKey:
         return is_as_the_paper(self.setting)
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether every change of the row stays within its radius, at all places."""
+        return not self.as_the_paper and self.setting.partition(" ")[0] != PATCH
+
+    @property
     def is_within(self) -> bool:
         """Whether the row is compared with the others of its radius."""
-        return not self.as_the_paper and self.setting != CRITICAL_RADIUS and self.setting.partition(" ")[0] != PATCH
+        return self.is_bounded and self.setting != CRITICAL_RADIUS
 
     @property
     def title(self) -> str:

@@ -22,6 +22,7 @@ HEADS = (
     *("run", "model", "clean", "attacked", "critical radius", "cases", "patients", "attacks", "gradients", "seconds"),
     *("flags", "weights", "evidence"),
 )
+Place = tuple[str, str, str, str, float, str]
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,15 @@ def leaderboard(
     """
     paths = list(dict.fromkeys(path for folder in folders for path in _evaluations(Path(folder))))
     page = check_page(page, paths)
-    lines: dict[str, list[tuple[tuple[bool, float], list[str]]]] = {}
+    lines: dict[Place, list[tuple[tuple[bool, float], list[str]]]] = {}
     for path, name in zip(paths, names_of(paths), strict=True):
         run = run_of(path, name)
         headline = run.summary.headline
         for radius in headline.radii if headline is not None else ():
-            key = (radius.attacked is None, (-1 if run.primary.higher_is_better else 1) * (radius.attacked or 0.0))
-            lines.setdefault(_title(run, radius), []).append((key, _line(run, radius, path)))
-    boards = [Board(title, Table(HEADS, [line for _, line in sorted(lines[title])])) for title in sorted(lines)]
+            sign = -1 if headline is not None and headline.higher_is_better else 1
+            key = (radius.attacked is None, sign * (radius.attacked or 0.0))
+            lines.setdefault(_place(run, radius), []).append((key, _line(run, radius, path)))
+    boards = [Board(place[-1], Table(HEADS, [line for _, line in sorted(lines[place])])) for place in sorted(lines)]
     links = [(name, link_of(path, page)) for path, name in zip(paths, names_of(paths), strict=True)]
     write_text(page, rendered("leaderboard.html.j2", boards=boards, links=links))
     return boards, page
@@ -79,12 +81,14 @@ def _evaluations(folder: Path) -> list[Path]:
     return found
 
 
-def _title(run: Run, radius: AtRadius) -> str:
+def _place(run: Run, radius: AtRadius) -> Place:
+    """What the runs of a board have in common, its title last."""
     inputs = sorted({f"{r.case} {r.provenance.input_sha256 if r.provenance else ''}" for r in run.records})
     data = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:8]
     metric = run.summary.headline.metric if run.summary.headline is not None else ""
     cases = f"{len(inputs)} case{'' if len(inputs) == 1 else 's'}"
-    return f"{metric} at {radius_of(radius.eps_input, radius.norm, run.spec.unit)}, data {data} ({cases})"
+    title = f"{metric} at {radius_of(radius.eps_input, radius.norm, run.spec.unit)}, data {data} ({cases})"
+    return metric, data, run.spec.unit, radius.norm or "", radius.eps_input or 0.0, title
 
 
 def _line(run: Run, radius: AtRadius, path: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 
@@ -37,7 +36,7 @@ def headline_text(headline: Headline | None, unit: str, sampled: str = "case", f
     clean = [] if headline.clean is None else [f"{rounded(headline.clean, decimals)} on clean images ({count})"]
     ends = headline.radii[:: max(len(headline.radii) - 1, 1)]
     parts = [*clean, *(_radius_text(end, headline.by_case, unit, sampled) for end in ends)]
-    text = f"Mean {headline.metric}: {'; '.join(parts)}.{_reads_safer(headline, unit)}"
+    text = f"Mean {headline.metric}: {'; '.join(parts)}."
     return f"{text}{_convergence_text(headline, unit)}{_flags_text(flags)}"
 
 
@@ -184,16 +183,3 @@ def radius_text(radius: AtRadius, unit: str) -> str:
 def _count_text(cases: int, patients: int, sampled: str) -> str:
     text = f"{cases} case{'' if cases == 1 else 's'}"
     return f"{text} of {patients} patient{'' if patients == 1 else 's'}" if sampled == "patient" else text
-
-
-def _reads_safer(headline: Headline, unit: str) -> str:
-    """Why a larger radius reads as safer than a smaller one, where it does: which attacks were run there."""
-    sign = 1 if headline.higher_is_better else -1
-    for small, large in itertools.pairwise(headline.radii):
-        known = small.attacked is not None and large.attacked is not None and small.norm == large.norm
-        if known and sign * (large.attacked or 0.0) > sign * (small.attacked or 0.0):
-            return (
-                f" Radius {radius_text(large, unit)} reads as safer than {radius_text(small, unit)}, and is not: its "
-                f"attacks are weaker ({', '.join(large.attacks)}; at the smaller one {', '.join(small.attacks)})."
-            )
-    return ""

@@ -41,8 +41,31 @@ def test_the_worst_case_is_taken_within_every_radius() -> None:
     assert (small.eps, small.eps_input, small.norm, small.cases) == (0.1, 10.0, "linf", 2)
     assert small.mean == pytest.approx((0.1 + 0.2) / 2)
     assert small.won == {"BIM, equal radius, eps 0.1": 0, "SMIA, equal radius, eps 0.1": 1, "SMIA, paper, eps 0.1": 1}
-    assert (large.mean, large.cases) == (0.4, 1)
-    assert large.interval is None  # of one patient
+    assert large.interval is None  # of two patients
+
+
+def test_what_was_done_within_a_smaller_radius_was_done_within_a_larger_one() -> None:
+    """Of b nothing is known at 0.2, and SMIA leaves 0.2 of it at 0.1; BIM's 0.4 of a is less than any at 0.1."""
+    fair = [group for group in GROUPS if group.row.is_within]
+    _, large = worst_cases(fair, JACCARD)
+    assert (large.mean, large.cases) == (pytest.approx((0.4 + 0.2) / 2), 2)
+    assert large.won == {"BIM, equal radius, eps 0.2": 1, "SMIA, equal radius, eps 0.1": 1}
+    alike = [row("BIM", {"a": 0.4}), row("BIM", {"a": 0.4}, eps=0.2, eps_input=20.0)]
+    assert [worst.won for worst in worst_cases(alike, JACCARD)][1] == {"BIM, equal radius, eps 0.2": 1}
+    other_norm = row("BIM", {"a": 0.8}, eps=0.2, eps_input=20.0, norm="l2")
+    assert [worst.mean for worst in worst_cases([alike[0], other_norm], JACCARD)] == [0.4, 0.8]
+
+
+def test_a_search_for_the_critical_radius_counts_where_its_change_lies_within() -> None:
+    """It left nothing of a with 8 of 10 HU and of b with 15: at 10 HU a is broken, at 20 HU both are."""
+    key: dict[str, Any] = {"setting": "critical radius", "eps": 0.2, "eps_input": 20.0, "norm": "linf"}
+    search = group(
+        record("Search", "a", jaccard=0.0, linf=8.0, **key), record("Search", "b", jaccard=0.0, linf=15.0, **key)
+    )
+    held = [row("BIM", {"a": 0.9, "b": 0.8}, eps=eps, eps_input=100 * eps) for eps in (0.05, 0.1, 0.2)]
+    means = [worst.mean for worst in worst_cases([*held, search], JACCARD)]
+    assert means == [pytest.approx(0.85), pytest.approx(0.4), 0.0]
+    assert [case.worst for case in every_case([held[1], search], JACCARD)] == [0.0, 0.8]
 
 
 def test_every_case_under_the_worst_attack_of_the_smallest_radius() -> None:

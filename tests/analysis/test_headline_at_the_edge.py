@@ -91,13 +91,16 @@ def test_every_field_of_a_metric_over_cases(higher: bool, attacked: float) -> No
 
 
 def test_a_metric_over_cases_that_no_row_of_a_radius_has() -> None:
-    """Of a single case the share is not known: nothing is said at that radius, and the other one stands."""
+    """Of a single case the share is not known: of the larger radius what was done within the smaller one is said."""
     told = rows_of("Clean", 0.0, 0.0, metric="damage") + rows_of("BIM", 0.9, 0.8, metric="damage")
     told += rows_of("BIM", 0.9, metric="damage", eps=0.2, eps_input=20.0)
     small, large = headline(told, Primary("share", True), found_share).radii
     assert (small.attacked, small.cases, small.patients) == (0.0, 2, 2)
-    assert (large.attacked, large.interval, large.cases, large.patients) == (None, None, 0, 0)
-    assert (large.by, large.listed, large.eps_input) == ([], [], 20.0)
+    assert (large.attacked, large.interval, large.cases, large.patients) == (0.0, None, 2, 2)
+    assert (large.by, large.listed, large.eps_input) == (small.by, [], 20.0)
+    alone = told[:2] + told[4:]
+    (large,) = headline(alone, Primary("share", True), found_share).radii
+    assert (large.attacked, large.interval, large.cases, large.by, large.listed) == (None, None, 0, [], [])
 
 
 def test_rounds_count_their_own_gradients_and_all_that_came_before() -> None:

@@ -43,6 +43,14 @@ def test_required_files_exist(bundle: Shipped) -> None:
 
 
 @EVERY
+@pytest.mark.parametrize("config", ["inference", "evaluate", "attack_eval"])
+def test_other_weights_may_be_given(bundle: Shipped, config: str) -> None:
+    text = (bundle.root / "configs" / f"{config}.yaml").read_text()
+    assert "\nweights: $@bundle_root + '/models/model.pt'\n" in text
+    assert text.count("/models/model.pt") == 1
+
+
+@EVERY
 def test_metadata_is_complete(bundle: Shipped) -> None:
     meta = bundle.metadata()
     assert MANDATORY - meta.keys() == set()

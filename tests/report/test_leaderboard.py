@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from report.test_comparison import RADII, run
 
+from monai_smia.analysis.runs import Run
 from monai_smia.cli import main
-from monai_smia.records import Summary
+from monai_smia.records import Primary, Summary
+from monai_smia.report.comparison import run_of
 from monai_smia.report.leaderboard import HEADS, leaderboard
 from monai_smia.report.table import cell
 
@@ -40,6 +43,29 @@ def test_a_table_of_every_radius_and_data_set(runs: Path, tmp_path: Path) -> Non
         assert all(cell(radius.attacked) in text for radius in radii)
     assert 'href="../' in text
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_the_order_is_that_of_the_figure_where_single_cases_have_another(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mAP is of all cases and higher is better; single frames have their damage, of which less is."""
+
+    def of_all_cases(path: Path, name: str) -> Run:
+        read = run_of(path, name)
+        return replace(read, spec=replace(read.spec, primary=Primary("map50", True)))
+
+    expected, _ = leaderboard([runs], tmp_path / "index.html")
+    monkeypatch.setattr("monai_smia.report.leaderboard.run_of", of_all_cases)
+    assert not of_all_cases(runs / "sound", "sound").primary.higher_is_better
+    assert leaderboard([runs], tmp_path / "index.html")[0] == expected
+
+
+def test_radii_stand_in_their_order_as_numbers(tmp_path: Path) -> None:
+    run(tmp_path / "one", radii=(0.02, 1e-5))
+    boards, _ = leaderboard([tmp_path / "one"], tmp_path / "index.html")
+    sizes = [float(board.title.split(" at ")[1].split(",")[0]) for board in boards]
+    assert sizes == sorted(sizes)
+    assert [board.title for board in boards] != sorted(board.title for board in boards)
 
 
 def test_on_the_command_line(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
