@@ -72,10 +72,10 @@ def claims(rows: list[Row]) -> Claims:
     shipped, trained = rows
     if shipped["low"] is None:
         change = trained["value"] - shipped["value"]
-        yield f"One patient gives no interval; the recipe's figure differs by {change:+.3f} from the shipped one.", True
+        yield f"One patient gives no interval; the recipe's figure differs by {change:+.4f} from the shipped one.", True
         if "attacked" in shipped:
             change = trained["attacked"] - shipped["attacked"]
-            yield f"Under {STRONGEST} within 42 HU it differs by {change:+.3f}.", True
+            yield f"Under {STRONGEST} within 42 HU it differs by {change:+.4f}.", True
         return
     inside = shipped["low"] <= trained["value"] <= shipped["high"]
     yield f"The recipe's figure lies {'inside' if inside else 'outside'} of the interval of the shipped weights.", True
@@ -85,7 +85,7 @@ def columns(rows: list[Row]) -> list[dict[str, str]]:
     """The cells, by heading; kappa of graders alone."""
     found = {"weights": "{weights}", "cases": "{cases}", "metric": "{metric}", "value": "{value:.3f}"}
     found |= {} if rows[0]["low"] is None else {"95 %": "{low:.2f} - {high:.2f}"}
-    found |= {"attacked": "{attacked:.3f}"} if "attacked" in rows[0] else {}
+    found |= {"cube, attacked": "{attacked:.3f}"} if "attacked" in rows[0] else {}
     found |= {} if rows[0]["kappa"] is None else {"kappa": "{kappa:.3f}"}
     return cells(rows, {**found, "SHA-256": "{sha256}"})
 

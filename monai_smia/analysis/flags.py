@@ -86,7 +86,7 @@ def _precision_flags(row: _Row) -> list[Flag]:
     lost = sum(share > UNRESOLVED for share in shares)
     if lost <= len(shares) / 2:
         return []
-    text = f"{row.name}: its precision rounds over a quarter of the perturbation away in {lost} of {len(shares)} cases."
+    text = f"{row.name}: autocast rounds over a quarter of the perturbation away in {lost} of {len(shares)} cases."
     return [Flag("low precision", text)]
 
 

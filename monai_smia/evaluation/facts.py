@@ -138,5 +138,5 @@ def _planned_row(row: PlannedAttack, unit: str) -> PlannedRow:
     if step is None and isinstance(attack, IterativeAttack) and attack.eps is not None:
         step = attack.default_step_size(attack.eps)
     named = {name: getattr(attack, name, None) for name in PARAMETERS}
-    own = {"loss": row.loss, "norm": attack.norm, "eps_input": attack.eps}
+    own = {"loss": row.loss, "norm": attack.norm, "eps_input": attack.eps, "precision": attack.low_precision}
     return PlannedRow(key, attack.targeted, {**own, **named, "step_size": step})

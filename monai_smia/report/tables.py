@@ -143,6 +143,7 @@ def _differences(content: ReportContent) -> Table:
 def _attacks(content: ReportContent) -> Table:
     """Every attack: what it was allowed, and what it took."""
     took = {costs.row.label: costs for costs in content.costs}
+    lower = any(a.get("precision") for a in content.attacks)
     heads = ["radius", "norm", "steps", "step", "random start", "restarts", "ends at damage", "seed"]
     lines = []
     for a in content.attacks:
@@ -150,8 +151,10 @@ def _attacks(content: ReportContent) -> Table:
         goal = [a["norm"], cell(a["steps"]), length(a["step_size"]), _yes(a["random_start"]), cell(a["restarts"])]
         names = ("queries", "gradients", "most_gradients_of_setting", "seconds")
         spent = [getattr(costs, name, None) for name in names]
-        lines.append([a["row"], length(a["eps_input"]), *goal, cell(a["stop_at"]), cell(a["seed"]), *map(cell, spent)])
-    return Table(["attack", *heads, "queries", "gradients", "most of its setting", "seconds a case"], lines)
+        own = [cell(a["stop_at"]), cell(a["seed"]), *([a.get("precision") or "full"] if lower else [])]
+        lines.append([a["row"], length(a["eps_input"]), *goal, *own, *map(cell, spent)])
+    heads += [*(["precision"] if lower else []), "queries", "gradients", "most of its setting", "seconds a case"]
+    return Table(["attack", *heads], lines)
 
 
 def _survival(content: ReportContent) -> Table:

@@ -45,7 +45,9 @@ def test_what_the_precision_of_an_attack_rounds_away_is_counted_and_flagged(
     assert (found is None) is (precision is None)
     assert found is None or (found > 0.9 if low else found < 0.05)
     assert ("low precision" in {flag["name"] for flag in summary["flags"]}) is low
-    assert ("its precision rounds over a quarter" in (tmp_path / "out" / "report.html").read_text()) is low
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert ("autocast rounds over a quarter" in page) is low
+    assert ("<td>bfloat16" in page) is (precision is not None)  # what the attack was allowed
 
 
 def test_every_record_holds_clean_attack_and_added_damage(tmp_path: Path) -> None:
