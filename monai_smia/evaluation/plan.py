@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from monai_smia.analysis.critical_radius import SHARE
 from monai_smia.attacks import Attack, CriticalRadius, ShiftSearch, SmoothedShift, TryAll
+from monai_smia.checks import check_number, check_switch, is_number
 from monai_smia.files import check_file_name
 from monai_smia.records import CLEAN, RowKey
 from monai_smia.records.rows import CERTIFIED, EQUAL_RADIUS, EVERY_VALUE, SHIFT, is_as_the_paper
@@ -183,16 +183,9 @@ def radii_of(eps: float | str | Sequence[float | str], name: str = "eps") -> lis
     if not radii:
         raise ValueError(f"{name} must hold at least one radius, got {eps!r}.")
     for radius in radii:
-        if not _is_number(radius) or not isfinite(radius) or radius < 0:
+        if not is_number(radius) or not isfinite(radius) or radius < 0:
             raise ValueError(f"{name} must be a finite number >= 0, or a list of such numbers, got {eps!r}.")
     return radii
-
-
-def check_number(name: str, value: Any, *, whole: bool = False, least: int = 0, unless: str = "") -> None:
-    """Raise a ValueError where an argument of a plan is no finite number, or no whole one, >= `least`."""
-    if not _is_number(value) or not isfinite(value) or value < least or (whole and int(value) != value):
-        kind = "whole" if whole else "finite"
-        raise ValueError(f"{name} must be {unless}a {kind} number >= {least}, got {value!r}.")
 
 
 def share_of(plan: Sequence[PlannedAttack]) -> float:
@@ -213,8 +206,7 @@ def check_settings(evaluation: Any) -> None:
     for name in ("figures", "num_probed_cases"):
         check_number(name, getattr(evaluation, name), whole=True)
     for name in ("resume", "verify", "retry_failed", "progress"):
-        if not isinstance(getattr(evaluation, name), bool):
-            raise ValueError(f"{name} must be True or False, got {getattr(evaluation, name)!r}.")
+        check_switch(name, getattr(evaluation, name))
 
 
 def check_cases(names: Sequence[str], plan: Sequence[PlannedAttack]) -> None:
@@ -231,8 +223,3 @@ def _from_text(value: Any) -> Any:
         return float(Fraction(value.replace(" ", ""))) if isinstance(value, str) else value
     except (ValueError, ZeroDivisionError):
         return value
-
-
-def _is_number(value: Any) -> bool:
-    """A number as a config gives it, where ``nan`` or ``1e-2`` arrive as text and ``true`` as a bool."""
-    return isinstance(value, Real) and not isinstance(value, bool)

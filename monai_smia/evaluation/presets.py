@@ -20,10 +20,11 @@ from monai_smia.attacks import (
     Noise,
     Square,
 )
+from monai_smia.checks import check_number
 from monai_smia.evaluation.blackbox_plan import QUERIES, blackbox_plan
 from monai_smia.evaluation.frequency_plan import frequency_rows
 from monai_smia.evaluation.paper_plan import paper_comparison
-from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
+from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, radii_of
 from monai_smia.evaluation.shift_plan import shift_rows
 from monai_smia.nearest import nearest
 from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
@@ -192,7 +193,7 @@ def preset_plan(
         if gradients is not None:
             raise ValueError(f"gradients is of the other presets; with 'paper' give steps, got gradients={gradients}.")
         return paper_comparison(eps, steps=steps, alpha=alpha, unit_scale=unit_scale, **shared, **paper)
-    check_number("gradients", count, whole=True, least=1, unless="None or ")
+    check_number("gradients", count, whole=True, least=1, optional=True)
     check_number("alpha", alpha)
     check_number("steps", steps, whole=True)
     if preset == "blackbox":
