@@ -20,6 +20,7 @@ from monai_smia.attacks import (
     Noise,
     Square,
 )
+from monai_smia.attacks.arguments import check_stop_at
 from monai_smia.checks import check_number
 from monai_smia.evaluation.blackbox_plan import QUERIES, blackbox_plan
 from monai_smia.evaluation.frequency_plan import frequency_rows
@@ -185,8 +186,9 @@ def preset_plan(
         >>> [(row.setting, row.key().steps) for row in preset_plan("quick", "detection", 0.01) if row.name == "DAG"]
         [('round 1', 2), ('round 2', 5)]
     """
-    if preset not in PRESETS:
+    if preset not in list(PRESETS):  # a list of them, which has no hash, is none
         raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}{nearest(preset, PRESETS)}")
+    check_stop_at(paper.get("stop_at"))
     shared: dict[str, Any] = {"clip": clip, "seed": seed}
     count = PRESETS[preset] if gradients is None else gradients
     if PRESETS[preset] is None or count is None:
