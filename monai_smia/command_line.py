@@ -5,7 +5,6 @@ MONAI takes every override, and one that no config knows (``--epz 0.03``) does n
 
 from __future__ import annotations
 
-import ast
 import difflib
 import inspect
 import logging
@@ -22,6 +21,7 @@ from typing import Any
 from monai.bundle import ConfigParser, run
 
 from monai_smia.nearest import nearest
+from monai_smia.overrides import check_kind, config_files, overrides_of, parts_of
 
 NOT_MET = 3  # exit status; that of a case that failed, or of anything else, is 1
 # What dependencies say at every run and nobody who runs a bundle can do anything about.
@@ -44,8 +44,6 @@ HINTS = (  # what to do about errors that are nobody's own, by a part of their t
 LONGEST = 400  # characters of an error that is nobody's own
 NOTHING = {"None": "for MONAI leaves None out", "null": "but as a text"}
 WORDS = {"split": "all", "stop_at": "never"}  # of overrides that have one for it
-TEXTS = ("case", "eps")  # overrides that may be a name, or a number as people type it: 8/255
-NUMBER = r"-?\d[\d.e+-]*|'\$[\d\s.()*/e+-]+'"  # as Python writes one of a config, or an expression: 0.5, '$2 / 255'
 OVERLAY = "attack"  # what is under it reads words itself: `monai_smia.adapters.monai_bundle`
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
@@ -75,44 +73,18 @@ def check_arguments(arguments: Sequence[str] | None = None) -> None:
     config: dict[str, Any] = {}
     for file in files:
         for key, value in ConfigParser.load_config_file(file).items():
-            _put(config, _parts(str(key).lstrip("+")), value)
+            _put(config, parts_of(str(key).lstrip("+")), value)
     for name, value in given.items():
         if name in OWN:
             continue
-        unknown = _unknown(_parts(name), config)
+        unknown = _unknown(parts_of(name), config)
         if unknown is not None and not _is_asked_for(name, config):
             raise SystemExit(_sentence(name, *unknown))
         if value in NOTHING:
             word = WORDS.get(name, "'$None'")
             raise SystemExit(f"--{name} {value} does not arrive, {NOTHING[value]}: write --{name} {word}.")
-        _check_kind(name, value, _default(_parts(name), config))
-
-
-def _default(path: Sequence[str], config: Any) -> Any:
-    """What stands at an id of a config; None where nothing does."""
-    for part in path:
-        config = config.get(part) if isinstance(config, Mapping) else None
-    return config
-
-
-def _check_kind(name: str, value: str, default: Any) -> None:
-    """End the run where text stands for a number or a switch, such as ``false``, which would be taken for true."""
-    if value[:1] in ("$", "@", "%") or value == WORDS.get(name) or _parts(name)[0] == OVERLAY:
-        return
-    given = _literal(value)
-    if isinstance(default, bool):
-        if value and not isinstance(given, bool):  # without a value it is True
-            raise SystemExit(f"--{name} must be True or False, got {value!r}.")
-    elif re.fullmatch(NUMBER, repr(default)) and name not in TEXTS and isinstance(given, (str, bool)):
-        raise SystemExit(f"--{name} must be a number, got {value!r}; an expression begins with $, such as '$4 / 255'.")
-
-
-def _literal(value: str) -> Any:
-    """A value of the command line as MONAI reads it: numbers, lists, True, False; all else is text."""
-    try:
-        return ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return value
+        if value[:1] not in ("$", "@", "%") and value != WORDS.get(name) and parts_of(name)[0] != OVERLAY:
+            check_kind(name, value, config)
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
@@ -214,27 +186,6 @@ def _is_ours(error: BaseException) -> bool:
 def is_bundle_run(arguments: Sequence[str]) -> bool:
     """Whether a command line is one of ``python -m monai.bundle run``."""
     return Path(arguments[0]).parts[-3:] == ("monai", "bundle", "__main__.py") and arguments[1:2] == ["run"]
-
-
-def overrides_of(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and values of what begins with two dashes."""
-    for number, argument in enumerate(arguments):
-        if not argument.startswith("--") or argument == "--":
-            continue
-        name, equals, value = argument[2:].partition("=")
-        following = arguments[number + 1] if number + 1 < len(arguments) else ""
-        yield name.replace("-", "_"), value if equals else "" if following.startswith("--") else following
-
-
-def config_files(value: str) -> list[str]:
-    """The config files of ``--config_file``: one, a list as Python writes it, or several with commas."""
-    found = _literal(value)
-    names = found.split(",") if isinstance(found, str) else list(found)
-    return [str(name) for name in names if str(name) and Path(str(name)).is_file()]
-
-
-def _parts(name: str) -> list[str]:
-    return name.replace("::", "#").split("#")
 
 
 def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:

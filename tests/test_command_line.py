@@ -64,6 +64,40 @@ def test_text_is_neither_a_number_nor_a_switch(bundle: Shipped, argument: str, v
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("bundle", "configs", "switch"),
+    [
+        (FUNDUS, ("train", "train_robust"), "mixed_precision"),  # its default is an expression
+        (FUNDUS, ("train",), "train::handlers::3::_disabled_"),
+        (CT, ("attack_eval",), "within_series::native"),
+        (CT, ("attack_eval",), "evaluation::storage::like_source"),
+        (CT, ("attack_eval",), "labeled"),
+        *[(b, ("attack_eval",), "evaluation::storage::identified") for b in (CT, FUNDUS, ENDOSCOPY)],  # a reference
+        *[(b, ("attack_eval",), "evaluation#storage#identified") for b in (CT, FUNDUS, ENDOSCOPY)],
+    ],
+)
+def test_text_is_no_switch_wherever_its_default_stands(bundle: Shipped, configs: tuple[str, ...], switch: str) -> None:
+    for value in ("false", "no", "0"):
+        with pytest.raises(SystemExit, match=f"--{switch} must be True or False, got '{value}'."):
+            check_arguments(typed(bundle, f"--{switch}", value, configs=configs))
+    for value in ("False", "True", "$@device.type == 'cpu'", ""):
+        check_arguments(typed(bundle, f"--{switch}={value}", configs=configs))
+
+
+def test_a_radius_may_be_typed_wherever_it_stands() -> None:
+    check_arguments(typed(FUNDUS, "--comparison#eps", "8/255"))
+    with pytest.raises(SystemExit, match="--comparison#steps must be a number, got 'ten'"):
+        check_arguments(typed(FUNDUS, "--comparison#steps", "ten"))
+
+
+@pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
+@pytest.mark.parametrize("folder", ["output_dir", "dataset_dir", "bundle_root"])
+def test_a_folder_without_a_name_is_not_the_root_of_the_file_system(bundle: Shipped, folder: str) -> None:
+    for arguments in ([f"--{folder}", ""], [f"--{folder}="], [f"--{folder}", "--eps", "0.1"]):
+        with pytest.raises(SystemExit, match=f"--{folder} must name a folder, got ''."):
+            check_arguments(typed(bundle, *arguments))
+
+
 @pytest.mark.parametrize("value", ["abc", "4/255", "false"])
 @pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
 def test_the_radius_of_a_training_is_a_number(bundle: Shipped, value: str) -> None:

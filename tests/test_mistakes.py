@@ -26,6 +26,7 @@ EYES, FRAMES = (
     ["attack_eval", "--config_file", bundle.configs("attack_eval")[0], "--bundle_root", str(bundle.root)]
     for bundle in (FUNDUS, ENDOSCOPY)
 )
+TRAIN = ["train", "--config_file", str(FUNDUS.configs("train", "train_robust")), "--bundle_root", str(FUNDUS.root)]
 MISTAKES: dict[str, tuple[Sequence[str], str]] = {
     # options
     "an option misspelt": ([*RUN, "--epz", "0.03"], r"--epz is nothing that the configs know, .* did you mean --eps\?"),
@@ -99,6 +100,26 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
     ),
     "a seed": ([*RUN, "--seed", "x"], "--seed must be a number, got 'x'"),
     "no gradients": ([*RUN, "--gradients", "0"], "gradients must be None or a whole number >= 1, got 0"),
+    "several seeds": ([*RUN, "--seed", "[0,1]"], r"seed must be a whole number >= 0, got \[0, 1\]"),
+    "several presets": ([*RUN, "--preset", "[quick]"], r"preset must be one of .*, got \['quick'\]"),
+    "a radius given twice": ([*RUN, "--eps", "[0.01,0.01]"], r"eps must hold every radius once, .*: \[0\.01\]"),
+    "radii half typed": ([*RUN, "--eps", "[1/255, x]"], r"eps must be a finite number >= 0, .* got '\[1/255, x\]'"),
+    "a damage that is none": ([*EYES, "--stop_at", "0"], r"stop_at must lie in \(0, 1\], or be None, got 0"),
+    "no cases": ([*EYES, "--max_cases", "0"], "max_cases must be None or a whole number >= 1, got 0"),
+    "no number of cases": ([*EYES, "--max_cases", ""], "max_cases must be None or a whole number >= 1, got ''"),
+    "half a frame": ([*FRAMES, "--frame_count", "1.5"], r"frame_count must be a whole number >= 1, got 1\.5"),
+    "a loss": ([*FRAMES, "--loss", "focl"], r"--loss must be one of None, .*, got 'focl'; did you mean focal\?"),
+    "a row": ([*FRAMES, *PAPER, "--rows", "[SMIA,Nix]"], r"rows must name some of \['Clean', .*\], got 'Nix'"),
+    "a row in small letters": ([*FRAMES, *PAPER, "--rows", "smia"], r"rows must name some of .*, got 'smia'"),
+    "a setting": ([*EYES, *PAPER, "--settings", '["equal radious"]'], "settings must .*; did you mean equal radius"),
+    "a part of a setting": ([*FRAMES, *PAPER, "--settings", "equal"], "settings must name some of .*, got 'equal'"),
+    "no folder": ([*EYES, "--output_dir", ""], "--output_dir must name a folder, got ''"),
+    "no switch in text": ([*RUN, "--evaluation::storage::identified", "false"], "must be True or False, got 'false'"),
+    "no switch of a training": ([*TRAIN, "--mixed_precision", "false"], "must be True or False, got 'false'"),
+    "no fold": ([*TRAIN, "--fold", "9"], "fold must be None or a whole number from 0 to 4, got 9"),
+    "never attacked": ([*TRAIN, "--attack_every", "0"], "attack_every must be a whole number >= 1, got 0"),
+    "a radius of a training": ([*TRAIN, "--attack_eps", "0"], "attack_eps must be a finite number > 0, got 0"),
+    "radii of a training": ([*TRAIN, "--attack_eps", "[0.01,0.02]"], r"attack_eps .* got \[0\.01, 0\.02\]"),
     "directions": ([*RUN, "--volumes", "['sideways']"], r"volumes must be a list of .*, got \['sideways'\]"),
     "no number of figures": ([*RUN, "--evaluation#figures", "x"], "figures must be a whole number >= 0, got 'x'"),
     "no switch": ([*RUN, "--evaluation#resume", "'no'"], "resume must be True or False, got 'no'"),

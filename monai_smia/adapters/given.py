@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monai_smia.evaluation.plan import check_number
+from monai_smia.checks import check_number
 
 OWN_STATISTICS = (
     "The model normalizes every image by its own statistics: a radius has no fixed size in network units, and what "
@@ -22,7 +22,7 @@ def check_limit(limit: int | None) -> None:
         ValueError: limit must be None or a whole number >= 1, got 0.
     """
     if limit is not None:
-        check_number("limit", limit, whole=True, least=1, unless="None or ")
+        check_number("limit", limit, whole=True, least=1, optional=True)
 
 
 def range_of(clip: Sequence[float] | None) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from monai_smia.checks import is_number
 from monai_smia.threat import ThreatModel
 from monai_smia.victims.gate import check_image
 from monai_smia.victims.preprocessing import as_plain
@@ -94,8 +95,8 @@ def widest(clip: tuple[float, float], norm: str, voxels: int) -> float:
 
 def check_stop_at(stop_at: float | None) -> None:
     """Raise a ValueError where a damage to stop at is none."""
-    if stop_at is not None and not 0 < stop_at <= 1:
-        raise ValueError(f"stop_at must lie in (0, 1], or be None, got {stop_at}.")
+    if stop_at is not None and not (is_number(stop_at) and 0 < stop_at <= 1):
+        raise ValueError(f"stop_at must lie in (0, 1], or be None, got {stop_at!r}.")
 
 
 def plain_image(image: Tensor) -> Tensor:

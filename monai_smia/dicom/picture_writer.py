@@ -20,6 +20,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from monai_smia.checks import check_switch
 from monai_smia.dicom.derived import (
     RESAMPLING,
     check_deidentified,
@@ -76,6 +77,7 @@ def write_dicom_picture(
         ValueError: if the source is not de-identified, of a class that is not written, or the pixels do not fit it.
         WriteError: if the operating system does not let it be written, or it does not hold what was written.
     """
+    check_switch("identified", identified)
     path, header = Path(path), source.header
     if header.SOPClassUID not in WRITTEN:
         known = ", ".join(uid.name.removesuffix(" Storage") for uid in WRITTEN)

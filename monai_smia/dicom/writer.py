@@ -11,6 +11,7 @@ import numpy as np
 from pydicom.dataset import FileDataset
 from pydicom.uid import CTImageStorage, generate_uid
 
+from monai_smia.checks import check_switch
 from monai_smia.dicom.compressed import check_compression, compress
 from monai_smia.dicom.derived import check_deidentified, derived_file, mark, research_patient, save, sync
 from monai_smia.dicom.files import UNFINISHED, DicomSlice, decode, stored_range
@@ -59,6 +60,8 @@ def write_dicom_series(
         FileExistsError: if `folder` exists.
         WriteError: if the operating system does not let it be written, or it does not hold what was written.
     """
+    check_switch("same_study", same_study)
+    check_switch("identified", identified)
     folder = Path(folder)
     _check(source, stored, identified)
     check_compression(compression)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_smia._moved import moved
+from monai_smia.evaluation.chosen import chosen_rows
 from monai_smia.evaluation.duplicates import find_duplicates
 from monai_smia.evaluation.paper_figures import PaperFigures
 from monai_smia.evaluation.paper_plan import paper_comparison, tables_plan
@@ -19,6 +20,7 @@ __all__ = [
     "PaperFigures",
     "Pipeline",
     "PlannedAttack",
+    "chosen_rows",
     "find_duplicates",
     "paper_comparison",
     "preset_plan",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from monai_smia.attacks import DecisionSearch, Noise, RayS, Square
-from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
+from monai_smia.checks import check_number
+from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, radii_of
 from monai_smia.records.rows import EQUAL_RADIUS
 
 QUERIES = 200

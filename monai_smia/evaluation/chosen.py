@@ -66,6 +66,45 @@ def chosen_plan(
     return attacks if only is None else selected(attacks, only)
 
 
+def chosen_rows(
+    plan: Sequence[PlannedAttack],
+    *,
+    rows: str | Sequence[str] | None = None,
+    settings: str | Sequence[str] | None = None,
+) -> list[PlannedAttack]:
+    """Those rows of a plan that a config names.
+
+    Args:
+        plan: all of them.
+        rows: names of attacks, or one; None for all.
+        settings: that rows are compared by, or one; the clean row has ``""``. None for all.
+
+    Raises:
+        ValueError: if a name is none of the plan's, or no row has both.
+
+    Example:
+        >>> plan = paper_comparison(0.01)
+        >>> [row.name for row in chosen_rows(plan, rows=["BIM", "SMIA"], settings="equal radius")]
+        ['BIM', 'SMIA']
+    """
+    names = _known("rows", rows, [row.name for row in plan])
+    kept = _known("settings", settings, [row.setting for row in plan])
+    found = [row for row in plan if row.name in names and row.setting in kept]
+    if not found:
+        raise ValueError(f"rows and settings must leave a row of the plan, got {rows!r} and {settings!r}.")
+    return found
+
+
+def _known(name: str, value: Any, there: Sequence[str]) -> list[str]:
+    """The names that are given, one or several, each of which is there."""
+    known = list(dict.fromkeys(there))
+    given = known if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+    for one in given:
+        if one not in known:
+            raise ValueError(f"{name} must name some of {known}, got {one!r}{nearest(one, known)}")
+    return given
+
+
 def selected(attacks: Sequence[PlannedAttack], names: Sequence[str]) -> list[PlannedAttack]:
     """The clean row and the attacks of these names.
 

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from monai_smia.attacks import BIM, DAG, FGSM, MIFGSM, PGD, READINGS, SMIA, Attack, DeepFool, Noise, Reading
-from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
+from monai_smia.checks import check_number
+from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, radii_of
 from monai_smia.records.rows import (
     ALPHA,
     EQUAL_GRADIENTS,

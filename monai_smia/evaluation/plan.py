@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
-from numbers import Real
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
 
 from monai_smia.analysis.critical_radius import SHARE
 from monai_smia.attacks import Attack, CriticalRadius, ShiftSearch, SmoothedShift, TryAll
+from monai_smia.checks import check_number, check_switch, is_number
 from monai_smia.files import check_file_name
 from monai_smia.records import CLEAN, RowKey
 from monai_smia.records.rows import CERTIFIED, EQUAL_RADIUS, EVERY_VALUE, SHIFT, is_as_the_paper
@@ -167,32 +168,27 @@ def radii_of(eps: float | str | Sequence[float | str], name: str = "eps") -> lis
     """The radii of a plan, checked.
 
     Args:
-        eps: one, or a list of them, numbers or text such as ``"8/255"``.
+        eps: one, or a list of them, numbers or text such as ``"8/255"`` or ``"[4/255, 8/255]"``.
         name: of the argument.
 
     Raises:
-        ValueError: if there is none, or one is no finite number >= 0.
+        ValueError: if there is none, one is no finite number >= 0, or one is there twice.
 
     Example:
-        >>> radii_of(0.05), radii_of([0.05, "1/8"])
-        ([0.05], [0.05, 0.125])
+        >>> radii_of(0.05), radii_of([0.05, "1/8"]), radii_of("[1/8, 1/4/8]")
+        ([0.05], [0.05, 0.125], [0.125, 0.03125])
     """
     several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
-    given: list[Any] = list(eps) if several else [eps]  # type: ignore[arg-type]  # several is told by its type
+    given: list[Any] = list(eps) if several else _each(eps)  # type: ignore[arg-type]  # several is told by its type
     radii = [_from_text(radius) for radius in given]
     if not radii:
         raise ValueError(f"{name} must hold at least one radius, got {eps!r}.")
     for radius in radii:
-        if not _is_number(radius) or not isfinite(radius) or radius < 0:
+        if not is_number(radius) or not isfinite(radius) or radius < 0:
             raise ValueError(f"{name} must be a finite number >= 0, or a list of such numbers, got {eps!r}.")
+    if twice := sorted({radius for radius in radii if radii.count(radius) > 1}):
+        raise ValueError(f"{name} must hold every radius once, got more than once: {twice}.")
     return radii
-
-
-def check_number(name: str, value: Any, *, whole: bool = False, least: int = 0, unless: str = "") -> None:
-    """Raise a ValueError where an argument of a plan is no finite number, or no whole one, >= `least`."""
-    if not _is_number(value) or not isfinite(value) or value < least or (whole and int(value) != value):
-        kind = "whole" if whole else "finite"
-        raise ValueError(f"{name} must be {unless}a {kind} number >= {least}, got {value!r}.")
 
 
 def share_of(plan: Sequence[PlannedAttack]) -> float:
@@ -213,8 +209,7 @@ def check_settings(evaluation: Any) -> None:
     for name in ("figures", "num_probed_cases"):
         check_number(name, getattr(evaluation, name), whole=True)
     for name in ("resume", "verify", "retry_failed", "progress"):
-        if not isinstance(getattr(evaluation, name), bool):
-            raise ValueError(f"{name} must be True or False, got {getattr(evaluation, name)!r}.")
+        check_switch(name, getattr(evaluation, name))
 
 
 def check_cases(names: Sequence[str], plan: Sequence[PlannedAttack]) -> None:
@@ -226,13 +221,19 @@ def check_cases(names: Sequence[str], plan: Sequence[PlannedAttack]) -> None:
 
 
 def _from_text(value: Any) -> Any:
-    """The number that text writes, as people type it: 8/255; the text where it is none."""
+    """The number that text writes, as people type it: 8/255, 8/255/2; the text where it is none."""
+    if not isinstance(value, str):
+        return value
     try:
-        return float(Fraction(value.replace(" ", ""))) if isinstance(value, str) else value
+        number, *divisors = (Fraction(part.strip()) for part in value.split("/"))
+        return float(number / prod(divisors))
     except (ValueError, ZeroDivisionError):
         return value
 
 
-def _is_number(value: Any) -> bool:
-    """A number as a config gives it, where ``nan`` or ``1e-2`` arrive as text and ``true`` as a bool."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _each(value: Any) -> list[Any]:
+    """What text names in brackets, ``"[4/255, 8/255]"``, or with commas alone; one value where it is no such list."""
+    if not isinstance(value, str):
+        return [value]
+    listed = re.fullmatch(r"\s*[\[(](.*?),?\s*[\])]\s*", value)
+    return (listed[1] if listed else value).split(",")

@@ -20,10 +20,12 @@ from monai_smia.attacks import (
     Noise,
     Square,
 )
+from monai_smia.attacks.arguments import check_stop_at
+from monai_smia.checks import check_number
 from monai_smia.evaluation.blackbox_plan import QUERIES, blackbox_plan
 from monai_smia.evaluation.frequency_plan import frequency_rows
 from monai_smia.evaluation.paper_plan import paper_comparison
-from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
+from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, radii_of
 from monai_smia.evaluation.shift_plan import shift_rows
 from monai_smia.nearest import nearest
 from monai_smia.records.rows import CRITICAL_RADIUS, EQUAL_RADIUS, ROUND
@@ -184,15 +186,16 @@ def preset_plan(
         >>> [(row.setting, row.key().steps) for row in preset_plan("quick", "detection", 0.01) if row.name == "DAG"]
         [('round 1', 2), ('round 2', 5)]
     """
-    if preset not in PRESETS:
+    if preset not in list(PRESETS):  # a list of them, which has no hash, is none
         raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}{nearest(preset, PRESETS)}")
+    check_stop_at(paper.get("stop_at"))
     shared: dict[str, Any] = {"clip": clip, "seed": seed}
     count = PRESETS[preset] if gradients is None else gradients
     if PRESETS[preset] is None or count is None:
         if gradients is not None:
             raise ValueError(f"gradients is of the other presets; with 'paper' give steps, got gradients={gradients}.")
         return paper_comparison(eps, steps=steps, alpha=alpha, unit_scale=unit_scale, **shared, **paper)
-    check_number("gradients", count, whole=True, least=1, unless="None or ")
+    check_number("gradients", count, whole=True, least=1, optional=True)
     check_number("alpha", alpha)
     check_number("steps", steps, whole=True)
     if preset == "blackbox":

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_smia.command_line import OWN, config_files, is_bundle_run, overrides_of
+from monai_smia.command_line import OWN, is_bundle_run
 from monai_smia.evaluation.private import without_private
+from monai_smia.overrides import config_files, overrides_of
 from monai_smia.records.manifest import hash_of
 
 BUNDLE, PACKAGE = "monai.bundle", "monai_smia"  # programs

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from monai_smia.attacks import ShiftAttack, SmoothedShift, TryAll
-from monai_smia.evaluation.plan import PlannedAttack, check_number
+from monai_smia.checks import check_number
+from monai_smia.evaluation.plan import PlannedAttack
 from monai_smia.nearest import nearest
 from monai_smia.records.rows import CERTIFIED, EVERY_VALUE, SHIFT
 from monai_smia.shifts import FINITE, LEVELS, MODALITIES, Shift, SlicePhase, WindowSetting, shifts_for

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from monai_smia.attacks import APGD
-from monai_smia.evaluation.plan import PlannedAttack, check_number, in_input_unit, radii_of
+from monai_smia.checks import check_number
+from monai_smia.evaluation.plan import PlannedAttack, in_input_unit, radii_of
 from monai_smia.evaluation.presets import PRESETS
 from monai_smia.records.rows import EQUAL_RADIUS
 from monai_smia.victims.volume_loss import DIRECTIONS, VolumeLoss
@@ -47,7 +48,7 @@ def volume_rows(
     if not isinstance(volumes, (list, tuple)) or not volumes or set(volumes) - set(DIRECTIONS):
         raise ValueError(f"volumes must be a list of {DIRECTIONS}, or None, got {volumes!r}.")
     count = gradients or PRESETS.get(preset) or steps
-    check_number("gradients", count, whole=True, least=1, unless="None or ")
+    check_number("gradients", count, whole=True, least=1, optional=True)
     return [
         PlannedAttack(
             APGD(

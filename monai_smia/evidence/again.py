@@ -11,11 +11,12 @@ from typing import Any
 
 from monai_smia.adapters import OVERLAY
 from monai_smia.adapters.shipped import shipped_bundles
-from monai_smia.command_line import check_arguments, config_files
+from monai_smia.command_line import check_arguments
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.recipe import BUNDLE, CONFIGS, PACKAGE
 from monai_smia.evidence.errors import NotAgainError, check_outside
 from monai_smia.evidence.typed import typed_evaluation
+from monai_smia.overrides import config_files
 from monai_smia.records.manifest import hash_of
 
 CODE = re.compile(r"\$|_target_|^%")  # what MONAI runs, or reads from another file

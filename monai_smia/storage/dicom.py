@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage
 from torch import Tensor
 
+from monai_smia.checks import check_switch
 from monai_smia.dicom.compressed import check_compression
 from monai_smia.dicom.files import stored_range
 from monai_smia.dicom.reader import DicomSeriesReader
@@ -36,6 +37,9 @@ class DicomStorage:
         identified: allow sources that do not say that they are de-identified.
         compression: of the pixels, without loss: ``"jpegls"`` or ``"rle"``; None for none.
 
+    Raises:
+        ValueError: if `same_study` or `identified` is no bool, or `compression` is unknown.
+
     Example:
         >>> storage = DicomStorage("eval/volumes", note="model 3f2a")
         >>> path = storage.write(image, adversarial, eps=20.0, source="ct", stem="case_pgd")  # doctest: +SKIP
@@ -50,6 +54,8 @@ class DicomStorage:
         identified: bool = False,
         compression: str | None = None,
     ) -> None:
+        check_switch("same_study", same_study)
+        check_switch("identified", identified)
         self.folder = Path(folder)
         self.note = note
         self.same_study = same_study

@@ -10,6 +10,7 @@ import numpy as np
 from monai.data import MetaTensor
 from torch import Tensor
 
+from monai_smia.checks import check_switch
 from monai_smia.dicom.files import looks_like_dicom
 from monai_smia.dicom.picture_loading import FRAME, load_dicom_picture
 from monai_smia.dicom.picture_writer import write_dicom_picture
@@ -34,7 +35,7 @@ class DicomPictureStorage:
         identified: allow sources that do not say that they are de-identified.
 
     Raises:
-        ValueError: if `level` is not positive.
+        ValueError: if `level` is not positive, or `identified` is no bool.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class DicomPictureStorage:
     ) -> None:
         if not level > 0:
             raise ValueError(f"level must be a number > 0, got {level}.")
+        check_switch("identified", identified)
         self.folder = Path(folder)
         self.level, self.transposed, self.note, self.identified = level, transposed, note, identified
 

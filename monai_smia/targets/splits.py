@@ -94,7 +94,7 @@ def folds(items: Sequence[dict[str, Any]], count: int, *, seed: int = 0) -> list
         seed: of the order in which they are dealt out.
 
     Raises:
-        ValueError: if there are fewer patients than parts.
+        ValueError: if there are fewer patients than parts, of a label, too (a patient's is the largest).
 
     Example:
         >>> items = [{"label": n % 2, "patient": n // 2} for n in range(8)]
@@ -107,6 +107,11 @@ def folds(items: Sequence[dict[str, Any]], count: int, *, seed: int = 0) -> list
     if len(groups) < count:
         raise ValueError(f"fold needs {count} patients at least, got {len(groups)}.")
     labels = [max(item["label"] for item in group) for group in groups.values()]
+    for label in sorted(set(labels)):
+        if labels.count(label) < count:
+            raise ValueError(
+                f"fold needs {count} patients of every label at least, got {labels.count(label)} of {label}."
+            )
     parts = partition_dataset_classes(list(groups.values()), labels, num_partitions=count, shuffle=True, seed=seed)
     return [[item for group in part for item in group] for part in parts]
 

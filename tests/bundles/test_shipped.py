@@ -218,11 +218,12 @@ def pixdim(preprocess: list[Any]) -> list[float]:
 @pytest.mark.parametrize(
     "configs", [("attack_eval",), ("attack_eval", "multi_gpu_attack_eval")], ids=["one", "several"]
 )
-def test_a_seed_that_is_none_is_named(bundle: Shipped, configs: tuple[str, ...], tmp_path: Path) -> None:
-    parser = bundle.parser(*configs, output_dir=str(tmp_path), seed="x")
+@pytest.mark.parametrize("seed", ["x", [0, 1], -1])
+def test_a_seed_that_is_none_is_named(bundle: Shipped, configs: tuple[str, ...], seed: Any, tmp_path: Path) -> None:
+    parser = bundle.parser(*configs, output_dir=str(tmp_path), seed=seed)
     (check,) = [
         number for number, step in enumerate(parser["initialize"]) if "seed" in step and "determinism" not in step
     ]
     with pytest.raises(RuntimeError) as told:
         parser.get_parsed_content(f"initialize#{check}")
-    assert "seed must be a whole number >= 0, or one per sample, got 'x'" in str(told.value.__cause__)
+    assert str(told.value.__cause__) == f"seed must be a whole number >= 0, got {seed!r}."

@@ -160,14 +160,30 @@ def test_shifts_take_turns_with_pgd(tmp_path: Path) -> None:
     assert not (tmp_path / "model_robust.pt").exists()
 
 
-@pytest.mark.parametrize("radius", [-0.01, 0, "nan"])
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        *[("attack_eps", value, "a finite number > 0") for value in (-0.01, 0, float("nan"), [0.01, 0.02])],
+        *[("attack_every", value, "a whole number >= 1") for value in (0, -1, 1.5, [1])],
+        ("attack_steps", 0, "a whole number >= 1"),
+        ("seed", [0, 1], "a whole number >= 0"),
+    ],
+)
 @pytest.mark.parametrize("bundle", [CT, FUNDUS, ENDOSCOPY], ids=lambda bundle: bundle.name)
-def test_a_radius_that_is_none_ends_the_run_before_anything_is_read(
-    bundle: Shipped, radius: Any, tmp_path: Path
+def test_an_argument_that_is_none_ends_the_run_before_anything_is_read(
+    bundle: Shipped, name: str, value: Any, allowed: str, tmp_path: Path
 ) -> None:
-    options = {"attack_eps": float(radius), "output_dir": str(tmp_path / "out")}
-    with pytest.raises(Exception, match=r"attacks\.PGD") as caught:
+    options = {name: value, "output_dir": str(tmp_path / "out")}
+    with pytest.raises(RuntimeError, match="check_number") as caught:
         bundle.workflow("train", "train_robust", workflow_type="train", **options)
-    assert isinstance(caught.value.__cause__, ValueError)
-    assert "must be a finite number" in str(caught.value.__cause__)
+    assert str(caught.value.__cause__) == f"{name} must be {allowed}, got {value!r}."
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fold", ["abc", "", 1.5, 9, [0], -1, True])
+def test_a_fold_is_one_of_five(fold: Any, tmp_path: Path) -> None:
+    options = {"fold": fold, "output_dir": str(tmp_path / "out"), "dataset_dir": "gone"}
+    with pytest.raises(RuntimeError, match="check_number") as caught:
+        FUNDUS.workflow("train", workflow_type="train", **options)
+    assert str(caught.value.__cause__) == f"fold must be None or a whole number from 0 to 4, got {fold!r}."
     assert not (tmp_path / "out").exists()

@@ -104,6 +104,8 @@ def test_what_is_not_written(changed: dict[str, Any], said: str, tmp_path: Path)
         assert pydicom.dcmread(scaled).get("BurnedInAnnotation") == ds.BurnedInAnnotation
     with pytest.raises(ValueError, match=r"pixels must be uint8 of shape|source must be one of"):
         write_dicom_picture(source, source.pixels[:8], tmp_path / "d.dcm", identified=True)
+    with pytest.raises(ValueError, match="identified must be True or False, got 'false'"):
+        write_dicom_picture(source, source.pixels, tmp_path / "e.dcm", identified="false")  # type: ignore[arg-type]
 
 
 def test_what_is_derived_holds_no_marker_but_in_what_the_docs_list(tmp_path: Path) -> None:

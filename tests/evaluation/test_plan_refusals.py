@@ -12,6 +12,7 @@ import pytest
 from monai_smia.attacks import PGD
 from monai_smia.evaluation import paper_comparison, preset_plan, tables_plan
 from monai_smia.evaluation.plan import PlannedAttack
+from monai_smia.evaluation.presets import PRESETS
 
 PLANS = [
     paper_comparison,
@@ -22,10 +23,44 @@ no_plan = pytest.mark.parametrize("plan", PLANS, ids=["comparison", "paper", "qu
 tables_too = pytest.mark.parametrize("plan", [*PLANS, tables_plan], ids=["comparison", "paper", "quick", "tables"])
 
 
-@pytest.mark.parametrize(("eps", "radius"), [("8/255", 8 / 255), ("8 / 255", 8 / 255), ("0.05", 0.05), ("5e-2", 0.05)])
+@pytest.mark.parametrize(
+    ("eps", "radius"),
+    [
+        *[("8/255", 8 / 255), ("8 / 255", 8 / 255), ("8/255/2", 4 / 255), ("[8/255]", 8 / 255), (["8/255"], 8 / 255)],
+        *[("0.05", 0.05), ("5e-2", 0.05)],
+    ],
+)
 @tables_too
 def test_a_radius_as_people_type_it(plan: Callable[..., Any], eps: str, radius: float) -> None:
     assert {row.eps for row in plan(eps)} == {row.eps for row in plan(radius)}
+
+
+@no_plan
+@pytest.mark.parametrize("eps", ["[1/255, 4/255]", "1/255,4/255", "(1/255, 4/255,)", ["1/255", "4/255"]])
+def test_several_radii_as_people_type_them(eps: Any, plan: Callable[..., Any]) -> None:
+    assert {row.eps for row in plan(eps)} == {row.eps for row in plan([1 / 255, 4 / 255])}
+
+
+@no_plan
+@pytest.mark.parametrize("eps", [[0.01, 0.01], [0.01, 0.05, "1/100"], "[0.01, 1/100]"])
+def test_a_radius_that_is_there_twice(eps: Any, plan: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"^eps must hold every radius once, got more than once: \[0\.01\]\.$"):
+        plan(eps)
+
+
+@pytest.mark.parametrize("stop_at", [0, -1, 2, [1], True, "1"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_damage_to_stop_at_is_one_in_every_preset(preset: str, stop_at: Any) -> None:
+    with pytest.raises(ValueError, match=r"^stop_at must lie in \(0, 1\], or be None, got ") as told:
+        preset_plan(preset, "classification", 0.01, stop_at=stop_at)
+    assert str(told.value).endswith(f"got {stop_at!r}.")
+
+
+@pytest.mark.parametrize("preset", ["quik", ["quick"], None, 1])
+def test_a_preset_is_one_of_them(preset: Any) -> None:
+    with pytest.raises(ValueError, match=r"^preset must be one of \('paper', 'quick', ") as told:
+        preset_plan(preset, "classification", 0.01)
+    assert f"got {preset!r}" in str(told.value)
 
 
 @tables_too
@@ -44,6 +79,10 @@ def test_no_radius(eps: Any, plan: Callable[..., Any]) -> None:
         "8/0",
         "nan",
         "-1/255",
+        "[1/255",
+        "[]",
+        "8//255",
+        "[4/255, -1/255]",
         float("nan"),
         float("inf"),
         None,

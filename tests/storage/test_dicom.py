@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -22,10 +24,12 @@ from pydicom.dataset import FileDataset
 
 from monai_smia.attacks import PGD
 from monai_smia.data import DicomSeriesReader, read_dicom_series, scanned_voxels
+from monai_smia.dicom.writer import write_dicom_series
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack
 from monai_smia.metrics import SegmentationMetrics
-from monai_smia.storage import DicomStorage
+from monai_smia.storage import DicomStorage, FormatStorage, PhotographStorage
 from monai_smia.storage.dicom import stored_units
+from monai_smia.storage.dicom_pictures import DicomPictureStorage
 from monai_smia.victims import SegmentationVictim
 
 
@@ -39,6 +43,24 @@ def with_slope(slope: str) -> list[FileDataset]:
     for ds in datasets:
         ds.RescaleSlope = slope
     return datasets
+
+
+@pytest.mark.parametrize("value", ["false", "False", "", 0, 1, None, np.False_])
+@pytest.mark.parametrize("storage", [DicomStorage, FormatStorage, PhotographStorage, DicomPictureStorage])
+def test_text_does_not_say_that_a_source_may_be_identified(storage: Any, value: Any, tmp_path: Path) -> None:
+    """ "false" would be taken for true, and a picture of somebody be written."""
+    with pytest.raises(ValueError, match=re.escape(f"identified must be True or False, got {value!r}.")):
+        storage(tmp_path / "out", identified=value)
+
+
+@pytest.mark.parametrize("name", ["identified", "same_study"])
+def test_nor_does_it_say_so_to_the_writer(name: str, tmp_path: Path) -> None:
+    series = read_dicom_series(source(tmp_path))
+    with pytest.raises(ValueError, match=f"{name} must be True or False, got 'false'"):
+        write_dicom_series(series, series.stored(), tmp_path / "out", **{name: "false"})
+    with pytest.raises(ValueError, match=f"{name} must be True or False, got 'false'"):
+        DicomStorage(tmp_path / "out", **{name: "false"})
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("slope", ["1", "0.5", "0.3", "2"])

@@ -108,3 +108,5 @@ def test_folds_keep_persons_together_and_leave_single_photographs_as_they_were()
     assert sum(len(part) for part in parts) == 40 == len(set().union(*parts))
     with pytest.raises(ValueError, match="fold needs 5 patients at least, got 2"):
         folds(pairs[:4], 5)
+    with pytest.raises(ValueError, match=r"fold needs 5 patients of every label at least, got 3 of 1\."):
+        folds([{"label": int(n < 3)} for n in range(20)], 5)

@@ -11,8 +11,9 @@ from monai.deploy.core import Fragment
 
 from monai_smia.adapters.monai_deploy.report import RobustnessReportOperator
 from monai_smia.attacks import APGD, Attack
+from monai_smia.checks import check_number
 from monai_smia.evaluation import AttackEvaluation
-from monai_smia.evaluation.plan import PlannedAttack, check_number, radii_of
+from monai_smia.evaluation.plan import PlannedAttack, radii_of
 from monai_smia.records.rows import EQUAL_RADIUS
 
 STANDARD = partial(APGD, steps=20, loss="soft_jaccard")

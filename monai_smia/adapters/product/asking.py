@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from monai_smia.adapters.product.errors import AnswerError, QueryLimitError
 from monai_smia.adapters.product.kinds import Finding, Masks
 from monai_smia.adapters.product.queries import Query, Source
+from monai_smia.checks import check_switch
 from monai_smia.evaluation.fingerprint import describe
 from monai_smia.evaluation.plain import canonical, sha256
 from monai_smia.files import replacing, write_text
@@ -84,6 +85,7 @@ class Asking:
         for name, value, least in (("classes", classes, 2), ("most", most, 1), ("jobs", jobs, 1)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
+        check_switch("identified", identified)
         self.product, self.classes, self.most, self.jobs, self.identified = product, classes, most, jobs, identified
         self.kind: Masks | Finding = getattr(product, "answers", None) or Masks()
         self.kind.check(classes)

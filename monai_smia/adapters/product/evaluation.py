@@ -19,12 +19,13 @@ from monai_smia.adapters.product.plans import PRESETS, knowledge_of, product_pla
 from monai_smia.adapters.product.sender import Sender
 from monai_smia.adapters.product.surrogates import bundle_surrogate, distilled
 from monai_smia.adapters.product.victim import FindingVictim, ProductVictim
+from monai_smia.checks import check_number
 from monai_smia.evaluation import AttackEvaluation
 from monai_smia.evaluation.blackbox_plan import QUERIES
 from monai_smia.evaluation.console import console
 from monai_smia.evaluation.lock import locked
 from monai_smia.evaluation.pipeline import UNSUPERVISED
-from monai_smia.evaluation.plan import check_number, radii_of
+from monai_smia.evaluation.plan import radii_of
 from monai_smia.evaluation.volumes import WORST
 from monai_smia.metrics import CaseMetrics, SegmentationMetrics
 from monai_smia.report.figures import segmentation_figure

@@ -11,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from monai_smia.checks import check_switch
 from monai_smia.dicom import DicomSeries, looks_like_dicom, read_dicom_series, stored_range, write_dicom_series
 from monai_smia.files import MARK
 from monai_smia.storage import BelowOneUnitError
@@ -50,6 +51,7 @@ class Source:
     """
 
     def __init__(self, source: Any, *, identified: bool = False) -> None:
+        check_switch("identified", identified)
         self.identified = identified
         self.file: Any = None
         self.series: DicomSeries | None = None

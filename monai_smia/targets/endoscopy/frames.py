@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from monai_smia.checks import check_number
 from monai_smia.dicom.files import looks_like_dicom
 from monai_smia.dicom.picture_loading import FRAME
 from monai_smia.dicom.picture_writer import write_dicom_picture
@@ -112,8 +113,8 @@ def write_artefact_frames(
         ...     sorted(path.name for path in write_artefact_frames(tmp, 1, size=(96, 80)).iterdir())
         ['artefacts.json', 'classes.txt', 'frame_00000.png', 'frame_00000.txt']
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"count must be an integer >= 1, got {count!r}.")
+    check_number("count", count, whole=True, least=1)
+    count = int(count)
     if frames is not None and not frames:
         raise ValueError("frames must hold at least one path, or be None for mucosa, got none.")
     fit = _checked_size(size)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
+from monai_smia.checks import check_number
 from monai_smia.targets.carried import carried
 from monai_smia.targets.dicom_pictures import ListedPicture, holds_pictures, listed_pictures, named_picture
 from monai_smia.targets.splits import of_split
@@ -87,7 +88,7 @@ def fundus_datalist(
     Raises:
         FileNotFoundError: if the folder or an image that the table names does not exist.
         ValueError: if no layout fits, a grade is not 0-4, the split is empty, `held_out` is no share or the dataset
-            names splits, a name occurs twice, or a needed grade is absent.
+            names splits, `max_cases` is no whole number >= 1, a name occurs twice, or a needed grade is absent.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -97,6 +98,7 @@ def fundus_datalist(
         ...     [(item["case"], item["label"]) for item in fundus_datalist(folder)][:2]
         [('grade0_eye0', 0), ('grade1_eye1', 1)]
     """
+    check_number("max_cases", max_cases, whole=True, least=1, optional=True)
     folder = Path(os.path.abspath(str(dataset_dir)))  # `--dataset_dir 2024` arrives as a number
     if not folder.is_dir() and not holds_pictures(folder):
         what = "is a file, and must be a folder" if folder.exists() else "does not exist"
@@ -104,7 +106,7 @@ def fundus_datalist(
     table, rows = _rows(folder, alone=held_out is not None)
     rows = of_split(rows, split, where=table, held_out=held_out, seed=split_seed)
     if max_cases is not None and max_cases < len(rows):
-        chosen = np.random.default_rng(seed).choice(len(rows), max_cases, replace=False)
+        chosen = np.random.default_rng(seed).choice(len(rows), int(max_cases), replace=False)
         rows = [rows[i] for i in sorted(chosen)]
     missing = [str(row.image) for row in rows if not row.image.is_file()]
     if missing:

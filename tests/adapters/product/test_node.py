@@ -21,7 +21,7 @@ pytest.importorskip("pynetdicom", reason="needs pynetdicom: pip install 'monai_s
 pytest.importorskip("highdicom", reason="needs highdicom: pip install 'monai_smia[dicom]'")
 
 from monai_smia.adapters.product import AnswerError, Asking, Command, DicomNode, product_evaluation
-from monai_smia.adapters.product.queries import Query
+from monai_smia.adapters.product.queries import Query, Source
 from monai_smia.cli import main
 from monai_smia.dicom import read_dicom_series
 
@@ -266,5 +266,9 @@ def test_a_series_that_is_not_deidentified_is_not_sent(serve: Serve, tmp_path: P
     asking = Asking(node, 2, tmp_path / "asked")
     with pytest.raises(ValueError, match="not de-identified"):
         asking.answer(asking.open(tmp_path / "data").before)
+    with pytest.raises(ValueError, match="identified must be True or False, got 'false'"):
+        Asking(node, 2, tmp_path / "asked", identified="false")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="identified must be True or False, got 'false'"):
+        Source(tmp_path / "data", identified="false")  # type: ignore[arg-type]
     node.close()
     assert seen == []

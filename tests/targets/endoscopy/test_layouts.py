@@ -112,8 +112,9 @@ def test_artefact_frames_come_back_as_they_were_drawn(tmp_path: Path) -> None:
         write_artefact_frames(tmp_path / "mine", 1)
     with pytest.raises(ValueError, match="frames must hold at least one"):
         write_artefact_frames(tmp_path / "none", 1, frames=[])
-    with pytest.raises(ValueError, match="count must be"):
-        write_artefact_frames(tmp_path / "none", 0)
+    for count in (0, -1, 1.5, "abc", True, [1]):
+        with pytest.raises(ValueError, match="count must be a whole number >= 1, got"):
+            write_artefact_frames(tmp_path / "none", count)  # type: ignore[arg-type]
 
 
 def test_nothing_is_drawn_on_dicom(tmp_path: Path) -> None:

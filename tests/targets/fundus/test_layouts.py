@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,14 @@ def test_kaggle_takes_a_random_subset_by_seed(tmp_path: Path) -> None:
     assert len(set(subsets[0])) == 8
     assert subsets[0] == sorted(subsets[0], key=names.index)
     assert len(fundus_datalist(tmp_path, max_cases=11000)) == 20
+    assert len(fundus_datalist(tmp_path, max_cases=2.0)) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["", "abc", "nan", float("nan"), True, [1], 1.5, -1, 0])
+def test_how_many_is_a_whole_number(aptos: Path, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^max_cases must be None or a whole number >= 1, got ") as told:
+        fundus_datalist(aptos, max_cases=value)
+    assert str(told.value).endswith(f"got {value!r}.")
 
 
 def test_labels_csv_with_splits_and_edema(tmp_path: Path) -> None:
