@@ -44,6 +44,10 @@ HINTS = (  # what to do about errors that are nobody's own, by a part of their t
 LONGEST = 400  # characters of an error that is nobody's own
 NOTHING = {"None": "for MONAI leaves None out", "null": "but as a text"}
 WORDS = {"split": "all", "stop_at": "never"}  # of overrides that have one for it
+OF_PRESETS = {  # overrides that one preset alone takes
+    "paper": ("autocast", "loss", "rows", "settings"),
+    "shifts": ("certify", "draws", "proofs", "severity", "shifts"),
+}
 OVERLAY = "attack"  # what is under it reads words itself: `monai_smia.adapters.monai_bundle`
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
@@ -101,6 +105,28 @@ def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
     if value not in allowed:
         known = ", ".join(map(str, allowed))
         raise SystemExit(f"--{name} must be one of {known}, got {value!r}{nearest(value, allowed)}")
+
+
+def check_preset(preset: str, arguments: Sequence[str] | None = None) -> None:
+    """End the run where an override is of another preset, and would do nothing.
+
+    Args:
+        preset: that is run.
+        arguments: of the command line, the program first; None for those of the process.
+
+    Raises:
+        SystemExit: with one line that names the override and its preset.
+
+    Example:
+        >>> check_preset("quick", ["monai/bundle/__main__.py", "run", "attack_eval", "--severity", "5"])
+        Traceback (most recent call last):
+        SystemExit: --severity is of --preset shifts, and would do nothing with --preset quick.
+    """
+    arguments = sys.argv if arguments is None else arguments
+    for name, _ in overrides_of(arguments[2:]) if is_bundle_run(arguments) else ():
+        for other, names in OF_PRESETS.items():
+            if name in names and preset != other:
+                raise SystemExit(f"--{name} is of --preset {other}, and would do nothing with --preset {preset}.")
 
 
 def end_unless_met(summary: Mapping[str, Any]) -> None:

@@ -109,6 +109,8 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
     "no number of cases": ([*EYES, "--max_cases", ""], "max_cases must be None or a whole number >= 1, got ''"),
     "half a frame": ([*FRAMES, "--frame_count", "1.5"], r"frame_count must be a whole number >= 1, got 1\.5"),
     "a loss": ([*FRAMES, "--loss", "focl"], r"--loss must be one of None, .*, got 'focl'; did you mean focal\?"),
+    "another preset's loss": ([*FRAMES, "--loss", "focal"], "--loss is of --preset paper, and would do nothing with"),
+    "another preset's box": ([*RUN, "--severity", "5"], "--severity is of --preset shifts, .* with --preset quick"),
     "a row": ([*FRAMES, *PAPER, "--rows", "[SMIA,Nix]"], r"rows must name some of \['Clean', .*\], got 'Nix'"),
     "a row in small letters": ([*FRAMES, *PAPER, "--rows", "smia"], r"rows must name some of .*, got 'smia'"),
     "a setting": ([*EYES, *PAPER, "--settings", '["equal radious"]'], "settings must .*; did you mean equal radius"),
