@@ -22,6 +22,7 @@ from monai_smia.evaluation import standard_attack
 from monai_smia.metrics import DetectionMetrics
 
 BUNDLE = ROOT / "bundles" / ENDOSCOPY
+MODELS = BUNDLE / "models"
 RADII = (0.25, 0.5, 1.0, 2.0, 4.0)
 STANDARD, ROBUST = "model_polyps.pt", "model_polyps_robust.pt"
 
@@ -85,7 +86,7 @@ def main() -> None:
     """Print a row for each detector."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("endoscopy", type=Path)
-    parser.add_argument("--weights", nargs="+", type=Path, default=[BUNDLE / "models" / n for n in (STANDARD, ROBUST)])
+    parser.add_argument("--weights", nargs="+", type=Path, default=[MODELS / name for name in (STANDARD, ROBUST)])
     parser.add_argument("--split", default="test")
     parser.add_argument("--frames", type=int, default=75, help="of the split, taken evenly")
     parser.add_argument("--gradients", type=int, default=10, help="of the first attack of the preset")
@@ -95,7 +96,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [measured(weights.resolve(), options, folder) for weights in options.weights]
     print(TABLES["table"].markdown(rows))
-    save(options.save, rows, seeds=[0], weights=options.weights, data=[options.endoscopy])
+    shipped = [weights for weights in options.weights if weights.resolve().parent == MODELS]
+    save(options.save, rows, seeds=[0], weights=shipped, data=[options.endoscopy])
 
 
 if __name__ == "__main__":
