@@ -48,6 +48,7 @@ OF_PRESETS = {  # overrides that one preset alone takes
     "paper": ("autocast", "loss", "rows", "settings"),
     "shifts": ("certify", "draws", "proofs", "severity", "shifts"),
 }
+PLANS = ("attacks", "comparison", "plan")  # ids of a plan, which may be one's own
 OVERLAY = "attack"  # what is under it reads words itself: `monai_smia.adapters.monai_bundle`
 OWN = frozenset(inspect.signature(run).parameters) - {"override"}
 
@@ -108,7 +109,7 @@ def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
 
 
 def check_preset(preset: str, arguments: Sequence[str] | None = None) -> None:
-    """End the run where an override is of another preset, and would do nothing.
+    """End the run where an override is of another preset, and would do nothing. A plan of one's own may take all.
 
     Args:
         preset: that is run.
@@ -123,10 +124,13 @@ def check_preset(preset: str, arguments: Sequence[str] | None = None) -> None:
         SystemExit: --severity is of --preset shifts, and would do nothing with --preset quick.
     """
     arguments = sys.argv if arguments is None else arguments
-    for name, _ in overrides_of(arguments[2:]) if is_bundle_run(arguments) else ():
-        for other, names in OF_PRESETS.items():
-            if name in names and preset != other:
-                raise SystemExit(f"--{name} is of --preset {other}, and would do nothing with --preset {preset}.")
+    names = [name for name, _ in overrides_of(arguments[2:])] if is_bundle_run(arguments) else []
+    if any(parts_of(name)[-1] in PLANS for name in names):
+        return
+    for name in names:
+        other = next((other for other, own in OF_PRESETS.items() if name in own), preset)
+        if other != preset:
+            raise SystemExit(f"--{name} is of --preset {other}, and would do nothing with --preset {preset}.")
 
 
 def end_unless_met(summary: Mapping[str, Any]) -> None:

@@ -136,16 +136,21 @@ def is_broken(record: Record, primary: Primary) -> bool:
     return damage_done(record, primary) is not None and (added is None or added > 0)
 
 
-def worst_cases(groups: Sequence[Group], primary: Primary) -> list[WorstCase]:
+def worst_cases(groups: Sequence[Group], primary: Primary, *, nested: bool = True) -> list[WorstCase]:
     """Per radius, the smallest first: the worst of all attacks within it, case by case.
 
     What an attack has done within a smaller radius it has done within this one, too.
+
+    Args:
+        groups: records by row.
+        primary: the metric.
+        nested: False leaves out what was not run at the radius itself.
     """
     found = []
     for within in by_radius(groups):
-        row = within.row
-        records = {(group.row.label, record.case): record for group in within.groups for record in group.records}
-        samples = {group.row.label: samples_of(group.records) for group in within.groups}
+        row, members = within.row, within.groups if nested else within.own
+        records = {(group.row.label, record.case): record for group in members for record in group.records}
+        samples = {group.row.label: samples_of(group.records) for group in members}
         mean, reached = worst_case(samples, primary.metric, lowest=primary.higher_is_better)
         by = {case: within.preferred(labels) for case, labels in reached.items()}
         broke = {

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from monai_smia.analysis.comparisons import WorstCase, worst_cases
-from monai_smia.analysis.radii import computed
+from monai_smia.analysis.radii import computed, lies_within
 from monai_smia.analysis.summary import Group, last_round, up_to_round
 from monai_smia.records import COMPUTED, Primary, RowKey, SummaryRow
 from monai_smia.records.rows import NO_KNOWLEDGE
@@ -35,7 +35,7 @@ def headline_of(
     if found is None:
         return None
     rounds = range(1, (last_round(groups) or 0) + 1)
-    after = {number: _after(*_up_to(groups, rows, number), primary) for number in rounds}
+    after = {number: _after(*_up_to(groups, rows, number), primary, nested=False) for number in rounds}
     radii = []
     for end in found.radii:
         curve = [_after_round(groups, part, end, number) for number, part in after.items() if part is not None]
@@ -58,7 +58,7 @@ def _up_to(
 
 
 def _after_round(groups: Sequence[Group], part: Headline, end: AtRadius, number: int) -> AfterRound:
-    """The figure at a radius after a round, and the gradients that the round's attacks took together."""
+    """The figure of a radius' own attacks after a round, and the gradients that those of the round took together."""
     taken = [
         float(np.mean([record.costs.gradients or 0 for record in group.records]))
         for group in computed(groups)
@@ -68,22 +68,26 @@ def _after_round(groups: Sequence[Group], part: Headline, end: AtRadius, number:
     return AfterRound(number, sum(taken), same[0].attacked if same else None)
 
 
-def _after(groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary) -> Headline | None:
+def _after(
+    groups: Sequence[Group], rows: Sequence[SummaryRow], primary: Primary, *, nested: bool = True
+) -> Headline | None:
     of_rows = primary.among(row.metrics for row in rows)
     of_cases = primary.among(record.metrics for group in groups for record in group.records)
     known = [row for row in rows if row.stage == COMPUTED and row.value(of_rows.metric) is not None]
-    worst = worst_cases([group for group in groups if group.row.is_bounded], of_cases)
+    worst = worst_cases([group for group in groups if group.row.is_bounded], of_cases, nested=nested)
     if not worst:
         return None
     clean = next((row for row in known if row.row.is_clean), None)
     by_case = of_cases == of_rows
-    radii = [_at_radius(known, each, of_rows, by_case=by_case) for each in worst]
+    radii = [_at_radius(known, each, of_rows, by_case=by_case, nested=nested) for each in worst]
     value = None if clean is None else clean.value(of_rows.metric)
     counts = [0, 0] if clean is None else clean.known.get(of_rows.metric, [clean.cases, clean.patients])
     return Headline(of_rows.metric, value, by_case, radii, counts[0], counts[1], of_rows.higher_is_better)
 
 
-def _at_radius(rows: Sequence[SummaryRow], worst: WorstCase, primary: Primary, *, by_case: bool) -> AtRadius:
+def _at_radius(
+    rows: Sequence[SummaryRow], worst: WorstCase, primary: Primary, *, by_case: bool, nested: bool
+) -> AtRadius:
     same = (worst.eps, worst.norm)
     within = [row for row in rows if (row.row.eps, row.row.norm) == same and row.row.is_within]
     noise = next((row.value(primary.metric) for row in within if row.row.attack == NOISE), None)
@@ -104,7 +108,8 @@ def _at_radius(rows: Sequence[SummaryRow], worst: WorstCase, primary: Primary, *
     )
     if by_case:
         return found
-    smaller = [row for row in rows if _is_smaller(row.row, worst)]
+    here = RowKey(eps=worst.eps, norm=worst.norm)
+    smaller = [row for row in rows if nested and lies_within(row.row, here)]
     values = [(row.metrics[primary.metric] or 0.0, row) for row in [*within, *smaller]]
     if not values:
         return replace(found, attacked=None, interval=None, cases=0, patients=0, by=[], listed=[])
@@ -120,9 +125,3 @@ def _at_radius(rows: Sequence[SummaryRow], worst: WorstCase, primary: Primary, *
         by=[row.row.label for row in strongest],
         listed=[],
     )
-
-
-def _is_smaller(row: RowKey, worst: WorstCase) -> bool:
-    """Whether a row is of a smaller radius of the same norm."""
-    known = row.eps is not None and worst.eps is not None and row.norm == worst.norm
-    return known and row.is_within and (row.eps or 0.0) < (worst.eps or 0.0)

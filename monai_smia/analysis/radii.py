@@ -1,4 +1,4 @@
-"""What lies within a radius: the attacks that were run at it, and what others did with less."""
+"""What lies within a radius: the attacks that were run at it, and what others did with no more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Within:
 
     Args:
         own: rows that were run at it.
-        smaller: rows of smaller radii, and of searches for a critical radius the cases that needed no more.
+        smaller: rows of smaller radii, and of searches for a critical radius the cases that needed no more; none beside
+            patches and the SMIA paper's own setting.
     """
 
     own: list[Group]
@@ -53,23 +54,34 @@ def by_radius(groups: Sequence[Group]) -> list[Within]:
         if group.row.setting != CRITICAL_RADIUS:
             radii.setdefault((group.row.eps, group.row.eps_input, group.row.norm), []).append(group)
     ordered = sorted(radii, key=lambda key: (key[0] or 0.0, key[2] or ""))
-    return [Within(radii[key], smaller_than(radii[key][0].row, attacks)) for key in ordered]
+    return [Within(radii[key], smaller_than(radii[key], attacks)) for key in ordered]
 
 
-def smaller_than(row: RowKey, groups: Sequence[Group]) -> list[Group]:
-    """What rows of other radii hold that lies within that of a row, of the cases that it holds."""
+def smaller_than(own: Sequence[Group], groups: Sequence[Group]) -> list[Group]:
+    """What other rows hold that lies within the radius of some, of the cases that these rows hold.
+
+    Args:
+        own: rows of one radius; of patches and of the SMIA paper's own setting, which are of another threat, nothing.
+        groups: the rows to look through.
+    """
+    row = next((group.row for group in own if group.row.is_within), None)
     found = []
     for group in groups:
-        if row.eps is None or group.row.eps is None or group.row.norm != row.norm:
-            continue
-        if group.row.setting == CRITICAL_RADIUS:
-            records = [record for record in group.records if _lies_within(record, row)]
-            found += [replace(group, records=records)] if records else []
-        elif group.row.is_within and group.row.eps < row.eps:
+        if row and lies_within(group.row, row):
             found.append(group)
+        elif row and group.row.setting == CRITICAL_RADIUS and group.row.norm == row.norm:
+            records = [record for record in group.records if _is_no_larger(record, row)]
+            found += [replace(group, records=records)] if records else []
     return found
 
 
-def _lies_within(record: Record, row: RowKey) -> bool:
+def lies_within(other: RowKey, row: RowKey) -> bool:
+    """Whether another row, or a search for the critical radius, is as a whole within the radius of a row."""
+    if row.eps is None or other.eps is None or other.norm != row.norm or not other.is_bounded:
+        return False
+    return other.eps <= row.eps if other.setting == CRITICAL_RADIUS else other.eps < row.eps
+
+
+def _is_no_larger(record: Record, row: RowKey) -> bool:
     size = record.number(row.norm or "linf")
     return size is not None and row.eps_input is not None and size <= NEAR * row.eps_input

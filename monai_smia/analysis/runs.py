@@ -54,22 +54,23 @@ class Run:
 
     def worst(self, radius: Radius) -> list[Sample]:
         """Every case under the attack that leaves least of it within a radius."""
-        attacks = [group for group in computed(self.groups) if not group.row.is_clean]
-        own = [group for group in attacks if group.row.is_within and (group.row.eps_input, group.row.norm) == radius]
-        within = [*own, *smaller_than(own[0].row, attacks)] if own else []
-        rows = {group.row.label: samples_of(group.records) for group in within}
+        rows = {group.row.label: samples_of(group.records) for group in self._within(radius)}
         _, by = worst_case(rows, self.primary.metric, lowest=self.primary.higher_is_better)
         return [next(s for s in rows[labels[0]] if s.case == case) for case, labels in by.items()]
 
-    def gradients(self, radius: Radius) -> float:
-        """Gradients of a case, of all attacks within a radius together."""
-        taken = [
-            record.costs.gradients or 0
-            for group in computed(self.groups)
-            if _attacks(group.row) and (group.row.eps_input, group.row.norm) == radius
-            for record in group.records
-        ]
+    def gradients(self, radius: Radius | None = None) -> float:
+        """Gradients of a case, of all attacks within a radius together, or of all radii."""
+        groups = self._attacks() if radius is None else self._within(radius)
+        taken = [record.costs.gradients or 0 for group in groups for record in group.records]
         return sum(taken) / max(len({record.case for record in self.records}), 1)
+
+    def _attacks(self) -> list[Group]:
+        return [group for group in computed(self.groups) if group.row.is_bounded and not group.row.is_clean]
+
+    def _within(self, radius: Radius) -> list[Group]:
+        attacks = self._attacks()
+        own = [group for group in attacks if group.row.is_within and (group.row.eps_input, group.row.norm) == radius]
+        return [*own, *smaller_than(own, attacks)]
 
 
 @dataclass(frozen=True)

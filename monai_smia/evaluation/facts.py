@@ -15,6 +15,8 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 
+from monai_smia.attacks import Attack
+from monai_smia.attacks.composite.base import CompositeAttack
 from monai_smia.attacks.iterative import IterativeAttack
 from monai_smia.evaluation.duplicates import duplicates_told
 from monai_smia.evaluation.pipeline import UNSUPERVISED
@@ -138,5 +140,13 @@ def _planned_row(row: PlannedAttack, unit: str) -> PlannedRow:
     if step is None and isinstance(attack, IterativeAttack) and attack.eps is not None:
         step = attack.default_step_size(attack.eps)
     named = {name: getattr(attack, name, None) for name in PARAMETERS}
-    own = {"loss": row.loss, "norm": attack.norm, "eps_input": attack.eps, "precision": attack.low_precision}
+    own = {"loss": row.loss, "norm": attack.norm, "eps_input": attack.eps, "precision": _precision(attack)}
     return PlannedRow(key, attack.targeted, {**own, **named, "step_size": step})
+
+
+def _precision(attack: Attack) -> str | None:
+    """In which lower precision the network answers an attack, or some of its parts; None in that of the image."""
+    if attack.low_precision is not None or not isinstance(attack, CompositeAttack):
+        return attack.low_precision
+    found = [precision for part in attack.parts if (precision := _precision(part)) is not None]
+    return f"{min(found).partition(' ')[0]} in part" if found else None

@@ -40,9 +40,22 @@ def check_derived(
         folder: of the evaluation.
         spec, summary, outcomes: as read from it.
     """
+    other = _other_state(spec, outcomes)
     wrong = [*_journal(folder, spec, outcomes), *_summary(spec, summary, outcomes)]
-    found, notes = _made(folder, spec, summary, outcomes)
+    found, notes = _made(folder, spec, summary, outcomes, other)
+    if not _headline_follows(spec, summary, outcomes):
+        if other:
+            notes.append(f"the headline is not what this monai_smia makes of the records, and was made by {other}.")
+        else:
+            wrong.append("summary.json: headline does not follow from the records.")
     return wrong + found, notes
+
+
+def _headline_follows(spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome]) -> bool:
+    if summary.headline is None:
+        return True
+    found = headline_of(groups_of(outcomes), summary.rows, spec.primary, summary.headline.tolerance)
+    return same(_plain(summary.headline), _plain(found))
 
 
 def _journal(folder: Path, spec: EvaluationSpec, outcomes: Iterable[Outcome]) -> Iterator[str]:
@@ -87,8 +100,6 @@ def _summary(spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome]) ->
         "shifts": shift_gaps(shifts, spec.primary, clean),
         "certificates": certificates,
     }
-    if summary.headline is not None:
-        expected["headline"] = headline_of(groups, summary.rows, spec.primary, summary.headline.tolerance)
     for name, value in expected.items():
         if not same(_plain(getattr(summary, name)), _plain(value)):
             yield f"summary.json: {name} does not follow from the records."
@@ -105,14 +116,16 @@ def _summary(spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome]) ->
             yield f"summary.json: {', '.join(wrong)} of {row.row.label}, {row.stage}, are not the means of the records."
 
 
-def _made(folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome]) -> tuple[list[str], list[str]]:
+def _made(
+    folder: Path, spec: EvaluationSpec, summary: Summary, outcomes: list[Outcome], other: str
+) -> tuple[list[str], list[str]]:
     """Tables, page and draft, made once more; charts of another Matplotlib are other bytes, and are not compared."""
     try:
         made = str(json.loads((folder / "report.json").read_text(encoding="utf-8"))["made"])
         _, texts = report_files(folder, spec, summary, outcomes, made)
     except Exception as error:  # of contents that nobody has written
         return [f"the page cannot be made of the records: {type(error).__name__}: {error}."], []
-    wrong, notes, other = [], [], _other_state(spec, outcomes)
+    wrong, notes = [], []
     for name in MADE:
         text = (folder / name).read_bytes().decode(errors="replace") if (folder / name).is_file() else None
         if text is None:

@@ -141,7 +141,7 @@ def _line(run: Run, radii: Sequence[tuple[float | None, str | None]]) -> list[st
         *(
             *told,
             *(critical or ["not sought"])[:1],
-            cell(sum(map(run.gradients, run.radii))),
+            cell(run.gradients()),
             cell(float(round(run.summary.seconds))),
         ),
     ]

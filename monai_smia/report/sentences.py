@@ -160,15 +160,16 @@ def _radius_text(end: AtRadius, by_case: bool, unit: str, sampled: str) -> str:
 
 
 def _by_text(end: AtRadius, by_case: bool) -> str:
-    """The attacks that the figure is by."""
+    """The attacks that the figure is by; of those of smaller radii the ones that did more than any of this radius."""
     names = [label.removesuffix(f", eps {end.eps:g}") for label in end.by]
-    if len(end.attacks) == 1 and names:
+    known = {*end.attacks, *end.by}
+    if len(known) == 1 and names:
         return f"the only attack, {names[0]}"
-    told = "all of them alike" if len(names) == len(end.attacks) > 1 else " and ".join(names)
+    told = "all of them alike" if len(names) == len(known) > 1 else " and ".join(names)
     if not by_case:
         return f"the strongest attack{f', {told}' if told else ''}"
     often = told if told.startswith("all") else f"most often {told}"
-    count = len({re.sub(r", round \d+", "", label) for label in end.attacks})
+    count = len({re.sub(r", round \d+", "", label) for label in known})
     attacks = f"{count} attack{'' if count == 1 else 's'}"
     rounds = f" in {len(end.rounds)} rounds" if len(end.rounds) > 1 else ""
     return f"the worst of {attacks}{rounds} on every case{f', {often}' if told else ''}"

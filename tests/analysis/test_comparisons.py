@@ -66,6 +66,19 @@ def test_a_search_for_the_critical_radius_counts_where_its_change_lies_within() 
     means = [worst.mean for worst in worst_cases([*held, search], JACCARD)]
     assert means == [pytest.approx(0.85), pytest.approx(0.4), 0.0]
     assert [case.worst for case in every_case([held[1], search], JACCARD)] == [0.0, 0.8]
+    rounded_up = group(record("Search", "a", jaccard=0.0, linf=20.001, **key))  # by the rounding of the image's numbers
+    assert worst_cases([held[2], rounded_up], JACCARD)[0].mean == pytest.approx(0.4)
+    assert worst_cases([held[1], rounded_up], JACCARD)[0].mean == pytest.approx(0.85)
+
+
+def test_what_is_of_another_threat_is_not_mixed_with_smaller_radii() -> None:
+    """A patch, and the SMIA paper's own setting, in which nothing projects."""
+    held = row("BIM", {"a": 0.1})
+    for setting in ("patch of 4 x 4", "paper"):
+        other = row("PGD", {"a": 0.9}, setting=setting, eps=1.0, eps_input=100.0)
+        assert [worst.mean for worst in worst_cases([held, other], JACCARD)] == [0.1, 0.9]
+        larger = row("BIM", {"a": 0.5}, eps=2.0, eps_input=200.0)
+        assert [worst.mean for worst in worst_cases([other, larger], JACCARD)] == [0.9, 0.5]
 
 
 def test_every_case_under_the_worst_attack_of_the_smallest_radius() -> None:

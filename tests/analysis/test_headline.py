@@ -76,6 +76,10 @@ def test_a_larger_radius_is_never_safer() -> None:
     assert small.attacked is not None
     assert (large.attacked, large.by) == (small.attacked, small.by)
     assert large.attacks == ["DeepFool, equal radius, eps 0.2"]
+    text = headline_text(headline, "")
+    assert "at radius 0.2 " in text
+    assert "under the only attack" not in text.split("at radius 0.2 ")[1]
+    assert "eps 0.1" in text.split("at radius 0.2 ")[1]
 
 
 def test_the_norm_and_the_numbers_stand_beside_the_figure() -> None:

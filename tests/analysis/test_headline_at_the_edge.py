@@ -72,7 +72,8 @@ def test_a_radius_of_another_norm_is_another_one() -> None:
     told = rows_of("BIM", 0.4) + rows_of("Noise", 0.8, norm="l2") + rows_of("PGD", 0.2, norm="l2")
     told += rows_of("SMIA", 0.05, setting="paper") + rows_of("Search", 0.01, setting="critical radius", norm="l2")
     l2, linf = headline(told).radii
-    assert (l2.norm, l2.noise, l2.attacked, l2.attacks) == ("l2", 0.8, 0.2, ["PGD L2, equal radius, eps 0.1"])
+    assert (l2.norm, l2.noise, l2.attacked, l2.attacks) == ("l2", 0.8, 0.01, ["PGD L2, equal radius, eps 0.1"])
+    assert l2.by == ["Search L2, critical radius, eps 0.1"]
     assert (linf.norm, linf.noise, linf.attacked, linf.attacks) == ("linf", None, 0.4, ["BIM, equal radius, eps 0.1"])
 
 
@@ -101,6 +102,25 @@ def test_a_metric_over_cases_that_no_row_of_a_radius_has() -> None:
     alone = told[:2] + told[4:]
     (large,) = headline(alone, Primary("share", True), found_share).radii
     assert (large.attacked, large.interval, large.cases, large.by, large.listed) == (None, None, 0, [], [])
+
+
+def test_a_figure_of_a_smaller_radius_does_not_settle_a_larger_one() -> None:
+    """At 0.2 the second round did more than the first, though PGD at 0.1 did more than both."""
+    told = rows_of("Clean", 0.9, 0.9) + rows_of("PGD", 0.1, 0.1, setting="round 1")
+    told += rows_of("PGD", 0.1, 0.1, setting="round 2")
+    told += rows_of("BIM", 0.9, 0.9, setting="round 1", eps=0.2, eps_input=20.0)
+    told += rows_of("BIM", 0.5, 0.5, setting="round 2", eps=0.2, eps_input=20.0)
+    small, large = headline(told).radii
+    assert (small.attacked, large.attacked) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert (small.converged, large.converged) == (True, False)
+    assert large.moved == pytest.approx(0.4)
+
+
+def test_a_search_counts_in_a_metric_over_cases_where_all_of_it_lies_within() -> None:
+    told = rows_of("Clean", 0.0, 0.0, metric="damage") + rows_of("BIM", 0.1, 0.1, metric="damage")
+    told += rows_of("Search", 0.9, 0.9, metric="damage", setting="critical radius")
+    (radius,) = headline(told, Primary("share", True), found_share).radii
+    assert (radius.attacked, radius.by) == (0.0, ["Search, critical radius, eps 0.1"])
 
 
 def test_rounds_count_their_own_gradients_and_all_that_came_before() -> None:

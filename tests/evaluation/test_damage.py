@@ -13,7 +13,7 @@ from evaluation.test_runner import evaluation, write_case
 from evaluation.test_tasks import CentreVictim, Distance, run
 from helpers import network
 
-from monai_smia.attacks import BIM, PGD, Noise
+from monai_smia.attacks import BIM, PGD, Ensemble, Noise
 from monai_smia.degradations import Smooth
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack
 from monai_smia.metrics import ClassificationMetrics
@@ -48,6 +48,16 @@ def test_what_the_precision_of_an_attack_rounds_away_is_counted_and_flagged(
     page = (tmp_path / "out" / "report.html").read_text()
     assert ("autocast rounds over a quarter" in page) is low
     assert ("<td>bfloat16" in page) is (precision is not None)  # what the attack was allowed
+
+
+def test_an_attack_of_which_a_part_has_a_lower_precision_is_called_so(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"eps": 70.0, "steps": 1, "clip": (-1024.0, 3071.0), "progress": False}
+    low, full = BIM(autocast="bfloat16", **common), BIM(**common)
+    attacks = {"both": Ensemble([low, full]), "low": Ensemble([low, low]), "full": Ensemble([full, full])}
+    plan = [PlannedAttack(), *(PlannedAttack(attack, 0.05, name) for name, attack in attacks.items())]
+    evaluation([write_case(tmp_path, "a")], tmp_path / "out", attacks=plan).run()
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["attacks"]
+    assert [row["precision"] for row in told] == ["bfloat16 in part", "bfloat16", None]
 
 
 def test_every_record_holds_clean_attack_and_added_damage(tmp_path: Path) -> None:

@@ -223,3 +223,12 @@ def test_a_page_of_another_state_of_the_package_is_a_note(copy: Path, monkeypatc
     found = verify(copy, rows=0)
     assert found.differences == []
     assert any("report.html is not what this monai_smia makes of the records" in note for note in found.notes)
+
+
+def test_a_headline_of_another_state_of_the_package_is_a_note(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SEALED["the headline"](copy)
+    assert verify(copy, rows=0).status == DIFFERS
+    monkeypatch.setattr("monai_smia.evidence.derived.source_commit", lambda: "another")
+    found = verify(copy, rows=0)
+    assert found.differences == []
+    assert any(note.startswith("the headline is not what this monai_smia makes") for note in found.notes)
