@@ -157,8 +157,8 @@ class AtRadius:
         cases: how many the figure is of.
         patients: whose they are.
         attacks: the rows that were run at this radius.
-        by: those of them that were the worst of most cases, all of them where several were; without `by_case` the
-            strongest one.
+        by: the attacks that were the worst of most cases, all of them where several were; those of smaller radii where
+            none of this radius did as much; without `by_case` the strongest ones.
         listed: means of the patients, where they are too few for an interval.
         rounds: the figure after every doubling of the gradients; empty where the plan does not double them.
         converged: whether the last doubling moved it by less than `Headline.tolerance`; None where there was none.
