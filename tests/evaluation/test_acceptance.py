@@ -35,6 +35,7 @@ def test_it_stands_in_summary_page_and_document(tmp_path: Path, caplog: pytest.L
     page = (out / "report.html").read_text()
     assert "user's own criterion, met:</strong> jaccard &gt;= 0.01 at 70 HU: met" in page
     assert "user's own criterion, not met:</strong> dice &gt;= 0.999 at eps 0.05: not met" in page
+    assert "<dd>jaccard &gt;= 0.01 at 70 HU; dice &gt;= 0.999 at eps 0.05</dd>" in page
     with pytest.raises(SystemExit) as ended:
         end_unless_met(summary)
     assert ended.value.code == 3
