@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from monai_smia.records import RowKey
+from monai_smia.units import in_unit
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 RADIUS = re.compile(rf"(?P<eps>eps\s+)?(?P<number>{NUMBER})\s*(?P<unit>.*?)(?:\s*\bin\s+(?P<norm>L2|L-?inf))?", re.I)
@@ -110,4 +111,4 @@ def radius_text(row: RowKey, unit: str) -> str:
     """The radius of a row as a criterion names it, in both units."""
     norm = "" if row.norm in (None, "linf") else f" in {row.norm.replace('l', 'L')}"
     network = f"eps {row.eps:g}" if row.eps is not None else ""
-    return (f"{row.eps_input:g} {unit} ({network})" if unit and row.eps_input is not None else network) + norm
+    return (f"{in_unit(row.eps_input, unit)} ({network})" if unit and row.eps_input is not None else network) + norm

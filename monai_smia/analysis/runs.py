@@ -11,6 +11,7 @@ from monai_smia.analysis.statistics import Sample, holm, paired_difference, samp
 from monai_smia.analysis.summary import Group
 from monai_smia.records import EvaluationSpec, Primary, Record, RowKey, Summary
 from monai_smia.records.summary import Interval
+from monai_smia.units import in_unit
 
 CLEAN, WORST = "clean", "worst"
 Radius = tuple[float | None, str | None]  # in the unit of the images, and its norm
@@ -176,7 +177,7 @@ def uneven(runs: Sequence[Run], most: float = 1.1) -> list[str]:
         for radius in (radius for radius in one.radii if radius in two.radii):
             (few, less), (many, more) = sorted((r.gradients(radius), r.name) for r in (one, two))
             if many > most * few:
-                at = f"{radius[0]:g} {one.spec.unit}".strip()
+                at = in_unit(radius[0], one.spec.unit)
                 told.append(
                     f"At {at} {less} was attacked with {few:.0f} gradients a case, {more} with {many:.0f}: "
                     "the one with fewer may read as safer than it is."

@@ -19,6 +19,7 @@ from monai_smia.records import CLEAN
 from monai_smia.records.rows import EQUAL_RADIUS, PAPER
 from monai_smia.report.figures.paper import Block, Course, Shown, draw_figure_1, draw_figure_2
 from monai_smia.report.figures.views import DetectionView, PhotographView, SegmentationView, View
+from monai_smia.units import in_unit
 from monai_smia.victims import ClassificationVictim, DetectionVictim, SegmentationVictim
 from monai_smia.victims.base import Victim
 from monai_smia.victims.preprocessing import as_plain
@@ -165,7 +166,7 @@ class PaperFigures:
         size = self._step(row, setting) * self._unit(row)  # in the unit of the images
         unit = self.evaluation.unit
         steps = getattr(row.attack, "steps", 1)
-        length = f"{size:.3g} {unit}".strip()
+        length = in_unit(f"{size:.3g}", unit)
         if setting == PAPER:
             return f"Paper setting:\n{steps} steps of {length},\nthe last iterate, nothing projected"
         return f"Equal radius:\n{steps} steps,\nno change above {length}"

@@ -17,6 +17,7 @@ from monai_smia.records.summary import Headline
 from monai_smia.report.content import report_content
 from monai_smia.report.table import Table, cell, decimals_of, interval_text, length, rounded, with_interval
 from monai_smia.report.templates import rendered
+from monai_smia.units import in_unit
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def link_of(path: Path, page: Path) -> str:
 
 def radius_of(eps: float | None, norm: str | None, unit: str) -> str:
     """A radius in the unit of the images, with its norm where that is not L-inf."""
-    text = f"{length(eps)} {unit}".strip()
+    text = in_unit(length(eps), unit)
     return text if norm in (None, "linf") else f"{text} in {norm.replace('l', 'L')}"
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from monai_smia.records import Outcome, Record
 from monai_smia.report.document import ReportContent
 from monai_smia.report.verdicts import verdict_text
+from monai_smia.units import in_unit
 
 FILE = "instructions_for_use.md"
 NORMS = {
-    "linf": "every voxel by at most {radius} {unit}",
-    "l2": "all voxels together by at most {radius} {unit} (L2 norm)",
+    "linf": "every voxel by at most {radius}",
+    "l2": "all voxels together by at most {radius} (L2 norm)",
 }
 NAMES = {"linf": "L-inf", "l2": "L2"}
 UNITLESS = "in the unit of the images"
@@ -73,7 +74,7 @@ def _domain(content: ReportContent, outcomes: Sequence[Outcome], unit: str) -> l
         radii = sorted({r["eps_input"] for r in content.threat_model.radii if r["norm"] == norm and r["eps_input"]})
         if radii:
             told = ", ".join(f"{radius:g}" for radius in radii)
-            lines.append(f"Images changed on purpose, {how.format(radius=told, unit=unit or UNITLESS)}.")
+            lines.append(f"Images changed on purpose, {how.format(radius=in_unit(told, unit or UNITLESS))}.")
     if content.shifts:
         named = ", ".join(f"{gap.shift} (severity {gap.severity})" for gap in content.shifts)
         lines.append(f"Acquisition shifts, on average and at their worst: {named}.")
@@ -107,7 +108,9 @@ def _not_tested(content: ReportContent, unit: str) -> list[str]:
         for norm in NORMS
     }
     lines = [
-        f"Changes of more than {size:g} {unit or UNITLESS} ({NAMES[norm]})." for norm, size in largest.items() if size
+        f"Changes of more than {in_unit(size, unit or UNITLESS)} ({NAMES[norm]})."
+        for norm, size in largest.items()
+        if size
     ]
     lines += [f"Changes that are bounded in {NAMES[norm]}." for norm, size in largest.items() if not size]
     if "transfer" not in rows:

@@ -9,6 +9,7 @@ from monai_smia.records import Flag
 from monai_smia.records.critical_radius import CriticalRadii
 from monai_smia.records.summary import AtRadius, Headline
 from monai_smia.report.table import cell, decimals_of, interval_text, rounded
+from monai_smia.units import in_unit
 
 
 def headline_text(headline: Headline | None, unit: str, sampled: str = "case", flags: Sequence[Flag] = ()) -> str:
@@ -78,7 +79,7 @@ def critical_radius_text(found: CriticalRadii, unit: str, sampled: str = "case")
     """
     share = f"{100 * found.share:g} %"
     norm = "" if found.norm == "linf" else f" in {found.norm.replace('l', 'L')}"
-    largest = f"{found.largest_input:g} {unit} (eps {found.largest:g})" if unit else f"{found.largest:g}"
+    largest = f"{in_unit(found.largest_input, unit)} (eps {found.largest:g})" if unit else f"{found.largest:g}"
     if found.median is None:
         told = f"none found up to {largest}{norm}, the largest tried"
     else:
@@ -95,7 +96,7 @@ def _median_text(found: CriticalRadii, unit: str) -> str:
     """The median, in the unit of the images where they have one, with the decimals of its interval."""
     median, decimals = found.median_input if unit else found.median, _decimals(found, unit)
     told = f"{median:.3g}" if decimals is None else rounded(median, decimals)
-    return f"{told} {unit} (eps {found.median:.3g})" if unit else told
+    return f"{in_unit(told, unit)} (eps {found.median:.3g})" if unit else told
 
 
 def _ends_text(found: CriticalRadii, unit: str) -> str:
@@ -177,7 +178,7 @@ def _by_text(end: AtRadius, by_case: bool) -> str:
 
 def radius_text(radius: AtRadius, unit: str) -> str:
     """A radius in the unit of the images and in network units, with its norm where that is not L-inf."""
-    text = f"{radius.eps_input:g} {unit} (eps {radius.eps:g})" if unit else f"{radius.eps:g}"
+    text = f"{in_unit(radius.eps_input, unit)} (eps {radius.eps:g})" if unit else f"{radius.eps:g}"
     return text if radius.norm in (None, "linf") else f"{text} in {radius.norm.replace('l', 'L')}"
 
 

@@ -10,6 +10,7 @@ from monai_smia.records import COMPUTED, STORED, Stage, SummaryRow
 from monai_smia.records.record import is_size
 from monai_smia.records.rows import EQUAL_RADIUS
 from monai_smia.report.table import Table, decimals_of, rounded
+from monai_smia.units import in_unit
 
 WIDTH = 100  # characters of a line
 HIDDEN = (
@@ -108,7 +109,7 @@ def _radius(row: SummaryRow) -> str:
     key = row.row
     if key.eps is None:
         return "-"
-    text = f"{key.eps_input:g} {key.unit}" if key.unit else f"eps {key.eps:g}"
+    text = in_unit(key.eps_input, key.unit) if key.unit else f"eps {key.eps:g}"
     return text if key.norm in (None, "linf") else f"{text} {key.norm.replace('l', 'L')}"
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from monai_smia.units import in_unit
+
 
 def rendered(name: str, **values: Any) -> str:
     """The page that a template makes of the values; what stands in it as text is escaped.
@@ -21,4 +23,5 @@ def rendered(name: str, **values: Any) -> str:
 def _template(name: str) -> Template:
     loader = PackageLoader("monai_smia.report")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.globals["in_unit"] = in_unit
     return environment.get_template(name)

@@ -13,6 +13,7 @@ from monai.data.box_utils import box_iou
 from torch import Tensor
 
 from monai_smia.report.figures.panel import DECISION, TRUTH, Panel, saved_figure, show
+from monai_smia.units import in_unit
 from monai_smia.victims.preprocessing import as_plain
 
 FOUND = "#60e070"
@@ -53,7 +54,7 @@ def detection_figure(
     ]
     for panel in panels:
         attacked = picture_of(panel.image)
-        name = panel.title(f"{panel.bound:.3g} {unit}".strip())
+        name = panel.title(in_unit(f"{panel.bound:.3g}", unit))
         cells.append((name, attacked, (attacked - clean) / (2 * panel.bound) + 0.5, panel.decision))
     columns = min(len(cells), COLUMNS)
     lines = -(-len(cells) // columns)

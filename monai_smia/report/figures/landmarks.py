@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_smia.report.figures.panel import DECISION, TRUTH, Panel, saved_figure, show
+from monai_smia.units import in_unit
 from monai_smia.victims.preprocessing import as_plain
 
 INCHES, TITLE = 3.2, 0.3  # of the longer side of a picture, above it
@@ -38,7 +39,7 @@ def landmark_figure(
         point_axis: axis of a batch of points that holds the two coordinates of each.
     """
     cells: list[tuple[str, Tensor, Any]] = [("clean", image, clean_decision)]
-    cells += [(panel.title(f"{panel.bound:.3g} {unit}".strip()), panel.image, panel.decision) for panel in panels]
+    cells += [(panel.title(in_unit(f"{panel.bound:.3g}", unit)), panel.image, panel.decision) for panel in panels]
     height, width = (INCHES * n / max(image.shape[1:]) for n in image.shape[1:])
     low, high = float(image.min()), float(image.max())
     truth = _points(label, point_axis)

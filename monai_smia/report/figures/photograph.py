@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from monai_smia.report.figures.panel import Panel, saved_figure, show
+from monai_smia.units import in_unit
 from monai_smia.victims.preprocessing import as_plain
 
 PIXELS, INCHES = 320, 3.0  # of the longer side of one picture
@@ -46,7 +47,8 @@ def photograph_figure(
         for number, panel in enumerate(panels):
             attacked = as_plain(panel.image).float().cpu()
             bound, setting = panel.bound, panel.row.setting_label
-            change = f"{panel.row.attack}, at most {bound:.3g} {unit}".rstrip() + (f"\n{setting}" if setting else "")
+            size = in_unit(f"{bound:.3g}", unit)
+            change = f"{panel.row.attack}, at most {size}" + (f"\n{setting}" if setting else "")
             cells = (
                 (clean / high, f"clean, decided {_named(clean_decision)}, truth {_named(label)}"),
                 ((attacked - clean) / (2 * bound) + 0.5, change),

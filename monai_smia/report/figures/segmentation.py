@@ -12,6 +12,7 @@ from monai.transforms import Orientation
 from torch import Tensor
 
 from monai_smia.report.figures.panel import DECISION, TRUTH, WINDOWS, Panel, saved_figure, show
+from monai_smia.units import in_unit
 from monai_smia.victims.preprocessing import as_plain
 
 TITLES = ("clean: reference blue, decision red", "adversarial", "adversarial: decision red")
@@ -55,7 +56,7 @@ def segmentation_figure(
             show(axes[0], clean, TITLES[0], fontsize=8, **gray)
             _outlines(axes[0], truth, before)
             change: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound, "aspect": plane.aspect}
-            noise = show(axes[1], attacked - clean, panel.title(f"{bound:g} {unit}"), fontsize=8, **change)
+            noise = show(axes[1], attacked - clean, panel.title(in_unit(bound, unit)), fontsize=8, **change)
             box = axes[1].get_position()
             bar = figure.add_axes((box.x1 + 0.004, box.y0 + 0.1 * box.height, 0.006, 0.8 * box.height))
             figure.colorbar(noise, cax=bar, ticks=[-bound, 0, bound]).ax.tick_params(labelsize=6, pad=1)
