@@ -95,7 +95,7 @@ def test_the_search_is_in_no_worst_case_and_no_flag(tmp_path: Path) -> None:
     assert not [flag for flag in summary["flags"] if "CriticalRadius" in flag["text"]]
 
 
-@pytest.mark.parametrize("eps", [0, [0.0], [0, 0.0]])
+@pytest.mark.parametrize("eps", [0, [0.0], "0"])
 def test_no_radius_to_search_below_is_refused(eps: Any) -> None:
     with pytest.raises(ValueError, match=r"^eps must hold a radius > 0 for the preset 'radius', .* got "):
         plan(eps)
