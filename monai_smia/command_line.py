@@ -45,7 +45,7 @@ LONGEST = 400  # characters of an error that is nobody's own
 NOTHING = {"None": "for MONAI leaves None out", "null": "but as a text"}
 WORDS = {"split": "all", "stop_at": "never"}  # of overrides that have one for it
 OF_PRESETS = {  # overrides that one preset alone takes
-    "paper": ("autocast", "loss", "rows", "settings"),
+    "paper": ("autocast", "loss", "rows", "settings", "stop_at"),
     "shifts": ("certify", "draws", "proofs", "severity", "shifts"),
 }
 PLANS = ("attacks", "comparison", "plan")  # ids of a plan, which may be one's own
@@ -125,7 +125,9 @@ def check_preset(preset: str, arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv if arguments is None else arguments
     names = [name for name, _ in overrides_of(arguments[2:])] if is_bundle_run(arguments) else []
-    if any(parts_of(name)[-1] in PLANS for name in names):
+    files = config_files(dict(overrides_of(arguments[2:])).get("config_file", "")) if names else []
+    own = [*names, *(str(key) for file in files[1:] for key in ConfigParser.load_config_file(file))]
+    if any(parts_of(name)[-1] in PLANS for name in own):
         return
     for name in names:
         other = next((other for other, own in OF_PRESETS.items() if name in own), preset)

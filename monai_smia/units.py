@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+PLURALS = ("levels", "units")
+
 
 def in_unit(number: float | str | None, unit: str) -> str:
     """A number with its unit, of one in the singular.
@@ -15,4 +17,4 @@ def in_unit(number: float | str | None, unit: str) -> str:
         ('1 grey level', '0.5 grey levels', '70 HU', '0.02')
     """
     text = number if isinstance(number, str) else "-" if number is None else f"{number:g}"
-    return f"{text} {unit.removesuffix('s') if text == '1' else unit}".rstrip()
+    return f"{text} {unit[:-1] if text == '1' and unit.endswith(PLURALS) else unit}".rstrip()

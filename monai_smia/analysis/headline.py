@@ -93,6 +93,8 @@ def _at_radius(
     noise = next((row.value(primary.metric) for row in within if row.row.attack == NOISE), None)
     most = max(worst.won.values(), default=0)
     by = [label for label, count in worst.won.items() if count == most > 0]
+    own = [row.row.label for row in within if row.row.knowledge != NO_KNOWLEDGE]
+    known_here = {row.row.label for row in within}
     found = AtRadius(
         worst.eps,
         worst.eps_input,
@@ -102,7 +104,7 @@ def _at_radius(
         worst.interval,
         worst.cases,
         worst.patients,
-        [row.row.label for row in within if row.row.knowledge != NO_KNOWLEDGE],
+        own + [label for label, count in worst.won.items() if count and label not in known_here],
         by,
         worst.listed,
     )
@@ -112,7 +114,7 @@ def _at_radius(
     smaller = [row for row in rows if nested and lies_within(row.row, here)]
     values = [(row.metrics[primary.metric] or 0.0, row) for row in [*within, *smaller]]
     if not values:
-        return replace(found, attacked=None, interval=None, cases=0, patients=0, by=[], listed=[])
+        return replace(found, attacks=own, attacked=None, interval=None, cases=0, patients=0, by=[], listed=[])
     attacked = (min if primary.higher_is_better else max)(value for value, _ in values)
     reached = [row for value, row in values if value == attacked]
     strongest = [row for row in reached if row in within] or reached
@@ -122,6 +124,7 @@ def _at_radius(
         interval=strongest[0].interval(primary.metric),
         cases=strongest[0].cases,
         patients=strongest[0].patients,
+        attacks=[*own, *(row.row.label for row in strongest if row not in within)],
         by=[row.row.label for row in strongest],
         listed=[],
     )

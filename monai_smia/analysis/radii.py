@@ -9,7 +9,7 @@ from monai_smia.analysis.summary import Group
 from monai_smia.records import COMPUTED, Record, RowKey
 from monai_smia.records.rows import CRITICAL_RADIUS
 
-NEAR = 1 + 1e-6  # times a radius: what lies beyond it by less is rounding
+NEAR = 1 + 1e-4  # times a radius: what lies beyond it by less may be the rounding of the image's numbers
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from monai_smia.analysis.radii import computed, smaller_than
 from monai_smia.analysis.statistics import Sample, holm, paired_difference, samples_of, worst_case
 from monai_smia.analysis.summary import Group
 from monai_smia.records import EvaluationSpec, Primary, Record, RowKey, Summary
+from monai_smia.records.rows import CRITICAL_RADIUS
 from monai_smia.records.summary import Interval
 from monai_smia.units import in_unit
 
@@ -60,9 +61,13 @@ class Run:
         return [next(s for s in rows[labels[0]] if s.case == case) for case, labels in by.items()]
 
     def gradients(self, radius: Radius | None = None) -> float:
-        """Gradients of a case, of all attacks within a radius together, or of all radii."""
+        """Gradients of a case, of all attacks within a radius together, or of all radii.
+
+        Of a radius without those of a search for the critical one, which goes on where it succeeds and ends where not.
+        """
         groups = self._attacks() if radius is None else self._within(radius)
-        taken = [record.costs.gradients or 0 for group in groups for record in group.records]
+        counted = [group for group in groups if radius is None or group.row.setting != CRITICAL_RADIUS]
+        taken = [record.costs.gradients or 0 for group in counted for record in group.records]
         return sum(taken) / max(len({record.case for record in self.records}), 1)
 
     def _attacks(self) -> list[Group]:

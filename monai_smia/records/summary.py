@@ -130,12 +130,12 @@ _NOT_METRICS = frozenset((*ROW_FIELDS, *_COUNTS, "stage", "cases", "intervals"))
 
 @dataclass(frozen=True)
 class AfterRound:
-    """The headline metric after a round of a plan whose gradients are doubled.
+    """The headline metric under a radius' own attacks after a round of a plan whose gradients are doubled.
 
     Args:
         round: its number.
         gradients: that its attacks took together, mean over cases.
-        attacked: under all attacks so far; None where undefined.
+        attacked: under all of them so far; None where undefined.
     """
 
     round: int
@@ -156,11 +156,11 @@ class AtRadius:
         interval: of 95 % of `attacked`, by patient; None where there is none.
         cases: how many the figure is of.
         patients: whose they are.
-        attacks: the rows that were run at this radius.
+        attacks: the rows that were run at this radius, and those of smaller radii that did more to any case.
         by: the attacks that were the worst of most cases, all of them where several were; those of smaller radii where
             none of this radius did as much; without `by_case` the strongest ones.
         listed: means of the patients, where they are too few for an interval.
-        rounds: the figure after every doubling of the gradients; empty where the plan does not double them.
+        rounds: what the radius' own attacks leave after every doubling; empty where the plan does not double gradients.
         converged: whether the last doubling moved it by less than `Headline.tolerance`; None where there was none.
     """
 
@@ -180,7 +180,7 @@ class AtRadius:
 
     @property
     def moved(self) -> float | None:
-        """How far the last doubling of the gradients moved the figure; None where there was none."""
+        """How far the last doubling moved what the radius' own attacks leave; None where there was none."""
         before, after = ([None, None] + [each.attacked for each in self.rounds])[-2:]
         return None if before is None or after is None else abs(after - before)
 

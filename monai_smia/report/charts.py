@@ -128,7 +128,7 @@ def _over_gradients(headline: Headline | None, metric: str) -> Chart | None:
     label = "gradients a case in one round, of all attacks together"
     ends = "; ".join(f"{name}: {', '.join(f'{y:.3f}' for y in values)}" for name, (_, values) in lines.items())
     picture = drawn(partial(_draw_lines, lines=lines, x_label=label, y_label=metric))
-    caption = f"Mean {metric} under the worst of all attacks so far; it has converged where doubled gradients leave it."
+    caption = f"Mean {metric} under the worst attack of a radius so far; it has converged where doubling leaves it."
     return Chart("Over the number of gradients", caption, f"round by round: {ends}", picture)
 
 

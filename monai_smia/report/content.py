@@ -60,7 +60,9 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
     records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
     primary = spec.primary.among(row.metrics for row in summary.rows)
     of_cases = spec.primary.among(record.metrics for record in records)
-    cases = every_case(groups, of_cases)
+    bounded = [group for group in groups if group.row.is_bounded]
+    compared = bounded if any(not group.row.is_clean for group in bounded) else groups
+    cases = every_case(compared, of_cases)
     about = spec.about
     limitations = [text.format(sampled=spec.sampled) for text in LIMITATIONS]
     return ReportContent(
@@ -72,7 +74,7 @@ def report_content(spec: EvaluationSpec, summary: Summary, outcomes: Sequence[Ou
         attacks=[{"row": row.row.label, **row.parameters} for row in spec.rows if not row.row.is_clean],
         primary=PrimaryContent(primary.metric, primary.higher_is_better, of_cases.metric),
         rows=summary.rows,
-        worst_case=worst_cases(groups, of_cases),
+        worst_case=worst_cases(compared, of_cases),
         convergence=_convergence(summary.headline),
         critical_radii=summary.critical_radii,
         shifts=summary.shifts,

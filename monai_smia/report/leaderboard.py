@@ -94,7 +94,7 @@ def _place(run: Run, radius: AtRadius) -> Place:
 def _line(run: Run, radius: AtRadius, path: Path) -> list[str]:
     content, summary = report_content(run.spec, run.summary, run.records), run.summary
     critical = [critical_of(found) for found in summary.critical_radii if found.norm == (radius.norm or "linf")]
-    names = dict.fromkeys(label.partition(",")[0].partition(" ")[0] for label in [*radius.attacks, *radius.by])
+    names = dict.fromkeys(label.partition(",")[0].partition(" ")[0] for label in radius.attacks)
     manifest = path / MANIFEST_FILE
     return [
         run.name,

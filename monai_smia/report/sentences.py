@@ -124,24 +124,20 @@ def _decimals(found: CriticalRadii, unit: str) -> int | None:
 
 
 def _convergence_text(headline: Headline, unit: str) -> str:
-    """Whether the figures stood still while the gradients doubled, where they did."""
+    """Whether what the attacks of a radius leave stood still while their gradients doubled, where they did."""
     asked = [radius for radius in headline.radii if radius.converged is not None]
     moving = [radius for radius in asked if not radius.converged]
     if not asked:
         return ""
+    doubled, tolerance = "the last doubling of the gradients moved what", f"(tolerance {headline.tolerance:g})"
     if not moving:
         most = max(radius.moved or 0.0 for radius in asked)
-        return (
-            f" Converged: the last doubling of the gradients moved it by {most:.3f} (tolerance {headline.tolerance:g})."
-        )
+        return f" Converged: {doubled} a radius' own attacks leave by {most:.3f} {tolerance}."
     told = ", ".join(
         f"at {radius_text(radius, unit)} by {'an unknown amount' if radius.moved is None else f'{radius.moved:.3f}'}"
         for radius in moving
     )
-    return (
-        f" Not converged: the last doubling of the gradients moved it {told} (tolerance {headline.tolerance:g}): "
-        "give more."
-    )
+    return f" Not converged: {doubled} the attacks leave {told} {tolerance}: give more."
 
 
 def _flags_text(flags: Sequence[Flag]) -> str:
@@ -163,7 +159,7 @@ def _radius_text(end: AtRadius, by_case: bool, unit: str, sampled: str) -> str:
 def _by_text(end: AtRadius, by_case: bool) -> str:
     """The attacks that the figure is by; of those of smaller radii the ones that did more than any of this radius."""
     names = [label.removesuffix(f", eps {end.eps:g}") for label in end.by]
-    known = {*end.attacks, *end.by}
+    known = set(end.attacks)
     if len(known) == 1 and names:
         return f"the only attack, {names[0]}"
     told = "all of them alike" if len(names) == len(known) > 1 else " and ".join(names)

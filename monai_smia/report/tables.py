@@ -91,7 +91,7 @@ def _worst(content: ReportContent) -> Table:
 
 
 def _rounds(content: ReportContent) -> Table:
-    """The headline after every doubling of the gradients."""
+    """What the attacks of a radius leave after every doubling of the gradients."""
     lines = [
         [f"{radius.norm}, eps {radius.eps:g}", each.round, f"{each.gradients:g}", cell(each.attacked)]
         for radius in content.convergence

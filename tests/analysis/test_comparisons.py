@@ -8,6 +8,7 @@ import pytest
 from record_helpers import group, record
 
 from monai_smia.analysis.comparisons import CaseValue, differences, every_case, extremes, strata_of, worst_cases
+from monai_smia.analysis.runs import Run
 from monai_smia.analysis.statistics import holm
 from monai_smia.analysis.summary import Group
 from monai_smia.records import Primary
@@ -257,3 +258,18 @@ def test_strata_of_one_value_say_nothing() -> None:
         ("kernel", "B30", 2, 0.9, pytest.approx(0.2)),
         ("kernel", "B70", 1, 0.9, 0.4),
     ]
+
+
+def test_gradients_of_two_runs_of_one_plan_are_alike_whatever_a_search_found() -> None:
+    """In the first the search succeeds within 10 HU, and in the second with 15 alone: neither is of fewer gradients."""
+    key: dict[str, Any] = {"setting": "critical radius", "eps": 0.2, "eps_input": 20.0, "norm": "linf"}
+    own = group(
+        record("BIM", "a", jaccard=0.9, gradients=5, setting="equal radius", eps=0.1, eps_input=10.0, norm="linf")
+    )
+    nothing: Any = None
+    spent = []
+    for size in (8.0, 15.0):
+        search = group(record("Search", "a", jaccard=0.0, linf=size, gradients=40, **key))
+        run = Run("a", nothing, nothing, [own, search])
+        spent.append((run.gradients((10.0, "linf")), run.gradients()))
+    assert spent == [(5.0, 45.0), (5.0, 45.0)]

@@ -49,7 +49,7 @@ def test_no_further_round_where_the_headline_stands_still(tmp_path: Path) -> Non
     spec = json.loads((tmp_path / "out" / "spec.json").read_text())
     assert [row["row"]["setting"] for row in spec["rows"]] == ["", "round 1", "round 2"]  # what was run
     first, second = (each["attacked"] for each in radius["rounds"])
-    told = f" Converged: the last doubling of the gradients moved it by {first - second:.3f} (tolerance 0.005)."
+    told = f"moved what a radius' own attacks leave by {first - second:.3f} (tolerance 0.005)."
     assert told in report(tmp_path)
     assert first - second < 0.005
     before = (tmp_path / "out" / "records.jsonl").read_bytes()
@@ -66,7 +66,7 @@ def test_every_round_while_it_moves(tmp_path: Path) -> None:
     assert values[0] > values[1] > values[2] == radius["attacked"]
     assert values[1] - values[2] > 0.005
     assert radius["converged"] is False
-    told = f"moved it at 120 HU (eps 0.0857143) by {values[1] - values[2]:.3f} (tolerance 0.005): give more."
+    told = f"the attacks leave at 120 HU (eps 0.0857143) by {values[1] - values[2]:.3f} (tolerance 0.005): give more."
     assert told in report(tmp_path)
 
 
