@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "monai_smia"
 # Every room may import those of the lines above its own; rooms of one line may import each other, without a circle.
 LEVELS = (
-    ("files", "nearest", "_moved", "checks", "overrides"),
+    ("files", "nearest", "_moved", "checks", "overrides", "units"),
     ("command_line", "threat", "metrics", "degradations", "shifts"),
     ("inferers",),
     ("victims",),
