@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -156,8 +158,7 @@ def worst_cases(groups: Sequence[Group], primary: Primary, *, nested: bool = Tru
         broke = {
             case: [label for label in rows if is_broken(records[label, case], primary)] for case, rows in by.items()
         }
-        won = {group.row.label: 0 for group in within.own}
-        won |= {label: sum(label in rows for rows in broke.values()) for rows in broke.values() for label in rows}
+        won = {group.row.label: 0 for group in within.own} | Counter(chain.from_iterable(broke.values()))
         wrong = {case for case, rows in by.items() if records[rows[0], case].wrong_when_clean}
         found.append(
             WorstCase(

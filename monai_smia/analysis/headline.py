@@ -94,7 +94,7 @@ def _at_radius(
     most = max(worst.won.values(), default=0)
     by = [label for label, count in worst.won.items() if count == most > 0]
     own = [row.row.label for row in within if row.row.knowledge != NO_KNOWLEDGE]
-    known_here = {row.row.label for row in within}
+    others = [label for label, count in worst.won.items() if count and label not in {row.row.label for row in within}]
     found = AtRadius(
         worst.eps,
         worst.eps_input,
@@ -104,7 +104,7 @@ def _at_radius(
         worst.interval,
         worst.cases,
         worst.patients,
-        own + [label for label, count in worst.won.items() if count and label not in known_here],
+        own + others,
         by,
         worst.listed,
     )
