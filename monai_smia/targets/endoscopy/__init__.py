@@ -6,7 +6,13 @@ from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, ArtefactFrame, a
 from monai_smia.targets.endoscopy.challenge import ArtefactMetrics
 from monai_smia.targets.endoscopy.clean import suppress_highlights, tissue_field
 from monai_smia.targets.endoscopy.efficient_pyramid import EfficientPyramid
-from monai_smia.targets.endoscopy.frame_transforms import BoxTensorsd, FitFramed, RandFramed, collate_frames
+from monai_smia.targets.endoscopy.frame_transforms import (
+    BoxTensorsd,
+    FitFramed,
+    RandArtefactsd,
+    RandFramed,
+    collate_frames,
+)
 from monai_smia.targets.endoscopy.frames import fitted_frames, mucosa, write_artefact_frames
 from monai_smia.targets.endoscopy.layouts import endoscopy_datalist
 from monai_smia.targets.endoscopy.multi_scale_booster import BoosterPyramid, MultiScaleBooster
@@ -22,6 +28,7 @@ __all__ = [
     "FitFramed",
     "MultiScaleBooster",
     "OneMapRetinaNet",
+    "RandArtefactsd",
     "RandFramed",
     "add_artefacts",
     "collate_frames",

@@ -15,7 +15,9 @@ from monai.utils import TransformBackends
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["BoxTensorsd", "FitFramed", "RandFramed", "collate_frames"]
+from monai_smia.targets.endoscopy.artefacts import add_artefacts
+
+__all__ = ["BoxTensorsd", "FitFramed", "RandArtefactsd", "RandFramed", "collate_frames"]
 
 
 class FitFramed(MapTransform):
@@ -160,6 +162,45 @@ class RandFramed(RandomizableTransform, MapTransform):
         keep = _area(inside) >= self.visible * _area(moved)
         keep &= ((inside[:, 2:] - inside[:, :2]) >= 2).all(1)
         item[self.label_key] = {"boxes": inside[keep], "labels": item[self.label_key]["labels"][keep]}
+        return item
+
+
+class RandArtefactsd(RandomizableTransform, MapTransform):
+    """Draws artefacts of the light, the lens and things before the tissue onto a frame; its boxes stay as they are.
+
+    They are those of :func:`add_artefacts`. An object keeps its box whatever is drawn over it.
+
+    Args:
+        keys: key of the image ``(3, width, height)`` in [0, 1].
+        prob: probability that artefacts are drawn.
+
+    Raises:
+        ValueError: if `prob` is no probability.
+
+    Example:
+        >>> item = {"image": torch.full((3, 96, 80), 0.5)}
+        >>> drawn = RandArtefactsd("image", prob=1.0).set_random_state(3)(item)
+        >>> drawn["image"].shape, bool((drawn["image"] != item["image"]).any())
+        (torch.Size([3, 96, 80]), True)
+    """
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(self, keys: str, *, prob: float = 0.1) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f"prob must be a probability in [0, 1], got {prob}.")
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob=prob)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item, its frame with or without artefacts."""
+        item = dict(data)
+        self.randomize(None)
+        if self._do_transform:
+            (key,) = self.keys
+            frame = torch.as_tensor(item[key]).permute(2, 1, 0).numpy()
+            drawn = add_artefacts(frame, seed=int(self.R.randint(2**31)))
+            item[key] = torch.from_numpy(drawn.image.transpose(2, 1, 0).copy())
         return item
 
 
