@@ -18,14 +18,14 @@ from pathlib import Path
 from clean import ENDOSCOPY, detected
 from measured import ROOT, Claims, Row, Table, add_save, digest, save
 
-SHIPPED = ROOT / "bundles" / ENDOSCOPY / "models" / "model.pt"
+SHIPPED = ROOT / "bundles" / ENDOSCOPY / "models" / "model_artefacts.pt"
 SHIPS, RECIPE, PLAIN = "booster (ships)", "booster, by the recipe", "plain feature pyramid, by the recipe"
 OVERLAY = "feature_extractor#booster"
 
 
 def measured(name: str, weights: Path, data: Path) -> Row:
     """The clean figures of some weights."""
-    options = {"--frames_dir": "endoscopy", "--weights": str(weights), OVERLAY: name != PLAIN}
+    options = {"--frames_dir": "endoscopy", "--weights": str(weights), "+": "artefacts", OVERLAY: name != PLAIN}
     return {"network": name, "sha256": digest(weights)[:12], **detected(name, data, options)[0], "options": None}
 
 

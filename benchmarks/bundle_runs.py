@@ -1,8 +1,8 @@
 """A bundle under attack, or the tables of the SMIA paper on it: runs ``monai.bundle run`` and keeps its summary.
 
     python benchmarks/bundle_runs.py ct_lung_segmentation attack_eval --preset paper --dataset_dir CT
-    python benchmarks/bundle_runs.py endoscopic_artefact_detection paper_tables --frames_dir ENDOSCOPY --frame_count 12
-    python benchmarks/bundle_runs.py endoscopic_artefact_detection attack_eval+polyps --dataset_dir ENDOSCOPY
+    python benchmarks/bundle_runs.py endoscopic_artefact_detection paper_tables+artefacts --frames_dir ENDOSCOPY
+    python benchmarks/bundle_runs.py endoscopic_artefact_detection attack_eval --dataset_dir ENDOSCOPY
 
 The second word is the id that runs, and with ``+`` further configs laid over ``attack_eval.yaml``. What follows
 goes to ``monai.bundle run`` as it is. The one row of the results file is ``summary.json``. With ``--keep FOLDER`` the
@@ -36,9 +36,8 @@ def main() -> None:
     run, *further = arguments.run.split("+")
     configs = [str(bundle / "configs" / f"{name}.yaml") for name in dict.fromkeys(["attack_eval", run, *further])]
     given = dict(zip(overrides[::2], overrides[1::2], strict=True))
-    weights = Path(
-        given.get("--weights", bundle / "models" / ("model_polyps.pt" if "polyps" in further else "model.pt"))
-    )
+    shipped = "model_artefacts.pt" if "artefacts" in further else "model.pt"
+    weights = Path(given.get("--weights", bundle / "models" / shipped))
     with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "monai.bundle", "run", run, "--config_file", str(configs)]
         command += ["--bundle_root", str(bundle), "--output_dir", str(output), *overrides]

@@ -36,9 +36,9 @@ RUNS: dict[str, dict[str, dict[str, str]]] = {  # bundle: what is evaluated: its
         "unseen phantoms (2)": {},
     },
     ENDOSCOPY: {
-        "test frames, artefacts drawn onto them": {"--frames_dir": "endoscopy"},
-        "test frames, polyps": {"--dataset_dir": "endoscopy", "+": "polyps"},
-        "val frames, polyps": {"--dataset_dir": "endoscopy", "--split": "val", "+": "polyps"},
+        "test frames, artefacts drawn onto them": {"--frames_dir": "endoscopy", "+": "artefacts"},
+        "test frames, polyps": {"--dataset_dir": "endoscopy"},
+        "val frames, polyps": {"--dataset_dir": "endoscopy", "--split": "val"},
     },
     FUNDUS: {
         "test photographs": {"--dataset_dir": "fundus"},
@@ -50,7 +50,7 @@ RUNS: dict[str, dict[str, dict[str, str]]] = {  # bundle: what is evaluated: its
     },
 }
 MODELS = {
-    ENDOSCOPY: ["model.pt", "model_polyps.pt"],
+    ENDOSCOPY: ["model.pt", "model_artefacts.pt"],
     FUNDUS: ["model.pt", "model_robust.pt", "model_efficient.pt"],
 }  # others: model.pt
 NOISE = [  # fundus: clean, and under random noise of four grey levels
@@ -120,7 +120,7 @@ def detected(name: str, data: Path, arguments: dict[str, str]) -> list[Row]:
         cases, metrics = (parser.get_parsed_content(key) for key in ("cases", "metrics"))
     records = parser.get_parsed_content("key_metric")["val_map50"].records
     parts: dict[str, list[Row]] = {"all": records}
-    for case, record in zip(cases, records, strict=True) if "+" in arguments else ():
+    for case, record in zip(cases, records, strict=True) if "--dataset_dir" in arguments else ():
         parts.setdefault(centre(case["case"]), []).append(record)
     about = {"of": name, "options": shown(arguments)}
     return [

@@ -18,7 +18,7 @@ from pathlib import Path
 from clean import CENTRES, ENDOSCOPY, detected
 from measured import ROOT, Claims, Row, Table, add_save, digest, save
 
-SHIPPED = ROOT / "bundles" / ENDOSCOPY / "models" / "model_polyps.pt"
+SHIPPED = ROOT / "bundles" / ENDOSCOPY / "models" / "model.pt"
 EVERY, OTHERS = "every centre (ships)", "the other centres"
 
 
@@ -27,7 +27,7 @@ def measured(weights: dict[str, Path], data: Path, centres: list[str]) -> list[R
     rows = []
     for split in ("val", "test"):
         for which, path in weights.items():
-            options = {"--dataset_dir": "endoscopy", "--split": split, "--weights": str(path), "+": "polyps"}
+            options = {"--dataset_dir": "endoscopy", "--split": split, "--weights": str(path)}
             found = detected(f"{split} frames", data, options)
             about = {"trained_on": which, "sha256": digest(path)[:12], "part": split}
             rows += [{**about, **row} for row in found if row["centre"] in centres]

@@ -21,14 +21,14 @@ from monai_smia.attacks import APGD, Noise
 from monai_smia.evaluation import AttackEvaluation, PlannedAttack
 
 BUNDLE = ROOT / "bundles" / "endoscopic_artefact_detection"
-WEIGHTS = BUNDLE / "models" / "model_polyps.pt"
+WEIGHTS = BUNDLE / "models" / "model.pt"
 GOALS = ("invented", "ranking")
 
 
 def evaluation(args: argparse.Namespace, output: Path) -> AttackEvaluation:
     """The bundle's attack_eval on polyps, with the rows of this script."""
     parser = ConfigParser()
-    parser.read_config([BUNDLE / "configs" / f"{name}.yaml" for name in ("attack_eval", "polyps")])
+    parser.read_config(BUNDLE / "configs" / "attack_eval.yaml")
     given = {"bundle_root": str(BUNDLE), "dataset_dir": str(args.dataset_dir), "output_dir": str(output)}
     parser.update({**given, "evaluation::progress": False})
     parser.get_parsed_content("initialize")

@@ -1,6 +1,6 @@
 """How small a change is enough for the polyp detectors of the endoscopy bundle: what the preset `standard` leaves.
 
-The detector as it ships and the one that was trained against attacks (`train_robust_polyps.yaml`), under the preset
+The detector as it ships and the one that was trained against attacks (`train_robust.yaml`), under the preset
 with few gradients, before storage. Radii are grey levels of the frame, of which an 8-bit file holds whole ones; the
 SMIA paper's is 2.55 of them.
 
@@ -24,7 +24,7 @@ from monai_smia.metrics import DetectionMetrics
 BUNDLE = ROOT / "bundles" / ENDOSCOPY
 MODELS = BUNDLE / "models"
 RADII = (0.25, 0.5, 1.0, 2.0, 4.0)
-STANDARD, ROBUST = "model_polyps.pt", "model_polyps_robust.pt"
+STANDARD, ROBUST = "model.pt", "model_robust.pt"
 
 
 def left(eps: float) -> str:
@@ -35,7 +35,7 @@ def left(eps: float) -> str:
 def measured(weights: Path, options: argparse.Namespace, folder: str) -> Row:
     """The mAP@0.5 that one detector keeps of some frames, clean and at every radius."""
     parser = ConfigParser()
-    parser.read_config([BUNDLE / "configs" / f"{name}.yaml" for name in ("attack_eval", "polyps")])
+    parser.read_config(BUNDLE / "configs" / "attack_eval.yaml")
     given = {"dataset_dir": str(options.endoscopy), "split": options.split, "output_dir": folder}
     parser.update({"bundle_root": str(BUNDLE), "weights": str(weights), **given})
     parser.get_parsed_content("initialize")

@@ -112,7 +112,7 @@ def boxed_frames() -> dict[str, list[list[str]]]:
 def decisions(items: list[dict[str, Any]], output: Path) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """What the bundle's artefact detector decides on every frame, and the label, both of `CLASSES` alone."""
     parser = ConfigParser()
-    parser.read_config(BUNDLE / "configs" / "evaluate.yaml")
+    parser.read_config([BUNDLE / "configs" / f"{name}.yaml" for name in ("evaluate", "artefacts")])
     parser.update({"bundle_root": str(BUNDLE), "output_dir": str(output), "datalist": items, "frame_size": list(SIZE)})
     network, victim = (parser.get_parsed_content(name) for name in ("network", "victim"))
     network.load_state_dict(torch.load(parser.get_parsed_content("weights"), weights_only=True))
@@ -210,7 +210,7 @@ def main() -> None:
             items = endoscopy_datalist(source, classes=EAD_CLASSES)
             rows += [{"artefacts": kind, **row} for row in measure(items, Path(folder, f"{kind}_cases"))]
     print(*rows, sep="\n")
-    weights = [BUNDLE / "models" / "model.pt", BOXES]
+    weights = [BUNDLE / "models" / "model_artefacts.pt", BOXES]
     save(args.save, rows, seeds=[3000], weights=weights, data=[args.endoscopy])
 
 

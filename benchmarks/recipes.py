@@ -35,8 +35,8 @@ class Recipe(NamedTuple):
 RECIPES = {
     "fundus": Recipe(FUNDUS, "test photographs", "model.pt", "accuracy"),
     "efficient": Recipe(FUNDUS, "test photographs, EfficientNet-Lite0", "model_efficient.pt", "accuracy"),
-    "polyps": Recipe(ENDOSCOPY, "test frames, polyps", "model_polyps.pt", "map50"),
-    "artefacts": Recipe(ENDOSCOPY, "test frames, artefacts drawn onto them", "model.pt", "map50"),
+    "polyps": Recipe(ENDOSCOPY, "test frames, polyps", "model.pt", "map50"),
+    "artefacts": Recipe(ENDOSCOPY, "test frames, artefacts drawn onto them", "model_artefacts.pt", "map50"),
     "ct": Recipe(CT, HELD_OUT, "model.pt", "jaccard"),
     "ct_robust": Recipe(CT, HELD_OUT, "model_robust.pt", "jaccard", attacked=True),
     "ct_robust_shifts": Recipe(CT, HELD_OUT, "model_robust_shifts.pt", "jaccard", attacked=True),

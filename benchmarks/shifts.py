@@ -31,7 +31,6 @@ from monai_smia.records.shift import DRAW_VALUES, WORST_DRAW, ShiftGap
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 NAMES = {"ct": "ct_lung_segmentation", "fundus": "fundus_dr_grading", "endoscopy": "endoscopic_artefact_detection"}
-DATA = {"ct": "dataset_dir", "fundus": "dataset_dir", "endoscopy": "frames_dir"}
 
 
 def claims(rows: list[Row]) -> Claims:
@@ -169,9 +168,9 @@ def evaluation(args: argparse.Namespace, weights: Path, folder: Path) -> AttackE
         "bundle_root": str(root),
         "output_dir": str(folder),
         "weights": str(weights),
-        "preset": args.preset,
+        "dataset_dir": str(args.dataset_dir),
     }
-    given |= {DATA[args.bundle]: str(args.dataset_dir), "eps": args.eps, "severity": args.severity, "draws": args.draws}
+    given |= {name: getattr(args, name) for name in ("preset", "eps", "severity", "draws")}
     given |= {name: getattr(args, name) for name in ("shifts", "gradients", "certify", "proofs")}
     for name, value in given.items():
         parser[name] = value

@@ -38,7 +38,7 @@ from monai_smia.metrics import DetectionMetrics
 from monai_smia.threat import ThreatModel
 from monai_smia.victims import Victim
 
-POLYPS = ROOT / "bundles" / "endoscopic_artefact_detection" / "models" / "model_polyps.pt"
+POLYPS = ROOT / "bundles" / "endoscopic_artefact_detection" / "models" / "model.pt"
 OURS = "ours: standard"
 SINGLE = ("soft Jaccard", "steered balanced CE")  # the members that take as many gradients as every other attack
 PUBLISHED = "all of the others together"

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
+OVERLAYS = {"endoscopic_artefact_detection": ["artefacts"]}  # the paper's setting
 OPTIONS = {
     "ct_lung_segmentation": [],
     "fundus_dr_grading": ["--eps", "$1/255", "--case", "1"],  # at the paper's eps no decision changes
@@ -25,7 +26,10 @@ def main() -> None:
     docs = Path(__file__).resolve().parent
     for name in sys.argv[1:] or OPTIONS:
         bundle = docs.parent / "bundles" / name
-        configs = [str(bundle / "configs" / f"{config}.yaml") for config in ("attack_eval", "paper_figures")]
+        configs = [
+            str(bundle / "configs" / f"{config}.yaml")
+            for config in ("attack_eval", *OVERLAYS.get(name, []), "paper_figures")
+        ]
         with TemporaryDirectory() as folder:
             for figure in ("figure_1", "figure_2"):
                 command = [sys.executable, "-m", "monai.bundle", "run", figure, "--config_file", str(configs)]

@@ -103,10 +103,10 @@ def test_a_folder_without_a_name_is_not_the_root_of_the_file_system(bundle: Ship
 def test_the_radius_of_a_training_is_a_number(bundle: Shipped, value: str) -> None:
     with pytest.raises(SystemExit, match="--attack_eps must be a number"):
         check_arguments(typed(bundle, "--attack_eps", value, configs=("train", "train_robust")))
-    polyps = ("train", "polyps", "train_robust", "train_robust_polyps")
+    artefacts = ("train", "train_robust", "artefacts", "train_artefacts", "train_robust_artefacts")
     if bundle is ENDOSCOPY:
         with pytest.raises(SystemExit, match="--attack_eps must be a number"):
-            check_arguments(typed(bundle, "--attack_eps", value, configs=polyps))
+            check_arguments(typed(bundle, "--attack_eps", value, configs=artefacts))
     for number in ("0.01", "1e-3", "$1/255"):
         check_arguments(typed(bundle, "--attack_eps", number, configs=("train", "train_robust")))
 
@@ -127,10 +127,10 @@ def test_what_the_configs_know_passes(bundle: Shipped) -> None:
 
 
 def test_overlays_know_what_they_and_their_bundle_know() -> None:
-    configs = ("attack_eval", "polyps")
-    check_arguments(typed(ENDOSCOPY, "--zoom", "[1, 1]", "--model_card#name", "x", configs=configs))
-    with pytest.raises(SystemExit, match="did you mean --zoom"):
-        check_arguments(typed(ENDOSCOPY, "--zom", "[1, 1]", configs=configs))
+    configs = ("train", "artefacts", "train_artefacts")
+    check_arguments(typed(ENDOSCOPY, "--mucosa_count", "2", "--model_card#name", "x", configs=configs))
+    with pytest.raises(SystemExit, match="did you mean --mucosa_count"):
+        check_arguments(typed(ENDOSCOPY, "--mucosa_cont", "2", configs=configs))
     check_arguments(typed(CT, "--iterations", "[2]", configs=("attack_eval", "paper_tables")))
     with pytest.raises(SystemExit, match="did you mean --evaluation#storage"):
         check_arguments(typed(CT, "--evaluation#storag", "1", configs=("attack_eval", "paper_tables")))

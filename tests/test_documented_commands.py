@@ -19,6 +19,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from bundles.shipped import BUNDLES
+from bundles.shortened import CT, ENDOSCOPY, FUNDUS, shorter
 
 from bundles import landmarks, published, vista, zoo
 from monai_smia.adapters import OVERLAY
@@ -28,7 +29,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *BUNDLES.glob("*/docs/README.md")])
 SCHEMA = Path(__file__).parent / "bundles" / "meta_schema_20240725.json"
 ENTRY = Path(monai.__file__).parent / "bundle" / "__main__.py"
-CT, FUNDUS, ENDOSCOPY = "ct_lung_segmentation", "fundus_dr_grading", "endoscopic_artefact_detection"
 DATA = {  # what stands for a folder, and the tree that is put there
     "ct": published.ct,
     "covid19_ct": published.covid19_ct,
@@ -43,38 +43,6 @@ DATA = {  # what stands for a folder, and the tree that is put there
     "dicom_eyes": published.dicom_eyes,
     "dicom_frames": published.dicom_frames,
 }
-SMALL = {  # by bundle and what runs
-    (CT, "train"): "--pixdim [8,8,8] --roi_size [32,32,32] --max_epochs 1 --patient_repeats 2 --phantom_dirs []",
-    (CT, "evaluate"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32]",
-    (CT, "run"): "--pixdim [8,8,8] --inferer#roi_size [32,32,32]",
-    (CT, "attack_eval"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 2",
-    (CT, "paper_tables"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 2 --cases 1",
-    (CT, "figure_1"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 2",
-    (CT, "figure_2"): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --steps 9",
-    (
-        CT,
-        "universal",
-    ): "--preprocess#pixdim [8,8,8] --inferer#roi_size [32,32,32] --epochs 1 --sizes [8,8,8] --eps 0.05",
-    (FUNDUS, "universal"): "--epochs 1 --sizes [16,16] --eps 0.02",
-    (ENDOSCOPY, "universal"): "--frame_count 1 --train_count 1 --frame_size [128,96] --epochs 1 --eps 0.02",
-    (FUNDUS, "figure_1"): "--steps 2 --demo {eyes}",
-    (FUNDUS, "figure_2"): "--steps 9 --demo {eyes}",
-    (ENDOSCOPY, "figure_1"): "--frame_count 1 --frame_size [128,96] --steps 2",
-    (ENDOSCOPY, "figure_2"): "--frame_count 1 --frame_size [128,96] --steps 9",
-    (FUNDUS, "train"): "--epoch_draws 4 --batch_size 2 --max_epochs 1 --phantom_dir {eyes}",
-    (FUNDUS, "attack_eval"): "--steps 2 --eps 0.02",
-    (FUNDUS, "paper_tables"): "--steps 2 --demo {eyes} --max_cases 1",
-    (ENDOSCOPY, "train"): "--mucosa_count 2 --real_count 2 --max_epochs 1 --batch_size 2 --frame_size [128,96]",
-    (ENDOSCOPY, "attack_eval"): "--frame_count 1 --frame_size [128,96] --steps 2",
-    (ENDOSCOPY, "evaluate"): "--frame_size [128,96]",
-    (ENDOSCOPY, "run"): "--frame_size [128,96]",
-    (ENDOSCOPY, "paper_tables"): "--frame_count 1 --frame_size [128,96] --steps 2",
-}
-LESS = {  # of whatever attacks, where nothing is said
-    "attack_eval": "--gradients 4",
-    "paper_tables": "--iterations [3] --radii [1]",
-}
-
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -151,13 +119,15 @@ NAMED = [
     (FUNDUS, "attack_eval --dataset_dir <dicom_eyes> --identified True --eps 0.02"),
     (ENDOSCOPY, "attack_eval --dataset_dir <dicom_frames> --identified True --eps 0.02"),
     (FUNDUS, "attack_eval --dataset_dir <aptos> --split all --max_cases 1 --preset paper --steps 3 --stop_at never"),
-    (ENDOSCOPY, "attack_eval --frames_dir <endoscopy> --preset paper --loss ranking"),
+    (ENDOSCOPY, "attack_eval+artefacts --frames_dir <endoscopy> --preset paper --loss ranking"),
     (
         ENDOSCOPY,
-        "train --frames_dir <endoscopy> --feature_extractor#booster False --weights there.pt --autocast '$None'",
+        "train+artefacts+train_artefacts --frames_dir <endoscopy> --feature_extractor#booster False --weights there.pt "
+        "--autocast '$None'",
     ),
-    (ENDOSCOPY, "train+polyps --dataset_dir <endoscopy> --initial_weights '$None' --weights there.pt"),
-    (ENDOSCOPY, "train+polyps+train_robust+train_robust_polyps --dataset_dir <endoscopy> --attack_start 0.001"),
+    (ENDOSCOPY, "train --dataset_dir <endoscopy> --initial_weights '$None' --weights there.pt"),
+    (ENDOSCOPY, "train+train_robust --dataset_dir <endoscopy> --attack_start 0.001"),
+    (ENDOSCOPY, "attack_eval+polyps --dataset_dir <endoscopy>"),  # deprecated
 ]
 LABELS = "--attack#evaluator @validate#evaluator --attack#postprocessing @validate#postprocessing"  # of the zoo's pages
 ELSEWHERE = {  # of other programs, or typed in another test
@@ -259,23 +229,6 @@ def zoo_bundle(folder: Path, command: str) -> Path:
         return folder
     others = zoo.classifier if "inference.json" in command else zoo.supervised_segmentation
     return (landmarks.bundle if "#task regression" in command else others)(folder)
-
-
-def shorter(bundle: str, words: list[str], trees: dict[str, Path]) -> list[str]:
-    """Overrides that a command does not have itself."""
-    task = words[1] if words[0] == "run" and not words[1].startswith("--") else "run"
-    if task == "run" and "configs/train.yaml" in " ".join(words):
-        task = "train"
-    if words[0] != "run":
-        return []
-    preset = words[words.index("--preset") + 1] if "--preset" in words else ""
-    less = "" if preset == "paper" else LESS.get(task, "")
-    for overlay, start in {"polyps": "--initial_weights", "efficient": "--warm_start"}.items():
-        if f"configs/{overlay}.yaml" in " ".join(words) and task == "train":
-            less = f"{start} '$None'"  # the weights come with a package that is not installed here
-    given = shlex.split(f"{SMALL.get((bundle, task), '')} {less}".format(eyes=trees["eyes"]))
-    pairs = zip(given[::2], given[1::2], strict=True)
-    return [word for name, value in pairs if name not in words for word in (name, value)]
 
 
 def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

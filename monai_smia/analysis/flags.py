@@ -62,10 +62,13 @@ def _damage(group: Group) -> float | None:
 
 
 def _row_flags(row: _Row) -> list[Flag]:
-    """Of this row alone, in cases that it could break: one that is wrong when clean may stay as it is."""
+    """Of this row alone, in cases that it could break: one that is wrong when clean may stay as it is.
+
+    Where every object is missed, a loss that counts found ones has nothing left to ascend.
+    """
     records = [record for record in row.records if not record.wrong_when_clean]
     total, found = len(records), []
-    zero = sum(bool(record.costs.zero_gradient_steps) for record in records)
+    zero = sum(bool(record.costs.zero_gradient_steps) and record.number("missed") != 1 for record in records)
     if zero:
         found.append(Flag("zero gradients", f"{row.name}: steps without any gradient in {zero} of {total} cases."))
     early = sum(_stopped_early(record) for record in records)

@@ -83,6 +83,8 @@ def test_steps_without_a_gradient_are_counted_by_case() -> None:
     assert flag == Flag("zero gradients", "BIM equal radius at 0.1: steps without any gradient in 2 of 3 cases.")
     assert names(row("BIM", 0.5, zero_gradient_steps=None)) == []
     assert names(row("Noise", 0.5, zero_gradient_steps=4)) == []
+    (flag,) = flags_of([row("BIM", 0.5, 0.5, missed=[1.0, 0.5], zero_gradient_steps=[1, 1])])
+    assert "in 1 of 2 cases" in flag.text  # where every object is missed nothing is left to ascend
 
 
 def test_an_attack_that_stopped_early_broke_nothing() -> None:

@@ -33,12 +33,18 @@ def polyps(folder: Path) -> Path:
 
 def test_the_polyp_report_is_of_the_polyp_model(tmp_path: Path) -> None:
     options = {"dataset_dir": str(polyps(tmp_path)), "output_dir": str(tmp_path / "out")}
-    found = spec(ENDOSCOPY, "attack_eval", "polyps", **options)
-    assert found.about["model"]["name"] == "Polyp detection"
-    assert "olyps" in found.about["model"]["task"]
-    assert "artefacts" not in str(found.about["model"])
+    found = spec(ENDOSCOPY, "attack_eval", **options)
+    assert found.about.get("model") is None
+    assert "olyp" in found.about["metadata"]["name"]
+    assert "artefacts" not in found.about["metadata"]["task"] + found.about["metadata"]["intended_use"]
     assert "data" not in found.about  # these are frames of a patient
     assert found.sampled == "patient"
+
+
+def test_the_report_of_artefacts_says_that_they_are_drawn(tmp_path: Path) -> None:
+    found = spec(ENDOSCOPY, "attack_eval", "artefacts", output_dir=str(tmp_path))
+    assert found.about["model"]["name"] == "Detection of drawn artefacts"
+    assert "drawn" in found.about["model"]["task"]
 
 
 def test_the_report_of_the_other_grader_is_its_own(tmp_path: Path) -> None:

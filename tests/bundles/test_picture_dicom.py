@@ -17,7 +17,7 @@ from PIL import Image
 from monai_smia.dicom import read_dicom_picture
 from monai_smia.evaluation.pipeline import UNSUPERVISED
 from monai_smia.targets.dicom_pictures import listed_pictures
-from monai_smia.targets.endoscopy import EAD_CLASSES, endoscopy_datalist, write_artefact_frames
+from monai_smia.targets.endoscopy import endoscopy_datalist, write_polyp_frames
 from monai_smia.targets.fundus import fundus_datalist, write_fundus_phantoms
 
 QUICK: dict[str, Any] = {"gradients": 2, "write_volumes": "all", "eps": 4 / 255}
@@ -40,8 +40,8 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A frame of 1 : 2 and two of a video, with boxes."""
     folder = tmp_path_factory.mktemp("frames")
-    made = write_artefact_frames(folder / "png", 3, size=(128, 96))
-    items = endoscopy_datalist(made, classes=EAD_CLASSES)
+    made = write_polyp_frames(folder / "png", 3, size=(128, 96))
+    items = endoscopy_datalist(made, classes=["polyp"])
     first, *rest = (np.array(Image.open(item["image"])) for item in items)
     large = first.repeat(2, 0).repeat(2, 1)
     save_picture(picture(large, ES, look="YBR_FULL_422", syntax=JPEG), folder / "dicom" / "JOHN_DOE.dcm")
@@ -50,9 +50,9 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for item, (name, frame, scale) in zip(
         items, [("JOHN_DOE.dcm", "", 2), ("v.dcm", 1, 1), ("v.dcm", 2, 1)], strict=True
     ):
-        for box, label in zip(item["label"]["boxes"], item["label"]["labels"], strict=True):
+        for box in item["label"]["boxes"]:
             corners = ",".join(f"{scale * v:.3f}" for v in box)
-            lines.append(f"{name},{frame},{EAD_CLASSES[label]},{corners}")
+            lines.append(f"{name},{frame},polyp,{corners}")
     (folder / "dicom" / "labels.csv").write_text("\n".join(lines) + "\n")
     return folder / "dicom"
 

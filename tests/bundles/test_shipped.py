@@ -99,7 +99,7 @@ def test_torchscript_answers_as_the_network_does(bundle: Shipped, tmp_path: Path
     assert json.loads(files["metadata.json"])["name"] == bundle.metadata()["name"]
     assert "network_def" in json.loads(files["inference.json"])
     shapes = {CT: [(1, 1, 64, 96, 64)], FUNDUS: [(1, 3, 384, 448), (2, 3, 96, 128)]}
-    for shape in shapes.get(bundle, [(1, 3, 256, 192), (2, 3, 64, 128)]):
+    for shape in shapes.get(bundle, [(1, 3, 320, 256), (2, 3, 64, 128)]):
         image = torch.rand(shape)
         with torch.no_grad():
             assert (script(image) - network(image)).abs().max() <= 1e-6
@@ -145,8 +145,8 @@ def test_its_logging_passes_monais_check(bundle: Shipped) -> None:
         (FUNDUS, "model_robust.pt"),
         (FUNDUS, "model_efficient.pt"),
         (ENDOSCOPY, "model.pt"),
-        (ENDOSCOPY, "model_polyps.pt"),
-        (ENDOSCOPY, "model_polyps_robust.pt"),
+        (ENDOSCOPY, "model_artefacts.pt"),
+        (ENDOSCOPY, "model_robust.pt"),
     ],
     ids=lambda value: getattr(value, "name", None) or (value if isinstance(value, str) else ""),
 )
@@ -155,7 +155,7 @@ def test_weights_load_strictly_and_are_small(bundle: Shipped, file: str) -> None
     assert path.stat().st_size < (5e6 if bundle == CT else 25e6)
     weights = torch.load(path, map_location="cpu", weights_only=True)
     assert all(isinstance(tensor, Tensor) and tensor.isfinite().all() for tensor in weights.values())
-    overlays = [overlay for overlay in ("polyps", "efficient") if overlay in file]
+    overlays = [overlay for overlay in ("artefacts", "efficient") if overlay in file]
     for name in CONFIGS:
         bundle.parser(name, *overlays).get_parsed_content("network_def").load_state_dict(weights, strict=True)
 
@@ -169,7 +169,7 @@ def test_the_network_stands_once(bundle: Shipped, name: str) -> None:
     override: dict[str, Any] = {
         CT: {"network_def::channels": [4, 8], "network_def::strides": [2]},
         FUNDUS: {"network_def#widths": [4, 8, 16, 32]},
-        ENDOSCOPY: {"feature_extractor#planes": [4, 4, 4, 4]},
+        ENDOSCOPY: {"feature_extractor#out_channels": 16},
     }[bundle]
     narrow = network(bundle, name, **override)
     assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in network(bundle, name).parameters())

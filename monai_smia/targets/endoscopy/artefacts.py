@@ -70,11 +70,7 @@ def add_artefacts(frame: Map, *, seed: int = 0, classes: Sequence[str] = EAD_CLA
         >>> drawn.image.shape, drawn.boxes.shape[1], len(drawn.boxes) == len(drawn.labels)
         ((96, 128, 3), 4, True)
     """
-    frame = np.asarray(frame, np.float32)
-    if frame.ndim != 3 or frame.shape[2] != 3 or min(frame.shape[:2]) < 64:
-        raise ValueError(f"frame must have the shape (H, W, 3) with both sides at least 64, got {frame.shape}.")
-    if not (np.isfinite(frame).all() and frame.min() >= 0 and frame.max() <= 1):
-        raise ValueError(f"frame must lie in [0, 1], got values from {frame.min():g} to {frame.max():g}.")
+    frame = checked_frame(frame)
     unknown = sorted(set(classes) - set(EAD_CLASSES))
     if unknown:
         raise ValueError(f"classes must be out of {', '.join(EAD_CLASSES)}; got {', '.join(unknown)}.")
@@ -89,7 +85,7 @@ def add_artefacts(frame: Map, *, seed: int = 0, classes: Sequence[str] = EAD_CLA
             count = int(rng.integers(1, most + 1)) if rng.random() < probability else 0
             for _ in range(count):
                 drawn, opacity = _ARTEFACTS[name](image, field, rng)
-                box = _extent(opacity)
+                box = extent(opacity)
                 if box is None or _crowded(box, name, boxes, labels):
                     continue
                 image = drawn
@@ -111,7 +107,21 @@ _ARTEFACTS: dict[str, Callable[[Map, Any, np.random.Generator], Drawn]] = {
 }
 
 
-def _extent(opacity: Map) -> Box | None:
+def checked_frame(frame: Map) -> Map:
+    """A frame to draw on, in float32.
+
+    Raises:
+        ValueError: if it is not ``(H, W, 3)`` in [0, 1] with both sides at least 64.
+    """
+    frame = np.asarray(frame, np.float32)
+    if frame.ndim != 3 or frame.shape[2] != 3 or min(frame.shape[:2]) < 64:
+        raise ValueError(f"frame must have the shape (H, W, 3) with both sides at least 64, got {frame.shape}.")
+    if not (np.isfinite(frame).all() and frame.min() >= 0 and frame.max() <= 1):
+        raise ValueError(f"frame must lie in [0, 1], got values from {frame.min():g} to {frame.max():g}.")
+    return frame
+
+
+def extent(opacity: Map) -> Box | None:
     """The box of what is more than half opaque; None where that is next to nothing."""
     rows, columns = np.nonzero(opacity > 0.5)
     if len(rows) < 12:
@@ -120,12 +130,15 @@ def _extent(opacity: Map) -> Box | None:
     return (int(x1), int(y1), int(x2), int(y2)) if min(x2 - x1, y2 - y1) >= 5 else None
 
 
+def are_apart(box: Box, other: Box) -> bool:
+    """Whether at least four pixels lie between two boxes."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    return width <= -4 or height <= -4
+
+
 def _crowded(box: Box, name: str, boxes: Sequence[Box], labels: Sequence[int]) -> bool:
     """Whether another artefact of the class lies there already, so that two could not be told apart."""
-    for other, label in zip(boxes, labels, strict=True):
-        if EAD_CLASSES[label] == name:
-            width = min(box[2], other[2]) - max(box[0], other[0])
-            height = min(box[3], other[3]) - max(box[1], other[1])
-            if width > -4 and height > -4:
-                return True
-    return False
+    return any(
+        EAD_CLASSES[label] == name and not are_apart(box, other) for other, label in zip(boxes, labels, strict=True)
+    )

@@ -1,12 +1,10 @@
-"""Synthetic endoscopy: procedural mucosa, and datasets of frames with drawn artefacts."""
+"""Endoscopy frames: procedural mucosa, and frames scaled to what a detector sees."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from monai_smia.checks import check_number
 from monai_smia.dicom.files import looks_like_dicom
 from monai_smia.dicom.picture_loading import FRAME
 from monai_smia.dicom.picture_writer import write_dicom_picture
 from monai_smia.dicom.pictures import read_dicom_picture
 from monai_smia.files import replacing
-from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES, add_artefacts
-from monai_smia.targets.endoscopy.clean import suppress_highlights
 from monai_smia.targets.endoscopy.shapes import Map, smooth_noise
 from monai_smia.transforms.photographs import check_picture
 
-__all__ = ["fitted_frames", "mucosa", "write_artefact_frames"]
-
-_VERSION = 1  # raise it whenever the same seed draws something else
+__all__ = ["fitted_frames", "mucosa"]
 
 
 def mucosa(size: Sequence[int] = (256, 192), *, seed: int = 0) -> Map:
@@ -45,7 +38,7 @@ def mucosa(size: Sequence[int] = (256, 192), *, seed: int = 0) -> Map:
         >>> mucosa((96, 80), seed=1).shape
         (80, 96, 3)
     """
-    width, height = _checked_size(size)
+    width, height = checked_size(size)
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     scale = min(width, height)
@@ -79,69 +72,6 @@ def mucosa(size: Sequence[int] = (256, 192), *, seed: int = 0) -> Map:
     return (np.clip(image, 0, 1) * _aperture(rng, width, height)[..., None]).astype(np.float32)
 
 
-def write_artefact_frames(
-    folder: str | os.PathLike[str],
-    count: int,
-    *,
-    frames: Sequence[str | os.PathLike[str]] | None = None,
-    size: Sequence[int] = (256, 192),
-    seed: int = 0,
-) -> Path:
-    """Write frames with drawn artefacts as a dataset in the EAD-2019 layout of :func:`endoscopy_datalist`.
-
-    Frame i shows real frame ``i * len(frames) // count``, scaled to fit and freed from its own small highlights, or
-    mucosa of seed ``seed + i``; its artefacts are those of seed ``seed + i``. A complete folder with the same
-    parameters is left as it is.
-
-    Args:
-        folder: where to write ``frame_00000.png``, ``frame_00000.txt``, ..., ``classes.txt``; made if absent.
-        count: number of frames, at least 1.
-        frames: paths of real frames; None draws mucosa.
-        size: width and height to fit a frame into, in pixels, each at least 64.
-        seed: seed of the first frame.
-
-    Returns:
-        The absolute path of the folder.
-
-    Raises:
-        ValueError: if an argument is out of its range, or `frames` is empty.
-        FileExistsError: if ``folder`` holds a class list that is not of this function's making.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as tmp:
-        ...     sorted(path.name for path in write_artefact_frames(tmp, 1, size=(96, 80)).iterdir())
-        ['artefacts.json', 'classes.txt', 'frame_00000.png', 'frame_00000.txt']
-    """
-    check_number("count", count, whole=True, least=1)
-    count = int(count)
-    if frames is not None and not frames:
-        raise ValueError("frames must hold at least one path, or be None for mucosa, got none.")
-    fit = _checked_size(size)
-    folder = Path(folder).resolve()
-    classes, receipt = folder / "classes.txt", folder / "artefacts.json"
-    names = None if frames is None else [Path(frame).name for frame in frames]
-    text = json.dumps({"version": _VERSION, "count": count, "size": fit, "seed": seed, "frames": names}) + "\n"
-    if classes.exists():
-        if not receipt.exists():
-            raise FileExistsError(f"folder {folder} holds another dataset (no artefacts.json): choose another.")
-        if receipt.read_text() == text:
-            return folder
-        classes.unlink()  # first: a folder without its class list is never mistaken for a complete one
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        clean = (
-            mucosa(fit, seed=seed + i) if frames is None else _real_frame(Path(frames[i * len(frames) // count]), fit)
-        )
-        drawn = add_artefacts(clean, seed=seed + i)
-        Image.fromarray(np.rint(drawn.image * 255).astype(np.uint8)).save(folder / f"frame_{i:05d}.png")
-        lines = [_yolo_line(box, label, clean.shape) for box, label in zip(drawn.boxes, drawn.labels, strict=True)]
-        (folder / f"frame_{i:05d}.txt").write_text("".join(lines))
-    receipt.write_text(text)
-    classes.write_text("\n".join(EAD_CLASSES) + "\n")
-    return folder
-
-
 def fitted_frames(
     items: Sequence[Mapping[str, Any]], folder: str | os.PathLike[str], *, size: Sequence[int] = (256, 192)
 ) -> list[dict[str, Any]]:
@@ -164,7 +94,7 @@ def fitted_frames(
         ...     Image.open(fitted["image"]).size, fitted["label"]["boxes"]
         ((100, 50), [[10.0, 5.0, 30.0, 25.0]])
     """
-    fit, folder = _checked_size(size), Path(folder).resolve()
+    fit, folder = checked_size(size), Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     fitted = []
     for item in items:
@@ -184,7 +114,7 @@ def _fitted_file(item: Mapping[str, Any], path: Path, fit: tuple[int, int]) -> t
     """Width and height before and after."""
     with Image.open(item["image"]) as image:
         check_picture(image, Path(item["image"]).name)
-        old, small = image.size, _fit(image, fit)
+        old, small = image.size, fit_picture(image, fit)
     with replacing(path) as temporary:
         small.save(temporary, format="png")
     return old, small.size
@@ -194,32 +124,17 @@ def _fitted_dicom(item: Mapping[str, Any], path: Path, fit: tuple[int, int]) -> 
     """Width and height before and after, of a frame of DICOM that becomes a derived picture."""
     picture = read_dicom_picture(item["image"], item.get(FRAME))
     frame = Image.fromarray(picture.pixels)
-    small = _fit(frame, fit)
+    small = fit_picture(frame, fit)
     told = f"frame {picture.frame} of {frame.width} x {frame.height} pixels, scaled to {small.width} x {small.height}"
     write_dicom_picture(picture, np.asarray(small), path, description=told, adversarial=False)
     return frame.size, small.size
 
 
-def _fit(image: Image.Image, fit: tuple[int, int]) -> Image.Image:
+def fit_picture(image: Image.Image, fit: tuple[int, int]) -> Image.Image:
+    """A picture in RGB, its sides in proportion, scaled to fit width and height."""
     scale = min(fit[0] / image.width, fit[1] / image.height)
     new = (round(image.width * scale), round(image.height * scale))
     return image.convert("RGB").resize(new, Image.Resampling.BILINEAR)
-
-
-@lru_cache(maxsize=1)  # a frame shown several times is shown in a row
-def _real_frame(path: Path, fit: tuple[int, int]) -> Map:
-    if looks_like_dicom(path):
-        raise ValueError(f"frames must be picture files to draw on, got DICOM, {path.name}: it goes into dataset_dir.")
-    with Image.open(path) as image:
-        check_picture(image, path.name)
-        pixels = np.asarray(_fit(image, fit))
-    return suppress_highlights((pixels / 255).astype(np.float32))
-
-
-def _yolo_line(box: Any, label: Any, shape: Sequence[int]) -> str:
-    x1, y1, x2, y2 = (float(v) for v in box)
-    values = ((x1 + x2) / 2 / shape[1], (y1 + y2) / 2 / shape[0], (x2 - x1) / shape[1], (y2 - y1) / shape[0])
-    return f"{int(label)} " + " ".join(f"{value:.7f}" for value in values) + "\n"
 
 
 def _vessels(rng: np.random.Generator, shape: tuple[int, int], radius: Any) -> Map:
@@ -252,7 +167,12 @@ def _aperture(rng: np.random.Generator, width: int, height: int) -> NDArray[np.f
     return np.asarray(np.clip(inside + 0.5, 0, 1))
 
 
-def _checked_size(size: Sequence[int]) -> tuple[int, int]:
+def checked_size(size: Sequence[int]) -> tuple[int, int]:
+    """Width and height of frames.
+
+    Raises:
+        ValueError: if they are not whole numbers, each at least 64.
+    """
     if len(size) != 2 or any(int(n) != n or n < 64 for n in size):
         raise ValueError(f"size must be width and height in whole pixels, each at least 64, got {tuple(size)}.")
     return int(size[0]), int(size[1])

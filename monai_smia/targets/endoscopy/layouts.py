@@ -16,6 +16,7 @@ from monai_smia.dicom.files import looks_like_dicom
 from monai_smia.dicom.pictures import picture_header
 from monai_smia.targets.carried import carried
 from monai_smia.targets.dicom_pictures import ListedPicture, holds_pictures, listed_pictures, named_picture
+from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES
 from monai_smia.targets.splits import ALL, of_split
 from monai_smia.transforms.photographs import check_picture
 
@@ -91,8 +92,7 @@ def endoscopy_datalist(
     Raises:
         FileNotFoundError: if the folder, a picture or a label file does not exist.
         ValueError: if no layout fits, the split is not there, `held_out` is no share or the dataset names splits, a
-            class is unknown, or a box is not finite, has no area or leaves its picture; the message says where it
-            stands.
+            class is unknown, or a box is not finite, has no area or leaves its picture; the message says where.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -271,7 +271,8 @@ def _items(frames: Sequence[_Frame], classes: list[str]) -> list[dict[str, Any]]
         boxes, labels = [], []
         for where, name, box in frame.boxes:
             if name not in classes:
-                raise ValueError(f"dataset_dir: {where} has the class {name!r}; classes known: {', '.join(classes)}.")
+                known = ", ".join(classes) + "; artefacts: configs/artefacts.yaml" * (name in EAD_CLASSES)
+                raise ValueError(f"dataset_dir: {where} has the class {name!r}; classes known: {known}.")
             boxes.append(_checked_box(box, size, where, frame.image.name))
             labels.append(classes.index(name))
         picture = frame.picture or named_picture(frame.image, frame.frame, f"dataset_dir: {frame.where}", patients)
