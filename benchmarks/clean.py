@@ -80,8 +80,9 @@ def given(data: Path, arguments: dict[str, str]) -> dict[str, str]:
 
 
 def shown(arguments: dict[str, str]) -> str:
-    """The options that others need for a run."""
-    told = [f"{n} {'<' + v + '>' if n in FOLDERS else v}" for n, v in arguments.items() if n != "+"]
+    """The options that others need for a run, the config that is laid over first."""
+    told = [f"{arguments['+']}.yaml"] if "+" in arguments else []
+    told += [f"{n} {'<' + v + '>' if n in FOLDERS else v}" for n, v in arguments.items() if n != "+"]
     return " ".join(told) or "none"
 
 

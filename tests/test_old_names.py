@@ -50,10 +50,10 @@ MOVED = {
 DATA = """
     ArtefactFrame DicomPicture DicomPictureReader DicomSeries DicomSeriesError DicomSeriesReader DropFreeAird
     EAD_CLASSES FundusPhantom GradeSampler LoadFramed LoadPhotograph LoadPhotographd LoadPictured MARK RandBowelGasd
-    ThoraxPhantom add_artefacts ct_datalist ct_files draw_lesions endoscopy_datalist find_dicom_series fitted_frames
-    fundus_datalist fundus_phantom grade_weights mucosa picture_items read_dicom_picture read_dicom_series
+    ThoraxPhantom add_artefacts add_polyps ct_datalist ct_files draw_lesions endoscopy_datalist find_dicom_series
+    fitted_frames fundus_datalist fundus_phantom grade_weights mucosa picture_items read_dicom_picture read_dicom_series
     scanned_voxels suppress_highlights thorax_phantom tissue_field write_artefact_frames write_ct_phantoms
-    write_dicom_picture write_dicom_series write_fundus_phantoms
+    write_dicom_picture write_dicom_series write_fundus_phantoms write_polyp_frames
 """
 
 
