@@ -36,6 +36,7 @@ RECIPES = {
     "fundus": Recipe(FUNDUS, "test photographs", "model.pt", "accuracy"),
     "efficient": Recipe(FUNDUS, "test photographs, EfficientNet-Lite0", "model_efficient.pt", "accuracy"),
     "polyps": Recipe(ENDOSCOPY, "test frames, polyps", "model.pt", "map50"),
+    "pasted": Recipe(ENDOSCOPY, "val frames, polyps", "model.pt", "map50"),  # trained with --artefact_prob 0.5
     "artefacts": Recipe(ENDOSCOPY, "test frames, artefacts drawn onto them", "model_artefacts.pt", "map50"),
     "ct": Recipe(CT, HELD_OUT, "model.pt", "jaccard"),
     "ct_robust": Recipe(CT, HELD_OUT, "model_robust.pt", "jaccard", attacked=True),
