@@ -19,7 +19,7 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImage
 from torch import Tensor
 
-from monai_smia.data import ct_datalist, write_artefact_frames, write_ct_phantoms, write_fundus_phantoms
+from monai_smia.data import ct_datalist, write_ct_phantoms, write_fundus_phantoms, write_polyp_frames
 from monai_smia.shifts import LEVELS, MODALITIES, Shift, shifts_for
 
 HERE = Path(__file__).parent
@@ -57,7 +57,7 @@ def fundus(folder: Path) -> Tensor:
 
 def endoscopy(folder: Path) -> Tensor:
     """A frame."""
-    place = Path(write_artefact_frames(str(folder / "frames"), 1, size=(256, 192), seed=3000))
+    place = Path(write_polyp_frames(str(folder / "frames"), 1, seed=3000))
     return picture(sorted([*place.rglob("*.png"), *place.rglob("*.jpg")])[0])
 
 
