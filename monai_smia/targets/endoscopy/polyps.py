@@ -64,8 +64,7 @@ def _polyp(image: Map, field: NDArray[np.bool_], rng: np.random.Generator) -> Dr
     angle = np.arctan2(v, u)
     lumps = [a * np.sin(n * angle + rng.uniform(0, math.tau)) for n, a in ((2, 0.08), (3, 0.05))]
     distance = np.hypot(u, v) / (1 + sum(lumps))  # 1 at the foot's edge
-    opacity = np.clip((1 - distance) * radius / 2 + 0.5, 0, 1)
-    opacity = (opacity * ndimage.gaussian_filter(field.astype(np.float32), 1.0)).astype(np.float32)
+    opacity = (np.clip((1 - distance) * radius / 2 + 0.5, 0, 1) * field).astype(np.float32)
     dome = ndimage.gaussian_filter(np.sqrt(np.clip(1 - distance**2, 0, 1)), max(0.04 * radius, 0.7))
 
     # the scope lights what faces it

@@ -20,7 +20,7 @@ from monai_smia.targets.endoscopy import (
 )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(30))
 def test_what_changes_is_the_polyp_and_its_shade(seed: int) -> None:
     """One or two, apart; nearly all of the change is inside of their boxes, which are tight."""
     frame = mucosa((160, 128), seed=seed)
