@@ -108,21 +108,6 @@ def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
         raise SystemExit(f"--{name} must be one of {known}, got {value!r}{nearest(value, allowed)}")
 
 
-def check_overlay(name: str, value: Any, overlay: str) -> None:
-    """End the run where an option has a value that another config of the bundle takes, which is not laid over.
-
-    Raises:
-        SystemExit: with one line that names the config.
-
-    Example:
-        >>> check_overlay("frames_dir", "frames", "artefacts.yaml")
-        Traceback (most recent call last):
-        SystemExit: --frames_dir is of configs/artefacts.yaml: lay it over the others in --config_file.
-    """
-    if value is not None:
-        raise SystemExit(f"--{name} is of configs/{overlay}: lay it over the others in --config_file.")
-
-
 def check_preset(preset: str, arguments: Sequence[str] | None = None) -> None:
     """End the run where an override is of another preset, and would do nothing. A plan of one's own may take all.
 

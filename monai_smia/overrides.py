@@ -40,6 +40,38 @@ def check_kind(name: str, value: str, config: Mapping[str, Any]) -> None:
         raise SystemExit(f"--{name} must be a number, got {value!r}; an expression begins with $, such as '$4 / 255'.")
 
 
+def check_overlay(name: str, value: Any, overlay: str) -> None:
+    """End the run where an option has a value that another config of the bundle takes, which is not laid over.
+
+    Raises:
+        SystemExit: with one line that names the config.
+
+    Example:
+        >>> check_overlay("frames_dir", "frames", "artefacts.yaml")
+        Traceback (most recent call last):
+        SystemExit: --frames_dir is of configs/artefacts.yaml: lay it over the others in --config_file.
+    """
+    if value is not None:
+        raise SystemExit(f"--{name} is of configs/{overlay}: lay it over the others in --config_file.")
+
+
+def check_either(**given: Any) -> None:
+    """End the run where two options are given of which one would do nothing.
+
+    Raises:
+        SystemExit: with one line that names them.
+
+    Example:
+        >>> check_either(dataset_dir="frames", frame_count=None)
+        >>> check_either(dataset_dir="frames", frame_count=3)
+        Traceback (most recent call last):
+        SystemExit: --frame_count does nothing beside --dataset_dir: give one of them.
+    """
+    first, *others = [name for name, value in given.items() if value is not None] or [""]
+    if others:
+        raise SystemExit(f"--{others[0]} does nothing beside --{first}: give one of them.")
+
+
 def _default(path: Sequence[str], config: Mapping[str, Any]) -> Any:
     """What stands at an id of a config, or at the id that it refers to; None where nothing does."""
     found: Any = config

@@ -59,7 +59,7 @@ class FreeAttackHandler:
         image_key: key of the image in the batch.
 
     Raises:
-        ValueError: if `eps` or `step_size` is not a finite number > 0.
+        ValueError: if `eps` or `step_size` is not a finite number > 0, or `clip` is no range.
 
     Example:
         >>> from monai.engines import SupervisedTrainer
@@ -86,6 +86,8 @@ class FreeAttackHandler:
         check_number("eps", eps, positive=True)
         if step_size is not None:
             check_number("step_size", step_size, positive=True)
+        if clip is not None and not clip[0] < clip[1]:
+            raise ValueError(f"clip must be (low, high) with low < high, or None, got {clip}.")
         self.eps, self.step_size = eps, eps if step_size is None else step_size
         self.clip, self.image_key = clip, image_key
         self.perturbation: Tensor | None = None

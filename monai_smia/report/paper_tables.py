@@ -181,7 +181,7 @@ class _Tables:
                 if row is not None:
                     lines.append(Line(f"{NAMES.get(attack, attack)}, {setting}", row, published.get(attack, {})))
         lines = [replace(line, published=_var_apart(line.published)) for line in lines]
-        return table(f"Table 6: comparison, {dataset}", {**columns, **VARIANCES}, lines)
+        return table(f"Table 6: comparison, beside the paper's on {dataset}", {**columns, **VARIANCES}, lines)
 
     def readings(self, setting: str) -> list[str]:
         """Not in the paper: SMIA by the readings of Eq. 3 and 4 that were run."""

@@ -27,7 +27,7 @@ SMALL = {  # by bundle and what runs
     (FUNDUS, "train"): "--epoch_draws 4 --batch_size 2 --max_epochs 1 --phantom_dir {eyes}",
     (FUNDUS, "attack_eval"): "--steps 2 --eps 0.02",
     (FUNDUS, "paper_tables"): "--steps 2 --demo {eyes} --max_cases 1",
-    (ENDOSCOPY, "train"): "--frame_count 2 --max_epochs 1 --batch_size 2 --frame_size [128,96]",
+    (ENDOSCOPY, "train"): "--mucosa_count 2 --max_epochs 1 --batch_size 2 --frame_size [128,96]",
     (ENDOSCOPY, "attack_eval"): "--frame_count 1 --frame_size [128,96] --steps 2",
     (ENDOSCOPY, "evaluate"): "--frame_size [128,96]",
     (ENDOSCOPY, "run"): "--frame_size [128,96]",
@@ -51,11 +51,12 @@ def shorter(bundle: str, words: list[str], trees: dict[str, Path]) -> list[str]:
     told = " ".join(words)
     if task == "train" and bundle == ENDOSCOPY:
         if "configs/train_artefacts.yaml" in told:
-            less = "--mucosa_count 2 --real_count 2"
+            less = "" if "--dataset_dir" in words else "--real_count 2"
         elif "configs/train_robust" not in told:
             less = "--initial_weights '$None'"  # the weights come with a package that is not installed here
     if task == "train" and "configs/efficient.yaml" in told:
         less = "--warm_start '$None'"
     given = shlex.split(f"{SMALL.get((bundle, task), '')} {less}".format(eyes=trees["eyes"]))
     pairs = zip(given[::2], given[1::2], strict=True)
-    return [word for name, value in pairs if name not in words for word in (name, value)]
+    drawn = ("--frame_count", "--mucosa_count") if "--dataset_dir" in words else ()  # which are of drawn frames
+    return [word for name, value in pairs if name not in (*words, *drawn) for word in (name, value)]

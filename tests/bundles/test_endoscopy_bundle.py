@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +24,8 @@ from monai_smia.targets.endoscopy import (
 )
 from monai_smia.targets.same_pictures import apart_from
 from monai_smia.victims.box_losses import focal
+
+ARTEFACTS = ("artefacts", "train_artefacts")
 
 
 @pytest.fixture(scope="module")
@@ -198,30 +199,6 @@ def test_polyps_are_found_in_pictures(tmp_path: Path, shared_data: Callable[[str
     found = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")]
     assert len(found) == 4
     assert {box["class"] for boxes in found for box in boxes} == {"polyp"}
-
-
-@pytest.mark.parametrize("name", ["attack_eval", "evaluate", "train"])
-def test_frames_to_draw_on_are_of_the_overlay(name: str, tmp_path: Path) -> None:
-    """In Python, too, where nothing looks at the names of options."""
-    options = {"frames_dir": "frames", "output_dir": str(tmp_path)}
-    with pytest.raises(SystemExit, match=r"--frames_dir is of configs/artefacts\.yaml: lay it over the others"):
-        ENDOSCOPY.workflow(name, **options)
-    with pytest.raises(RuntimeError) as caught:
-        ENDOSCOPY.workflow(name, "artefacts", **options)
-    assert "frames does not exist" in str(caught.value.__cause__)
-
-
-def test_the_old_overlay_of_polyps_changes_nothing_and_warns(tmp_path: Path, frames: Path) -> None:
-    options = {"dataset_dir": str(frames), "output_dir": str(tmp_path), "split": None}
-    found = []
-    for overlays in ((), ("polyps",)):
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            flow = ENDOSCOPY.workflow("evaluate", *overlays, **options)
-        assert any("polyps.yaml is deprecated" in str(warning.message) for warning in told) == bool(overlays)
-        flow.run()
-        found.append(flow.evaluator.state.metrics)
-    assert found[0] == found[1]
 
 
 @pytest.mark.slow

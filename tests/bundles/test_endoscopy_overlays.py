@@ -26,6 +26,7 @@ def test_several_processes(tmp_path: Path, further: tuple[str, ...]) -> None:
     assert "one_rank_only" in parser["drawn"]  # the others wait for the first one's frames
     (case,) = parser.get_parsed_content("evaluation").cases
     assert Path(case["image"]).parent == tmp_path / "cases" / "0"
+    assert case["synthetic"]
     checked, first, *others = parser["initialize"]
     assert "idist.initialize" in first
     assert [checked, *others] == ENDOSCOPY.parser("attack_eval")["initialize"]

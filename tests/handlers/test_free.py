@@ -101,6 +101,12 @@ def test_a_radius_and_a_step_are_positive(name: str, value: float) -> None:
         FreeAttackHandler(**{"eps": 0.1, name: value})
 
 
+@pytest.mark.parametrize("clip", [(1.0, 0.0), (0.5, 0.5)])
+def test_a_range_has_two_ends(clip: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="clip must be"):
+        FreeAttackHandler(0.1, clip=clip)
+
+
 def test_what_is_no_image_of_the_batch_is_named() -> None:
     engine = trainer(nn.Conv2d(1, 1, 1), batches())
     FreeAttackHandler(0.05, image_key="scan").attach(engine)

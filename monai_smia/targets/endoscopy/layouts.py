@@ -16,7 +16,7 @@ from monai_smia.dicom.files import looks_like_dicom
 from monai_smia.dicom.pictures import picture_header
 from monai_smia.targets.carried import carried
 from monai_smia.targets.dicom_pictures import ListedPicture, holds_pictures, listed_pictures, named_picture
-from monai_smia.targets.endoscopy.artefacts import EAD_CLASSES
+from monai_smia.targets.endoscopy.artefacts import DETECTED_BY
 from monai_smia.targets.splits import ALL, of_split
 from monai_smia.transforms.photographs import check_picture
 
@@ -271,7 +271,7 @@ def _items(frames: Sequence[_Frame], classes: list[str]) -> list[dict[str, Any]]
         boxes, labels = [], []
         for where, name, box in frame.boxes:
             if name not in classes:
-                known = ", ".join(classes) + "; artefacts: configs/artefacts.yaml" * (name in EAD_CLASSES)
+                known = ", ".join(classes) + DETECTED_BY.get(name, "")
                 raise ValueError(f"dataset_dir: {where} has the class {name!r}; classes known: {known}.")
             boxes.append(_checked_box(box, size, where, frame.image.name))
             labels.append(classes.index(name))

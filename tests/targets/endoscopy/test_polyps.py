@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from monai_smia.targets.endoscopy import (
+    EAD_CLASSES,
     RandArtefactsd,
     add_polyps,
     endoscopy_datalist,
@@ -84,6 +85,9 @@ def test_data_of_the_other_detector_is_told_where_it_goes(tmp_path: Path) -> Non
     folder = write_artefact_frames(tmp_path / "frames", 3, size=(96, 80), seed=3)
     with pytest.raises(ValueError, match=r"classes known: polyp; artefacts: configs/artefacts.yaml\."):
         endoscopy_datalist(folder, classes=["polyp"])
+    folder = write_polyp_frames(tmp_path / "polyps", 1, size=(96, 80))
+    with pytest.raises(ValueError, match=r"bubbles, instrument; polyps: without artefacts.yaml\."):
+        endoscopy_datalist(folder, classes=EAD_CLASSES)
 
 
 @pytest.mark.parametrize("prob", [0.0, 1.0])
