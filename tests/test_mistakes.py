@@ -107,7 +107,7 @@ MISTAKES: dict[str, tuple[Sequence[str], str]] = {
     "a damage that is none": ([*EYES, *PAPER, "--stop_at", "0"], r"stop_at must lie in \(0, 1\], or be None, got 0"),
     "no cases": ([*EYES, "--max_cases", "0"], "max_cases must be None or a whole number >= 1, got 0"),
     "no number of cases": ([*EYES, "--max_cases", ""], "max_cases must be None or a whole number >= 1, got ''"),
-    "half a frame": ([*FRAMES, "--frame_count", "1.5"], r"frame_count must be a whole number >= 1, got 1\.5"),
+    "half a frame": ([*FRAMES, "--frame_count", "1.5"], r"frame_count must be None or a whole number >= 1, got 1\.5"),
     "a loss": ([*FRAMES, "--loss", "focl"], r"--loss must be one of None, .*, got 'focl'; did you mean focal\?"),
     "another preset's loss": ([*FRAMES, "--loss", "focal"], "--loss is of --preset paper, and would do nothing with"),
     "another preset's end": ([*EYES, "--stop_at", "0.5"], "--stop_at is of --preset paper, and would do nothing with"),

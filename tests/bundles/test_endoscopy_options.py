@@ -41,6 +41,8 @@ def test_frames_to_draw_on_are_of_the_overlay(name: str, tmp_path: Path) -> None
     [
         (("evaluate",), {"frame_count": 1}, "--frame_count does nothing beside --dataset_dir"),
         (("attack_eval",), {"frame_count": 1}, "--frame_count does nothing beside --dataset_dir"),
+        (("inference",), {"frame_count": 1}, "--frame_count does nothing beside --dataset_dir"),
+        (("attack_eval", "universal"), {"train_count": 1}, "--train_count does nothing beside --dataset_dir"),
         (("attack_eval", "artefacts"), {"frames_dir": "there"}, "--frames_dir does nothing beside --dataset_dir"),
         (("evaluate", "artefacts"), {"frames_dir": "there"}, "--frames_dir does nothing beside --dataset_dir"),
         (("train",), {"mucosa_count": 1}, "--mucosa_count does nothing beside --dataset_dir"),
