@@ -55,21 +55,41 @@ def check_overlay(name: str, value: Any, overlay: str) -> None:
         raise SystemExit(f"--{name} is of configs/{overlay}: lay it over the others in --config_file.")
 
 
-def check_either(**given: Any) -> None:
-    """End the run where two options are given of which one would do nothing.
+def check_unused(beside: str, given: Any, **others: Any) -> None:
+    """End the run where an option is given that does nothing beside another one.
+
+    Args:
+        beside: the other option.
+        given: its value; where it is None everything may be given.
+        others: the options, None where they are not given.
 
     Raises:
         SystemExit: with one line that names them.
 
     Example:
-        >>> check_either(dataset_dir="frames", frame_count=None)
-        >>> check_either(dataset_dir="frames", frame_count=3)
+        >>> check_unused("dataset_dir", None, frame_count=3)
+        >>> check_unused("dataset_dir", "frames", frame_count=3)
         Traceback (most recent call last):
-        SystemExit: --frame_count does nothing beside --dataset_dir: give one of them.
+        SystemExit: --frame_count would do nothing beside --dataset_dir: leave it out.
     """
-    first, *others = [name for name, value in given.items() if value is not None] or [""]
-    if others:
-        raise SystemExit(f"--{others[0]} does nothing beside --{first}: give one of them.")
+    useless = [f"--{name}" for name, value in others.items() if value is not None]
+    if given is not None and useless:
+        raise SystemExit(f"{', '.join(useless)} would do nothing beside --{beside}: leave it out.")
+
+
+def need_overlay(overlay: str, there: bool) -> None:
+    """End the run where one config needs another one that is not laid over.
+
+    Raises:
+        SystemExit: with one line that names it.
+
+    Example:
+        >>> need_overlay("train_artefacts.yaml", False)
+        Traceback (most recent call last):
+        SystemExit: configs/train_artefacts.yaml is needed with these configs: lay it over them in --config_file.
+    """
+    if not there:
+        raise SystemExit(f"configs/{overlay} is needed with these configs: lay it over them in --config_file.")
 
 
 def _default(path: Sequence[str], config: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from monai_smia.records.rows import CRITICAL_RADIUS, WHITE_BOX
 MARGIN = 0.02  # of damage: differences below are not worth a flag
 AGREEMENT = 0.995  # of the twin with the pipeline on a clean case
 ENDS_EARLY = ("DeepFool", "DAG")  # these end where the decision changes
+FOUND = "found"  # a loss that ends where nothing is found
 HELD_BACK = ("LowFrequency", "Universal", "VAFA")  # of few forms alone: noise may do more damage
 
 
@@ -64,11 +65,12 @@ def _damage(group: Group) -> float | None:
 def _row_flags(row: _Row) -> list[Flag]:
     """Of this row alone, in cases that it could break: one that is wrong when clean may stay as it is.
 
-    Where every object is missed, a loss that counts found ones has nothing left to ascend.
+    Where every object is missed, the loss that counts those found has nothing left to ascend.
     """
     records = [record for record in row.records if not record.wrong_when_clean]
     total, found = len(records), []
-    zero = sum(bool(record.costs.zero_gradient_steps) and record.number("missed") != 1 for record in records)
+    done = [row.key.loss == FOUND and record.number("damage") == 1 for record in records]
+    zero = sum(bool(r.costs.zero_gradient_steps) and not end for r, end in zip(records, done, strict=True))
     if zero:
         found.append(Flag("zero gradients", f"{row.name}: steps without any gradient in {zero} of {total} cases."))
     early = sum(_stopped_early(record) for record in records)

@@ -98,14 +98,23 @@ class AttackHandler:
         """
         if engine.has_event_handler(self):
             return
+        AttackHandler.claim(engine)
+        engine.add_event_handler(Events.ITERATION_STARTED(every=self.every) if event is None else event, self)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._add_perturbation)
+
+    @staticmethod
+    def claim(engine: Engine) -> None:
+        """Mark an engine as one that is attacked.
+
+        Raises:
+            ValueError: if it is already.
+        """
         if engine.has_event_handler(AttackHandler._forget):
             raise ValueError(
                 "engine must have one AttackHandler, got a second one: it would start from an attacked image and leave "
                 "the ball of eps; use an Ensemble for several attacks."
             )
         engine.add_event_handler(Events.ITERATION_STARTED, AttackHandler._forget)
-        engine.add_event_handler(Events.ITERATION_STARTED(every=self.every) if event is None else event, self)
-        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._add_perturbation)
 
     @staticmethod
     def _forget(engine: Engine) -> None:

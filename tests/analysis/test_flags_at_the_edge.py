@@ -83,8 +83,12 @@ def test_steps_without_a_gradient_are_counted_by_case() -> None:
     assert flag == Flag("zero gradients", "BIM equal radius at 0.1: steps without any gradient in 2 of 3 cases.")
     assert names(row("BIM", 0.5, zero_gradient_steps=None)) == []
     assert names(row("Noise", 0.5, zero_gradient_steps=4)) == []
-    (flag,) = flags_of([row("BIM", 0.5, 0.5, missed=[1.0, 0.5], zero_gradient_steps=[1, 1])])
-    assert "in 1 of 2 cases" in flag.text  # where every object is missed nothing is left to ascend
+    (flag,) = flags_of([row("APGD", 1.0, 0.5, loss="found", zero_gradient_steps=[1, 1])])
+    assert "in 1 of 2 cases" in flag.text  # where every object is missed this loss has nothing left to ascend
+    for given in ({"loss": "ranking"}, {"missed": [1.0, 1.0], "loss": "found"}):
+        damages = (1.0, 1.0) if given["loss"] == "ranking" else (0.9, 0.0)
+        (flag,) = flags_of([row("APGD", *damages, zero_gradient_steps=[1, 1], **given)])
+        assert "in 2 of 2 cases" in flag.text
 
 
 def test_an_attack_that_stopped_early_broke_nothing() -> None:

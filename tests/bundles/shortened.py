@@ -58,5 +58,7 @@ def shorter(bundle: str, words: list[str], trees: dict[str, Path]) -> list[str]:
         less = "--warm_start '$None'"
     given = shlex.split(f"{SMALL.get((bundle, task), '')} {less}".format(eyes=trees["eyes"]))
     pairs = zip(given[::2], given[1::2], strict=True)
-    drawn = ("--frame_count", "--mucosa_count", "--train_count") if "--dataset_dir" in words else ()  # which are of drawn frames
+    drawn = (
+        ("--frame_count", "--mucosa_count", "--train_count") if "--dataset_dir" in words else ()
+    )  # which are of drawn frames
     return [word for name, value in pairs if name not in (*words, *drawn) for word in (name, value)]

@@ -12,8 +12,10 @@ from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch import Tensor, nn
 
-from monai_smia.handlers import FreeAttackHandler, Replayed
+from monai_smia.attacks import PGD
+from monai_smia.handlers import AttackHandler, FreeAttackHandler
 from monai_smia.targets.ct_lung import ct_datalist, write_ct_phantoms
+from monai_smia.victims import SegmentationVictim
 
 CPU = torch.device("cpu")
 
@@ -39,7 +41,7 @@ def test_it_is_the_loop_of_the_paper(step_size: float | None, clip: tuple[float,
     ours = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, 1, 1))
     theirs, given = deepcopy(ours), batches()
     handler = FreeAttackHandler(0.05, step_size=step_size, clip=clip)
-    engine = trainer(ours, Replayed(given, times=4))
+    engine = trainer(ours, [batch for batch in given for _ in range(4)])
     handler.attach(engine)
     engine.run()
 
@@ -61,7 +63,10 @@ def test_it_is_the_loop_of_the_paper(step_size: float | None, clip: tuple[float,
 
 def test_the_perturbation_stays_in_its_ball_and_the_image_in_its_range() -> None:
     network = nn.Conv2d(1, 1, 3, padding=1)
-    engine, handler = trainer(network, Replayed(batches(), times=3), 1), FreeAttackHandler(0.05, step_size=0.2)
+    engine, handler = (
+        trainer(network, [batch for batch in batches() for _ in range(3)], 1),
+        FreeAttackHandler(0.05, step_size=0.2),
+    )
     handler.attach(engine)
     seen: list[tuple[float, float, float]] = []
 
@@ -82,17 +87,20 @@ def test_another_shape_begins_anew() -> None:
     """A last batch that is smaller takes none of the others' perturbation."""
     small = {name: value[:1] for name, value in batches()[0].items()}
     handler = FreeAttackHandler(0.05)
-    engine = trainer(nn.Conv2d(1, 1, 3, padding=1), [batches()[0], small], epochs=1)
+    given, seen = [batches()[0], small], []
+    engine = trainer(nn.Conv2d(1, 1, 3, padding=1), given, epochs=1)
     handler.attach(engine)
+
+    def look(engine: Any) -> None:
+        clean = given[engine.state.iteration - 1]["image"]
+        seen.append(float((engine.state.batch["image"] - clean).abs().max()))
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED, look)
     engine.run()
     assert handler.perturbation is not None
     assert handler.perturbation.shape == (1, 1, 6, 6)
-
-
-@pytest.mark.parametrize("times", [0, -1, 1.5, "2", True])
-def test_a_batch_is_given_whole_times(times: Any) -> None:
-    with pytest.raises(ValueError, match="times must be a whole number >= 1"):
-        Replayed([], times=times)
+    assert torch.allclose(handler.perturbation.abs(), torch.full((1, 1, 6, 6), 0.05))  # one step from none
+    assert seen == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("name", "value"), [("eps", 0.0), ("eps", float("nan")), ("step_size", -1.0)])
@@ -110,8 +118,32 @@ def test_a_range_has_two_ends(clip: tuple[float, float]) -> None:
 def test_what_is_no_image_of_the_batch_is_named() -> None:
     engine = trainer(nn.Conv2d(1, 1, 1), batches())
     FreeAttackHandler(0.05, image_key="scan").attach(engine)
-    with pytest.raises(ValueError, match="image_key must be a key of the batch, got 'scan'"):
+    with pytest.raises(ValueError, match=r"image_key must be a key of the batch, \['image', 'label'\], got 'scan'"):
         engine.run()
+
+
+def test_an_image_outside_of_its_range_is_refused() -> None:
+    """It would be cut off, and the network learn from something else."""
+    network, given = nn.Conv2d(1, 1, 1), [{**batches()[0], "image": batches()[0]["image"] * 3 - 1}]
+    engine = trainer(network, given)
+    FreeAttackHandler(0.05).attach(engine)
+    with pytest.raises(ValueError, match="image must lie in clip"):
+        engine.run()
+    engine = trainer(network, given)
+    FreeAttackHandler(0.05, clip=(-1, 2)).attach(engine)
+    engine.run()
+
+
+@pytest.mark.parametrize("free_first", [True, False])
+def test_two_attacks_do_not_add_up(free_first: bool) -> None:
+    network = nn.Conv2d(1, 1, 1)
+    engine, free = trainer(network, batches()), FreeAttackHandler(0.05)
+    other = AttackHandler(PGD(eps=0.05), SegmentationVictim(network))
+    first, second = (free, other) if free_first else (other, free)
+    first.attach(engine)
+    first.attach(engine)  # the same once more changes nothing
+    with pytest.raises(ValueError, match="engine must have one AttackHandler"):
+        second.attach(engine)
 
 
 def test_the_overlay_of_the_ct_bundle(tmp_path: Any) -> None:

@@ -24,8 +24,8 @@ Box = tuple[int, int, int, int]  # x1, y1, x2, y2
 
 EAD_CLASSES = ("specularity", "saturation", "artifact", "blur", "contrast", "bubbles", "instrument")
 # What to say of a class that the other detector of the bundle knows.
-DETECTED_BY = dict.fromkeys(EAD_CLASSES, "; artefacts: configs/artefacts.yaml")
-DETECTED_BY |= {"polyp": "; polyps: without artefacts.yaml"}
+DETECTED_BY = dict.fromkeys(EAD_CLASSES, "; the endoscopy bundle knows it with configs/artefacts.yaml")
+DETECTED_BY |= {"polyp": "; the endoscopy bundle knows it without configs/artefacts.yaml"}
 
 # How often each class is tried on a frame; a frame of EAD-2019 has many specularities and seldom an instrument.
 _FREQUENCY = {

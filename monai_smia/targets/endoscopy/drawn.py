@@ -71,8 +71,8 @@ def write_artefact_frames(
         frame = add_artefacts(_real_frame(real, fit) if real else mucosa(fit, seed=seed + i), seed=seed + i)
         return frame.image, list(frame.boxes), list(frame.labels)
 
-    names = None if frames is None else [Path(frame).name for frame in frames]
-    receipt = {"version": _VERSION, "count": int(count), "size": fit, "seed": seed, "frames": names}
+    files = None if frames is None else [_identified(Path(frame)) for frame in frames]
+    receipt = {"version": _VERSION, "count": int(count), "size": fit, "seed": seed, "frames": files}
     return _write(Path(folder).resolve(), drawn, EAD_CLASSES, "artefacts.json", receipt)
 
 
@@ -125,6 +125,8 @@ def _write(
         if known.read_text() == text:
             return folder
         listed.unlink()  # first: a folder without its class list is never mistaken for a complete one
+        for old in folder.glob("frame_*"):
+            old.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(receipt["count"]):
         image, boxes, labels = drawn(i)
@@ -144,6 +146,12 @@ def _real_frame(path: Path, fit: tuple[int, int]) -> Map:
         check_picture(image, path.name)
         pixels = np.asarray(fit_picture(image, fit))
     return suppress_highlights((pixels / 255).astype(np.float32))
+
+
+def _identified(path: Path) -> list[Any]:
+    """By which another file of the same name is known from this one."""
+    about = path.stat()
+    return [str(path.resolve()), about.st_size, about.st_mtime_ns]
 
 
 def _yolo_line(box: Any, label: Any, shape: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from monai_smia.targets.endoscopy import (
     EAD_CLASSES,
@@ -64,6 +65,7 @@ def test_a_frame_is_a_picture(frame: Any) -> None:
 def test_frames_come_back_as_they_were_drawn(tmp_path: Path) -> None:
     folder = write_polyp_frames(tmp_path / "frames", 2, size=(96, 80), seed=5)
     items = endoscopy_datalist(folder, classes=["polyp"])
+    assert len(items) == 2
     for number, item in enumerate(items):
         _, boxes = add_polyps(mucosa((96, 80), seed=5 + number), seed=5 + number)
         assert item["label"]["labels"] == [0] * len(boxes)
@@ -71,8 +73,19 @@ def test_frames_come_back_as_they_were_drawn(tmp_path: Path) -> None:
     times = [path.stat().st_mtime_ns for path in sorted(folder.iterdir())]
     write_polyp_frames(folder, 2, size=(96, 80), seed=5)
     assert [path.stat().st_mtime_ns for path in sorted(folder.iterdir())] == times
-    write_polyp_frames(folder, 1, size=(96, 80), seed=6)
-    assert [path.stat().st_mtime_ns for path in sorted(folder.iterdir())] != times
+    write_polyp_frames(folder, 1, size=(128, 80), seed=6)
+    (item,) = endoscopy_datalist(folder, classes=["polyp"])  # none of the frames before
+    assert Image.open(item["image"]).size == (128, 80)
+
+
+def test_other_frames_of_the_same_name_are_drawn_on_anew(tmp_path: Path) -> None:
+    made = []
+    for gray, name in ((90, "one"), (200, "other")):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (96, 80), (gray, gray, gray)).save(tmp_path / name / "a.png")
+        folder = write_artefact_frames(tmp_path / "drawn", 1, frames=[tmp_path / name / "a.png"], size=(96, 80))
+        made.append(float(np.median(np.asarray(Image.open(folder / "frame_00000.png")))))
+    assert made[1] > made[0] + 50
 
 
 def test_a_folder_of_the_other_kind_is_left_alone(tmp_path: Path) -> None:
@@ -83,22 +96,26 @@ def test_a_folder_of_the_other_kind_is_left_alone(tmp_path: Path) -> None:
 
 def test_data_of_the_other_detector_is_told_where_it_goes(tmp_path: Path) -> None:
     folder = write_artefact_frames(tmp_path / "frames", 3, size=(96, 80), seed=3)
-    with pytest.raises(ValueError, match=r"classes known: polyp; artefacts: configs/artefacts.yaml\."):
+    with pytest.raises(
+        ValueError, match=r"classes known: polyp; the endoscopy bundle knows it with configs/artefacts\.yaml"
+    ):
         endoscopy_datalist(folder, classes=["polyp"])
     folder = write_polyp_frames(tmp_path / "polyps", 1, size=(96, 80))
-    with pytest.raises(ValueError, match=r"bubbles, instrument; polyps: without artefacts.yaml\."):
+    with pytest.raises(ValueError, match=r"instrument; the endoscopy bundle knows it without configs/artefacts\.yaml"):
         endoscopy_datalist(folder, classes=EAD_CLASSES)
 
 
-@pytest.mark.parametrize("prob", [0.0, 1.0])
+@pytest.mark.parametrize("prob", [0.0, 0.5, 1.0])
 def test_artefacts_are_drawn_as_often_as_asked_for(prob: float) -> None:
     """Boxes stay; the item that is given is not written to."""
     frame = torch.from_numpy(mucosa((96, 80), seed=2).transpose(2, 1, 0).copy())
     item = {"image": frame.clone(), "label": {"boxes": torch.tensor([[4.0, 5, 30, 40]]), "labels": torch.tensor([0])}}
     transform = RandArtefactsd("image", prob=prob).set_random_state(0)
-    drawn = [transform(item) for _ in range(6)]
+    drawn = [transform(item) for _ in range(12)]
     changed = [not torch.equal(one["image"], frame) for one in drawn]
+    assert 12 * prob - 5 <= sum(changed) <= 12 * prob + 5
     assert any(changed) == bool(prob)
+    assert all(changed) or prob < 1
     assert all(one["label"] is item["label"] for one in drawn)
     assert torch.equal(item["image"], frame)
     assert all(one["image"].shape == frame.shape and one["image"].min() >= 0 for one in drawn)
