@@ -62,8 +62,8 @@ def claims(rows: list[Row]) -> Claims:
     first = alike[0]
     best = max(alike, key=lambda row: row["attacked"])
     yield (
-        f"At about the same number of gradients {best['training']} keeps the most under attack, {best['attacked']:.3f}; "
-        f"three times as many change what {first['training']} keeps by {longer['attacked'] - first['attacked']:+.3f}.",
+        f"At about the same number of gradients {best['training']} keeps the most under attack, "
+        f"{best['attacked']:.3f}; three times as many change what {first['training']} keeps by {longer['attacked'] - first['attacked']:+.3f}.",
         True,
     )
     clean = [row["value"] for row in rows]

@@ -7,7 +7,8 @@ A document holds ``<!-- results: NAME TABLE -->`` and, below it, ``<!-- end -->`
 the table TABLE of `TABLES` in the script that wrote ``benchmarks/results/NAME.json`` (left out: the one called as the
 file, or "table"), its sentences and, below the last table of a file on a page, its command, commit and processor. It is
 an error where a sentence is not true of the rows, where a results file is in no document, and where weights are no
-longer those that were measured.
+longer those that were measured. A results file whose command and weights are called as files are today, and not as at
+its commit, says in "renamed" what was called how.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def source(name: str, result: dict[str, Any], page: Path, root: Path) -> str:
     changed = result["changed"]
     what = ", ".join(changed) if len(changed) <= NAMED else f"{len(changed)} files, which it names"
     commit = f"commit {result['commit'][:7]}" + (f" with a change of {what}" if changed else "")
+    commit += ", since when files were renamed" if "renamed" in result else ""
     return f"`{result['command']}` ([{', '.join([commit, result['processor'], *versions])}]({link}))"
 
 
