@@ -62,10 +62,11 @@ def claims(rows: list[Row]) -> Claims:
     first = alike[0]
     best = max(alike, key=lambda row: row["attacked"])
     yield (
-        f"At about the same number of gradients {best['training']} keeps the most under attack, "
-        f"{best['attacked']:.3f}; three times as many change what {first['training']} keeps by {longer['attacked'] - first['attacked']:+.3f}.",
+        f"At about the same number of gradients {best['training']} keeps the most, {best['attacked']:.3f} under attack.",
         True,
     )
+    change = longer["attacked"] - first["attacked"]
+    yield f"Three times as many change what {first['training']} keeps by {change:+.3f}.", True
     clean = [row["value"] for row in rows]
     yield f"Clean, all lie within {max(clean) - min(clean):.3f} of each other.", True
 

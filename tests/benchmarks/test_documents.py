@@ -141,6 +141,13 @@ def test_what_has_changed_since_the_commit_is_said(tree: Path) -> None:
     assert "with a change of bundles/a/configs/train.yaml" in (tree / "docs" / "page.md").read_text()
 
 
+def test_what_was_renamed_since_is_said(tree: Path) -> None:
+    file = tree / "benchmarks" / "results" / "tried.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "renamed": {"old.pt": "new.pt"}}))
+    assert documents(tree).returncode == 0
+    assert ", since when files were renamed, " in (tree / "docs" / "page.md").read_text()
+
+
 def test_networks_of_other_people_are_compared_where_they_are(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not where nobody says where they lie."""
     file = tree / "benchmarks" / "results" / "tried.json"
