@@ -62,7 +62,7 @@ def claims(rows: list[Row]) -> Claims:
     first = alike[0]
     best = max(alike, key=lambda row: row["attacked"])
     yield (
-        f"Of about the same number of gradients {best['training']} keeps the most under attack, {best['attacked']:.3f}.",
+        f"Of about as many gradients {best['training']} keeps the most under attack, {best['attacked']:.3f}.",
         True,
     )
     change = longer["attacked"] - first["attacked"]
