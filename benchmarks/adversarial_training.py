@@ -86,10 +86,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ct")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "adversarial", help="where weights are written")
+    parser.add_argument("--trainings", type=int, default=len(TRAININGS), help="the first so many, at least 2")
+    parser.add_argument("--epochs", type=int, help="of every training, for a trial")
     add_save(parser)
     args = parser.parse_args()
     rows: list[Row] = []
-    for n, (name, training) in enumerate(TRAININGS.items()):
+    for n, (name, training) in enumerate(list(TRAININGS.items())[: args.trainings]):
+        if args.epochs:
+            training.options["max_epochs"] = args.epochs
         weights, minutes = trained(training, args.folder / str(n), args.data)
         found = measured("ct_robust", weights, args.data)
         epochs = training.options.get("max_epochs", 14)

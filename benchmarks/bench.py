@@ -73,6 +73,7 @@ QUICK = (
     f"clean.py fundus_dr_grading ${DATA}",
     f"fundus_radii.py ${DATA}/fundus --cases 1 --gradients 2",
     f"polyp_radii.py ${DATA}/endoscopy --split val --frames 1 --gradients 2",
+    f"adversarial_training.py ${DATA} --trainings 2 --epochs 1",
     f"recipes.py fundus bundles/fundus_dr_grading/models/model.pt ${DATA}",
     f"shifts.py --dataset_dir ${DATA}/ct --cases 1 --spacing 12 12 24 --draws 2 --gradients 2 --shifts HUCalibration",
     f"shifts.py --dataset_dir ${DATA}/ct --spacing 5 5 5 --crop 32 --draws 2 --gradients 2 --shifts Dose --certify all",
