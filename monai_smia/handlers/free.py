@@ -63,11 +63,9 @@ class FreeAttackHandler:
         check_number("eps", eps, positive=True)
         if step_size is not None:
             check_number("step_size", step_size, positive=True)
-        if clip is not None and not clip[0] < clip[1]:
-            raise ValueError(f"clip must be (low, high) with low < high, or None, got {clip}.")
+        self.threat = ThreatModel(eps=eps, clip=clip)
         self.eps, self.step_size = eps, eps if step_size is None else step_size
-        self._threat = ThreatModel(eps=eps, clip=clip)
-        self.clip, self.image_key = clip, image_key
+        self.image_key = image_key
         self.perturbation: Tensor | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -89,11 +87,12 @@ class FreeAttackHandler:
             known = f"{sorted(batch)}" if isinstance(batch, Mapping) else f"a dictionary, not a {type(batch).__name__}"
             raise ValueError(f"image_key must be a key of the batch, {known}, got {self.image_key!r}.")
         clean = batch[self.image_key].detach().to(engine.state.device)
-        self._threat.on(clean)
+        self.threat.on(clean)
         if self.perturbation is None or self.perturbation.shape != clean.shape:
             self.perturbation = torch.zeros_like(as_plain(clean))
         image = clean + self.perturbation
-        self._image = (image if self.clip is None else image.clamp(*self.clip)).requires_grad_()
+        clip = self.threat.clip
+        self._image = (image if clip is None else image.clamp(*clip)).requires_grad_()
         engine.state.batch = {**batch, self.image_key: self._image}
 
     def _ascend(self, engine: Engine) -> None:
