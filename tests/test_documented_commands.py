@@ -103,6 +103,7 @@ NAMED = [
         "train+train_robust+train_robust_shifts --dataset_dir <ct> --shift_severity 2 --shift_steps 1 --ckpt_dir there",
     ),
     (CT, "train+train_robust --dataset_dir <ct> --attack_eps 0.02 --attack_every 2 --attack_steps 1 --ckpt_dir there"),
+    (CT, "train+train_free --dataset_dir <ct> --attack_replays 2 --ckpt_dir there"),
     (CT, "attack_eval --dataset_dir <ct> --preset radius --eps [0.01,0.02,0.05] --output_dir there"),
     (
         CT,
@@ -126,7 +127,8 @@ NAMED = [
         "--autocast '$None'",
     ),
     (ENDOSCOPY, "train --dataset_dir <endoscopy> --initial_weights '$None' --weights there.pt"),
-    (ENDOSCOPY, "train+train_robust --dataset_dir <endoscopy> --attack_start 0.001"),
+    (ENDOSCOPY, "train --dataset_dir <endoscopy> --artefact_prob 0.5 --initial_weights '$None' --weights there.pt"),
+    (ENDOSCOPY, "train+train_robust --dataset_dir <endoscopy> --attack_start 0.001 --attack_steps 3"),
     (ENDOSCOPY, "attack_eval+polyps --dataset_dir <endoscopy>"),  # deprecated
 ]
 LABELS = "--attack#evaluator @validate#evaluator --attack#postprocessing @validate#postprocessing"  # of the zoo's pages
