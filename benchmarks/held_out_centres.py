@@ -30,7 +30,7 @@ def measured(weights: dict[str, Path], data: Path, centres: list[str]) -> list[R
             options = {"--dataset_dir": "endoscopy", "--split": split, "--weights": str(path)}
             found = detected(f"{split} frames", data, options)
             about = {"trained_on": which, "sha256": digest(path)[:12], "part": split}
-            rows += [{**about, **row} for row in found if row["centre"] in centres]
+            rows += [{**row, **about, "options": None} for row in found if row["centre"] in centres]
     return sorted(rows, key=lambda row: (row["centre"], row["part"], row["trained_on"] != EVERY))
 
 

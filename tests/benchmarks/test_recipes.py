@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,8 @@ def test_a_file_is_the_output_of_its_command_or_measured_beside_it(file: Path) -
         assert digest[:12] in measured, f"neither is {file.name} the output of a command, nor is one measured beside it"
         assert digest[:12] in readme
         assert measured[digest[:12]] in readme
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks" / "results").glob("*.json")), ids=lambda file: file.stem)
+def test_a_results_file_names_no_folder_of_a_machine(file: Path) -> None:
+    assert not re.search(r"/(tmp|home|root|work|Users)/", file.read_text(encoding="utf-8"))
